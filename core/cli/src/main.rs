@@ -1,0 +1,2 @@
+//! taffeta
+fn main() {}

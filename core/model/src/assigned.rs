@@ -1,0 +1,64 @@
+//! What a node pulls from the voters: its whole assigned set, and the directory of names.
+
+use crate::{AppName, Fence, Job, JobKind, JobName, NodeId, NodeName, TaskId};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, net::SocketAddr};
+
+/// Everything one node has to run. It replaces the set before it, and only if its fence is higher.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssignedSet {
+    /// Position of the newest decision about this node.
+    pub fence: Fence,
+    /// The tasks.
+    pub tasks: BTreeMap<TaskId, Assigned>,
+}
+
+/// One task that a node has to run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assigned {
+    /// Counts placements of the task; another attempt is another run.
+    pub attempt: u32,
+    /// Version of the app.
+    pub version: u64,
+    /// Position of the placement, given to the task as `TAFFETA_FENCE`.
+    pub fence: Fence,
+    /// What to run.
+    pub job: Job,
+    /// The shipped files by name: contents and whether executable.
+    pub files: BTreeMap<String, crate::ShippedFile>,
+}
+
+/// The names that exist, known on every node whether or not anything runs behind them, and the members.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Directory {
+    /// Position of the newest change to it.
+    pub fence: Fence,
+    /// Jobs by app.
+    pub apps: BTreeMap<AppName, BTreeMap<JobName, DirectoryJob>>,
+    /// The members.
+    pub members: BTreeMap<NodeId, DirectoryMember>,
+    /// SHA-256 of the administrator's bearer token: every node checks it.
+    pub admin_token_hash: [u8; 32],
+}
+
+/// One registered job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectoryJob {
+    /// Service or batch.
+    pub kind: JobKind,
+    /// Names of its ports, in the order of the app file.
+    pub ports: Vec<String>,
+    /// Wanted number of instances.
+    pub count: u32,
+}
+
+/// One member, as every node knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectoryMember {
+    /// Its name.
+    pub name: NodeName,
+    /// Where it was reached when it last told the leader.
+    pub address: SocketAddr,
+    /// Its Ed25519 public key: what it signs is checked with this.
+    pub public_key: [u8; 32],
+}

@@ -1,0 +1,220 @@
+//! What may be written to the replicated log, and what comes back.
+
+use crate::{App, AppName, ClusterId, Fence, JobName, Member, NodeId, Resources, TaskId, Token, TokenId, UnixMillis};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, fmt, net::SocketAddr};
+use thiserror::Error;
+
+/// One entry of the replicated log. Each carries all it needs, dates included, so that applying it gives the same
+/// result on every machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// The birth of the cluster: the first entry, written once.
+    Init {
+        /// The new cluster.
+        cluster: ClusterId,
+        /// SHA-256 of the CA certificate.
+        ca_hash: [u8; 32],
+        /// SHA-256 of the administrator's bearer token.
+        admin_token_hash: [u8; 32],
+        /// The machine that was first.
+        member: Member,
+    },
+    /// A machine joins by a token.
+    Join {
+        /// The token.
+        token: TokenId,
+        /// SHA-256 of the token's secret.
+        secret_hash: [u8; 32],
+        /// The date by the proposer's clock, compared with the token's expiry.
+        now: UnixMillis,
+        /// The machine.
+        member: Member,
+    },
+    /// A member came back with another address or size.
+    Refresh {
+        /// The member.
+        node: NodeId,
+        /// Where it is reached now.
+        address: SocketAddr,
+        /// What it offers now.
+        capacity: Resources,
+        /// Its attributes now.
+        attributes: BTreeMap<String, String>,
+        /// Its zone now.
+        zone: String,
+    },
+    /// A join token is minted.
+    CreateToken {
+        /// Public half.
+        id: TokenId,
+        /// What it allows.
+        token: Token,
+    },
+    /// An app is deployed, or replaced by a new version of itself.
+    Deploy {
+        /// The app; checked again by [`App::check`].
+        app: App,
+        /// The date, kept for people.
+        now: UnixMillis,
+    },
+    /// Another number of instances.
+    Scale {
+        /// The app.
+        app: AppName,
+        /// The service or batch job.
+        job: JobName,
+        /// The wanted number.
+        count: u32,
+    },
+    /// An app is ended and forgotten.
+    Stop {
+        /// The app.
+        app: AppName,
+    },
+    /// Instances are started anew, one after the other; a batch job runs again.
+    Restart {
+        /// The app.
+        app: AppName,
+        /// The job, or all of the app.
+        job: Option<JobName>,
+    },
+    /// The scheduler's placements; each stands or falls alone.
+    Place(Vec<Placement>),
+    /// Tasks that lose their place with no new one yet.
+    Remove(Vec<Removal>),
+    /// A batch task ended for good.
+    Finish {
+        /// The task.
+        task: TaskId,
+        /// The placement that ended; another one changes nothing.
+        fence: Fence,
+        /// How it ended.
+        exit: Exit,
+    },
+}
+
+/// A task goes to a machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placement {
+    /// The task.
+    pub task: TaskId,
+    /// The attempt that the scheduler saw; if the task has moved on, the placement is void.
+    pub seen_attempt: u32,
+    /// The machine.
+    pub node: NodeId,
+}
+
+/// A task loses its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    /// The task.
+    pub task: TaskId,
+    /// The attempt that the scheduler saw; if the task has moved on, the removal is void.
+    pub seen_attempt: u32,
+}
+
+/// How a process ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Exit {
+    /// It returned this status.
+    Code(i32),
+    /// A signal ended it.
+    Signal(i32),
+    /// It could not be started.
+    NotStarted(String),
+    /// The kernel killed it for memory.
+    OutOfMemory,
+    /// Its status was lost with its supervisor or with a reboot.
+    Lost,
+}
+
+impl Exit {
+    /// Whether a batch task has done its work.
+    pub fn is_success(&self) -> bool {
+        *self == Self::Code(0)
+    }
+
+    /// The number a shell would show: the status, or 128 + signal; `None` where there is none.
+    pub fn code(&self) -> Option<i32> {
+        match self {
+            Self::Code(code) => Some(*code),
+            Self::Signal(signal) => Some(128 + signal),
+            Self::OutOfMemory => Some(137),
+            Self::NotStarted(_) | Self::Lost => None,
+        }
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exited with {code}"),
+            Self::Signal(signal) => write!(f, "killed by signal {signal}"),
+            Self::NotStarted(why) => write!(f, "could not be started: {why}"),
+            Self::OutOfMemory => f.write_str("killed by the kernel: over its memory limit"),
+            Self::Lost => f.write_str("its exit status was lost"),
+        }
+    }
+}
+
+/// What applying a command gave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// Applied; the number is the position of the entry.
+    Done(Fence),
+    /// Nothing was changed.
+    Refused(Refusal),
+}
+
+/// Why a command changed nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
+pub enum Refusal {
+    /// The cluster was born before.
+    #[error("the cluster exists already")]
+    AlreadyInitialised,
+    /// No such app.
+    #[error("there is no app `{0}`")]
+    UnknownApp(AppName),
+    /// No such job in the app.
+    #[error("the app `{0}` has no service or batch job `{1}`")]
+    UnknownJob(AppName, JobName),
+    /// The id stands for no token.
+    #[error("the token is unknown to this cluster")]
+    UnknownToken,
+    /// The token's secret is wrong.
+    #[error("the token's secret is wrong")]
+    WrongSecret,
+    /// The token is over.
+    #[error("the token expired {0} s ago")]
+    TokenExpired(u64),
+    /// The token was minted for fewer joins.
+    #[error("the token has been used {0} times, as often as it was minted for")]
+    TokenUsedUp(u32),
+    /// Another member has this name.
+    #[error("the name `{0}` is taken by the member {1}")]
+    NameTaken(String, NodeId),
+    /// Another member has this address.
+    #[error("the address {0} is taken by the member `{1}`")]
+    AddressTaken(SocketAddr, String),
+    /// The id is bound to another key.
+    #[error("the member {0} is known with another key")]
+    KeyMismatch(NodeId),
+    /// No such member.
+    #[error("{0} is not a member")]
+    UnknownMember(NodeId),
+    /// The app is not valid.
+    #[error("{field}: {message}")]
+    Invalid {
+        /// The field.
+        field: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// A table is full.
+    #[error("there are {0} {1} already, which is the most that is kept")]
+    Full(usize, String),
+    /// The task has moved on since the decision.
+    #[error("the task has moved on")]
+    Outdated,
+}

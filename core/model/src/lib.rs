@@ -1,0 +1,26 @@
+//! The nouns of the fabric and their transitions: ids, apps, tasks, commands, the replicated state.
+//!
+//! Pure: no clock, no file, no socket, no randomness. Whoever needs the time passes it in; whoever changes the state
+//! does it by [`State::apply`], which gives the same result on every machine. Left out on purpose: how the state is
+//! replicated (`taffeta-store`), who decides placements (`taffeta-scheduler`), who runs them (`taffeta-agent`).
+
+mod app;
+mod assigned;
+mod command;
+mod ids;
+mod record;
+mod resources;
+mod state;
+mod time;
+
+pub use app::{
+    App, Constraint, FILE_BYTES_MAX, Health, HealthProbe, InvalidApp, JOBS_MAX, Job, JobKind, Operator, PortSpec,
+    ShippedFile,
+};
+pub use assigned::{Assigned, AssignedSet, Directory, DirectoryJob, DirectoryMember};
+pub use command::{Command, Exit, Outcome, Placement, Refusal, Removal};
+pub use ids::{AppName, ClusterId, Fence, InvalidName, JobName, NodeId, NodeName, RESERVED_NAMES, TaskId, TokenId};
+pub use record::{Liveness, NodeInfo, Phase, TaskRecord};
+pub use resources::{Cpus, Resources};
+pub use state::{APPS_MAX, AppState, MEMBERS_MAX, Member, Place, State, TASKS_MAX, TOKENS_MAX, Task, Token};
+pub use time::{Millis, UnixMillis};

@@ -1,0 +1,1 @@
+//! taffeta-dns-answer
