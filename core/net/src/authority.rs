@@ -1,0 +1,165 @@
+//! The cluster's own certificate authority. Every voter holds its key, sealed on disk under the node's own.
+
+use crate::{
+    key::{NodeKey, PublicKey, sha256},
+    tls::{CERTIFICATE_LIFE, server_name},
+};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData};
+use ring::aead;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use taffeta_model::{ClusterId, UnixMillis};
+use thiserror::Error;
+use time::OffsetDateTime;
+
+/// Ten years: the CA is as old as its cluster, and replacing it is an operator's act.
+const AUTHORITY_LIFE: Duration = Duration::from_secs(3650 * 86_400);
+/// How far a joining machine's clock may be behind ours.
+const CLOCK_SKEW: Duration = Duration::from_secs(3_600);
+
+/// The CA: its key and its certificate.
+#[derive(Clone)]
+pub struct Authority {
+    cluster: ClusterId,
+    seed: [u8; 32],
+    certificate: Vec<u8>,
+}
+
+/// An [`Authority`] as it lies on disk: encrypted (ChaCha20-Poly1305, RFC 8439) under a key that is derived from the
+/// node's own, so that the file alone is worthless.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SealedAuthority {
+    cluster: ClusterId,
+    nonce: [u8; 12],
+    sealed: Vec<u8>,
+    certificate: Vec<u8>,
+}
+
+/// Why a certificate could not be made or a sealed authority not be opened.
+#[derive(Debug, Error)]
+pub enum CertificateError {
+    /// The certificate could not be made.
+    #[error("the certificate could not be made")]
+    Make(#[source] rcgen::Error),
+    /// The sealed authority is damaged or belongs to another node's key.
+    #[error("the sealed CA key does not open with this node's key")]
+    Seal,
+}
+
+/// Lets a raw Ed25519 public key stand as the subject of a certificate.
+struct Subject(PublicKey);
+
+impl PublicKeyData for Subject {
+    fn der_bytes(&self) -> &[u8] {
+        &self.0.0
+    }
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        &rcgen::PKCS_ED25519
+    }
+}
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Authority({})", self.cluster) // never the seed
+    }
+}
+
+impl Authority {
+    /// A new CA for a new cluster.
+    pub fn create(cluster: ClusterId, seed: [u8; 32], now: UnixMillis) -> Result<Self, CertificateError> {
+        let mut params = Self::params(cluster)?;
+        params.not_before = date(now.0.saturating_sub(millis(CLOCK_SKEW)));
+        params.not_after = date(now.0 + millis(AUTHORITY_LIFE));
+        let certificate = params.self_signed(&key_pair(seed)?).map_err(CertificateError::Make)?;
+        Ok(Self { cluster, seed, certificate: certificate.der().to_vec() })
+    }
+
+    fn params(cluster: ClusterId) -> Result<CertificateParams, CertificateError> {
+        let mut params = CertificateParams::new(vec![]).map_err(CertificateError::Make)?;
+        params.distinguished_name.push(DnType::CommonName, format!("taffeta {cluster}"));
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        Ok(params)
+    }
+
+    /// The CA certificate, DER.
+    pub fn certificate(&self) -> &[u8] {
+        &self.certificate
+    }
+
+    /// The cluster.
+    pub fn cluster(&self) -> ClusterId {
+        self.cluster
+    }
+
+    /// SHA-256 of the CA certificate: what tokens pin.
+    pub fn hash(&self) -> [u8; 32] {
+        sha256(&self.certificate)
+    }
+
+    /// A certificate for the node that has this key, DER.
+    pub fn certify(&self, subject: PublicKey, now: UnixMillis) -> Result<Vec<u8>, CertificateError> {
+        let name = server_name(self.cluster, subject.node_id());
+        let mut params = CertificateParams::new(vec![name]).map_err(CertificateError::Make)?;
+        params.distinguished_name.push(DnType::CommonName, subject.node_id().to_string());
+        params.not_before = date(now.0.saturating_sub(millis(CLOCK_SKEW)));
+        params.not_after = date(now.0 + millis(CERTIFICATE_LIFE));
+        let issuer = Issuer::new(Self::params(self.cluster)?, key_pair(self.seed)?);
+        let certificate = params.signed_by(&Subject(subject), &issuer).map_err(CertificateError::Make)?;
+        Ok(certificate.der().to_vec())
+    }
+
+    /// Encrypts the CA under the node's key. `nonce` must be fresh randomness.
+    pub fn seal(&self, key: &NodeKey, nonce: [u8; 12]) -> SealedAuthority {
+        let mut sealed = self.seed.to_vec();
+        sealing_key(key)
+            .seal_in_place_append_tag(
+                aead::Nonce::assume_unique_for_key(nonce),
+                aead::Aad::from(self.cluster.0.to_be_bytes()),
+                &mut sealed,
+            )
+            .expect("32 bytes can be sealed");
+        SealedAuthority { cluster: self.cluster, nonce, sealed, certificate: self.certificate.clone() }
+    }
+
+    /// The CA's key and certificate as one message to a voter, over mutual TLS only.
+    pub fn export(&self) -> ([u8; 32], Vec<u8>) {
+        (self.seed, self.certificate.clone())
+    }
+
+    /// The reverse of [`Authority::export`].
+    pub fn import(cluster: ClusterId, (seed, certificate): ([u8; 32], Vec<u8>)) -> Self {
+        Self { cluster, seed, certificate }
+    }
+}
+
+impl SealedAuthority {
+    /// Decrypts the CA with the node's key.
+    pub fn open(mut self, key: &NodeKey) -> Result<Authority, CertificateError> {
+        let nonce = aead::Nonce::assume_unique_for_key(self.nonce);
+        let aad = aead::Aad::from(self.cluster.0.to_be_bytes());
+        let seed = sealing_key(key).open_in_place(nonce, aad, &mut self.sealed).map_err(|_| CertificateError::Seal)?;
+        let seed = <[u8; 32]>::try_from(&*seed).map_err(|_| CertificateError::Seal)?;
+        Ok(Authority { cluster: self.cluster, seed, certificate: self.certificate })
+    }
+}
+
+fn sealing_key(key: &NodeKey) -> aead::LessSafeKey {
+    let key = aead::UnboundKey::new(&aead::CHACHA20_POLY1305, &key.derive("ca-seal")).expect("the key has 32 bytes");
+    aead::LessSafeKey::new(key)
+}
+
+fn key_pair(seed: [u8; 32]) -> Result<KeyPair, CertificateError> {
+    let der = PrivatePkcs8KeyDer::from(NodeKey::from_seed(seed).pkcs8());
+    KeyPair::try_from(&der).map_err(CertificateError::Make)
+}
+
+fn millis(d: Duration) -> u64 {
+    u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn date(millis: u64) -> OffsetDateTime {
+    let seconds = i64::try_from(millis / 1000).unwrap_or(i64::MAX);
+    OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}

@@ -1,0 +1,71 @@
+//! Who calls, on which lane, and what can go wrong.
+
+use serde::{Deserialize, Serialize};
+use taffeta_model::NodeId;
+use thiserror::Error;
+
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A node with a certificate of this cluster.
+    Node(NodeId),
+    /// Someone without a certificate: may call [`Lane::Join`] only.
+    Stranger,
+}
+
+/// What a call or push is about. The lane is the first byte of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Lane {
+    /// Consensus.
+    Raft,
+    /// Requests between nodes: assigned sets, passing on to the leader, probes.
+    Control,
+    /// The catalogue's sets and digests.
+    Catalogue,
+    /// A machine that wants to become a node. The only lane for strangers.
+    Join,
+}
+
+impl Lane {
+    pub(crate) fn byte(self) -> u8 {
+        match self {
+            Self::Raft => 1,
+            Self::Control => 2,
+            Self::Catalogue => 3,
+            Self::Join => 4,
+        }
+    }
+
+    pub(crate) fn from_byte(byte: u8) -> Option<Self> {
+        [Self::Raft, Self::Control, Self::Catalogue, Self::Join].into_iter().find(|lane| lane.byte() == byte)
+    }
+
+    /// Whether `peer` may use this lane. Checked at every call.
+    pub(crate) fn allows(self, peer: Peer) -> bool {
+        match (self, peer) {
+            (Self::Join, Peer::Node(_) | Peer::Stranger) => true,
+            (Self::Raft | Self::Control | Self::Catalogue, Peer::Node(_)) => true,
+            (Self::Raft | Self::Control | Self::Catalogue, Peer::Stranger) => false,
+        }
+    }
+}
+
+/// Why a call gave no reply. Unless it is [`CallError::Refused`], the callee may or may not have acted.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CallError {
+    /// No address is known for the node.
+    #[error("no address is known for node {0}")]
+    UnknownNode(NodeId),
+    /// No connection could be made.
+    #[error("cannot connect to {0}: {1}")]
+    Unreachable(String, String),
+    /// The connection broke.
+    #[error("the connection broke: {0}")]
+    Broken(String),
+    /// No reply in time.
+    #[error("no answer in time")]
+    Timeout,
+    /// The callee refused, with its reason.
+    #[error("{0}")]
+    Refused(String),
+}

@@ -1,0 +1,84 @@
+//! The node's face: the JSON that the HTTP API, the command line and the web page share, and what a node must be able
+//! to do for them.
+//!
+//! Field names are a contract with users and their scripts: adding is free, changing is not. Left out: how a request is
+//! answered, which is [`Backend`]'s, and how it travels, which is `http`'s and `client`'s.
+
+mod error;
+mod views;
+
+pub use error::{ApiError, ErrorBody, ErrorCode, ErrorDetail};
+pub use views::{
+    AppView, DeployRequest, Deployed, Event, HiddenView, JobView, LeaderView, NodeCounts, NodeView, PlanStep, PlanView,
+    RecordView, ResolveView, ResourcesView, RestartRequest, Role, ScaleRequest, ServiceInstanceView, ServiceView,
+    ShippedFileBody, StatusView, TaskView, TokenRequest, TokenView, WhyView,
+};
+
+use async_trait::async_trait;
+use taffeta_model::{AppName, JobName, TaskId};
+
+/// What a node does for its users. Every verb works on every node: what only the leader can do is passed on to it.
+#[async_trait]
+pub trait Backend: Send + Sync + 'static {
+    /// The state of the cluster as this node knows it.
+    async fn status(&self) -> Result<StatusView, ApiError>;
+    /// The leader, if one is known.
+    async fn leader(&self) -> Result<Option<LeaderView>, ApiError>;
+    /// The machines, by name.
+    async fn nodes(&self) -> Result<Vec<NodeView>, ApiError>;
+    /// The apps, by name.
+    async fn apps(&self) -> Result<Vec<AppView>, ApiError>;
+    /// The tasks of all apps or of one, by id.
+    async fn tasks(&self, app: Option<AppName>) -> Result<Vec<TaskView>, ApiError>;
+    /// The services with their instances, by name.
+    async fn services(&self) -> Result<Vec<ServiceView>, ApiError>;
+    /// Why a task is where it is.
+    async fn why(&self, task: TaskId) -> Result<WhyView, ApiError>;
+    /// What DNS answers, and why.
+    async fn resolve(&self, name: String, record_type: String) -> Result<ResolveView, ApiError>;
+    /// Applies an app file.
+    async fn deploy(&self, request: DeployRequest) -> Result<Deployed, ApiError>;
+    /// What a deploy would change.
+    async fn plan(&self, request: DeployRequest) -> Result<PlanView, ApiError>;
+    /// Another number of instances.
+    async fn scale(&self, app: AppName, request: ScaleRequest) -> Result<(), ApiError>;
+    /// Ends an app.
+    async fn stop(&self, app: AppName) -> Result<(), ApiError>;
+    /// Starts instances anew.
+    async fn restart(&self, app: AppName, job: Option<JobName>) -> Result<(), ApiError>;
+    /// Mints a join token.
+    async fn create_token(&self, request: TokenRequest) -> Result<TokenView, ApiError>;
+    /// A piece of a task's output, from wherever the task runs or last ran.
+    /// `offset` counts bytes from the start of the stream; `None` begins `tail` bytes before its end.
+    async fn logs(&self, task: TaskId, read: LogRead) -> Result<LogChunk, ApiError>;
+    /// The recent events, oldest first, and a receiver of those that follow.
+    fn events(&self) -> (Vec<Event>, tokio::sync::broadcast::Receiver<Event>);
+    /// Whether `token` is the administrator's bearer token.
+    fn is_admin_token(&self, token: &str) -> bool;
+}
+
+/// Which piece of a task's output is wanted.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct LogRead {
+    /// `true` for stderr.
+    pub stderr: bool,
+    /// Where to begin, in bytes; `None`: `tail` bytes before the end.
+    pub offset: Option<u64>,
+    /// Bytes before the end at which to begin when there is no offset.
+    pub tail: u64,
+    /// Most bytes to give; at most 256 KiB are.
+    pub limit: u32,
+}
+
+/// A piece of a task's output.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct LogChunk {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// Where the next read begins.
+    pub next: u64,
+    /// Identity of the process start that wrote it: when it changes, offsets begin anew.
+    pub run: String,
+    /// Whether the task has ended and nothing will follow.
+    pub ended: bool,
+}

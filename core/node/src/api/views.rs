@@ -1,0 +1,374 @@
+//! The JSON documents of the API, as CONTRACT names their fields.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// Resources for people and scripts: cores and bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ResourcesView {
+    /// Cores; fractions allowed.
+    pub cpus: f64,
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Bytes of disk.
+    pub disk: u64,
+}
+
+/// What a machine is in the consensus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// It leads.
+    Leader,
+    /// It votes.
+    Voter,
+    /// It follows the log without a vote.
+    Learner,
+    /// It only runs tasks.
+    Member,
+}
+
+/// A machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct NodeView {
+    /// 16 hexadecimal digits.
+    pub id: String,
+    /// Unique name.
+    pub name: String,
+    /// IP:PORT of the fabric.
+    pub address: String,
+    /// Its zone; empty if it has none.
+    pub zone: String,
+    /// `alive`, `suspect`, `down`, `left` or `draining`.
+    pub state: String,
+    /// Its part in the consensus.
+    pub role: Role,
+    /// Generation of the cluster that it belongs to.
+    pub generation: u64,
+    /// Free attributes.
+    pub attributes: BTreeMap<String, String>,
+    /// What it offers to tasks.
+    pub resources: ResourcesView,
+    /// What placed tasks have asked for.
+    pub used: ResourcesView,
+    /// Number of tasks placed on it.
+    pub tasks: usize,
+    /// Version of its binary; empty while unknown.
+    pub version: String,
+    /// IP:PORT of its HTTP API, if it listens.
+    pub http: Option<String>,
+    /// IP:PORT of its DNS, if it listens.
+    pub dns: Option<String>,
+    /// What it cannot isolate, in words; empty if all is in force.
+    pub not_isolated: Vec<String>,
+}
+
+/// A task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct TaskView {
+    /// `web.2`.
+    pub task: String,
+    /// The app.
+    pub app: String,
+    /// The service or batch job.
+    pub service: String,
+    /// Stable index from 1.
+    pub index: u32,
+    /// `service`, `batch`, `cron` or `daemon`.
+    pub kind: String,
+    /// `waiting`, `starting`, `running`, `healthy`, `unhealthy`, `stopping`, `finished`, `failed` or `lost`.
+    pub state: String,
+    /// Name of its machine.
+    pub node: Option<String>,
+    /// IP address on which it is reached.
+    pub address: Option<String>,
+    /// Ports by name.
+    pub ports: BTreeMap<String, u16>,
+    /// Process id on its machine.
+    pub pid: Option<u32>,
+    /// Restarts on its machine since it was placed there.
+    pub restarts: u32,
+    /// Start of the present process, RFC 3339 in UTC.
+    pub started_at: Option<String>,
+    /// Exit status of the last process that ended.
+    pub exit_code: Option<i32>,
+    /// Why it is in this state; may be empty.
+    pub reason: String,
+}
+
+/// The leader.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LeaderView {
+    /// Name of the machine.
+    pub name: String,
+    /// Its id.
+    pub id: String,
+    /// Raft term.
+    pub term: u64,
+    /// IP:PORT of the fabric.
+    pub address: String,
+}
+
+/// Machines by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeCounts {
+    /// They answer.
+    pub alive: usize,
+    /// They did not answer a probe.
+    pub suspect: usize,
+    /// They have not refuted the suspicion.
+    pub down: usize,
+}
+
+/// The cluster, seen from one node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StatusView {
+    /// 32 hexadecimal digits.
+    pub cluster: String,
+    /// Raised by an operator's recovery.
+    pub generation: u64,
+    /// Name of the leader, if one is known.
+    pub leader: Option<String>,
+    /// Whether writes are possible: a leader answers for a majority of the voters.
+    pub quorum: bool,
+    /// Machines by state.
+    pub nodes: NodeCounts,
+    /// Number of apps.
+    pub apps: usize,
+    /// Number of tasks by state.
+    pub tasks: BTreeMap<String, usize>,
+    /// Version of the answering node's binary.
+    pub version: String,
+    /// Name of the answering node.
+    pub node: String,
+    /// Whether the answering node has joined, can be given tasks and knows a leader.
+    pub ready: bool,
+    /// Names of the voters.
+    pub voters: Vec<String>,
+    /// What the answering node has to say to an operator, in words: what is not isolated, who is missing.
+    pub notes: Vec<String>,
+}
+
+/// A service or batch job of an app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct JobView {
+    /// Its name.
+    pub name: String,
+    /// `service`, `batch`, `cron` or `daemon`.
+    pub kind: String,
+    /// Wanted instances.
+    pub count: u32,
+    /// Instances that serve, or batch instances that finished.
+    pub ready: u32,
+}
+
+/// An app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AppView {
+    /// Its name.
+    pub app: String,
+    /// 1 at first, raised by each deploy.
+    pub version: u64,
+    /// When this version was deployed, RFC 3339 in UTC.
+    pub deployed_at: String,
+    /// Whether every service has all its instances serving and every batch job has finished.
+    pub healthy: bool,
+    /// Its jobs.
+    pub jobs: Vec<JobView>,
+}
+
+/// One instance of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ServiceInstanceView {
+    /// Its label in DNS: `2`, or the name of the node that publishes it itself.
+    pub instance: String,
+    /// Name of its machine.
+    pub node: String,
+    /// IP address.
+    pub address: String,
+    /// Ports by name.
+    pub ports: BTreeMap<String, u16>,
+    /// Its state.
+    pub state: String,
+    /// Whether DNS gives it out.
+    pub serving: bool,
+}
+
+/// A service as the catalogue knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ServiceView {
+    /// `web`.
+    pub service: String,
+    /// The app.
+    pub app: String,
+    /// Its name in DNS.
+    pub name: String,
+    /// Its instances.
+    pub instances: Vec<ServiceInstanceView>,
+}
+
+/// Why a task is where it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WhyView {
+    /// `shop/web.2`.
+    pub task: String,
+    /// Its state, as in `ps`.
+    pub state: String,
+    /// Its machine.
+    pub node: Option<String>,
+    /// The reasons, one a line.
+    pub reasons: Vec<String>,
+}
+
+/// A small file beside the app file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ShippedFileBody {
+    /// Contents, base64 with padding.
+    pub base64: String,
+    /// Whether it is executable.
+    #[serde(default)]
+    pub executable: bool,
+}
+
+/// An app file with the files that it ships.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeployRequest {
+    /// Text of the app file (TOML).
+    pub file: String,
+    /// The shipped files by name.
+    #[serde(default)]
+    pub files: BTreeMap<String, ShippedFileBody>,
+}
+
+/// A deploy that was acknowledged: it is on the disks of a quorum.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Deployed {
+    /// The app.
+    pub app: String,
+    /// Its new version.
+    pub version: u64,
+}
+
+/// What would happen to one task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PlanStep {
+    /// `web.2`.
+    pub task: String,
+    /// `create`, `keep`, `update`, `remove` or `wait`.
+    pub action: String,
+    /// The machine, where there is one.
+    pub node: Option<String>,
+    /// Why it would wait; may be empty.
+    pub reason: String,
+}
+
+/// What a deploy would change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PlanView {
+    /// The app.
+    pub app: String,
+    /// Task by task.
+    pub steps: Vec<PlanStep>,
+}
+
+/// Another number of instances.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ScaleRequest {
+    /// The service or batch job.
+    pub service: String,
+    /// The wanted number.
+    pub count: u32,
+}
+
+/// A restart of one job or of all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RestartRequest {
+    /// The job; all of the app without it.
+    #[serde(default)]
+    pub service: Option<String>,
+}
+
+/// A wish for a join token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TokenRequest {
+    /// `node`.
+    #[serde(default)]
+    pub role: Option<String>,
+    /// Seconds until it ends; 3600 by default.
+    #[serde(default)]
+    pub ttl_seconds: Option<u64>,
+    /// How often it may be used; any number by default.
+    #[serde(default)]
+    pub uses: Option<u32>,
+}
+
+/// A join token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TokenView {
+    /// The token: shown once, never stored.
+    pub token: String,
+    /// When it ends, RFC 3339 in UTC.
+    pub expires_at: String,
+}
+
+/// One record of an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RecordView {
+    /// Owner name.
+    pub name: String,
+    /// `A`, `SRV`, ...
+    #[serde(rename = "type")]
+    pub record_type: String,
+    /// Seconds.
+    pub ttl: u32,
+    /// As in a zone file.
+    pub data: String,
+}
+
+/// An instance that is not given out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HiddenView {
+    /// Its label.
+    pub instance: String,
+    /// Its machine.
+    pub node: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What DNS answers, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ResolveView {
+    /// The name, in full.
+    pub name: String,
+    /// The type asked for.
+    #[serde(rename = "type")]
+    pub record_type: String,
+    /// `NOERROR`, `NXDOMAIN`, ...
+    pub status: String,
+    /// The answer section.
+    pub records: Vec<RecordView>,
+    /// The additional section.
+    pub additional: Vec<RecordView>,
+    /// Instances that are not given out, and why.
+    pub hidden: Vec<HiddenView>,
+    /// What else is to be said, in words.
+    pub notes: Vec<String>,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Event {
+    /// Counts the events of the answering node since it started.
+    pub id: u64,
+    /// When the answering node saw it, RFC 3339 in UTC.
+    pub at: String,
+    /// `node.alive`, `node.suspect`, `node.down`, `node.left`, `leader.changed`, `task.waiting` and the other states,
+    /// `app.deployed`, `app.stopped`.
+    pub kind: String,
+    /// What it is about: a node's name, `shop/web.2`, an app.
+    pub subject: String,
+    /// In words.
+    pub message: String,
+}

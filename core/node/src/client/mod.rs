@@ -1,0 +1,22 @@
+//! How a program speaks to a node: one method for each verb, over TCP with a token or over the node's own socket.
+//!
+//! One connection a request: callers are command lines and nodes that pass a verb on, to whom a pool would be one more
+//! thing that can be stale. Left out: TLS (the API is for loopback and trusted networks; between nodes there is QUIC),
+//! and any retry, which only the caller can know to be safe.
+
+mod connect;
+mod probe;
+mod stream;
+mod target;
+mod unix;
+mod verbs;
+
+#[cfg(test)]
+mod tests;
+
+pub use probe::{http_probe, tcp_probe};
+pub use stream::{EventStream, LogStream, Received};
+pub use target::ApiTarget;
+pub use verbs::ApiClient;
+
+pub(crate) use unix::ShortPath;

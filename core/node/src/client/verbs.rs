@@ -1,0 +1,265 @@
+//! The verbs.
+
+use super::ApiTarget;
+use super::connect::Caller;
+use super::stream::{EventStream, LogStream};
+use super::target::Endpoint;
+use crate::api::{
+    ApiError, AppView, DeployRequest, Deployed, ErrorCode, Event, LeaderView, LogChunk, LogRead, NodeView, PlanView,
+    ResolveView, RestartRequest, ScaleRequest, ServiceView, StatusView, TaskView, TokenRequest, TokenView, WhyView,
+};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
+use hyper::{Method, Request, Response};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt::Write;
+use std::time::Duration;
+use taffeta_model::{AppName, JobName, TaskId};
+
+/// How long a verb may take unless told otherwise: longer than an election, shorter than a person's patience.
+const TIME_LIMIT_DEFAULT: Duration = Duration::from_secs(10);
+
+/// A client of one node. Cheap to clone; each request opens a connection of its own.
+#[derive(Clone, Debug)]
+pub struct ApiClient {
+    caller: Caller,
+    authorization: Option<HeaderValue>,
+}
+
+impl ApiClient {
+    /// A client of the node at `target`; nothing is sent yet. Fails with code `invalid` if the URL is not
+    /// `http://HOST[:PORT]` or the token has characters that no token has.
+    pub fn new(target: ApiTarget, token: Option<String>) -> Result<Self, ApiError> {
+        let endpoint = Endpoint::parse(&target)?;
+        let authorization = token.map(|t| bearer(&t)).transpose()?;
+        Ok(Self { caller: Caller { target, endpoint, time_limit: TIME_LIMIT_DEFAULT }, authorization })
+    }
+
+    /// The same with another limit of time, 10 s at first. Of the streams it limits the wait for their beginning.
+    #[must_use]
+    pub fn time_limit(mut self, limit: Duration) -> Self {
+        self.caller.time_limit = limit;
+        self
+    }
+
+    /// Who is asked.
+    pub fn target(&self) -> &ApiTarget {
+        &self.caller.target
+    }
+
+    /// Whether the node's API answers at all; needs no token.
+    pub async fn health(&self) -> Result<(), ApiError> {
+        self.ask(Method::GET, "/health", &[], None).await.map(drop)
+    }
+
+    /// The state of the cluster as the node knows it.
+    pub async fn status(&self) -> Result<StatusView, ApiError> {
+        self.read("/v1/status").await
+    }
+
+    /// The leader, if one is known.
+    pub async fn leader(&self) -> Result<Option<LeaderView>, ApiError> {
+        self.read("/v1/leader").await
+    }
+
+    /// The machines, by name.
+    pub async fn nodes(&self) -> Result<Vec<NodeView>, ApiError> {
+        self.read("/v1/nodes").await
+    }
+
+    /// The apps, by name.
+    pub async fn apps(&self) -> Result<Vec<AppView>, ApiError> {
+        self.read("/v1/apps").await
+    }
+
+    /// The tasks of all apps or of one, by id.
+    pub async fn tasks(&self, app: Option<AppName>) -> Result<Vec<TaskView>, ApiError> {
+        match app {
+            Some(app) => self.read(&format!("/v1/ps?app={app}")).await,
+            None => self.read("/v1/ps").await,
+        }
+    }
+
+    /// The services with their instances, by name.
+    pub async fn services(&self) -> Result<Vec<ServiceView>, ApiError> {
+        self.read("/v1/services").await
+    }
+
+    /// Why a task is where it is.
+    pub async fn why(&self, task: TaskId) -> Result<WhyView, ApiError> {
+        self.read(&format!("/v1/why/{}/{}", task.app, task.short())).await
+    }
+
+    /// What DNS answers, and why.
+    pub async fn resolve(&self, name: String, record_type: String) -> Result<ResolveView, ApiError> {
+        if name.is_empty() {
+            return Err(ApiError::new(ErrorCode::Invalid, "the name to resolve is empty").field("name"));
+        }
+        self.read(&format!("/v1/dns/{}?type={}", escape(&name), escape(&record_type))).await
+    }
+
+    /// Applies an app file.
+    pub async fn deploy(&self, request: DeployRequest) -> Result<Deployed, ApiError> {
+        self.write("/v1/apps", &request).await
+    }
+
+    /// What a deploy would change.
+    pub async fn plan(&self, request: DeployRequest) -> Result<PlanView, ApiError> {
+        self.write("/v1/plan", &request).await
+    }
+
+    /// Another number of instances.
+    pub async fn scale(&self, app: AppName, request: ScaleRequest) -> Result<(), ApiError> {
+        let body = Some(self.encode(&request)?);
+        self.ask(Method::POST, &format!("/v1/apps/{app}/scale"), &[], body).await.map(drop)
+    }
+
+    /// Ends an app.
+    pub async fn stop(&self, app: AppName) -> Result<(), ApiError> {
+        self.ask(Method::DELETE, &format!("/v1/apps/{app}"), &[], None).await.map(drop)
+    }
+
+    /// Starts instances anew.
+    pub async fn restart(&self, app: AppName, job: Option<JobName>) -> Result<(), ApiError> {
+        let body = self.encode(&RestartRequest { service: job.map(String::from) })?;
+        self.ask(Method::POST, &format!("/v1/apps/{app}/restart"), &[], Some(body)).await.map(drop)
+    }
+
+    /// Mints a join token.
+    pub async fn create_token(&self, request: TokenRequest) -> Result<TokenView, ApiError> {
+        self.write("/v1/tokens", &request).await
+    }
+
+    /// A piece of a task's output; `next` of the answer is the `offset` of the next read.
+    pub async fn logs(&self, task: TaskId, read: LogRead) -> Result<LogChunk, ApiError> {
+        let answer = self.ask(Method::GET, &log_path(&task, &read, false), &[], None).await?;
+        let header = |name: &str| answer.headers().get(name).and_then(|v| v.to_str().ok());
+        let next = header("x-taffeta-next").and_then(|v| v.parse().ok());
+        let next = next.ok_or_else(|| self.caller.stranger("its answer has no X-Taffeta-Next"))?;
+        let run = header("x-taffeta-run").unwrap_or_default().to_owned();
+        let ended = header("x-taffeta-ended") == Some("true");
+        Ok(LogChunk { bytes: answer.into_body().into(), next, run, ended })
+    }
+
+    /// A task's output as it comes, until the task has ended. `read.limit` is of no matter here.
+    pub async fn follow_logs(&self, task: TaskId, read: LogRead) -> Result<LogStream, ApiError> {
+        let request = self.request(Method::GET, &log_path(&task, &read, true), &[], None)?;
+        let (answer, driver) = self.caller.open(request).await?;
+        Ok(LogStream::new(self.caller.clone(), answer.into_body(), driver))
+    }
+
+    /// The recent events, oldest first.
+    pub async fn recent_events(&self) -> Result<Vec<Event>, ApiError> {
+        let mut stream = self.open_events("/v1/events?follow=false", None).await?;
+        let mut events = Vec::new();
+        while let Some(event) = stream.next_event_of_finite().await? {
+            events.push(event);
+        }
+        Ok(events)
+    }
+
+    /// The recent events and then those that happen, for ever; only those after `after` if an event's id is given.
+    pub async fn events(&self, after: Option<u64>) -> Result<EventStream, ApiError> {
+        self.open_events("/v1/events", after).await
+    }
+
+    async fn open_events(&self, path: &str, after: Option<u64>) -> Result<EventStream, ApiError> {
+        let after = after.map(|id| (HeaderName::from_static("last-event-id"), HeaderValue::from(id)));
+        let request = self.request(Method::GET, path, after.as_slice(), None)?;
+        let (answer, driver) = self.caller.open(request).await?;
+        Ok(EventStream::new(self.caller.clone(), answer.into_body(), driver))
+    }
+
+    async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, ApiError> {
+        self.decode(self.ask(Method::GET, path, &[], None).await?)
+    }
+
+    async fn write<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ApiError> {
+        let body = Some(self.encode(body)?);
+        self.decode(self.ask(Method::POST, path, &[], body).await?)
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(HeaderName, HeaderValue)],
+        body: Option<Bytes>,
+    ) -> Result<Response<Bytes>, ApiError> {
+        self.caller.ask(self.request(method, path, headers, body)?).await
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(HeaderName, HeaderValue)],
+        body: Option<Bytes>,
+    ) -> Result<Request<Full<Bytes>>, ApiError> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, self.caller.endpoint.authority())
+            .header(USER_AGENT, concat!("taffeta/", env!("CARGO_PKG_VERSION")))
+            .header(ACCEPT, "*/*");
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        if body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        let request = request.body(Full::new(body.unwrap_or_default()));
+        request.map_err(|e| ApiError::new(ErrorCode::Invalid, format!("the request cannot be sent: {e}")))
+    }
+
+    fn encode(&self, body: &impl Serialize) -> Result<Bytes, ApiError> {
+        let json = serde_json::to_vec(body);
+        Ok(json.map_err(|e| self.caller.failed("was not asked", &e.to_string()))?.into())
+    }
+
+    fn decode<T: DeserializeOwned>(&self, answer: Response<Bytes>) -> Result<T, ApiError> {
+        serde_json::from_slice(answer.body()).map_err(|e| self.caller.stranger(&e.to_string()))
+    }
+}
+
+fn bearer(token: &str) -> Result<HeaderValue, ApiError> {
+    let token = token.trim(); // a token read from a file often has the line's end with it
+    let visible = !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
+    let value = HeaderValue::try_from(format!("Bearer {token}")).ok().filter(|_| visible);
+    let mut value = value.ok_or_else(|| {
+        ApiError::new(ErrorCode::Invalid, "the token is empty or has characters that no token has")
+            .help("TAFFETA_TOKEN must hold what is in admin.token in the node's data folder")
+            .field("token")
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn log_path(task: &TaskId, read: &LogRead, follow: bool) -> String {
+    let stream = if read.stderr { "stderr" } else { "stdout" };
+    let (app, short, tail, limit) = (&task.app, task.short(), read.tail, read.limit);
+    let mut path = format!("/v1/logs/{app}/{short}?stream={stream}&tail={tail}&limit={limit}&follow={follow}");
+    if let Some(offset) = read.offset {
+        let _ = write!(path, "&offset={offset}");
+    }
+    path
+}
+
+/// Percent-encodes all but RFC 3986's unreserved characters.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => escaped.push(char::from(byte)),
+            _ => {
+                let _ = write!(escaped, "%{byte:02X}");
+            }
+        }
+    }
+    escaped
+}

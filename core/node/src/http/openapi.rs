@@ -1,0 +1,38 @@
+//! The API's own description.
+
+use super::{events, logs, page, read, write};
+use crate::api::ErrorBody;
+use axum::Json;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+/// The OpenAPI document.
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Taffeta", description = "The API of a node. Every node answers every verb and passes on to the \
+        leader what only the leader can do. Errors are always an ErrorBody."),
+    paths(
+        show, read::health, read::metrics, read::status, read::leader, read::nodes, read::apps, read::ps,
+        read::services, read::why, read::resolve, logs::show, events::show, write::deploy, write::plan, write::stop,
+        write::scale, write::restart, write::create_token, page::show, page::take_login,
+    ),
+    components(schemas(ErrorBody)),
+    security(("token" = [])),
+    modifiers(&BearerToken),
+)]
+pub(super) struct Document;
+
+struct BearerToken;
+
+impl Modify for BearerToken {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("token", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+    }
+}
+
+/// This document.
+#[utoipa::path(get, path = "/v1/openapi.json", responses((status = 200, body = serde_json::Value)))]
+pub(super) async fn show() -> Json<utoipa::openapi::OpenApi> {
+    Json(Document::openapi())
+}

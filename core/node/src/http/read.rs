@@ -1,0 +1,119 @@
+//! The reading verbs.
+
+use super::body::{parse_query, parse_value};
+use super::refusal::Refusal;
+use super::server::Shared;
+use crate::api::{
+    AppView, ErrorBody, LeaderView, NodeView, ResolveView, ServiceView, StatusView, TaskView, WhyView,
+};
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use hyper::Uri;
+use hyper::header::CONTENT_TYPE;
+use serde::{Deserialize, Serialize};
+use taffeta_model::{AppName, TaskId};
+use utoipa::ToSchema;
+
+/// The node's process is alive and answers.
+#[derive(Serialize, ToSchema)]
+pub(super) struct HealthView {
+    /// `ok`.
+    status: &'static str,
+}
+
+/// Whether the node's API answers.
+#[utoipa::path(get, path = "/health", security(()), responses((status = 200, body = HealthView)))]
+pub(super) async fn health() -> Json<HealthView> {
+    Json(HealthView { status: "ok" })
+}
+
+/// The node's figures for Prometheus.
+#[utoipa::path(get, path = "/metrics", responses((status = 200, body = String, content_type = "text/plain")))]
+pub(super) async fn metrics(State(shared): State<Shared>) -> Response {
+    let text = shared.metrics.map(|handle| handle.render()).unwrap_or_default();
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+/// The state of the cluster as this node knows it.
+#[utoipa::path(get, path = "/v1/status", responses((status = 200, body = StatusView)))]
+pub(super) async fn status(State(shared): State<Shared>) -> Result<Json<StatusView>, Refusal> {
+    Ok(Json(shared.backend.status().await?))
+}
+
+/// The leader, or `null` if none is known.
+#[utoipa::path(get, path = "/v1/leader", responses((status = 200, body = Option<LeaderView>)))]
+pub(super) async fn leader(State(shared): State<Shared>) -> Result<Json<Option<LeaderView>>, Refusal> {
+    Ok(Json(shared.backend.leader().await?))
+}
+
+/// The machines, by name.
+#[utoipa::path(get, path = "/v1/nodes", responses((status = 200, body = Vec<NodeView>)))]
+pub(super) async fn nodes(State(shared): State<Shared>) -> Result<Json<Vec<NodeView>>, Refusal> {
+    Ok(Json(shared.backend.nodes().await?))
+}
+
+/// The apps, by name.
+#[utoipa::path(get, path = "/v1/apps", responses((status = 200, body = Vec<AppView>)))]
+pub(super) async fn apps(State(shared): State<Shared>) -> Result<Json<Vec<AppView>>, Refusal> {
+    Ok(Json(shared.backend.apps().await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PsQuery {
+    app: Option<String>,
+}
+
+/// The tasks of all apps or of one, by id.
+#[utoipa::path(get, path = "/v1/ps", params(("app" = Option<String>, Query, description = "Only of this app")),
+    responses((status = 200, body = Vec<TaskView>)))]
+pub(super) async fn ps(State(shared): State<Shared>, uri: Uri) -> Result<Json<Vec<TaskView>>, Refusal> {
+    let query: PsQuery = parse_query(&uri)?;
+    let app = query.app.map(|app| parse_value::<AppName>("app", &app)).transpose()?;
+    Ok(Json(shared.backend.tasks(app).await?))
+}
+
+/// The services with their instances, by name.
+#[utoipa::path(get, path = "/v1/services", responses((status = 200, body = Vec<ServiceView>)))]
+pub(super) async fn services(State(shared): State<Shared>) -> Result<Json<Vec<ServiceView>>, Refusal> {
+    Ok(Json(shared.backend.services().await?))
+}
+
+/// Why a task is where it is.
+#[utoipa::path(get, path = "/v1/why/{app}/{task}",
+    params(("app" = String, Path, description = "`shop`"), ("task" = String, Path, description = "`web.2`")),
+    responses((status = 200, body = WhyView), (status = 404, body = ErrorBody)))]
+pub(super) async fn why(
+    State(shared): State<Shared>,
+    Path((app, task)): Path<(String, String)>,
+) -> Result<Json<WhyView>, Refusal> {
+    Ok(Json(shared.backend.why(parse_task(&app, &task)?).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ResolveQuery {
+    #[serde(rename = "type")]
+    record_type: Option<String>,
+}
+
+/// What DNS answers, and why.
+#[utoipa::path(get, path = "/v1/dns/{name}",
+    params(("name" = String, Path, description = "`web.shop.fabric.internal`"),
+        ("type" = Option<String>, Query, description = "`A` by default")),
+    responses((status = 200, body = ResolveView)))]
+pub(super) async fn resolve(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+    uri: Uri,
+) -> Result<Json<ResolveView>, Refusal> {
+    let query: ResolveQuery = parse_query(&uri)?;
+    let record_type = query.record_type.unwrap_or_else(|| "A".into());
+    Ok(Json(shared.backend.resolve(name, record_type).await?))
+}
+
+/// `shop` and `web.2` of a path.
+pub(super) fn parse_task(app: &str, task: &str) -> Result<TaskId, Refusal> {
+    parse_value("task", &format!("{app}/{task}"))
+}

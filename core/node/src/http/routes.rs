@@ -1,0 +1,54 @@
+//! The table of routes. The router is made of it, and a test holds the OpenAPI document against it.
+
+use super::refusal::{unknown_route, wrong_method};
+use super::server::Shared;
+use super::{access, events, logs, openapi, page, read, write};
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodRouter, delete, get, post};
+
+/// A method, a path and what answers it.
+pub(super) struct Route {
+    pub(super) method: &'static str,
+    pub(super) path: &'static str,
+    handler: MethodRouter<Shared>,
+}
+
+/// All routes.
+pub(super) fn routes() -> Vec<Route> {
+    let got = |path, handler| Route { method: "get", path, handler };
+    let posted = |path, handler| Route { method: "post", path, handler };
+    vec![
+        got("/", get(page::show)),
+        posted("/login", post(page::take_login)),
+        got("/health", get(read::health)),
+        got("/metrics", get(read::metrics)),
+        got("/v1/openapi.json", get(openapi::show)),
+        got("/v1/status", get(read::status)),
+        got("/v1/leader", get(read::leader)),
+        got("/v1/nodes", get(read::nodes)),
+        got("/v1/apps", get(read::apps)),
+        got("/v1/ps", get(read::ps)),
+        got("/v1/services", get(read::services)),
+        got("/v1/why/{app}/{task}", get(read::why)),
+        got("/v1/dns/{name}", get(read::resolve)),
+        got("/v1/logs/{app}/{task}", get(logs::show)),
+        got("/v1/events", get(events::show)),
+        posted("/v1/apps", post(write::deploy)),
+        posted("/v1/plan", post(write::plan)),
+        Route { method: "delete", path: "/v1/apps/{app}", handler: delete(write::stop) },
+        posted("/v1/apps/{app}/scale", post(write::scale)),
+        posted("/v1/apps/{app}/restart", post(write::restart)),
+        posted("/v1/tokens", post(write::create_token)),
+    ]
+}
+
+/// The router. Whoever serves a connection adds its `Door` as an extension.
+pub(super) fn router(shared: Shared) -> Router {
+    let empty = Router::new();
+    let all = routes().into_iter().fold(empty, |router, route| router.route(route.path, route.handler));
+    all.method_not_allowed_fallback(wrong_method)
+        .fallback(unknown_route)
+        .layer(from_fn_with_state(shared.clone(), access::guard))
+        .with_state(shared)
+}

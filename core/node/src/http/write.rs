@@ -1,0 +1,108 @@
+//! The changing verbs.
+
+use super::body::{media_type, parse_json, parse_value, read_body, read_json, read_json_or_default, wrong_type};
+use super::refusal::Refusal;
+use super::server::Shared;
+use crate::api::{
+    ApiError, DeployRequest, Deployed, ErrorBody, ErrorCode, PlanView, RestartRequest, ScaleRequest, TokenRequest,
+    TokenView,
+};
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use hyper::{HeaderMap, StatusCode};
+use taffeta_model::{AppName, JobName};
+
+/// Applies an app file. The answer means that it is on the disks of a quorum.
+#[utoipa::path(post, path = "/v1/apps",
+    request_body(content((DeployRequest = "application/json"), (String = "application/toml"))),
+    responses((status = 200, body = Deployed), (status = 400, body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub(super) async fn deploy(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Deployed>, Refusal> {
+    let request = read_app_file(&headers, body).await?;
+    Ok(Json(shared.backend.deploy(request).await?))
+}
+
+/// What a deploy would change. Changes nothing.
+#[utoipa::path(post, path = "/v1/plan",
+    request_body(content((DeployRequest = "application/json"), (String = "application/toml"))),
+    responses((status = 200, body = PlanView), (status = 400, body = ErrorBody)))]
+pub(super) async fn plan(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<PlanView>, Refusal> {
+    let request = read_app_file(&headers, body).await?;
+    Ok(Json(shared.backend.plan(request).await?))
+}
+
+/// Ends an app.
+#[utoipa::path(delete, path = "/v1/apps/{app}", params(("app" = String, Path)),
+    responses((status = 204), (status = 404, body = ErrorBody)))]
+pub(super) async fn stop(State(shared): State<Shared>, Path(app): Path<String>) -> Result<StatusCode, Refusal> {
+    shared.backend.stop(parse_value("app", &app)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Another number of instances.
+#[utoipa::path(post, path = "/v1/apps/{app}/scale", params(("app" = String, Path)), request_body = ScaleRequest,
+    responses((status = 204), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+pub(super) async fn scale(
+    State(shared): State<Shared>,
+    Path(app): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, Refusal> {
+    let app: AppName = parse_value("app", &app)?;
+    let request: ScaleRequest = read_json(&headers, body).await?;
+    parse_value::<JobName>("service", &request.service)?;
+    shared.backend.scale(app, request).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Starts the instances of one job, or without a body of all jobs, anew.
+#[utoipa::path(post, path = "/v1/apps/{app}/restart", params(("app" = String, Path)),
+    request_body = Option<RestartRequest>,
+    responses((status = 204), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+pub(super) async fn restart(
+    State(shared): State<Shared>,
+    Path(app): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, Refusal> {
+    let app: AppName = parse_value("app", &app)?;
+    let request: RestartRequest = read_json_or_default(&headers, body).await?;
+    let job = request.service.map(|job| parse_value::<JobName>("service", &job)).transpose()?;
+    shared.backend.restart(app, job).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Mints a join token: shown once, never stored. Without a body one for any number of nodes within an hour.
+#[utoipa::path(post, path = "/v1/tokens", request_body = Option<TokenRequest>,
+    responses((status = 200, body = TokenView), (status = 400, body = ErrorBody)))]
+pub(super) async fn create_token(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<TokenView>, Refusal> {
+    let request: TokenRequest = read_json_or_default(&headers, body).await?;
+    Ok(Json(shared.backend.create_token(request).await?))
+}
+
+/// An app file, alone as TOML or with the files that it ships as JSON.
+async fn read_app_file(headers: &HeaderMap, body: Body) -> Result<DeployRequest, Refusal> {
+    match media_type(headers).as_deref() {
+        Some("application/json") => parse_json(&read_body(body).await?),
+        Some("application/toml") => {
+            let file = String::from_utf8(read_body(body).await?).map_err(|e| {
+                let message = format!("the app file is not UTF-8: byte {}", e.utf8_error().valid_up_to());
+                ApiError::new(ErrorCode::Invalid, message).field("file")
+            })?;
+            Ok(DeployRequest { file, files: Default::default() })
+        }
+        Some(_) | None => Err(wrong_type("application/toml (the app file alone) or application/json")),
+    }
+}

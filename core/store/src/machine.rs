@@ -1,0 +1,137 @@
+//! The state machine: committed entries in, the replicated state out.
+
+use crate::{
+    log::{LogStore, bad},
+    types::{LogId, Snapshot, SnapshotData, SnapshotMeta, StoredMembership, TC},
+};
+use futures::{Stream, TryStreamExt};
+use openraft::{
+    EntryPayload, OptionalSend,
+    storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine},
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    io,
+    io::Cursor,
+    sync::{Arc, RwLock},
+};
+use taffeta_model::{Fence, Outcome, State};
+use tokio::sync::watch;
+
+/// What is replicated, with its place in the log. This is also the contents of a snapshot.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Replicated {
+    applied: Option<LogId>,
+    membership: StoredMembership,
+    state: State,
+}
+
+/// The state machine that openraft drives. Clones share one state.
+#[derive(Clone)]
+pub(crate) struct Machine {
+    replicated: Arc<RwLock<Replicated>>,
+    log: LogStore,
+    /// Position of the newest applied entry; whoever waits for changes watches it.
+    applied: watch::Sender<Fence>,
+}
+
+impl Machine {
+    pub(crate) fn open(log: LogStore) -> io::Result<Self> {
+        let replicated: Replicated = match log.snapshot() {
+            Some((_, contents)) => postcard::from_bytes(&contents).map_err(bad)?,
+            None => Replicated::default(),
+        };
+        let applied = watch::Sender::new(replicated.state.applied);
+        Ok(Self { replicated: Arc::new(RwLock::new(replicated)), log, applied })
+    }
+
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.replicated.read().expect("no panic while the state is held").state)
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<Fence> {
+        self.applied.subscribe()
+    }
+
+    fn apply_one(&self, entry: crate::types::Entry) -> Outcome {
+        let mut replicated = self.replicated.write().expect("no panic while the state is held");
+        replicated.applied = Some(entry.log_id);
+        let at = Fence {
+            generation: replicated.state.generation,
+            term: entry.log_id.leader_id.term,
+            index: entry.log_id.index,
+        };
+        let outcome = match entry.payload {
+            EntryPayload::Blank => Outcome::Done(at),
+            EntryPayload::Normal(request) => replicated.state.apply(at, &request.0),
+            EntryPayload::Membership(membership) => {
+                replicated.membership = StoredMembership::new(Some(entry.log_id), membership);
+                Outcome::Done(at)
+            }
+        };
+        replicated.state.applied = at;
+        outcome
+    }
+
+    fn announce(&self) {
+        let at = self.read(|state| state.applied);
+        self.applied.send_if_modified(|known| std::mem::replace(known, at) != at);
+    }
+}
+
+impl RaftSnapshotBuilder<TC> for Machine {
+    type SnapshotData = SnapshotData;
+
+    async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
+        let (meta, contents) = {
+            let replicated = self.replicated.read().expect("no panic while the state is held");
+            let meta = SnapshotMeta { last_log_id: replicated.applied, last_membership: replicated.membership.clone() };
+            (meta, postcard::to_stdvec(&*replicated).map_err(bad)?)
+        };
+        let about = postcard::to_stdvec(&meta).map_err(bad)?;
+        self.log.save_snapshot(about, contents.clone()).await?;
+        Ok(Snapshot { meta, snapshot: Cursor::new(contents) })
+    }
+}
+
+impl RaftStateMachine<TC> for Machine {
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = Self;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
+        let replicated = self.replicated.read().expect("no panic while the state is held");
+        Ok((replicated.applied, replicated.membership.clone()))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
+    where
+        S: Stream<Item = io::Result<EntryResponder<TC>>> + Unpin + OptionalSend,
+    {
+        while let Some((entry, responder)) = entries.try_next().await? {
+            let outcome = self.apply_one(entry);
+            if let Some(responder) = responder {
+                responder.send(outcome);
+            }
+        }
+        self.announce();
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
+        let contents = snapshot.into_inner();
+        let replicated: Replicated = postcard::from_bytes(&contents).map_err(bad)?;
+        self.log.save_snapshot(postcard::to_stdvec(meta).map_err(bad)?, contents).await?;
+        *self.replicated.write().expect("no panic while the state is held") = replicated;
+        self.announce();
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
+        let Some((about, contents)) = self.log.snapshot() else { return Ok(None) };
+        Ok(Some(Snapshot { meta: postcard::from_bytes(&about).map_err(bad)?, snapshot: Cursor::new(contents) }))
+    }
+}

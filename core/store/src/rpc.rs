@@ -1,0 +1,162 @@
+//! Consensus messages between voters: encoded here, carried by a [`Transport`].
+
+use crate::types::{Raft, Snapshot, SnapshotData, SnapshotMeta, TC, Vote};
+use async_trait::async_trait;
+use openraft::{
+    BasicNode, OptionalSend,
+    errors::{RPCError, ReplicationClosed, StreamingError, Unreachable},
+    network::{RPCOption, RaftNetworkFactory, v2::RaftNetworkV2},
+    raft::{
+        AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
+        VoteRequest, VoteResponse,
+    },
+};
+use serde::{Deserialize, Serialize};
+use std::{fmt, future::Future, io::Cursor, sync::Arc, time::Duration};
+use taffeta_model::NodeId;
+
+/// Carries bytes to a voter and its reply back.
+#[async_trait]
+pub trait Transport: Send + Sync + 'static {
+    /// Sends a request; gives up after `limit`.
+    async fn send(&self, to: NodeId, request: Vec<u8>, limit: Duration) -> Result<Vec<u8>, SendError>;
+}
+
+/// Why there was no reply, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SendError(pub String);
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for SendError {}
+
+#[derive(Serialize, Deserialize)]
+enum Call {
+    Append(AppendEntriesRequest<TC>),
+    Vote(VoteRequest<TC>),
+    PreVote(VoteRequest<TC>),
+    Snapshot(Vote, SnapshotMeta, Vec<u8>),
+    Transfer(TransferLeaderRequest<TC>),
+}
+
+#[derive(Serialize, Deserialize)]
+enum Reply {
+    Append(AppendEntriesResponse<TC>),
+    Vote(VoteResponse<TC>),
+    Snapshot(SnapshotResponse<TC>),
+    Transfer(TransferLeaderResponse<TC>),
+}
+
+/// Answers a message of another voter. The flag tells whether it was the leader's (an append or a snapshot).
+pub(crate) async fn answer(raft: &Raft, request: &[u8]) -> Result<(Vec<u8>, bool), String> {
+    let call: Call = postcard::from_bytes(request).map_err(|e| format!("not a consensus message: {e}"))?;
+    let from_leader = matches!(call, Call::Append(_) | Call::Snapshot(..));
+    let failed = |e: &dyn fmt::Display| e.to_string();
+    let reply = match call {
+        Call::Append(r) => Reply::Append(raft.append_entries(r).await.map_err(|e| failed(&e))?),
+        Call::Vote(r) => Reply::Vote(raft.vote(r).await.map_err(|e| failed(&e))?),
+        Call::PreVote(r) => Reply::Vote(raft.pre_vote(r).await.map_err(|e| failed(&e))?),
+        Call::Snapshot(vote, meta, contents) => {
+            let snapshot = Snapshot { meta, snapshot: Cursor::new(contents) };
+            Reply::Snapshot(raft.install_full_snapshot(vote, snapshot).await.map_err(|e| failed(&e))?)
+        }
+        Call::Transfer(r) => Reply::Transfer(raft.handle_transfer_leader(r).await.map_err(|e| failed(&e))?),
+    };
+    Ok((postcard::to_stdvec(&reply).map_err(|e| e.to_string())?, from_leader))
+}
+
+/// Makes a [`Line`] to each voter.
+pub(crate) struct Lines(pub(crate) Arc<dyn Transport>);
+
+/// One voter at the other end of a [`Transport`].
+pub(crate) struct Line {
+    transport: Arc<dyn Transport>,
+    to: NodeId,
+}
+
+impl RaftNetworkFactory<TC> for Lines {
+    type Network = Line;
+    async fn new_client(&mut self, target: u64, _node: &BasicNode) -> Line {
+        Line { transport: Arc::clone(&self.0), to: NodeId(target) }
+    }
+}
+
+impl Line {
+    async fn call(&self, call: &Call, limit: Duration) -> Result<Reply, SendError> {
+        let request = postcard::to_stdvec(call).map_err(|e| SendError(e.to_string()))?;
+        let reply = self.transport.send(self.to, request, limit).await?;
+        postcard::from_bytes(&reply).map_err(|e| SendError(format!("not a consensus reply: {e}")))
+    }
+}
+
+/// Every failure is `Unreachable`, which backs off; openraft retries the other kind at once and would spin.
+fn unreachable<E: std::error::Error + 'static>(e: &E) -> RPCError<TC> {
+    RPCError::Unreachable(Unreachable::new(e))
+}
+
+fn mismatched() -> SendError {
+    SendError("a reply to another question".into())
+}
+
+impl RaftNetworkV2<TC> for Line {
+    type SnapshotData = SnapshotData;
+
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<TC>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TC>, RPCError<TC>> {
+        match self.call(&Call::Append(rpc), option.hard_ttl()).await.map_err(|e| unreachable(&e))? {
+            Reply::Append(reply) => Ok(reply),
+            Reply::Vote(_) | Reply::Snapshot(_) | Reply::Transfer(_) => Err(unreachable(&mismatched())),
+        }
+    }
+
+    async fn vote(&mut self, rpc: VoteRequest<TC>, option: RPCOption) -> Result<VoteResponse<TC>, RPCError<TC>> {
+        match self.call(&Call::Vote(rpc), option.hard_ttl()).await.map_err(|e| unreachable(&e))? {
+            Reply::Vote(reply) => Ok(reply),
+            Reply::Append(_) | Reply::Snapshot(_) | Reply::Transfer(_) => Err(unreachable(&mismatched())),
+        }
+    }
+
+    async fn pre_vote(&mut self, rpc: VoteRequest<TC>, option: RPCOption) -> Result<VoteResponse<TC>, RPCError<TC>> {
+        match self.call(&Call::PreVote(rpc), option.hard_ttl()).await.map_err(|e| unreachable(&e))? {
+            Reply::Vote(reply) => Ok(reply),
+            Reply::Append(_) | Reply::Snapshot(_) | Reply::Transfer(_) => Err(unreachable(&mismatched())),
+        }
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        option: RPCOption,
+    ) -> Result<SnapshotResponse<TC>, StreamingError<TC>> {
+        let call = Call::Snapshot(vote, snapshot.meta, snapshot.snapshot.into_inner());
+        let failed = |e: &SendError| StreamingError::Unreachable(Unreachable::new(e));
+        let reply = tokio::select! {
+            reply = self.call(&call, option.hard_ttl()) => reply.map_err(|e| failed(&e))?,
+            closed = cancel => return Err(StreamingError::Closed(closed)),
+        };
+        match reply {
+            Reply::Snapshot(reply) => Ok(reply),
+            Reply::Append(_) | Reply::Vote(_) | Reply::Transfer(_) => Err(failed(&mismatched())),
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<TC>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TC>, RPCError<TC>> {
+        match self.call(&Call::Transfer(request), option.hard_ttl()).await.map_err(|e| unreachable(&e))? {
+            Reply::Transfer(reply) => Ok(reply),
+            Reply::Append(_) | Reply::Vote(_) | Reply::Snapshot(_) => Err(unreachable(&mismatched())),
+        }
+    }
+}
