@@ -1,11 +1,12 @@
 //! An app: what a user wants to run, as parsed and checked.
 
+mod check;
+
+pub(crate) use check::is_plain_file_name;
+
 use crate::{AppName, JobName, Resources};
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 use thiserror::Error;
 
 /// Largest total size in bytes of the files that an app ships: they travel in the log, which is no artefact store.
@@ -13,6 +14,9 @@ pub const FILE_BYTES_MAX: usize = 1 << 20;
 
 /// Most jobs in one app: keeps one deploy command small enough for one log entry.
 pub const JOBS_MAX: usize = 100;
+
+/// Most instances of one job: one on each machine of the largest ring.
+pub const COUNT_MAX: u32 = 10_000;
 
 /// An app as deployed: named jobs and the small files they need.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,133 +159,6 @@ pub struct InvalidApp {
     pub message: String,
 }
 
-impl App {
-    /// Checks what holds between fields: known names in `after`, `files` and `health.port`, no cycle, sizes, ranges.
-    /// A node calls it again on every deploy, as the command may not come from our own parser.
-    pub fn check(&self) -> Result<(), InvalidApp> {
-        if self.jobs.is_empty() {
-            return Err(invalid("app", "the app has no [service.NAME] and no [batch.NAME]"));
-        }
-        if self.jobs.len() > JOBS_MAX {
-            return Err(invalid("app", format!("{} jobs; at most {JOBS_MAX} are allowed", self.jobs.len())));
-        }
-        let bytes: usize = self.files.values().map(|f| f.body.len()).sum();
-        if bytes > FILE_BYTES_MAX {
-            return Err(invalid("files", format!("{bytes} bytes of files; at most {FILE_BYTES_MAX} are shipped")));
-        }
-        for (name, job) in &self.jobs {
-            self.check_job(name, job)?;
-        }
-        self.check_order()
-    }
-
-    fn check_job(&self, name: &JobName, job: &Job) -> Result<(), InvalidApp> {
-        let at = |field: &str| format!("{}.{name}.{field}", job.kind.table());
-        if job.run.first().is_none_or(String::is_empty) {
-            return Err(invalid(at("run"), "expected a program and its arguments, as [\"./server\", \"--flag\"]"));
-        }
-        if job.count > 10_000 {
-            return Err(invalid(at("count"), format!("{} instances; at most 10000 are allowed", job.count)));
-        }
-        let mut names = BTreeSet::new();
-        let mut numbers = BTreeSet::new();
-        for port in &job.ports {
-            if JobName::new(port.name.clone()).is_err() {
-                return Err(invalid(at("ports"), format!("`{}` is not a port name: use a-z, 0-9 and `-`", port.name)));
-            }
-            if !names.insert(&port.name) || port.fixed.is_some_and(|n| !numbers.insert(n)) {
-                return Err(invalid(at("ports"), format!("`{}` is given twice", port.name)));
-            }
-            if port.fixed == Some(0) {
-                return Err(invalid(at("ports"), "0 is not a port; leave the number out to have one allocated"));
-            }
-        }
-        if job.resources.ports as usize != job.ports.iter().filter(|p| p.fixed.is_none()).count() {
-            return Err(invalid(at("ports"), "the number of allocated ports does not match"));
-        }
-        for file in &job.files {
-            if !self.files.contains_key(file) {
-                return Err(invalid(at("files"), format!("`{file}` was not shipped with the app")));
-            }
-        }
-        if let Some(health) = &job.health {
-            health.check(job).map_err(|message| invalid(at("health"), message))?;
-        }
-        if job.pids_max < 2 {
-            return Err(invalid(at("pids"), "at least 2 processes are needed"));
-        }
-        if matches!(job.kind, JobKind::Batch { .. }) && job.health.is_some() {
-            return Err(invalid(at("health"), "a batch job has no health check: it is done when it ends with 0"));
-        }
-        Ok(())
-    }
-
-    /// Refuses unknown names and cycles in `after`.
-    fn check_order(&self) -> Result<(), InvalidApp> {
-        for (name, job) in &self.jobs {
-            let at = format!("{}.{name}.after", job.kind.table());
-            for earlier in &job.after {
-                if !self.jobs.contains_key(earlier) {
-                    return Err(invalid(at, format!("`{earlier}` is not a job of this app")));
-                }
-            }
-            let mut seen = BTreeSet::new();
-            if let Some(cycle) = self.find_cycle(&mut vec![name], &mut seen) {
-                return Err(invalid(at, format!("a cycle: {cycle}")));
-            }
-        }
-        Ok(())
-    }
-
-    /// Follows `after` from the last of `path`; gives `a after b after a` when it comes back to its start. `seen` keeps
-    /// the walk linear: a job from which the start was not reached once is not walked again.
-    fn find_cycle<'a>(&'a self, path: &mut Vec<&'a JobName>, seen: &mut BTreeSet<&'a JobName>) -> Option<String> {
-        for earlier in &self.jobs.get(path[path.len() - 1])?.after {
-            if earlier == path[0] {
-                let names: Vec<&str> = path.iter().map(|n| n.as_str()).chain([path[0].as_str()]).collect();
-                return Some(names.join(" after "));
-            }
-            if !seen.insert(earlier) {
-                continue;
-            }
-            path.push(earlier);
-            let found = self.find_cycle(path, seen);
-            path.pop();
-            if found.is_some() {
-                return found;
-            }
-        }
-        None
-    }
-}
-
-impl Health {
-    fn check(&self, job: &Job) -> Result<(), String> {
-        let known = |port: &str| {
-            let ok = job.ports.iter().any(|p| p.name == port);
-            if ok { Ok(()) } else { Err(format!("`{port}` is not one of the job's ports")) }
-        };
-        match &self.probe {
-            HealthProbe::Http { path, port } => {
-                if !path.starts_with('/') || path.contains(|c: char| c.is_whitespace() || c.is_control()) {
-                    return Err(format!("`{path}` is not a path: it begins with `/` and has no spaces"));
-                }
-                known(port)?;
-            }
-            HealthProbe::Tcp { port } => known(port)?,
-            HealthProbe::Run { run } if run.is_empty() => return Err("`run` is empty".into()),
-            HealthProbe::Run { .. } => {}
-        }
-        if self.every < Duration::from_millis(100) || self.timeout < Duration::from_millis(10) {
-            return Err("`every` is at least 100ms and `timeout` at least 10ms".into());
-        }
-        if self.failures == 0 {
-            return Err("`failures` is at least 1".into());
-        }
-        Ok(())
-    }
-}
-
 impl JobKind {
     /// Name of the app file's table: `service` or `batch`.
     pub fn table(&self) -> &'static str {
@@ -292,6 +169,5 @@ impl JobKind {
     }
 }
 
-fn invalid(field: impl Into<String>, message: impl Into<String>) -> InvalidApp {
-    InvalidApp { field: field.into(), message: message.into() }
-}
+#[cfg(test)]
+mod tests;

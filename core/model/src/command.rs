@@ -139,7 +139,7 @@ impl Exit {
     pub fn code(&self) -> Option<i32> {
         match self {
             Self::Code(code) => Some(*code),
-            Self::Signal(signal) => Some(128 + signal),
+            Self::Signal(signal) => Some(signal.saturating_add(128)),
             Self::OutOfMemory => Some(137),
             Self::NotStarted(_) | Self::Lost => None,
         }
@@ -218,3 +218,6 @@ pub enum Refusal {
     #[error("the task has moved on")]
     Outdated,
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,7 +35,11 @@ macro_rules! hexadecimal {
         impl FromStr for $t {
             type Err = InvalidName;
             fn from_str(s: &str) -> Result<Self, InvalidName> {
-                <$inner>::from_str_radix(s, 16).map(Self).map_err(|_| InvalidName::NotHexadecimal(s.into()))
+                let bad = || InvalidName::NotHexadecimal(s.into());
+                if !s.bytes().all(|b| b.is_ascii_hexdigit()) {
+                    return Err(bad()); // the standard parser would take a sign
+                }
+                <$inner>::from_str_radix(s, 16).map(Self).map_err(|_| bad())
             }
         }
     };
@@ -170,6 +174,10 @@ impl FromStr for TaskId {
         let bad = || InvalidName::NotATask(s.into());
         let (app, rest) = s.split_once('/').ok_or_else(bad)?;
         let (job, index) = rest.rsplit_once('.').ok_or_else(bad)?;
+        // One spelling for one task: no sign and no leading zero.
+        if !index.bytes().all(|b| b.is_ascii_digit()) || (index.len() > 1 && index.starts_with('0')) {
+            return Err(bad());
+        }
         Ok(Self { app: AppName::new(app)?, job: JobName::new(job)?, index: index.parse().map_err(|_| bad())? })
     }
 }
@@ -191,3 +199,6 @@ impl fmt::Display for Fence {
         write!(f, "{}.{}.{}", self.generation, self.term, self.index)
     }
 }
+
+#[cfg(test)]
+mod tests;

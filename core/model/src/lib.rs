@@ -5,6 +5,7 @@
 //! replicated (`taffeta-store`), who decides placements (`taffeta-scheduler`), who runs them (`taffeta-agent`).
 
 mod app;
+mod app_file;
 mod assigned;
 mod command;
 mod ids;
@@ -14,9 +15,10 @@ mod state;
 mod time;
 
 pub use app::{
-    App, Constraint, FILE_BYTES_MAX, Health, HealthProbe, InvalidApp, JOBS_MAX, Job, JobKind, Operator, PortSpec,
-    ShippedFile,
+    App, COUNT_MAX, Constraint, FILE_BYTES_MAX, Health, HealthProbe, InvalidApp, JOBS_MAX, Job, JobKind, Operator,
+    PortSpec, ShippedFile,
 };
+pub use app_file::{AppFileError, FileSource, parse_app_file};
 pub use assigned::{Assigned, AssignedSet, Directory, DirectoryJob, DirectoryMember};
 pub use command::{Command, Exit, Outcome, Placement, Refusal, Removal};
 pub use ids::{AppName, ClusterId, Fence, InvalidName, JobName, NodeId, NodeName, RESERVED_NAMES, TaskId, TokenId};

@@ -54,3 +54,6 @@ impl SubAssign for Resources {
         self.ports = self.ports.saturating_sub(o.ports);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,11 @@
 //! The replicated state: what the cluster has promised, and how a command changes it.
 
+mod apps;
+mod members;
+
 use crate::{
     App, AppName, Assigned, AssignedSet, ClusterId, Command, Directory, DirectoryJob, DirectoryMember, Exit, Fence,
-    JobName, NodeId, NodeName, Outcome, Placement, Refusal, Removal, Resources, TaskId, TokenId, UnixMillis,
+    JobKind, JobName, NodeId, NodeName, Outcome, Placement, Refusal, Removal, Resources, TaskId, TokenId, UnixMillis,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::SocketAddr};
@@ -152,20 +155,13 @@ impl State {
                 if self.cluster != ClusterId::default() {
                     return Err(Refusal::AlreadyInitialised);
                 }
+                self.add_member(at, member)?;
                 self.cluster = *cluster;
                 self.ca_hash = *ca_hash;
                 self.admin_token_hash = *admin_token_hash;
-                self.add_member(at, member)
-            }
-            Command::Join { token, secret_hash, now, member } => {
-                self.check_token(*token, secret_hash, *now)?;
-                let rejoins = self.members.contains_key(&member.id);
-                self.add_member(at, member)?;
-                if let Some(token) = self.tokens.get_mut(token).filter(|_| !rejoins) {
-                    token.used += 1; // a join that is asked twice, since its answer was lost, counts once
-                }
                 Ok(())
             }
+            Command::Join { token, secret_hash, now, member } => self.join(at, *token, secret_hash, *now, member),
             Command::Refresh { node, address, capacity, attributes, zone } => {
                 self.refresh(at, *node, *address, *capacity, attributes, zone)
             }
@@ -173,7 +169,7 @@ impl State {
             Command::Deploy { app, now } => self.deploy(at, app, *now),
             Command::Scale { app, job, count } => self.scale(at, app, job, *count),
             Command::Stop { app } => self.stop(at, app),
-            Command::Restart { app, job } => self.restart(app, job.as_ref()),
+            Command::Restart { app, job } => self.restart(at, app, job.as_ref()),
             Command::Place(placements) => {
                 placements.iter().for_each(|p| self.place(at, p));
                 Ok(())
@@ -183,177 +179,6 @@ impl State {
                 Ok(())
             }
             Command::Finish { task, fence, exit } => self.finish(at, task, *fence, exit),
-        }
-    }
-
-    fn add_member(&mut self, at: Fence, member: &Member) -> Result<(), Refusal> {
-        if let Some(known) = self.members.get(&member.id) {
-            if known.public_key != member.public_key {
-                return Err(Refusal::KeyMismatch(member.id));
-            }
-        } else if self.members.len() >= MEMBERS_MAX {
-            return Err(Refusal::Full(MEMBERS_MAX, "members".into()));
-        }
-        for other in self.members.values().filter(|other| other.id != member.id) {
-            if other.name == member.name {
-                return Err(Refusal::NameTaken(member.name.to_string(), other.id));
-            }
-            if other.address == member.address {
-                return Err(Refusal::AddressTaken(member.address, other.name.to_string()));
-            }
-        }
-        let joined = self.members.get(&member.id).map_or(at, |known| known.joined);
-        let assigned_fence = self.members.get(&member.id).map_or(at, |known| known.assigned_fence);
-        self.members.insert(member.id, Member { joined, assigned_fence, ..member.clone() });
-        self.directory_fence = at;
-        Ok(())
-    }
-
-    fn check_token(&self, id: TokenId, secret_hash: &[u8; 32], now: UnixMillis) -> Result<(), Refusal> {
-        let token = self.tokens.get(&id).ok_or(Refusal::UnknownToken)?;
-        if token.secret_hash != *secret_hash {
-            return Err(Refusal::WrongSecret);
-        }
-        if token.expires <= now {
-            return Err(Refusal::TokenExpired((now.0 - token.expires.0) / 1000));
-        }
-        match token.uses {
-            Some(uses) if token.used >= uses => Err(Refusal::TokenUsedUp(uses)),
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    fn refresh(
-        &mut self,
-        at: Fence,
-        node: NodeId,
-        address: SocketAddr,
-        capacity: Resources,
-        attributes: &BTreeMap<String, String>,
-        zone: &str,
-    ) -> Result<(), Refusal> {
-        if let Some(other) = self.members.values().find(|m| m.address == address && m.id != node) {
-            return Err(Refusal::AddressTaken(address, other.name.to_string()));
-        }
-        let member = self.members.get_mut(&node).ok_or(Refusal::UnknownMember(node))?;
-        member.address = address;
-        member.capacity = capacity;
-        member.attributes = attributes.clone();
-        member.zone = zone.into();
-        self.directory_fence = at;
-        Ok(())
-    }
-
-    fn create_token(&mut self, id: TokenId, token: &Token) -> Result<(), Refusal> {
-        if self.tokens.len() >= TOKENS_MAX {
-            // Tokens live an hour by default: the one that ends first is the one least missed.
-            let first = self.tokens.iter().min_by_key(|(_, t)| t.expires).map(|(id, _)| *id);
-            first.and_then(|id| self.tokens.remove(&id));
-        }
-        self.tokens.insert(id, token.clone());
-        Ok(())
-    }
-
-    fn deploy(&mut self, at: Fence, app: &App, now: UnixMillis) -> Result<(), Refusal> {
-        app.check().map_err(|e| Refusal::Invalid { field: e.field, message: e.message })?;
-        let old = self.apps.get(&app.name);
-        if old.is_none() && self.apps.len() >= APPS_MAX {
-            return Err(Refusal::Full(APPS_MAX, "apps".into()));
-        }
-        let others = self.tasks.keys().filter(|t| t.app != app.name).count();
-        if others + app.jobs.values().map(|j| j.count as usize).sum::<usize>() > TASKS_MAX {
-            return Err(Refusal::Full(TASKS_MAX, "tasks".into()));
-        }
-        let version = old.map_or(1, |old| old.version + 1);
-        let mut revisions = BTreeMap::new();
-        for (name, job) in &app.jobs {
-            let kept = old.and_then(|old| {
-                let same = old.app.jobs.get(name).is_some_and(|was| runs_the_same(was, &old.app, job, app));
-                old.revisions.get(name).copied().filter(|_| same)
-            });
-            revisions.insert(name.clone(), kept.unwrap_or(at.index));
-        }
-        self.apps.insert(app.name.clone(), AppState { app: app.clone(), version, deployed_at: now, revisions });
-        self.fit_tasks(at, &app.name);
-        self.directory_fence = at;
-        Ok(())
-    }
-
-    fn scale(&mut self, at: Fence, app: &AppName, job: &JobName, count: u32) -> Result<(), Refusal> {
-        let others = self.tasks.keys().filter(|t| t.app != *app || t.job != *job).count();
-        let state = self.apps.get_mut(app).ok_or_else(|| Refusal::UnknownApp(app.clone()))?;
-        let known = state.app.jobs.get_mut(job).ok_or_else(|| Refusal::UnknownJob(app.clone(), job.clone()))?;
-        if others + count as usize > TASKS_MAX || count > 10_000 {
-            return Err(Refusal::Full(TASKS_MAX, "tasks".into()));
-        }
-        known.count = count;
-        self.fit_tasks(at, app);
-        self.directory_fence = at;
-        Ok(())
-    }
-
-    fn stop(&mut self, at: Fence, app: &AppName) -> Result<(), Refusal> {
-        self.apps.remove(app).ok_or_else(|| Refusal::UnknownApp(app.clone()))?;
-        self.fit_tasks(at, app);
-        self.directory_fence = at;
-        Ok(())
-    }
-
-    fn restart(&mut self, app: &AppName, job: Option<&JobName>) -> Result<(), Refusal> {
-        let index = self.applied.index;
-        let state = self.apps.get_mut(app).ok_or_else(|| Refusal::UnknownApp(app.clone()))?;
-        if let Some(job) = job.filter(|job| !state.app.jobs.contains_key(*job)) {
-            return Err(Refusal::UnknownJob(app.clone(), job.clone()));
-        }
-        for (name, revision) in &mut state.revisions {
-            if job.is_none_or(|job| job == name) {
-                *revision = index;
-            }
-        }
-        for (id, task) in &mut self.tasks {
-            let ended = matches!(task.place, Place::Ended { .. });
-            if ended && id.app == *app && job.is_none_or(|job| *job == id.job) {
-                task.place = Place::Waiting { last: None }; // a batch job runs again
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes the app's instance slots match its jobs: new ones wait, superfluous ones go.
-    fn fit_tasks(&mut self, at: Fence, app: &AppName) {
-        let state = self.apps.get(app);
-        let wanted = |id: &TaskId| {
-            let job = state.and_then(|s| s.app.jobs.get(&id.job));
-            job.is_some_and(|job| (1..=job.count).contains(&id.index))
-        };
-        let range = first_task(app)..;
-        let gone: Vec<TaskId> = self
-            .tasks
-            .range(range)
-            .map(|(id, _)| id)
-            .take_while(|id| id.app == *app)
-            .filter(|id| !wanted(id))
-            .cloned()
-            .collect();
-        for (name, job) in state.iter().flat_map(|s| &s.app.jobs) {
-            for index in 1..=job.count {
-                let id = TaskId { app: app.clone(), job: name.clone(), index };
-                let revision = state.and_then(|s| s.revisions.get(name).copied()).unwrap_or_default();
-                let task = self.tasks.entry(id).or_insert_with(|| Task {
-                    attempt: 0,
-                    revision,
-                    place: Place::Waiting { last: None },
-                });
-                // A batch job whose definition changed runs again.
-                if matches!(task.place, Place::Ended { .. }) && task.revision != revision {
-                    task.place = Place::Waiting { last: None };
-                }
-            }
-        }
-        for id in gone {
-            if let Some(node) = self.tasks.remove(&id).and_then(|task| task.node()) {
-                self.touch(at, node);
-            }
         }
     }
 
@@ -378,12 +203,20 @@ impl State {
     }
 
     fn finish(&mut self, at: Fence, id: &TaskId, ended: Fence, exit: &Exit) -> Result<(), Refusal> {
+        let app = self.apps.get(&id.app).ok_or(Refusal::Outdated)?;
+        let is_batch = app.app.jobs.get(&id.job).is_some_and(|job| matches!(job.kind, JobKind::Batch { .. }));
+        let wanted = app.revisions.get(&id.job).copied();
         let task = self.tasks.get_mut(id).ok_or(Refusal::Outdated)?;
         let Place::On { node, fence } = task.place else { return Err(Refusal::Outdated) };
-        if fence != ended {
-            return Err(Refusal::Outdated);
+        if fence != ended || !is_batch {
+            return Err(Refusal::Outdated); // a service has no end: it is restarted
         }
-        task.place = Place::Ended { node, exit: exit.clone() };
+        // What ended is an older definition if the job was changed or restarted meanwhile: then it runs again.
+        task.place = if wanted == Some(task.revision) {
+            Place::Ended { node, exit: exit.clone() }
+        } else {
+            Place::Waiting { last: Some(node) }
+        };
         self.touch(at, node);
         Ok(())
     }
@@ -435,19 +268,5 @@ impl State {
     }
 }
 
-/// Smallest id of the app's tasks.
-fn first_task(app: &AppName) -> TaskId {
-    let job = JobName::new("0").expect("a label"); // the smallest there is
-    TaskId { app: app.clone(), job, index: 0 }
-}
-
-/// Whether running tasks of `was` may stay: everything but the count, the order and the re-placing delay is the same.
-fn runs_the_same(was: &crate::Job, old: &App, now: &crate::Job, new: &App) -> bool {
-    let neutral = |job: &crate::Job| crate::Job {
-        count: 0,
-        after: vec![],
-        reschedule_after: std::time::Duration::ZERO,
-        ..job.clone()
-    };
-    neutral(was) == neutral(now) && now.files.iter().all(|f| old.files.get(f) == new.files.get(f))
-}
+#[cfg(test)]
+mod tests;

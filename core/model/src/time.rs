@@ -37,3 +37,6 @@ impl fmt::Display for UnixMillis {
         write!(f, "{}.{:03} s since 1970", self.0 / 1000, self.0 % 1000)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,230 @@
+//! What must hold between the fields of an app.
+
+use super::{
+    App, COUNT_MAX, FILE_BYTES_MAX, Health, HealthProbe, InvalidApp, JOBS_MAX, Job, JobKind, Operator, PortSpec,
+};
+use crate::JobName;
+use std::{collections::BTreeSet, time::Duration};
+
+/// Most text in bytes of all jobs together (arguments, environment, rules, tags): it travels in one log entry.
+const TEXT_BYTES_MAX: usize = 1 << 20;
+
+/// Most ports and most tags of one job: every node's catalogue holds them once per instance.
+const PORTS_MAX: usize = 32;
+const TAGS_MAX: usize = 32;
+
+/// Longest tag in bytes: what one character string of a TXT record holds (RFC 1035, 3.3.14).
+const TAG_BYTES_MAX: usize = 255;
+
+/// Longest duration: a year is as good as never, and no clock arithmetic overflows by it.
+const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+impl App {
+    /// Checks what holds between fields: known names in `after`, `files` and `health.port`, no cycle, sizes, ranges.
+    /// A node calls it again on every deploy, as the command may not come from our own parser.
+    pub fn check(&self) -> Result<(), InvalidApp> {
+        if self.jobs.is_empty() {
+            return Err(invalid("app", "the app has no [service.NAME] and no [batch.NAME]"));
+        }
+        if self.jobs.len() > JOBS_MAX {
+            return Err(invalid("app", format!("{} jobs; at most {JOBS_MAX} are allowed", self.jobs.len())));
+        }
+        let bytes: usize = self.files.values().map(|f| f.body.len()).sum();
+        if bytes > FILE_BYTES_MAX {
+            return Err(invalid("files", format!("{bytes} bytes of files; at most {FILE_BYTES_MAX} are shipped")));
+        }
+        if let Some(name) = self.files.keys().find(|name| !is_plain_file_name(name)) {
+            return Err(invalid("files", format!("`{name}` is not a plain file name")));
+        }
+        let text: usize = self.jobs.values().map(Job::text_bytes).sum();
+        if text > TEXT_BYTES_MAX {
+            return Err(invalid("app", format!("{text} bytes of text; at most {TEXT_BYTES_MAX} are kept")));
+        }
+        for (name, job) in &self.jobs {
+            self.check_job(name, job)?;
+        }
+        self.check_order()
+    }
+
+    fn check_job(&self, name: &JobName, job: &Job) -> Result<(), InvalidApp> {
+        let at = |field: &str| format!("{}.{name}.{field}", job.kind.table());
+        if job.run.first().is_none_or(String::is_empty) {
+            return Err(invalid(at("run"), "expected a program and its arguments, as [\"./server\", \"--flag\"]"));
+        }
+        if job.count > COUNT_MAX {
+            return Err(invalid(at("count"), format!("{} instances; at most {COUNT_MAX} are allowed", job.count)));
+        }
+        job.check_ports().map_err(|message| invalid(at("ports"), message))?;
+        job.check_texts().map_err(|(field, message)| invalid(at(field), message))?;
+        for file in &job.files {
+            if !self.files.contains_key(file) {
+                return Err(invalid(at("files"), format!("`{file}` was not shipped with the app")));
+            }
+        }
+        if let Some(health) = &job.health {
+            health.check(job).map_err(|(field, message)| invalid(at(field), message))?;
+        }
+        for (field, duration) in [("grace", job.grace), ("reschedule_after", job.reschedule_after)] {
+            if duration > DURATION_MAX {
+                return Err(invalid(at(field), "at most a year (8760h) is allowed"));
+            }
+        }
+        if job.pids_max < 2 {
+            return Err(invalid(at("pids"), "at least 2 processes are needed"));
+        }
+        if matches!(job.kind, JobKind::Batch { .. }) && job.health.is_some() {
+            return Err(invalid(at("health"), "a batch job has no health check: it is done when it ends with 0"));
+        }
+        Ok(())
+    }
+
+    /// Refuses unknown names and cycles in `after`.
+    fn check_order(&self) -> Result<(), InvalidApp> {
+        for (name, job) in &self.jobs {
+            let at = format!("{}.{name}.after", job.kind.table());
+            for earlier in &job.after {
+                if !self.jobs.contains_key(earlier) {
+                    return Err(invalid(at, format!("`{earlier}` is not a job of this app")));
+                }
+            }
+            let mut seen = BTreeSet::new();
+            if let Some(cycle) = self.find_cycle(&mut vec![name], &mut seen) {
+                return Err(invalid(at, format!("a cycle: {cycle}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows `after` from the last of `path`; gives `a after b after a` when it comes back to its start. `seen` keeps
+    /// the walk linear: a job from which the start was not reached once is not walked again.
+    fn find_cycle<'a>(&'a self, path: &mut Vec<&'a JobName>, seen: &mut BTreeSet<&'a JobName>) -> Option<String> {
+        for earlier in &self.jobs.get(path[path.len() - 1])?.after {
+            if earlier == path[0] {
+                let names: Vec<&str> = path.iter().map(|n| n.as_str()).chain([path[0].as_str()]).collect();
+                return Some(names.join(" after "));
+            }
+            if !seen.insert(earlier) {
+                continue;
+            }
+            path.push(earlier);
+            let found = self.find_cycle(path, seen);
+            path.pop();
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
+    }
+}
+
+impl Job {
+    fn check_ports(&self) -> Result<(), String> {
+        if self.ports.len() > PORTS_MAX {
+            return Err(format!("{} ports; at most {PORTS_MAX} are allowed", self.ports.len()));
+        }
+        let mut names = BTreeSet::new();
+        let mut numbers = BTreeSet::new();
+        for PortSpec { name, fixed } in &self.ports {
+            if JobName::new(name.clone()).is_err() {
+                return Err(format!("`{name}` is not a port name: use a-z, 0-9 and `-`"));
+            }
+            if *fixed == Some(0) {
+                return Err("0 is not a port; leave the number out to have one allocated".into());
+            }
+            if !names.insert(name) {
+                return Err(format!("the name `{name}` is given twice"));
+            }
+            if let Some(number) = fixed.filter(|n| !numbers.insert(*n)) {
+                return Err(format!("the number {number} is given twice"));
+            }
+        }
+        if self.resources.ports as usize != self.ports.iter().filter(|p| p.fixed.is_none()).count() {
+            return Err("the number of allocated ports does not match".into());
+        }
+        Ok(())
+    }
+
+    /// What the kernel and DNS cannot take is refused here, not on the machine that would start the task.
+    fn check_texts(&self) -> Result<(), (&'static str, String)> {
+        if self.run.iter().any(|arg| arg.contains('\0')) {
+            return Err(("run", "an argument contains a zero byte".into()));
+        }
+        for (name, value) in &self.env {
+            if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+                return Err(("env", format!("`{name}`: a name is not empty and has no `=`; no zero bytes")));
+            }
+        }
+        if self.tags.len() > TAGS_MAX {
+            return Err(("tags", format!("{} tags; at most {TAGS_MAX} are allowed", self.tags.len())));
+        }
+        let bad = |tag: &&String| tag.is_empty() || tag.len() > TAG_BYTES_MAX || tag.contains(char::is_control);
+        if let Some(tag) = self.tags.iter().find(bad) {
+            return Err(("tags", format!("`{tag}` is not a tag: 1 to {TAG_BYTES_MAX} bytes, no control characters")));
+        }
+        Ok(())
+    }
+
+    fn text_bytes(&self) -> usize {
+        let env: usize = self.env.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let rules = self.constraints.iter().map(|c| {
+            c.field.len()
+                + match &c.operator {
+                    Operator::Is(value) => value.len(),
+                    Operator::Unique | Operator::MaxPer(_) => 0,
+                }
+        });
+        let probe = self.health.as_ref().map_or(0, |health| match &health.probe {
+            HealthProbe::Http { path, .. } => path.len(),
+            HealthProbe::Tcp { .. } => 0,
+            HealthProbe::Run { run } => run.iter().map(String::len).sum(),
+        });
+        let after: usize = self.after.iter().map(|name| name.as_str().len()).sum();
+        let lists: usize = [&self.run, &self.files, &self.tags].into_iter().flatten().map(String::len).sum();
+        env + rules.sum::<usize>() + probe + after + lists
+    }
+}
+
+/// Whether a file of this name stays in the folder that it is copied to, whatever a client claims its name to be.
+pub(crate) fn is_plain_file_name(name: &str) -> bool {
+    let length_ok = (1..=255).contains(&name.len()); // NAME_MAX of Linux
+    length_ok && name != "." && name != ".." && !name.contains(|c: char| c == '/' || c.is_control())
+}
+
+impl Health {
+    /// The error says which field of the job it is about.
+    fn check(&self, job: &Job) -> Result<(), (&'static str, String)> {
+        let known = |port: &str| {
+            let ok = job.ports.iter().any(|p| p.name == port);
+            if ok { Ok(()) } else { Err(("health.port", format!("`{port}` is not one of the job's ports"))) }
+        };
+        match &self.probe {
+            HealthProbe::Http { path, port } => {
+                if !path.starts_with('/') || path.contains(|c: char| c.is_whitespace() || c.is_control()) {
+                    let message = format!("`{path}` is not a path: it begins with `/` and has no spaces");
+                    return Err(("health.http", message));
+                }
+                known(port)?;
+            }
+            HealthProbe::Tcp { port } => known(port)?,
+            HealthProbe::Run { run } => {
+                if run.first().is_none_or(String::is_empty) || run.iter().any(|arg| arg.contains('\0')) {
+                    return Err(("health.run", "expected a program and its arguments without zero bytes".into()));
+                }
+            }
+        }
+        if !(Duration::from_millis(100)..=DURATION_MAX).contains(&self.every) {
+            return Err(("health.every", "expected at least 100ms and at most a year (8760h)".into()));
+        }
+        if !(Duration::from_millis(10)..=DURATION_MAX).contains(&self.timeout) {
+            return Err(("health.timeout", "expected at least 10ms and at most a year (8760h)".into()));
+        }
+        if self.failures == 0 {
+            return Err(("health.failures", "expected at least 1".into()));
+        }
+        Ok(())
+    }
+}
+
+fn invalid(field: impl Into<String>, message: impl Into<String>) -> InvalidApp {
+    InvalidApp { field: field.into(), message: message.into() }
+}

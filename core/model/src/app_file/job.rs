@@ -1,0 +1,183 @@
+//! One `[service.NAME]` or `[batch.NAME]`.
+
+use super::{Shipped, constraint::read_constraint, error::AppFileError, health::read_health, item::Item};
+use crate::{COUNT_MAX, Cpus, Job, JobKind, JobName, PortSpec, Resources};
+use std::{collections::BTreeMap, time::Duration};
+
+/// Each key with the example that an error about it shows.
+pub(super) const KEYS: [(&str, &str); 17] = [
+    ("run", "run = [\"./server\", \"--port\", \"$PORT_HTTP\"]"),
+    ("count", "count = 3"),
+    ("ports", "ports = [\"http\"]` or `ports = { http = 8080 }"),
+    ("cpus", "cpus = 0.25"),
+    ("memory", "memory = \"64MiB\""),
+    ("disk", "disk = \"1GiB\""),
+    ("cpu_quota", "cpu_quota = true"),
+    ("pids", "pids = 512"),
+    ("env", "env = { GREETING = \"hello\" }"),
+    ("health", "health = { http = \"/health\", port = \"http\", every = \"1s\" }"),
+    ("constraints", "constraints = [\"hostname UNIQUE\"]"),
+    ("after", "after = [\"migrate\"]"),
+    ("files", "files = [\"server.py\"]"),
+    ("tags", "tags = [\"blue\"]"),
+    ("grace", "grace = \"10s\""),
+    ("reschedule_after", "reschedule_after = \"5s\""),
+    ("retries", "retries = 2"),
+];
+
+/// Keys that the product promises and this version does not do yet.
+const LATER: [(&str, &str); 3] =
+    [("image", "container images are"), ("exclusive", "exclusive tasks are"), ("schedule", "cron jobs are")];
+
+/// Most retries of a batch job: with the longest back-off between them a run is not tried for ever.
+const RETRIES_MAX: u32 = 1000;
+/// The kernel's own limit of process ids (`PID_MAX_LIMIT` on 64 bits).
+const PIDS_MAX: u32 = 4_194_304;
+/// Least memory: below it not even a C library can be loaded.
+const MEMORY_MIN: u64 = 1 << 20;
+
+/// Reads a job's table. Files are read as they are met; `after` and what else lies between fields is checked later.
+pub(super) fn read_job(table: &Item<'_>, kind: JobKind, shipped: &mut Shipped<'_>) -> Result<Job, AppFileError> {
+    let mut job = plain_job(kind);
+    let mut health = None;
+    for (key, item) in table.entries()? {
+        if key == "health" {
+            health = Some(item); // needs the ports, which may come later
+        } else {
+            read_key(&mut job, key, &item, shipped).map_err(|e| with_example(e, key))?;
+        }
+    }
+    if job.run.is_empty() {
+        return Err(with_example(table.missing("run", "the program and its arguments"), "run"));
+    }
+    job.health =
+        health.map(|item| read_health(&item, &job.ports).map_err(|e| with_example(e, "health"))).transpose()?;
+    Ok(job)
+}
+
+/// A job that says nothing.
+fn plain_job(kind: JobKind) -> Job {
+    Job {
+        kind,
+        count: 1,
+        run: vec![],
+        env: BTreeMap::new(),
+        ports: vec![],
+        resources: Resources { cpus: Cpus(100), memory: 128 << 20, disk: 0, ports: 0 },
+        cpu_quota: false,
+        pids_max: 512,
+        health: None,
+        constraints: vec![],
+        after: vec![],
+        files: vec![],
+        tags: vec![],
+        grace: Duration::from_secs(10),
+        reschedule_after: Duration::from_secs(5),
+    }
+}
+
+fn read_key(job: &mut Job, key: &str, item: &Item<'_>, shipped: &mut Shipped<'_>) -> Result<(), AppFileError> {
+    match key {
+        "run" => job.run = read_run(item)?,
+        "count" => job.count = item.whole("a number of instances", 0, COUNT_MAX)?,
+        "ports" => {
+            job.ports = read_ports(item)?;
+            let allocated = job.ports.iter().filter(|p| p.fixed.is_none()).count();
+            job.resources.ports = u32::try_from(allocated).map_err(|_| item.error("too many ports"))?;
+        }
+        "cpus" => job.resources.cpus = item.cpus()?,
+        "memory" => job.resources.memory = read_memory(item)?,
+        "disk" => job.resources.disk = item.size()?,
+        "cpu_quota" => job.cpu_quota = item.bool()?,
+        "pids" => job.pids_max = item.whole("a number of processes", 2, PIDS_MAX)?,
+        "env" => job.env = read_env(item)?,
+        "constraints" => {
+            let rules = item.elements("an array of strings")?;
+            job.constraints = rules.iter().map(read_constraint).collect::<Result<_, _>>()?;
+        }
+        "after" => job.after = read_after(item)?,
+        "files" => {
+            let names = item.elements("an array of file names")?;
+            job.files = names.iter().map(|name| shipped.add(name)).collect::<Result<_, _>>()?;
+        }
+        "tags" => job.tags = item.strings()?,
+        "grace" => job.grace = item.duration()?,
+        "reschedule_after" => job.reschedule_after = item.duration()?,
+        "retries" => match &mut job.kind {
+            JobKind::Batch { retries } => *retries = item.whole("a number of retries", 0, RETRIES_MAX)?,
+            JobKind::Service => return Err(item.error("only a batch job has retries: a service is always restarted")),
+        },
+        _ => return Err(unknown(item, key, job.kind)),
+    }
+    Ok(())
+}
+
+fn unknown(item: &Item<'_>, key: &str, kind: JobKind) -> AppFileError {
+    if let Some((_, what)) = LATER.iter().find(|(later, _)| *later == key) {
+        return item.error(format!("{what} not supported by this version"));
+    }
+    let fits = |key: &&str| match kind {
+        JobKind::Service => *key != "retries",
+        JobKind::Batch { .. } => *key != "health",
+    };
+    let known: Vec<&str> = KEYS.iter().map(|(key, _)| *key).filter(fits).collect();
+    item.unknown_key(key, &known)
+}
+
+fn with_example(error: AppFileError, key: &str) -> AppFileError {
+    match KEYS.iter().find(|(known, _)| *known == key) {
+        Some((_, example)) => error.help(format!("as in `{example}`")),
+        None => error,
+    }
+}
+
+fn read_run(item: &Item<'_>) -> Result<Vec<String>, AppFileError> {
+    let run = item.strings()?;
+    if run.first().is_none_or(String::is_empty) {
+        return Err(item.error("expected the program and its arguments, found no program"));
+    }
+    Ok(run)
+}
+
+fn read_memory(item: &Item<'_>) -> Result<u64, AppFileError> {
+    let memory = item.size()?;
+    if memory < MEMORY_MIN { Err(item.error(format!("{memory} bytes; at least 1MiB is needed"))) } else { Ok(memory) }
+}
+
+/// Names to be allocated and tables of fixed numbers: `["http", { admin = 9000 }]`, or one table alone.
+fn read_ports(item: &Item<'_>) -> Result<Vec<PortSpec>, AppFileError> {
+    if item.value().is_table() {
+        return read_fixed_ports(item);
+    }
+    let mut ports = vec![];
+    for element in item.elements("an array of port names, or a table of names and numbers")? {
+        if element.value().is_table() {
+            ports.extend(read_fixed_ports(&element)?);
+        } else {
+            let name = element.string().map_err(|_| element.expected("a port name or { NAME = NUMBER }"))?;
+            ports.push(PortSpec { name: name.into(), fixed: None });
+        }
+    }
+    Ok(ports)
+}
+
+fn read_fixed_ports(item: &Item<'_>) -> Result<Vec<PortSpec>, AppFileError> {
+    let read = |(name, number): (&str, Item<'_>)| {
+        let fixed = number.whole("a port number", 1, u16::MAX.into())?;
+        Ok(PortSpec { name: name.into(), fixed: u16::try_from(fixed).ok() })
+    };
+    item.entries()?.into_iter().map(read).collect()
+}
+
+fn read_env(item: &Item<'_>) -> Result<BTreeMap<String, String>, AppFileError> {
+    let read = |(name, value): (&str, Item<'_>)| {
+        let help = format!("write the value in quotes: `{name} = \"...\"`");
+        Ok((name.to_string(), value.string().map_err(|e| e.help(help))?.to_string()))
+    };
+    item.entries()?.into_iter().map(read).collect()
+}
+
+fn read_after(item: &Item<'_>) -> Result<Vec<JobName>, AppFileError> {
+    let read = |e: &Item<'_>| JobName::new(e.string()?).map_err(|bad| e.error(bad.to_string()));
+    item.elements("an array of job names")?.iter().map(read).collect()
+}

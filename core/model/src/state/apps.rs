@@ -1,0 +1,139 @@
+//! Commands about apps, and the instance slots that follow from them.
+
+use super::{APPS_MAX, AppState, Place, State, TASKS_MAX, Task};
+use crate::{App, AppName, COUNT_MAX, Fence, JobName, NodeId, Refusal, TaskId, UnixMillis};
+use std::collections::{BTreeMap, BTreeSet};
+
+impl State {
+    pub(super) fn deploy(&mut self, at: Fence, app: &App, now: UnixMillis) -> Result<(), Refusal> {
+        app.check().map_err(|e| Refusal::Invalid { field: e.field, message: e.message })?;
+        let old = self.apps.get(&app.name);
+        if old.is_none() && self.apps.len() >= APPS_MAX {
+            return Err(Refusal::Full(APPS_MAX, "apps".into()));
+        }
+        let others = self.tasks.keys().filter(|t| t.app != app.name).count();
+        if others + app.jobs.values().map(|j| j.count as usize).sum::<usize>() > TASKS_MAX {
+            return Err(Refusal::Full(TASKS_MAX, "tasks".into()));
+        }
+        let version = old.map_or(1, |old| old.version + 1);
+        let mut revisions = BTreeMap::new();
+        for (name, job) in &app.jobs {
+            let kept = old.and_then(|old| {
+                let same = old.app.jobs.get(name).is_some_and(|was| runs_the_same(was, &old.app, job, app));
+                old.revisions.get(name).copied().filter(|_| same)
+            });
+            revisions.insert(name.clone(), kept.unwrap_or(at.index));
+        }
+        self.apps.insert(app.name.clone(), AppState { app: app.clone(), version, deployed_at: now, revisions });
+        self.fit_tasks(at, &app.name);
+        self.touch_app(at, &app.name);
+        self.directory_fence = at;
+        Ok(())
+    }
+
+    pub(super) fn scale(&mut self, at: Fence, app: &AppName, job: &JobName, count: u32) -> Result<(), Refusal> {
+        if count > COUNT_MAX {
+            let message = format!("{count} instances; at most {COUNT_MAX} are allowed");
+            return Err(Refusal::Invalid { field: "count".into(), message });
+        }
+        let others = self.tasks.keys().filter(|t| t.app != *app || t.job != *job).count();
+        let state = self.apps.get_mut(app).ok_or_else(|| Refusal::UnknownApp(app.clone()))?;
+        let known = state.app.jobs.get_mut(job).ok_or_else(|| Refusal::UnknownJob(app.clone(), job.clone()))?;
+        if others + count as usize > TASKS_MAX {
+            return Err(Refusal::Full(TASKS_MAX, "tasks".into()));
+        }
+        known.count = count;
+        self.fit_tasks(at, app);
+        self.touch_app(at, app);
+        self.directory_fence = at;
+        Ok(())
+    }
+
+    pub(super) fn stop(&mut self, at: Fence, app: &AppName) -> Result<(), Refusal> {
+        self.apps.remove(app).ok_or_else(|| Refusal::UnknownApp(app.clone()))?;
+        self.fit_tasks(at, app);
+        self.directory_fence = at;
+        Ok(())
+    }
+
+    pub(super) fn restart(&mut self, at: Fence, app: &AppName, job: Option<&JobName>) -> Result<(), Refusal> {
+        let state = self.apps.get_mut(app).ok_or_else(|| Refusal::UnknownApp(app.clone()))?;
+        if let Some(job) = job.filter(|job| !state.app.jobs.contains_key(*job)) {
+            return Err(Refusal::UnknownJob(app.clone(), job.clone()));
+        }
+        for (name, revision) in &mut state.revisions {
+            if job.is_none_or(|job| job == name) {
+                *revision = at.index;
+            }
+        }
+        for (id, task) in &mut self.tasks {
+            let ended = matches!(task.place, Place::Ended { .. });
+            if ended && id.app == *app && job.is_none_or(|job| *job == id.job) {
+                task.place = Place::Waiting { last: None }; // a batch job runs again
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the app's instance slots match its jobs: new ones wait, superfluous ones go.
+    fn fit_tasks(&mut self, at: Fence, app: &AppName) {
+        let state = self.apps.get(app);
+        let wanted = |id: &TaskId| {
+            let job = state.and_then(|s| s.app.jobs.get(&id.job));
+            job.is_some_and(|job| (1..=job.count).contains(&id.index))
+        };
+        let range = first_task(app)..;
+        let gone: Vec<TaskId> = self
+            .tasks
+            .range(range)
+            .map(|(id, _)| id)
+            .take_while(|id| id.app == *app)
+            .filter(|id| !wanted(id))
+            .cloned()
+            .collect();
+        for (name, job) in state.iter().flat_map(|s| &s.app.jobs) {
+            for index in 1..=job.count {
+                let id = TaskId { app: app.clone(), job: name.clone(), index };
+                let revision = state.and_then(|s| s.revisions.get(name).copied()).unwrap_or_default();
+                let task = self.tasks.entry(id).or_insert_with(|| Task {
+                    attempt: 0,
+                    revision,
+                    place: Place::Waiting { last: None },
+                });
+                // A batch job whose definition changed runs again.
+                if matches!(task.place, Place::Ended { .. }) && task.revision != revision {
+                    task.place = Place::Waiting { last: None };
+                }
+            }
+        }
+        for id in gone {
+            if let Some(node) = self.tasks.remove(&id).and_then(|task| task.node()) {
+                self.touch(at, node);
+            }
+        }
+    }
+
+    /// Marks that the app's definition changed, which the nodes of its tasks hold a copy of.
+    fn touch_app(&mut self, at: Fence, app: &AppName) {
+        let tasks = self.tasks.range(first_task(app)..).take_while(|(id, _)| id.app == *app);
+        let nodes: BTreeSet<NodeId> = tasks.filter_map(|(_, task)| task.node()).collect();
+        nodes.into_iter().for_each(|node| self.touch(at, node));
+    }
+}
+
+/// Smallest id of the app's tasks.
+fn first_task(app: &AppName) -> TaskId {
+    let job = JobName::new("0").expect("a label"); // the smallest there is
+    TaskId { app: app.clone(), job, index: 0 }
+}
+
+/// Whether running tasks of `was` may stay: everything but the count, the order and the re-placing delay is the same.
+fn runs_the_same(was: &crate::Job, old: &App, now: &crate::Job, new: &App) -> bool {
+    let neutral = |job: &crate::Job| crate::Job {
+        count: 0,
+        after: vec![],
+        reschedule_after: std::time::Duration::ZERO,
+        ..job.clone()
+    };
+    neutral(was) == neutral(now) && now.files.iter().all(|f| old.files.get(f) == new.files.get(f))
+}

@@ -1,0 +1,99 @@
+//! Commands about members and the tokens that let them in.
+
+use super::{MEMBERS_MAX, Member, State, TOKENS_MAX, Token};
+use crate::{Fence, NodeId, Refusal, Resources, TokenId, UnixMillis};
+use std::{collections::BTreeMap, net::SocketAddr};
+
+impl State {
+    pub(super) fn join(
+        &mut self,
+        at: Fence,
+        id: TokenId,
+        secret_hash: &[u8; 32],
+        now: UnixMillis,
+        member: &Member,
+    ) -> Result<(), Refusal> {
+        self.check_token(id, secret_hash, now)?;
+        // A join that is asked twice, since its answer was lost, counts once, also against a token that it used up.
+        let rejoins = self.members.contains_key(&member.id);
+        let token = self.tokens.get(&id).ok_or(Refusal::UnknownToken)?;
+        if let Some(uses) = token.uses.filter(|uses| !rejoins && token.used >= *uses) {
+            return Err(Refusal::TokenUsedUp(uses));
+        }
+        self.add_member(at, member)?;
+        if let Some(token) = self.tokens.get_mut(&id).filter(|_| !rejoins) {
+            token.used = token.used.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    pub(super) fn add_member(&mut self, at: Fence, member: &Member) -> Result<(), Refusal> {
+        if let Some(known) = self.members.get(&member.id) {
+            if known.public_key != member.public_key {
+                return Err(Refusal::KeyMismatch(member.id));
+            }
+        } else if self.members.len() >= MEMBERS_MAX {
+            return Err(Refusal::Full(MEMBERS_MAX, "members".into()));
+        }
+        for other in self.members.values().filter(|other| other.id != member.id) {
+            if other.name == member.name {
+                return Err(Refusal::NameTaken(member.name.to_string(), other.id));
+            }
+            if other.address == member.address {
+                return Err(Refusal::AddressTaken(member.address, other.name.to_string()));
+            }
+        }
+        let joined = self.members.get(&member.id).map_or(at, |known| known.joined);
+        let assigned_fence = self.members.get(&member.id).map_or(at, |known| known.assigned_fence);
+        self.members.insert(member.id, Member { joined, assigned_fence, ..member.clone() });
+        self.directory_fence = at;
+        Ok(())
+    }
+
+    fn check_token(&self, id: TokenId, secret_hash: &[u8; 32], now: UnixMillis) -> Result<(), Refusal> {
+        let token = self.tokens.get(&id).ok_or(Refusal::UnknownToken)?;
+        if token.secret_hash != *secret_hash {
+            return Err(Refusal::WrongSecret);
+        }
+        if token.expires <= now {
+            return Err(Refusal::TokenExpired((now.0 - token.expires.0) / 1000));
+        }
+        Ok(())
+    }
+
+    pub(super) fn refresh(
+        &mut self,
+        at: Fence,
+        node: NodeId,
+        address: SocketAddr,
+        capacity: Resources,
+        attributes: &BTreeMap<String, String>,
+        zone: &str,
+    ) -> Result<(), Refusal> {
+        if let Some(other) = self.members.values().find(|m| m.address == address && m.id != node) {
+            return Err(Refusal::AddressTaken(address, other.name.to_string()));
+        }
+        let member = self.members.get_mut(&node).ok_or(Refusal::UnknownMember(node))?;
+        if member.address != address {
+            self.directory_fence = at; // the directory has nothing else of this: no need for all nodes to pull it
+        }
+        member.address = address;
+        member.capacity = capacity;
+        member.attributes = attributes.clone();
+        member.zone = zone.into();
+        Ok(())
+    }
+
+    pub(super) fn create_token(&mut self, id: TokenId, token: &Token) -> Result<(), Refusal> {
+        if self.tokens.get(&id).is_some_and(|known| known.secret_hash == token.secret_hash) {
+            return Ok(()); // asked twice, since the answer was lost: its uses stay counted
+        }
+        if self.tokens.len() >= TOKENS_MAX && !self.tokens.contains_key(&id) {
+            // Tokens live an hour by default: the one that ends first is the one least missed.
+            let first = self.tokens.iter().min_by_key(|(_, t)| t.expires).map(|(id, _)| *id);
+            first.and_then(|id| self.tokens.remove(&id));
+        }
+        self.tokens.insert(id, token.clone());
+        Ok(())
+    }
+}

@@ -1,0 +1,217 @@
+//! What holds after any commands: random logs over a small world, so that they meet each other.
+
+use super::{AnyFile, Log, NOW, SECRET, app_name, job_name, member};
+use crate::{
+    Command, Exit, Fence, FileSource, Member, NodeId, Outcome, Place, Placement, Removal, State, TaskId, Token,
+    TokenId, UnixMillis, parse_app_file,
+};
+use proptest::prelude::*;
+use std::{collections::BTreeSet, net::SocketAddr};
+
+/// A command in small numbers; which task and which fence it means depends on the state that it meets.
+#[derive(Clone, Debug)]
+enum Draft {
+    Init(u8),
+    Join { token: u64, secret: bool, late: bool, node: u8, name: u8, address: u8 },
+    Refresh { node: u8, address: u8 },
+    Token { id: u64, uses: Option<u32> },
+    Deploy { app: usize, web: u32, job: u32, program: u8, file: bool },
+    Scale { app: usize, job: usize, count: u32 },
+    Stop(usize),
+    Restart { app: usize, job: Option<usize> },
+    Place(Vec<(usize, u8, bool)>),
+    Remove(Vec<(usize, bool)>),
+    Finish { task: usize, stale: bool },
+}
+
+const APPS: [&str; 2] = ["shop", "shop-2"];
+const JOBS: [&str; 3] = ["web", "job", "none"];
+
+fn draft() -> impl Strategy<Value = Draft> {
+    let pick = 0..64_usize;
+    prop_oneof![
+        1 => (1..3_u8).prop_map(Draft::Init),
+        3 => (0..3_u64, any::<bool>(), prop::bool::weighted(0.1), 1..5_u8, 1..5_u8, 1..5_u8).prop_map(
+            |(token, secret, late, node, name, address)| Draft::Join { token, secret, late, node, name, address }
+        ),
+        3 => (1..5_u8).prop_map(|n| Draft::Join { token: 1, secret: true, late: false, node: n, name: n, address: n }),
+        1 => (1..5_u8, 1..6_u8).prop_map(|(node, address)| Draft::Refresh { node, address }),
+        2 => (0..3_u64, prop::option::of(0..3_u32)).prop_map(|(id, uses)| Draft::Token { id, uses }),
+        4 => (0..2_usize, 0..4_u32, 0..3_u32, 0..2_u8, any::<bool>())
+            .prop_map(|(app, web, job, program, file)| Draft::Deploy { app, web, job, program, file }),
+        2 => (0..2_usize, 0..3_usize, 0..5_u32).prop_map(|(app, job, count)| Draft::Scale { app, job, count }),
+        1 => (0..2_usize).prop_map(Draft::Stop),
+        1 => (0..2_usize, prop::option::of(0..3_usize)).prop_map(|(app, job)| Draft::Restart { app, job }),
+        8 => prop::collection::vec((pick.clone(), 1..6_u8, prop::bool::weighted(0.2)), 0..5).prop_map(Draft::Place),
+        2 => prop::collection::vec((pick.clone(), prop::bool::weighted(0.2)), 0..3).prop_map(Draft::Remove),
+        3 => (pick, prop::bool::weighted(0.2)).prop_map(|(task, stale)| Draft::Finish { task, stale }),
+    ]
+}
+
+/// The task that a number means, and its attempt: one of the present ones, or one that never was.
+fn pick(state: &State, number: usize) -> (TaskId, u32) {
+    let chosen = number.checked_rem(state.tasks.len()).and_then(|n| state.tasks.iter().nth(n));
+    chosen.map_or_else(|| ("shop/web.77".parse().unwrap(), 0), |(id, task)| (id.clone(), task.attempt))
+}
+
+fn command(draft: &Draft, state: &State) -> Command {
+    match draft {
+        Draft::Init(n) => Command::Init {
+            cluster: crate::ClusterId((*n).into()),
+            ca_hash: [*n; 32],
+            admin_token_hash: [*n; 32],
+            member: member(*n),
+        },
+        Draft::Join { token, secret, late, node, name, address } => Command::Join {
+            token: TokenId(*token),
+            secret_hash: if *secret { SECRET } else { [0; 32] },
+            now: if *late { UnixMillis(u64::MAX) } else { NOW },
+            member: Member { name: member(*name).name, address: member(*address).address, ..member(*node) },
+        },
+        Draft::Refresh { node, address } => Command::Refresh {
+            node: NodeId((*node).into()),
+            address: SocketAddr::from(([127, 0, 0, *address], 7400)),
+            capacity: member(*node).capacity,
+            attributes: member(*node).attributes,
+            zone: address.to_string(),
+        },
+        Draft::Token { id, uses } => {
+            let token = Token { secret_hash: SECRET, expires: UnixMillis(NOW.0 + 1), uses: *uses, used: 0 };
+            Command::CreateToken { id: TokenId(*id), token }
+        }
+        Draft::Deploy { app, web, job, program, file } => {
+            Command::Deploy { app: drafted_app(APPS[*app], *web, *job, *program, *file), now: NOW }
+        }
+        Draft::Scale { app, job, count } => {
+            Command::Scale { app: app_name(APPS[*app]), job: job_name(JOBS[*job]), count: *count }
+        }
+        Draft::Stop(app) => Command::Stop { app: app_name(APPS[*app]) },
+        Draft::Restart { app, job } => {
+            Command::Restart { app: app_name(APPS[*app]), job: job.map(|job| job_name(JOBS[job])) }
+        }
+        Draft::Place(places) => {
+            let placement = |(number, node, stale): &(usize, u8, bool)| {
+                let (task, attempt) = pick(state, *number);
+                Placement { task, seen_attempt: attempt + u32::from(*stale), node: NodeId((*node).into()) }
+            };
+            Command::Place(places.iter().map(placement).collect())
+        }
+        Draft::Remove(removals) => {
+            let removal = |(number, stale): &(usize, bool)| {
+                let (task, attempt) = pick(state, *number);
+                Removal { task, seen_attempt: attempt + u32::from(*stale) }
+            };
+            Command::Remove(removals.iter().map(removal).collect())
+        }
+        Draft::Finish { task, stale } => {
+            let on = state.tasks.iter().filter_map(|(id, task)| match task.place {
+                Place::On { fence, .. } => Some((id.clone(), fence)),
+                Place::Waiting { .. } | Place::Ended { .. } => None,
+            });
+            let on: Vec<_> = on.collect();
+            let chosen = task.checked_rem(on.len()).and_then(|n| on.get(n).cloned());
+            let (id, fence) = chosen.unwrap_or_else(|| (pick(state, *task).0, Fence::default()));
+            let fence = if *stale { Fence { index: fence.index + 1, ..fence } } else { fence };
+            Command::Finish { task: id, fence, exit: Exit::Code(0) }
+        }
+    }
+}
+
+/// A service `web` and, unless its count is 0, a batch `job`.
+fn drafted_app(name: &str, web: u32, job: u32, program: u8, file: bool) -> crate::App {
+    let file = if file { "files = [\"f\"]" } else { "" };
+    let batch = if job > 0 { format!("[batch.job]\nrun = [\"p{program}\"]\ncount = {job}\n") } else { String::new() };
+    let text = format!("app = \"{name}\"\n[service.web]\nrun = [\"p{program}\"]\ncount = {web}\n{file}\n{batch}");
+    let files: &mut dyn FileSource = &mut AnyFile;
+    parse_app_file(&text, files).unwrap()
+}
+
+fn invariant_every_slot_of_every_job_exists_and_no_other(state: &State) {
+    let wanted: BTreeSet<TaskId> = (state.apps.iter())
+        .flat_map(|(app, s)| s.app.jobs.iter().map(move |(name, job)| (app, name, job.count)))
+        .flat_map(|(app, job, count)| {
+            (1..=count).map(move |index| TaskId { app: app.clone(), job: job.clone(), index })
+        })
+        .collect();
+    assert_eq!(state.tasks.keys().cloned().collect::<BTreeSet<_>>(), wanted);
+    for app in state.apps.values() {
+        assert!(app.app.jobs.keys().eq(app.revisions.keys()));
+    }
+}
+
+fn invariant_tasks_are_on_members_only(state: &State) {
+    assert!(state.tasks.values().filter_map(super::super::Task::node).all(|node| state.members.contains_key(&node)));
+    let sets = state.members.keys().filter_map(|node| state.assigned_to(*node));
+    let placed = state.tasks.values().filter(|task| task.node().is_some()).count();
+    assert_eq!(sets.map(|set| set.tasks.len()).sum::<usize>(), placed, "each placed task is in one set");
+}
+
+fn invariant_names_and_addresses_are_unique(state: &State) {
+    let names: BTreeSet<_> = state.members.values().map(|m| &m.name).collect();
+    let addresses: BTreeSet<_> = state.members.values().map(|m| m.address).collect();
+    assert_eq!((names.len(), addresses.len()), (state.members.len(), state.members.len()));
+}
+
+fn invariant_fences_tell_of_every_change(before: &State, after: &State, at: Fence) {
+    for node in after.members.keys() {
+        let (old, new) = (before.assigned_to(*node), after.assigned_to(*node).expect("a member"));
+        if old.as_ref().is_none_or(|old| old.tasks != new.tasks) {
+            assert_eq!(new.fence, at, "the assigned set of {node} changed");
+        } else {
+            assert!(old.is_some_and(|old| old.fence <= new.fence));
+        }
+    }
+    let (mut old, new) = (before.directory(), after.directory());
+    if old.fence != new.fence {
+        assert_eq!(new.fence, at);
+        old.fence = at;
+    }
+    assert!(old == new || new.fence == at, "the directory changed under its old fence");
+}
+
+fn invariant_a_fence_and_a_running_task_belong_together(before: &State, after: &State, at: Fence) {
+    for (id, task) in &after.tasks {
+        let Place::On { fence, .. } = task.place else { continue };
+        let was = before.tasks.get(id).filter(|was| was.place == task.place);
+        assert!(fence == at || was.is_some_and(|was| was.attempt == task.attempt), "{id} has a fence of another run");
+    }
+}
+
+fn invariant_a_refusal_changes_nothing(before: &State, after: &State) {
+    assert_eq!(*after, State { applied: after.applied, ..before.clone() });
+}
+
+fn invariant_tokens_are_not_overused(state: &State) {
+    assert!(state.tokens.values().all(|token| token.uses.is_none_or(|uses| token.used <= uses)));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_state_keeps_its_promises(drafts in prop::collection::vec(draft(), 1..60)) {
+        let mut log = if drafts.len() % 2 == 0 { super::shop() } else { Log::default() };
+        let (mut replica, mut commands) = (log.clone(), vec![]);
+        for draft in &drafts {
+            let before = log.state.clone();
+            let command = command(draft, &before);
+            let outcome = log.try_apply(command.clone());
+            let after = &log.state;
+            prop_assert_eq!(after.applied.index, log.index);
+            invariant_every_slot_of_every_job_exists_and_no_other(after);
+            invariant_tasks_are_on_members_only(after);
+            invariant_names_and_addresses_are_unique(after);
+            invariant_fences_tell_of_every_change(&before, after, after.applied);
+            invariant_a_fence_and_a_running_task_belong_together(&before, after, after.applied);
+            invariant_tokens_are_not_overused(after);
+            if let Outcome::Refused(_) = outcome {
+                invariant_a_refusal_changes_nothing(&before, after);
+            }
+            commands.push((command, outcome));
+        }
+        for (command, outcome) in commands {
+            prop_assert_eq!(replica.try_apply(command), outcome);
+        }
+        prop_assert_eq!(replica.state, log.state, "equal logs give equal states");
+    }
+}
