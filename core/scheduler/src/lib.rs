@@ -1,1 +1,22 @@
-//! taffeta-scheduler
+//! Decides which task runs on which machine: the replicated state and the ring's view go in, commands come out.
+//!
+//! Pure: equal inputs give equal plans, and nothing is remembered from one plan to the next, so that a new leader goes
+//! on where the old one stopped. Left out on purpose: how commands are committed (`taffeta-store`), who probes a
+//! machine that seems dead, and who starts a task (`taffeta-agent`).
+
+mod order;
+mod plan;
+mod pool;
+mod preview;
+mod ring;
+mod survey;
+mod update;
+mod waiting;
+
+pub use plan::{MOVES_MAX, Plan, UNSEEN_GRACE, plan};
+pub use preview::{Change, Preview, preview};
+pub use ring::{MemberView, Observed, RingView};
+pub use waiting::{Blocked, Lack, NODES_LISTED_MAX, NoRoom, NodeLacks, Unmet, Waiting};
+
+#[cfg(test)]
+mod tests;

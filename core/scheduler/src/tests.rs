@@ -1,0 +1,9 @@
+//! Rules one by one, a story, and properties against a naive oracle.
+
+mod fixture;
+mod oracle;
+mod preview;
+mod rules;
+mod shop;
+mod updates;
+mod words;

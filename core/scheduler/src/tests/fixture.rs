@@ -1,0 +1,213 @@
+//! A cluster without a cluster: a state, a view, and plans carried out on them.
+
+use crate::{MemberView, Observed, Plan, RingView, plan};
+use std::{collections::BTreeMap, time::Duration};
+use taffeta_model::{
+    App, AppName, Command, Constraint, Cpus, Exit, Fence, Health, HealthProbe, Job, JobKind, JobName, Liveness, Member,
+    Millis, NodeId, NodeName, Operator, Outcome, Phase, Place, PortSpec, Resources, State, TaskId, UnixMillis,
+};
+
+pub(super) const MIB: u64 = 1 << 20;
+pub(super) const GIB: u64 = 1 << 30;
+
+pub(super) struct Cluster {
+    pub(super) now: Millis,
+    pub(super) state: State,
+    pub(super) ring: RingView,
+}
+
+impl Cluster {
+    /// Machines `n1`, `n2` and so on, alive, each of 4 cpus, 8 GiB, 100 GiB of disk and 100 ports, whose leader has led
+    /// for a minute.
+    pub(super) fn of(machines: u64) -> Self {
+        let mut cluster = Self { now: Millis(60_000), state: State::default(), ring: RingView::default() };
+        (1..=machines).for_each(|i| cluster.add(i));
+        cluster
+    }
+
+    fn add(&mut self, i: u64) {
+        let member = Member {
+            id: NodeId(i),
+            name: NodeName::new(format!("n{i}")).unwrap(),
+            address: format!("127.0.0.1:{i}").parse().unwrap(),
+            public_key: [0; 32],
+            zone: String::new(),
+            attributes: BTreeMap::new(),
+            capacity: Resources { cpus: Cpus(4000), memory: 8 * GIB, disk: 100 * GIB, ports: 100 },
+            joined: Fence::default(),
+            assigned_fence: Fence::default(),
+        };
+        self.state.members.insert(member.id, member);
+        self.see(i, Liveness::Alive, false);
+    }
+
+    pub(super) fn member(&mut self, i: u64) -> &mut Member {
+        self.state.members.get_mut(&NodeId(i)).unwrap()
+    }
+
+    /// The ring's opinion of a machine from now on.
+    pub(super) fn see(&mut self, i: u64, liveness: Liveness, confirmed_dead: bool) {
+        self.ring.members.insert(NodeId(i), MemberView { liveness, since: self.now, confirmed_dead });
+    }
+
+    pub(super) fn pass(&mut self, millis: u64) {
+        self.now = Millis(self.now.0 + millis);
+    }
+
+    pub(super) fn apply(&mut self, command: &Command) {
+        let at = Fence { index: self.state.applied.index + 1, ..self.state.applied };
+        let outcome = self.state.apply(at, command);
+        assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+    }
+
+    pub(super) fn deploy(&mut self, app: &App) {
+        self.apply(&Command::Deploy { app: app.clone(), now: UnixMillis(0) });
+    }
+
+    pub(super) fn plan(&self) -> Plan {
+        plan(self.now, &self.state, &self.ring)
+    }
+
+    /// Plans and carries the plan out.
+    pub(super) fn turn(&mut self) -> Plan {
+        let plan = self.plan();
+        plan.commands.iter().for_each(|command| self.apply(command));
+        plan
+    }
+
+    /// Machines that are alive report all their tasks as working, batch tasks as finished, until nothing is left to do.
+    pub(super) fn settle(&mut self) -> Plan {
+        for _ in 0..1000 {
+            self.all_well();
+            let plan = self.turn();
+            if plan.commands.is_empty() {
+                return plan;
+            }
+        }
+        panic!("no end to the commands: {:?}", self.plan());
+    }
+
+    pub(super) fn all_well(&mut self) {
+        for id in self.state.tasks.keys().cloned().collect::<Vec<_>>() {
+            match self.state.job(&id).unwrap().kind {
+                JobKind::Service => self.report(&id.to_string(), Phase::Healthy, None),
+                JobKind::Batch { .. } => self.report(&id.to_string(), Phase::Finished, Some(Exit::Code(0))),
+            }
+        }
+    }
+
+    /// The task's machine reports it, if it is alive.
+    pub(super) fn report(&mut self, task: &str, phase: Phase, exit: Option<Exit>) {
+        let id = task_id(task);
+        let Place::On { node, fence } = self.state.tasks[&id].place else { return };
+        if self.ring.members.get(&node).is_some_and(|view| view.liveness == Liveness::Alive) {
+            self.ring.observed.insert(id, vec![Observed { node, fence, phase, exit, since: self.now }]);
+        }
+    }
+
+    pub(super) fn place(&self, task: &str) -> &Place {
+        &self.state.tasks[&task_id(task)].place
+    }
+
+    /// Number of the machine that the task is on; 0 for none.
+    pub(super) fn on(&self, task: &str) -> u64 {
+        self.state.tasks[&task_id(task)].node().map_or(0, |node| node.0)
+    }
+
+    /// How many tasks each machine has.
+    pub(super) fn load(&self) -> BTreeMap<u64, usize> {
+        let mut load = BTreeMap::new();
+        for node in self.state.tasks.values().filter_map(|task| task.node()) {
+            *load.entry(node.0).or_default() += 1;
+        }
+        load
+    }
+
+    /// Why the task waits.
+    pub(super) fn why(&self, task: &str) -> String {
+        self.plan().waiting[&task_id(task)].to_string()
+    }
+}
+
+pub(super) fn task_id(task: &str) -> TaskId {
+    task.parse().unwrap()
+}
+
+pub(super) fn app(name: &str, jobs: &[(&str, Job)]) -> App {
+    let jobs = jobs.iter().map(|(name, job)| (JobName::new(*name).unwrap(), job.clone())).collect();
+    App { name: AppName::new(name).unwrap(), jobs, files: BTreeMap::new() }
+}
+
+pub(super) fn service(count: u32) -> Job {
+    Job {
+        kind: JobKind::Service,
+        count,
+        run: vec!["./run".into()],
+        env: BTreeMap::new(),
+        ports: vec![],
+        resources: Resources { cpus: Cpus(100), memory: 64 * MIB, disk: 0, ports: 0 },
+        cpu_quota: false,
+        pids_max: 100,
+        health: None,
+        constraints: vec![],
+        after: vec![],
+        files: vec![],
+        tags: vec![],
+        grace: Duration::from_secs(5),
+        reschedule_after: Duration::from_secs(5),
+    }
+}
+
+pub(super) fn batch(count: u32) -> Job {
+    Job { kind: JobKind::Batch { retries: 0 }, ..service(count) }
+}
+
+/// Job changes that read like sentences.
+pub(super) trait With {
+    fn after(self, earlier: &[&str]) -> Self;
+    fn memory(self, bytes: u64) -> Self;
+    fn cpus(self, thousandths: u64) -> Self;
+    fn constraint(self, field: &str, operator: Operator) -> Self;
+    fn fixed_port(self, port: u16) -> Self;
+    fn free_ports(self, count: u32) -> Self;
+    fn checked(self) -> Self;
+    fn version(self, version: &str) -> Self;
+}
+
+impl With for Job {
+    fn after(mut self, earlier: &[&str]) -> Self {
+        self.after = earlier.iter().map(|name| JobName::new(*name).unwrap()).collect();
+        self
+    }
+    fn memory(mut self, bytes: u64) -> Self {
+        self.resources.memory = bytes;
+        self
+    }
+    fn cpus(mut self, thousandths: u64) -> Self {
+        self.resources.cpus = Cpus(thousandths);
+        self
+    }
+    fn constraint(mut self, field: &str, operator: Operator) -> Self {
+        self.constraints.push(Constraint { field: field.into(), operator });
+        self
+    }
+    fn fixed_port(mut self, port: u16) -> Self {
+        self.ports.push(PortSpec { name: format!("f{port}"), fixed: Some(port) });
+        self
+    }
+    fn free_ports(mut self, count: u32) -> Self {
+        self.ports.extend((0..count).map(|i| PortSpec { name: format!("a{i}"), fixed: None }));
+        self.resources.ports += count;
+        self
+    }
+    fn checked(mut self) -> Self {
+        let probe = HealthProbe::Run { run: vec!["./check".into()] };
+        let (every, timeout) = (Duration::from_secs(1), Duration::from_secs(1));
+        self.health = Some(Health { probe, every, timeout, failures: 3 });
+        self
+    }
+    fn version(mut self, version: &str) -> Self {
+        self.env.insert("VERSION".into(), version.into());
+        self
+    }
+}

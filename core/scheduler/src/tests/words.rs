@@ -1,0 +1,60 @@
+//! Reasons as people read them.
+
+use super::fixture::{Cluster, GIB, MIB, With, app, service};
+use crate::Lack;
+use taffeta_model::{Cpus, Liveness, Operator};
+
+#[test]
+fn a_reason_names_what_is_short_on_each_machine() {
+    let mut c = Cluster::of(3);
+    c.member(2).capacity.memory = GIB + 205 * MIB;
+    c.member(3).capacity.cpus = Cpus(500);
+    c.member(3).capacity.memory = 0;
+    c.deploy(&app("shop", &[("web", service(1).cpus(4500).memory(2 * GIB))]));
+    let words = "n1: needs 4.5 cpus, 4 free; \
+        n2: needs 4.5 cpus, 4 free and needs 2 GiB of memory, 1.2 GiB free; \
+        n3: needs 4.5 cpus, 0.5 free and needs 2 GiB of memory, 0 B free";
+    assert_eq!(c.why("shop/web.1"), words);
+}
+
+#[test]
+fn a_reason_lists_ten_machines_and_counts_the_rest() {
+    let mut c = Cluster::of(100);
+    c.deploy(&app("shop", &[("web", service(1).memory(9 * GIB))]));
+    let words = c.why("shop/web.1");
+    assert_eq!(words.matches("needs 9 GiB of memory, 8 GiB free").count(), 10);
+    assert!(words.ends_with("; and 90 more"), "{words}");
+}
+
+#[test]
+fn constraints_are_told_as_they_are_written() {
+    let mut c = Cluster::of(1);
+    let why = |c: &mut Cluster, field: &str, operator: Operator| {
+        c.deploy(&app("shop", &[("web", service(2).constraint(field, operator))]));
+        c.settle();
+        c.plan().waiting.values().map(ToString::to_string).next().unwrap_or_default()
+    };
+    assert_eq!(why(&mut c, "hostname", Operator::Unique), "n1: has one already (hostname UNIQUE)");
+    let held = "still the older version, as the newer one cannot start: ";
+    assert_eq!(why(&mut c, "zone", Operator::Unique), format!("{held}n1: has no zone (zone UNIQUE)"));
+    c.member(1).zone = "a".into();
+    assert_eq!(why(&mut c, "zone", Operator::MaxPer(1)), "n1: zone a has 1 already (zone MAX_PER 1)");
+    assert_eq!(why(&mut c, "zone", Operator::Is("b".into())), format!("{held}n1: its zone is a (zone IS b)"));
+}
+
+#[test]
+fn without_a_machine_there_is_one_reason() {
+    let mut c = Cluster::of(1);
+    c.see(1, Liveness::Down, true);
+    c.deploy(&app("shop", &[("web", service(1))]));
+    assert_eq!(c.why("shop/web.1"), "no machine is alive");
+}
+
+#[test]
+fn needs_and_rest_never_read_the_same() {
+    let words = |needed, free| Lack::Memory { needed, free }.to_string();
+    assert_eq!(words(2 * GIB, 2 * GIB - 1), "needs 2 GiB of memory, 1.9 GiB free");
+    assert_eq!(words(GIB + 1, GIB), "needs 1.1 GiB of memory, 1 GiB free");
+    assert_eq!(words(1536, 1023), "needs 1.5 KiB of memory, 1023 B free");
+    assert_eq!(Lack::Disk { needed: u64::MAX, free: 0 }.to_string(), "needs 17179869184 GiB of disk, 0 B free");
+}

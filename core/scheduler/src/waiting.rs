@@ -1,0 +1,245 @@
+//! Why a task waits, in a shape that programs can match and with words that people can read.
+
+use std::{fmt, sync::Arc};
+use taffeta_model::{Constraint, Cpus, Exit, JobKind, JobName, Liveness, NodeName, Operator, Phase, TaskId};
+
+/// Most machines that a reason lists one by one: a person reads no longer list, and each waiting task has one.
+pub const NODES_LISTED_MAX: usize = 10;
+
+/// Why a task is not where, or what, it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// Not one machine is alive.
+    NoMachine,
+    /// Machines are alive, but none of them can take it. Shared, as all instances of a job wait for the same.
+    NoRoom(Arc<NoRoom>),
+    /// An earlier job of its app comes first.
+    After(Unmet),
+    /// It runs, but in an older version, as the newer one waits.
+    Outdated(Box<Self>),
+}
+
+/// What each machine lacks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NoRoom {
+    /// The machines by name, those alive first; at most [`NODES_LISTED_MAX`].
+    pub nodes: Vec<NodeLacks>,
+    /// How many machines are not listed.
+    pub more: usize,
+}
+
+/// What one machine lacks; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeLacks {
+    /// The machine.
+    pub node: NodeName,
+    /// All that stands against it.
+    pub lacks: Vec<Lack>,
+}
+
+/// One thing that keeps a task from a machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// Too little processor share.
+    Cpus {
+        /// What the task asks for.
+        needed: Cpus,
+        /// What is left.
+        free: Cpus,
+    },
+    /// Too little memory.
+    Memory {
+        /// Bytes that the task asks for.
+        needed: u64,
+        /// Bytes that are left.
+        free: u64,
+    },
+    /// Too little disk.
+    Disk {
+        /// Bytes that the task asks for.
+        needed: u64,
+        /// Bytes that are left.
+        free: u64,
+    },
+    /// Too few ports to allocate.
+    Ports {
+        /// Number that the task asks for.
+        needed: u32,
+        /// Number that is left.
+        free: u32,
+    },
+    /// A fixed port is in use.
+    PortTaken {
+        /// The port.
+        port: u16,
+        /// The task that has it.
+        by: TaskId,
+    },
+    /// A constraint of the job refuses the machine.
+    Refused {
+        /// The constraint.
+        constraint: Constraint,
+        /// The machine's value of the constraint's field; `None` if it has none.
+        value: Option<String>,
+        /// How many instances of the job are where the field has this value.
+        count: u32,
+    },
+    /// The machine is not alive; `None` if this leader has not heard of it.
+    NotAlive(Option<Liveness>),
+}
+
+/// An earlier job that is not ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unmet {
+    /// The earlier job.
+    pub earlier: JobName,
+    /// Whether it has to be healthy or to finish.
+    pub kind: JobKind,
+    /// The first of its instances that is not ready.
+    pub task: TaskId,
+    /// What that instance does instead.
+    pub blocked: Blocked,
+}
+
+/// Why an instance of an earlier job is not ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Blocked {
+    /// It waits for a machine itself.
+    Waiting,
+    /// It was placed; its machine has not reported it yet.
+    Unreported,
+    /// It is in this phase.
+    Phase(Phase),
+    /// Its machine is not alive.
+    MachineAway,
+    /// It ended, and not with success (batch).
+    Failed(Exit),
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoMachine => f.write_str("no machine is alive"),
+            Self::NoRoom(room) => room.fmt(f),
+            Self::After(unmet) => unmet.fmt(f),
+            Self::Outdated(why) => write!(f, "still the older version, as the newer one cannot start: {why}"),
+        }
+    }
+}
+
+impl fmt::Display for NoRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        join(f, "; ", &self.nodes)?;
+        if self.more > 0 { write!(f, "; and {} more", self.more) } else { Ok(()) }
+    }
+}
+
+impl fmt::Display for NodeLacks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.node)?;
+        join(f, " and ", &self.lacks)
+    }
+}
+
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = |f: &mut fmt::Formatter<'_>, what: &str, needed: u64, free: u64| {
+            write!(f, "needs {} of {what}, {} free", Bytes(needed, Rounding::Up), Bytes(free, Rounding::Down))
+        };
+        match self {
+            Self::Cpus { needed, free } => write!(f, "needs {needed} cpus, {free} free"),
+            Self::Memory { needed, free } => bytes(f, "memory", *needed, *free),
+            Self::Disk { needed, free } => bytes(f, "disk", *needed, *free),
+            Self::Ports { needed, free } => write!(f, "needs {needed} ports, {free} free"),
+            Self::PortTaken { port, by } => write!(f, "port {port} is taken by {by}"),
+            Self::Refused { constraint, value, count } => refused(f, constraint, value.as_deref(), *count),
+            Self::NotAlive(Some(Liveness::Suspect)) => f.write_str("does not answer"),
+            Self::NotAlive(Some(Liveness::Down)) => f.write_str("is down"),
+            Self::NotAlive(Some(Liveness::Left)) => f.write_str("has left"),
+            Self::NotAlive(None | Some(Liveness::Alive)) => f.write_str("has not been heard of yet"),
+        }
+    }
+}
+
+fn refused(f: &mut fmt::Formatter<'_>, constraint: &Constraint, value: Option<&str>, count: u32) -> fmt::Result {
+    let Constraint { field, operator } = constraint;
+    let Some(value) = value else { return write!(f, "has no {field} ({})", Rule(constraint)) };
+    let whole = if field == "hostname" { String::new() } else { format!("{field} {value} ") };
+    match operator {
+        Operator::Unique => write!(f, "{whole}has one already ({})", Rule(constraint)),
+        Operator::MaxPer(_) => write!(f, "{whole}has {count} already ({})", Rule(constraint)),
+        Operator::Is(_) => write!(f, "its {field} is {value} ({})", Rule(constraint)),
+    }
+}
+
+/// A constraint as it is written in an app file.
+struct Rule<'a>(&'a Constraint);
+
+impl fmt::Display for Rule<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.operator {
+            Operator::Unique => write!(f, "{} UNIQUE", self.0.field),
+            Operator::Is(value) => write!(f, "{} IS {value}", self.0.field),
+            Operator::MaxPer(most) => write!(f, "{} MAX_PER {most}", self.0.field),
+        }
+    }
+}
+
+impl fmt::Display for Unmet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { earlier, kind, task, blocked } = self;
+        let task = task.short();
+        match (kind, blocked) {
+            (JobKind::Batch { .. }, Blocked::Failed(exit)) => {
+                return write!(f, "waits for batch job `{earlier}`, which failed: {task} ({exit})");
+            }
+            (JobKind::Batch { .. }, _) => write!(f, "waits for batch job `{earlier}` to finish: ")?,
+            (JobKind::Service, _) => write!(f, "waits for service `{earlier}` to be healthy: ")?,
+        }
+        match blocked {
+            Blocked::Waiting => write!(f, "{task} is waiting"),
+            Blocked::Unreported => write!(f, "{task} has not been reported yet"),
+            Blocked::Phase(phase) => write!(f, "{task} is {phase}"),
+            Blocked::MachineAway => write!(f, "the machine of {task} does not answer"),
+            Blocked::Failed(exit) => write!(f, "{task} ended ({exit})"),
+        }
+    }
+}
+
+/// What is needed is rounded up and what is free is rounded down, so that no reason reads "needs 2 GiB, 2 GiB free".
+enum Rounding {
+    Up,
+    Down,
+}
+
+/// Bytes for people, with one decimal where it is not zero.
+struct Bytes(u64, Rounding);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (unit, name) = match self.0 {
+            0..0x400 => return write!(f, "{} B", self.0),
+            0x400..0x10_0000 => (1 << 10, "KiB"),
+            0x10_0000..0x4000_0000 => (1 << 20, "MiB"),
+            0x4000_0000.. => (1_u128 << 30, "GiB"),
+        };
+        let tenths = match self.1 {
+            Rounding::Up => (u128::from(self.0) * 10).div_ceil(unit),
+            Rounding::Down => u128::from(self.0) * 10 / unit,
+        };
+        match (tenths / 10, tenths % 10) {
+            (whole, 0) => write!(f, "{whole} {name}"),
+            (whole, tenth) => write!(f, "{whole}.{tenth} {name}"),
+        }
+    }
+}
+
+fn join(f: &mut fmt::Formatter<'_>, between: &str, parts: &[impl fmt::Display]) -> fmt::Result {
+    for (i, part) in parts.iter().enumerate() {
+        if i > 0 {
+            f.write_str(between)?;
+        }
+        part.fmt(f)?;
+    }
+    Ok(())
+}
