@@ -1,0 +1,401 @@
+mod cluster;
+
+use crate::{
+    Effect, Identity, Incarnation, InvalidConfig, MemberFact, PacketError, Swim, SwimConfig,
+    tests::cluster::{Cluster, Seen, identity},
+};
+use foca::{Codec, Header, Message, PostcardCodec};
+use std::time::Duration;
+use taffeta_model::{Liveness, MEMBERS_MAX, Millis, NodeId};
+
+const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+const fn millis(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+/// When somebody first saw `of` so, after `since`.
+fn first_seen(cluster: &Cluster, of: u64, after: Liveness, since: Millis) -> Option<Duration> {
+    let seen = cluster.seen.iter().filter(|s| s.at >= since);
+    seen.filter(|s| s.change.id == NodeId(of) && s.change.after == Some(after)).map(|s| s.at.since(since)).next()
+}
+
+#[test]
+fn a_killed_member_is_suspected_then_down_everywhere_in_time() {
+    for n in [3, 10, 50] {
+        let (mut suspected, mut down) = (Vec::new(), Vec::new());
+        for seed in 0..15 {
+            let mut cluster = Cluster::formed(n, seed);
+            cluster.run(millis(1000 + 37 * seed));
+            let at = cluster.now;
+            cluster.kill(n);
+            assert!(cluster.run_until(millis(4500), |c| c.all_see(Liveness::Down, &[NodeId(n)])));
+            suspected.push(first_seen(&cluster, n, Liveness::Suspect, at).expect("suspected before it was down"));
+            down.push(cluster.now.since(at));
+            assert!(cluster.nodes.values().all(Swim::sees_majority));
+        }
+        println!("{n} nodes: first suspicion {:?}, down everywhere {:?}", median(suspected.clone()), median(down));
+        assert!(median(suspected) <= millis(1500));
+    }
+}
+
+#[test]
+fn the_first_suspicion_counts_when_a_member_is_down() {
+    let mut cluster = Cluster::formed(5, 7);
+    let at = cluster.now;
+    cluster.kill(5);
+    cluster.run_until(secs(5), |c| c.all_see(Liveness::Suspect, &[NodeId(5)]));
+    let of = |c: &Cluster| c.nodes[&NodeId(1)].members()[&NodeId(5)];
+    let suspect = of(&cluster);
+    assert_eq!(suspect.suspect_since, Some(suspect.since));
+    assert!(cluster.run_until(secs(5), |c| c.all_see(Liveness::Down, &[NodeId(5)])));
+    let down = of(&cluster);
+    assert_eq!(down.suspect_since, suspect.suspect_since);
+    assert!(down.since > suspect.since && suspect.since > at);
+}
+
+#[test]
+fn a_paused_member_that_resumes_refutes_and_blames_nobody() {
+    for seed in 0..10 {
+        let mut cluster = Cluster::formed(6, seed);
+        cluster.paused.insert(NodeId(4));
+        let suspected = cluster.run_until(secs(3), |c| c.sees(1, 4) == Some(Liveness::Suspect));
+        assert!(suspected, "seed {seed}");
+        let from = cluster.seen.len();
+        cluster.resume(4);
+        assert!(cluster.run_until(secs(2), |c| c.all_see(Liveness::Alive, &c.ids())), "seed {seed}");
+        cluster.run(secs(5));
+        let after = cluster.seen.split_off(from);
+        let blamed = after.iter().find(|s| s.change.after != Some(Liveness::Alive) && s.change.id != NodeId(4));
+        assert_eq!(blamed, None, "seed {seed}: the one that stood still must not suspect others");
+        assert!(cluster.other_effects.is_empty(), "seed {seed}: it came back without a renewal");
+        assert_eq!(cluster.nodes[&NodeId(1)].members()[&NodeId(4)].suspect_since, None);
+    }
+}
+
+#[test]
+fn a_member_that_stood_still_does_not_carry_out_its_old_suspicions() {
+    let mut tried = 0;
+    for seed in 0..40 {
+        let mut cluster = Cluster::formed(5, seed);
+        cluster.group.insert(NodeId(3), 1);
+        let suspected = |c: &Cluster| [1, 2, 4, 5].into_iter().any(|by| c.sees(by, 3) == Some(Liveness::Suspect));
+        assert!(cluster.run_until(secs(4), suspected));
+        cluster.group.clear();
+        if cluster.sees(4, 3) != Some(Liveness::Suspect) {
+            continue; // another was first, so that 4 will not give the verdict
+        }
+        tried += 1;
+        cluster.paused.insert(NodeId(4));
+        cluster.run(millis(1200)); // 3 refutes meanwhile: the news waits in the inbox of 4
+        assert_eq!(cluster.sees(1, 3), Some(Liveness::Alive));
+        cluster.resume(4);
+        cluster.run(secs(3));
+        let verdict = |s: &&Seen| s.change.id == NodeId(3) && s.change.after == Some(Liveness::Down);
+        assert_eq!(cluster.seen.iter().find(verdict), None, "seed {seed}");
+    }
+    assert!(tried >= 3, "{tried} seeds made 4 the accuser");
+}
+
+#[test]
+fn a_member_paused_beyond_the_verdict_renews_itself_and_returns() {
+    for seed in 0..10 {
+        let mut cluster = Cluster::formed(6, seed);
+        cluster.paused.insert(NodeId(4));
+        let others: Vec<u64> = vec![1, 2, 3, 5, 6];
+        cluster.run_until(secs(6), |c| others.iter().all(|by| c.sees(*by, 4) == Some(Liveness::Down)));
+        cluster.run(secs(20));
+        cluster.resume(4);
+        assert!(cluster.run_until(secs(3), |c| c.all_see(Liveness::Alive, &c.ids())), "seed {seed}");
+        let me = cluster.nodes[&NodeId(4)].me();
+        assert!(me.incarnation.renewal >= 1);
+        assert!(cluster.other_effects.contains(&(NodeId(4), Effect::Renewed(me))));
+        let flaps = cluster.other_effects.iter().filter(|(id, _)| *id != NodeId(4)).count();
+        assert_eq!(flaps, 0, "seed {seed}: {:?}", cluster.other_effects);
+    }
+}
+
+#[test]
+fn a_healed_partition_merges_into_one_view_without_restarts() {
+    for (n, cut, seeds) in [(2, 1, 5), (3, 1, 5), (5, 2, 5), (20, 10, 2), (50, 20, 1)] {
+        let mut healing = Vec::new();
+        for seed in 0..seeds {
+            let mut cluster = Cluster::formed(n, seed);
+            cluster.group = (1..=cut).map(|id| (NodeId(id), 1)).collect();
+            cluster.run(secs(30));
+            let here = cluster.nodes[&NodeId(n)].members();
+            assert!((1..=cut).all(|id| here[&NodeId(id)].liveness == Liveness::Down));
+            assert_eq!(cluster.nodes[&NodeId(n)].sees_majority(), (n - cut) * 2 > n);
+            assert!(!cluster.nodes[&NodeId(1)].sees_majority());
+            cluster.group.clear();
+            let at = cluster.now;
+            let merged = cluster.run_until(secs(60), |c| c.all_see(Liveness::Alive, &c.ids()));
+            assert!(merged, "{n} nodes, seed {seed}: not one view after 60 s");
+            healing.push(cluster.now.since(at));
+            cluster.run(secs(10));
+            assert!(cluster.all_see(Liveness::Alive, &cluster.ids()), "{n} nodes, seed {seed}: it does not last");
+        }
+        println!("{n} nodes: one view {:?} median, {:?} at most", median(healing.clone()), healing.iter().max());
+    }
+}
+
+#[test]
+fn members_that_all_stop_at_once_find_each_other_again() {
+    for seed in 0..5 {
+        let mut cluster = Cluster::formed(3, seed);
+        (1..=3).for_each(|id| cluster.kill(id));
+        cluster.run(secs(5));
+        for id in 1..=3 {
+            cluster.start(id, 2, 3);
+            cluster.run(millis(700)); // the seeds are not there yet when the first one calls
+        }
+        assert!(cluster.run_until(secs(3), |c| c.all_see(Liveness::Alive, &c.ids())), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_restart_with_a_higher_start_counter_is_alive_at_once() {
+    let mut cluster = Cluster::formed(5, 3);
+    cluster.kill(5);
+    assert!(cluster.run_until(secs(5), |c| c.all_see(Liveness::Down, &[NodeId(5)])));
+    cluster.start(5, 2, 5);
+    assert!(cluster.run_until(secs(2), |c| c.all_see(Liveness::Alive, &c.ids())));
+    assert!(cluster.nodes.values().all(|s| s.members().get(&NodeId(5)).is_none_or(|m| m.identity == identity(5, 2))));
+    assert!(cluster.other_effects.is_empty());
+
+    // Faster than any suspicion: only the incarnation shows it.
+    cluster.kill(5);
+    cluster.start(5, 3, 5);
+    let newest = |c: &Cluster| c.nodes[&NodeId(1)].members()[&NodeId(5)].identity == identity(5, 3);
+    assert!(cluster.run_until(secs(2), newest));
+    assert!(cluster.run_until(secs(2), |c| c.all_see(Liveness::Alive, &c.ids())));
+}
+
+#[test]
+fn a_start_counter_that_went_back_is_reported_and_can_be_raised() {
+    let mut cluster = Cluster::formed(4, 5);
+    cluster.kill(4);
+    cluster.start(4, 9, 4);
+    assert!(cluster.run_until(secs(5), |c| c.all_see(Liveness::Alive, &c.ids())));
+    cluster.kill(4);
+    assert!(cluster.run_until(secs(5), |c| c.all_see(Liveness::Down, &[NodeId(4)])));
+    let before = cluster.packets;
+    cluster.start(4, 2, 4); // a restored disk
+    cluster.run(secs(10));
+    assert!(cluster.packets - before < 4_000, "{} packets: declined without end", cluster.packets - before);
+    assert_eq!(cluster.sees(1, 4), Some(Liveness::Down));
+
+    let facts = cluster.nodes[&NodeId(1)].facts();
+    cluster.on(4, |swim, now| swim.merge(now, &facts)).expect("few facts");
+    let seen = Incarnation { start: 9, renewal: 0 };
+    assert!(cluster.other_effects.contains(&(NodeId(4), Effect::Outranked(seen))));
+    cluster.on(4, |swim, now| swim.raise_start(now, 10));
+    assert!(cluster.run_until(secs(5), |c| c.all_see(Liveness::Alive, &c.ids())));
+}
+
+#[test]
+fn a_member_that_says_farewell_is_seen_as_left() {
+    for seed in 0..5 {
+        let mut cluster = Cluster::formed(8, seed);
+        cluster.loss = 0.02;
+        let incarnation = cluster.nodes[&NodeId(8)].me().incarnation;
+        cluster.on(8, |swim, now| swim.leave(now));
+        cluster.on(1, |swim, now| swim.mark_left(now, NodeId(8), incarnation));
+        assert_eq!(cluster.sees(1, 8), Some(Liveness::Left));
+        cluster.run(millis(500));
+        cluster.kill(8);
+        // The others learn it as down first; the signed farewell then reaches them another way.
+        assert!(cluster.run_until(secs(1), |c| (2..8).all(|by| c.sees(by, 8) == Some(Liveness::Down))), "seed {seed}");
+        (2..8).for_each(|id| cluster.on(id, |swim, now| swim.mark_left(now, NodeId(8), incarnation)));
+        assert!(cluster.all_see(Liveness::Left, &[NodeId(8)]));
+        cluster.run(secs(30));
+        assert!(cluster.all_see(Liveness::Left, &[NodeId(8)]), "seed {seed}: stale news of it change nothing");
+        cluster.start(8, 2, 8);
+        assert!(cluster.run_until(secs(3), |c| c.all_see(Liveness::Alive, &c.ids())), "seed {seed}");
+    }
+}
+
+#[test]
+fn the_farewell_of_an_earlier_life_is_ignored() {
+    let mut cluster = Cluster::formed(3, 1);
+    cluster.kill(3);
+    cluster.start(3, 2, 3);
+    assert!(cluster.run_until(secs(5), |c| c.all_see(Liveness::Alive, &c.ids()) && c.sees(1, 3).is_some()));
+    cluster.run(secs(1));
+    cluster.on(1, |swim, now| swim.mark_left(now, NodeId(3), Incarnation { start: 1, renewal: 4 }));
+    assert_eq!(cluster.sees(1, 3), Some(Liveness::Alive));
+}
+
+#[test]
+fn loss_alone_makes_no_member_down() {
+    for seed in 0..3 {
+        let mut cluster = Cluster::formed(10, seed);
+        cluster.loss = 0.02;
+        cluster.run(secs(120));
+        let down = cluster.seen.iter().find(|s| s.change.after == Some(Liveness::Down));
+        assert_eq!(down, None, "seed {seed}");
+        assert!(cluster.other_effects.is_empty());
+    }
+}
+
+#[test]
+fn the_same_seed_makes_the_same_trace() {
+    let trace = |seed| {
+        let mut cluster = Cluster::formed(12, seed);
+        cluster.loss = 0.05;
+        cluster.kill(7);
+        cluster.run(secs(10));
+        (cluster.packets, cluster.seen)
+    };
+    assert_eq!(trace(11), trace(11));
+    assert_ne!(trace(11), trace(12));
+}
+
+#[test]
+fn a_member_list_brings_a_joiner_everyone_at_once() {
+    let mut cluster = Cluster::formed(20, 2);
+    cluster.kill(20);
+    assert!(cluster.run_until(secs(5), |c| c.all_see(Liveness::Down, &[NodeId(20)])));
+    let facts = cluster.nodes[&NodeId(3)].facts();
+    assert_eq!(facts.len(), 20);
+    cluster.start(21, 1, 21);
+    cluster.on(21, |swim, now| swim.merge(now, &facts)).expect("few facts");
+    let joiner = &cluster.nodes[&NodeId(21)];
+    assert_eq!(joiner.members().len(), 20);
+    assert_eq!(cluster.sees(21, 20), Some(Liveness::Down));
+    let (facts, before) = (joiner.facts(), joiner.revision());
+    cluster.on(21, |swim, now| swim.merge(now, &facts)).expect("few facts");
+    assert_eq!(cluster.nodes[&NodeId(21)].revision(), before, "what is known already changes nothing");
+}
+
+#[test]
+fn the_revision_stands_while_nothing_changes() {
+    let mut cluster = Cluster::formed(5, 4);
+    cluster.run(secs(3));
+    let revisions = |c: &Cluster| c.nodes.values().map(Swim::revision).collect::<Vec<_>>();
+    let before = revisions(&cluster);
+    cluster.run(secs(30));
+    assert_eq!(revisions(&cluster), before);
+    cluster.kill(5);
+    cluster.run(secs(5));
+    assert!(revisions(&cluster).iter().zip(before).all(|(after, before)| *after > before));
+}
+
+#[test]
+fn only_a_member_that_is_gone_can_be_forgotten() {
+    let mut cluster = Cluster::formed(4, 4);
+    assert!(!cluster.on(1, |swim, now| swim.forget(now, NodeId(4))));
+    cluster.kill(4);
+    assert!(cluster.run_until(secs(5), |c| c.all_see(Liveness::Down, &[NodeId(4)])));
+    assert!(cluster.on(1, |swim, now| swim.forget(now, NodeId(4))));
+    assert_eq!(cluster.sees(1, 4), None);
+    assert_eq!(cluster.nodes[&NodeId(1)].facts().len(), 3);
+}
+
+fn alone() -> Swim {
+    Swim::new(Millis(0), identity(1, 1), SwimConfig::lan(3), 1).expect("a preset")
+}
+
+/// A packet that node 2 sends to node 1.
+fn packet_from_2() -> Vec<u8> {
+    let mut two = Swim::new(Millis(0), identity(2, 1), SwimConfig::lan(3), 2).expect("a preset");
+    two.join(Millis(0), &[identity(1, 1)]);
+    match two.take_effects().remove(0) {
+        Effect::Send { packet, .. } => packet,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_packet_from_another_than_it_says_is_refused() {
+    let mut swim = alone();
+    let wrong = PacketError::WrongSender { claimed: NodeId(2), actual: NodeId(3) };
+    assert_eq!(swim.handle_packet(Millis(5), NodeId(3), &packet_from_2()), Err(wrong));
+    assert!(swim.members().is_empty() && swim.take_effects().is_empty());
+    assert_eq!(swim.handle_packet(Millis(5), NodeId(2), &packet_from_2()), Ok(()));
+    assert_eq!(swim.members().len(), 1);
+}
+
+#[test]
+fn a_node_does_not_talk_to_its_own_earlier_life() {
+    let mut swim = Swim::new(Millis(0), identity(1, 2), SwimConfig::lan(3), 1).expect("a preset");
+    let ask = |target: Identity| {
+        let message = Message::PingReq { target, probe_number: 1 };
+        let header = Header { src: identity(2, 1), src_incarnation: 0, dst: identity(1, 2), message };
+        let mut packet = Vec::new();
+        PostcardCodec.encode_header(&header, &mut packet).expect("it fits");
+        packet
+    };
+    let sent = |swim: &mut Swim| -> Vec<NodeId> {
+        let to = |e| if let Effect::Send { to, .. } = e { Some(to.id) } else { None };
+        swim.take_effects().into_iter().filter_map(to).collect()
+    };
+    swim.handle_packet(Millis(1), NodeId(2), &ask(identity(3, 1))).expect("a good packet");
+    assert_eq!(sent(&mut swim), [NodeId(3)]);
+    swim.handle_packet(Millis(1), NodeId(2), &ask(identity(1, 1))).expect("a good packet");
+    assert_eq!(sent(&mut swim), []);
+}
+
+#[test]
+fn damaged_packets_change_nothing_and_never_panic() {
+    let mut swim = alone();
+    let good = packet_from_2();
+    for length in 0..good.len() {
+        assert!(swim.handle_packet(Millis(5), NodeId(2), &good[..length]).is_err(), "cut to {length}");
+    }
+    let longer = [&good[..], &[0, 1, 7]].concat();
+    assert!(matches!(swim.handle_packet(Millis(5), NodeId(2), &longer), Err(PacketError::Malformed(_))));
+    let large = vec![0; 1101];
+    let too_large = PacketError::TooLarge { bytes: 1101, max: 1100 };
+    assert_eq!(swim.handle_packet(Millis(5), NodeId(2), &large), Err(too_large));
+    assert!(swim.members().is_empty());
+    for byte in 0..good.len() {
+        for bit in 0..8 {
+            let mut flipped = good.clone();
+            flipped[byte] ^= 1 << bit;
+            let mut swim = alone();
+            let taken = swim.handle_packet(Millis(5), NodeId(2), &flipped);
+            assert!(taken.is_ok() || swim.members().is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_ring_takes_no_more_members_than_its_limit() {
+    let mut swim = alone();
+    let fact = |id: usize| MemberFact {
+        identity: Identity::seed(NodeId(10 + id as u64), "127.0.0.1:1".parse().expect("an address")),
+        refutations: 0,
+        liveness: Liveness::Alive,
+    };
+    let facts: Vec<_> = (0..=MEMBERS_MAX).map(fact).collect();
+    assert_eq!(swim.merge(Millis(1), &facts), Err(PacketError::TooManyMembers(MEMBERS_MAX)));
+    assert!(swim.members().is_empty());
+}
+
+#[test]
+fn a_config_that_cannot_work_is_refused() {
+    let zero = SwimConfig { suspicion: Duration::ZERO, ..SwimConfig::lan(3) };
+    assert_eq!(zero.check(), Err(InvalidConfig::Zero("suspicion")));
+    let short = SwimConfig { probe_period: millis(200), ..SwimConfig::lan(3) };
+    assert_eq!(short.check(), Err(InvalidConfig::ProbePeriod { period: millis(200), timeout: millis(150) }));
+    assert_eq!(SwimConfig::wan(10_000).check(), Ok(()));
+
+    let mut swim = alone();
+    assert_eq!(swim.set_config(SwimConfig::wan(3)), Err(InvalidConfig::Fixed("probe_period")));
+    assert_eq!(swim.set_config(SwimConfig::lan(5_000)), Ok(()));
+}
+
+#[test]
+fn suspicion_grows_with_the_ring() {
+    assert_eq!(SwimConfig::lan(3).suspicion, secs(1));
+    assert_eq!(SwimConfig::lan(1_000).suspicion, secs(1));
+    assert_eq!(SwimConfig::lan(10_000).suspicion, secs(2));
+}
