@@ -1,0 +1,211 @@
+//! Questions, records and answers.
+
+use crate::Name;
+use std::{
+    fmt,
+    net::{Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
+
+/// Type of a record, or of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RecordType {
+    /// IPv4 address.
+    A,
+    /// IPv6 address.
+    Aaaa,
+    /// Target and port (RFC 2782).
+    Srv,
+    /// Text.
+    Txt,
+    /// Pointer to a name.
+    Ptr,
+    /// Server of a zone.
+    Ns,
+    /// Start of a zone.
+    Soa,
+    /// One RRset of the name's (RFC 8482).
+    Any,
+    /// Whole zone; refused.
+    Axfr,
+    /// Changes of the zone; refused.
+    Ixfr,
+    /// A type that the fabric has no records of.
+    Other(u16),
+}
+
+const TYPES: [(RecordType, u16, &str); 10] = [
+    (RecordType::A, 1, "A"),
+    (RecordType::Ns, 2, "NS"),
+    (RecordType::Soa, 6, "SOA"),
+    (RecordType::Ptr, 12, "PTR"),
+    (RecordType::Txt, 16, "TXT"),
+    (RecordType::Aaaa, 28, "AAAA"),
+    (RecordType::Srv, 33, "SRV"),
+    (RecordType::Ixfr, 251, "IXFR"),
+    (RecordType::Axfr, 252, "AXFR"),
+    (RecordType::Any, 255, "ANY"),
+];
+
+impl From<u16> for RecordType {
+    fn from(code: u16) -> Self {
+        TYPES.iter().find(|t| t.1 == code).map_or(Self::Other(code), |t| t.0)
+    }
+}
+
+impl fmt::Display for RecordType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (TYPES.iter().find(|t| t.0 == *self), self) {
+            (Some(known), _) => f.pad(known.2),
+            (None, Self::Other(code)) => write!(f, "TYPE{code}"),
+            (None, other) => unreachable!("{other:?} has a row in TYPES"),
+        }
+    }
+}
+
+impl FromStr for RecordType {
+    type Err = UnknownType;
+
+    /// Reads `A`, `srv` or `TYPE65`.
+    fn from_str(text: &str) -> Result<Self, UnknownType> {
+        let known = TYPES.iter().find(|t| t.2.eq_ignore_ascii_case(text)).map(|t| t.0);
+        let number = || text.to_ascii_uppercase().strip_prefix("TYPE")?.parse::<u16>().ok().map(Self::from);
+        known.or_else(number).ok_or_else(|| UnknownType(text.into()))
+    }
+}
+
+/// Not the name of a record type. Use A, AAAA, SRV, TXT, PTR, NS, SOA, ANY or TYPE and a number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownType(pub String);
+
+impl fmt::Display for UnknownType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` is not a record type: use A, AAAA, SRV, TXT, PTR, NS, SOA, ANY or TYPE and a number", self.0)
+    }
+}
+
+impl std::error::Error for UnknownType {}
+
+/// Class of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// The Internet: the only one that is answered.
+    In,
+    /// Any other, ANY included; refused.
+    Other,
+}
+
+/// One question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The name, in the case it was asked in.
+    pub name: Name,
+    /// The type.
+    pub record_type: RecordType,
+    /// The class.
+    pub class: Class,
+}
+
+impl Question {
+    /// A question of class IN.
+    pub fn new(name: Name, record_type: RecordType) -> Self {
+        Self { name, record_type, class: Class::In }
+    }
+}
+
+/// One record.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Record {
+    /// Its owner.
+    pub name: Name,
+    /// Seconds that it may be cached.
+    pub ttl: u32,
+    /// What it says.
+    pub data: Data,
+}
+
+/// What a record says.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Data {
+    /// IPv4 address.
+    A(Ipv4Addr),
+    /// IPv6 address.
+    Aaaa(Ipv6Addr),
+    /// Where a service listens.
+    Srv {
+        /// Lower first.
+        priority: u16,
+        /// Share among equals.
+        weight: u16,
+        /// Port.
+        port: u16,
+        /// Name whose addresses to connect to.
+        target: Name,
+    },
+    /// Character strings of at most 255 bytes each.
+    Txt(Vec<String>),
+    /// Another name.
+    Ptr(Name),
+    /// Server of the zone.
+    Ns(Name),
+    /// Start of the zone.
+    Soa {
+        /// First server.
+        mname: Name,
+        /// Mailbox of whoever is responsible.
+        rname: Name,
+        /// Version of the snapshot.
+        serial: u32,
+        /// Seconds that a negative answer may be cached.
+        minimum: u32,
+    },
+}
+
+impl Data {
+    /// Its type.
+    pub fn record_type(&self) -> RecordType {
+        match self {
+            Self::A(_) => RecordType::A,
+            Self::Aaaa(_) => RecordType::Aaaa,
+            Self::Srv { .. } => RecordType::Srv,
+            Self::Txt(_) => RecordType::Txt,
+            Self::Ptr(_) => RecordType::Ptr,
+            Self::Ns(_) => RecordType::Ns,
+            Self::Soa { .. } => RecordType::Soa,
+        }
+    }
+}
+
+/// The answer to a question. Inside the zone exactly one of `Data`, `NoData` and `NxDomain`, once there is a view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Records.
+    Data {
+        /// One RRset, owned by the name as it was asked, in random order.
+        records: Vec<Record>,
+        /// Addresses of its targets, RRset by RRset.
+        additional: Vec<Record>,
+        /// The node is cut off from most of the ring: EDE 3.
+        stale: bool,
+    },
+    /// The name exists, but not with this type (RFC 2308).
+    NoData {
+        /// The zone's SOA, with the TTL of negative answers.
+        soa: Record,
+        /// As in `Data`.
+        stale: bool,
+    },
+    /// Neither this name nor any below it exists.
+    NxDomain {
+        /// As in `NoData`.
+        soa: Record,
+        /// As in `Data`.
+        stale: bool,
+    },
+    /// In the zone, but the node has no view of the ring yet: SERVFAIL with EDE 14.
+    NotReady,
+    /// Another class, or a zone transfer.
+    Refused,
+    /// A name that is none of the fabric's: for an upstream resolver.
+    NotOurs,
+}

@@ -1,0 +1,311 @@
+//! The zone at one moment, laid out by name.
+//!
+//! Building expands every name that exists, empty non-terminals included, so that a question is one look-up and
+//! "does anything exist below this name" needs no search. Hidden instances are decided here, once.
+
+use crate::{Data, Instance, Name, Node, RecordType, SnapshotInput};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+/// Most records in one RRset. BIND refuses more by default (`max-records-per-type`, CVE-2024-1737), and PowerDNS's
+/// recursor has a like bound, so larger sets would be lost on the way. Above it a fair sample is given.
+pub const MAX_RRSET: usize = 100;
+
+/// Names below the domain that no app may take; [`SnapshotInput`] promises to pass them over.
+const RESERVED: [&str; 5] = ["node", "nodes", "leader", "voters", "tag"];
+
+/// The records of one name by type. Empty for an empty non-terminal.
+pub(crate) type RrSets = BTreeMap<RecordType, Vec<Data>>;
+
+/// A service and all its instances, for [`crate::explain`].
+#[derive(Debug, Default)]
+pub(crate) struct ServiceEntry {
+    /// Ports in order, registered ones first.
+    pub(crate) ports: Vec<String>,
+    pub(crate) instances: Vec<Instance>,
+}
+
+impl ServiceEntry {
+    /// Whether suspected instances are hidden: another serves and is not suspected.
+    pub(crate) fn has_unsuspected(&self) -> bool {
+        self.instances.iter().any(|i| i.serving && !i.suspected)
+    }
+
+    /// The instances that are given out.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = &Instance> {
+        let hide = self.has_unsuspected();
+        self.instances.iter().filter(move |i| i.serving && !(hide && i.suspected))
+    }
+}
+
+/// An immutable view of the zone, cheap to ask and shared behind an atomic pointer.
+#[derive(Debug)]
+pub struct Snapshot {
+    pub(crate) domain: Name,
+    pub(crate) own_node: Name,
+    pub(crate) serial: u32,
+    pub(crate) ttl: u32,
+    pub(crate) negative_ttl: u32,
+    pub(crate) ready: bool,
+    pub(crate) stale: bool,
+    pub(crate) names: BTreeMap<Name, RrSets>,
+    pub(crate) reverse: BTreeMap<IpAddr, Vec<Data>>,
+    /// By app and service.
+    pub(crate) services: BTreeMap<(String, String), ServiceEntry>,
+    pub(crate) nodes: Vec<Node>,
+}
+
+impl Snapshot {
+    /// Lays the zone out. Takes time in proportion to the number of instances and ports.
+    pub fn build(input: SnapshotInput) -> Self {
+        let domain = input.domain.to_lowercase();
+        let own = input.own_node.to_ascii_lowercase();
+        let own_node = domain.child("node").and_then(|n| n.child(&own)).unwrap_or_else(|_| domain.clone());
+        let mut snapshot = Self {
+            own_node,
+            serial: input.serial,
+            ttl: input.ttl,
+            negative_ttl: input.negative_ttl,
+            ready: input.ready,
+            stale: input.stale,
+            names: BTreeMap::new(),
+            reverse: BTreeMap::new(),
+            services: group(input.services, input.instances),
+            nodes: input.nodes,
+            domain,
+        };
+        snapshot.lay_out_apex();
+        snapshot.lay_out_nodes();
+        let services = std::mem::take(&mut snapshot.services);
+        for ((app, service), entry) in &services {
+            // A name too long for DNS was refused at deploy; one that a peer made up is passed over.
+            let _ = snapshot.lay_out_service(app, service, entry);
+        }
+        snapshot.services = services;
+        snapshot.settle();
+        snapshot
+    }
+
+    /// The zone.
+    pub fn domain(&self) -> &Name {
+        &self.domain
+    }
+
+    /// Version of the view.
+    pub fn serial(&self) -> u32 {
+        self.serial
+    }
+
+    /// Whether the node has had a view of the ring yet.
+    pub fn is_ready(&self) -> bool {
+        self.ready
+    }
+
+    /// Whether the node is cut off from most of the ring.
+    pub fn is_stale(&self) -> bool {
+        self.stale
+    }
+
+    pub(crate) fn soa(&self) -> Data {
+        let rname = self.domain.child("hostmaster").unwrap_or_else(|_| self.domain.clone());
+        Data::Soa { mname: self.own_node.clone(), rname, serial: self.serial, minimum: self.negative_ttl }
+    }
+
+    fn lay_out_apex(&mut self) {
+        let (soa, ns) = (self.soa(), Data::Ns(self.own_node.clone()));
+        let domain = self.domain.clone();
+        self.add(&domain, soa);
+        self.add(&domain, ns);
+    }
+
+    fn lay_out_nodes(&mut self) {
+        let nodes = std::mem::take(&mut self.nodes);
+        for group in ["leader", "voters", "nodes"] {
+            let Ok(name) = self.domain.child(group) else { continue };
+            self.exists(&name);
+            for node in in_group(&nodes, group) {
+                self.add(&name, address(node.address));
+            }
+        }
+        let Ok(parent) = self.domain.child("node") else { return };
+        self.exists(&parent);
+        for node in &nodes {
+            let Ok(name) = parent.child(node.name.to_ascii_lowercase()) else { continue };
+            self.add(&name, address(node.address));
+            self.reverse.entry(canonical(node.address)).or_default().push(Data::Ptr(name));
+        }
+        self.nodes = nodes;
+    }
+
+    fn lay_out_service(&mut self, app: &str, service: &str, entry: &ServiceEntry) -> Result<(), crate::InvalidDnsName> {
+        let name = self.domain.child(app)?.child(service)?;
+        self.exists(&name);
+        for port in &entry.ports {
+            let Ok(port_name) = name.child("_tcp")?.child(format!("_{port}")) else { continue };
+            self.exists(&port_name);
+        }
+        for instance in &entry.instances {
+            if let Ok(own) = name.child(&instance.label) {
+                self.exists(&own);
+                self.reverse.entry(canonical(instance.address)).or_default().push(Data::Ptr(own));
+            }
+        }
+        for instance in entry.shown() {
+            let Ok(own) = name.child(&instance.label) else { continue };
+            self.lay_out_instance(&name, &own, instance, entry);
+            self.lay_out_browsing(&own, instance, &format!("{}.{service}.{app}", instance.label));
+        }
+        Ok(())
+    }
+
+    fn lay_out_instance(&mut self, service: &Name, own: &Name, instance: &Instance, entry: &ServiceEntry) {
+        for name in [service, own] {
+            self.add(name, address(instance.address));
+            if let Some(port) = entry.ports.first().and_then(|p| port_of(instance, p)) {
+                self.add(name, srv(port, own));
+            }
+            for tag in &instance.tags {
+                self.add(name, text([tag.as_str()]));
+            }
+        }
+        let Ok(tcp) = service.child("_tcp") else { return };
+        for (port, number) in &instance.ports {
+            if let Ok(name) = tcp.child(format!("_{}", port.to_ascii_lowercase())) {
+                self.add(&name, srv(*number, own));
+            }
+        }
+    }
+
+    /// DNS-SD (RFC 6763): `_http._tcp` lists the instances, each a single label such as `2.web.shop`.
+    fn lay_out_browsing(&mut self, own: &Name, instance: &Instance, label: &str) {
+        for (port, number) in &instance.ports {
+            let kind = self.domain.child("_tcp").and_then(|n| n.child(format!("_{}", port.to_ascii_lowercase())));
+            let all = ["_udp", "_dns-sd", "_services"].iter().try_fold(self.domain.clone(), |n, l| n.child(l));
+            let (Ok(kind), Ok(all)) = (kind, all) else { continue };
+            let Ok(one) = kind.child(label) else { continue };
+            self.add(&all, Data::Ptr(kind.clone()));
+            self.add(&kind, Data::Ptr(one.clone()));
+            self.add(&one, srv(*number, own));
+            // The TXT record is not optional, section 6.1; without tags it holds one empty string.
+            let tags = instance.tags.iter().map(String::as_str);
+            self.add(&one, if instance.tags.is_empty() { text([""]) } else { text(tags) });
+        }
+    }
+
+    /// Makes a name and all its ancestors in the zone exist.
+    fn exists(&mut self, name: &Name) {
+        let mut at = name.clone();
+        while !self.names.contains_key(&at) && at.is_within(&self.domain) {
+            let parent = at.parent();
+            self.names.insert(at, RrSets::new());
+            let Some(parent) = parent else { break };
+            at = parent;
+        }
+    }
+
+    fn add(&mut self, name: &Name, data: Data) {
+        self.exists(name);
+        self.names.entry(name.clone()).or_default().entry(data.record_type()).or_default().push(data);
+    }
+
+    /// An RRset is a set (RFC 2181 section 5): two instances on one address are one A record.
+    fn settle(&mut self) {
+        let forward = self.names.values_mut().flat_map(BTreeMap::values_mut);
+        for set in forward.chain(self.reverse.values_mut()) {
+            set.sort();
+            set.dedup();
+        }
+    }
+}
+
+/// Members of `leader`, `voters` or `nodes`: those that are up, or all of them if none is.
+pub(crate) fn in_group<'a>(nodes: &'a [Node], group: &str) -> Vec<&'a Node> {
+    let member = |n: &&Node| match group {
+        "leader" => n.is_leader,
+        "voters" => n.is_voter,
+        _ => true,
+    };
+    let members: Vec<&Node> = nodes.iter().filter(member).collect();
+    let any_up = members.iter().any(|n| n.up);
+    members.into_iter().filter(|n| n.up || !any_up).collect()
+}
+
+fn group(registered: Vec<crate::Service>, instances: Vec<Instance>) -> BTreeMap<(String, String), ServiceEntry> {
+    let mut services: BTreeMap<(String, String), ServiceEntry> = BTreeMap::new();
+    for s in registered {
+        let Some(key) = service_key(&s.app, &s.service) else { continue };
+        let entry = services.entry(key).or_default();
+        add_ports(&mut entry.ports, s.ports.iter());
+    }
+    for mut instance in instances {
+        let Some(key) = service_key(&instance.app, &instance.service) else { continue };
+        if !is_label(&instance.label) {
+            continue;
+        }
+        instance.label.make_ascii_lowercase();
+        let entry = services.entry(key).or_default();
+        add_ports(&mut entry.ports, instance.ports.iter().map(|(name, _)| name));
+        entry.instances.push(instance);
+    }
+    services
+}
+
+fn service_key(app: &str, service: &str) -> Option<(String, String)> {
+    let (app, service) = (app.to_ascii_lowercase(), service.to_ascii_lowercase());
+    let fits = is_label(&app) && is_label(&service) && !RESERVED.contains(&app.as_str());
+    fits.then_some((app, service))
+}
+
+/// Whether DNS can carry the label and no name of the fabric's own begins like it.
+fn is_label(label: &str) -> bool {
+    (1..=63).contains(&label.len()) && !label.starts_with('_')
+}
+
+fn add_ports<'a>(ports: &mut Vec<String>, more: impl Iterator<Item = &'a String>) {
+    let mut known: BTreeSet<String> = ports.iter().cloned().collect();
+    for port in more.map(|p| p.to_ascii_lowercase()) {
+        if known.insert(port.clone()) {
+            ports.push(port);
+        }
+    }
+}
+
+pub(crate) fn port_of(instance: &Instance, name: &str) -> Option<u16> {
+    instance.ports.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, number)| *number)
+}
+
+/// An IPv4 address in IPv6 clothes is the IPv4 address, in A and in the reverse zone.
+pub(crate) fn canonical(address: IpAddr) -> IpAddr {
+    address.to_canonical()
+}
+
+fn address(address: IpAddr) -> Data {
+    match canonical(address) {
+        IpAddr::V4(v4) => Data::A(v4),
+        IpAddr::V6(v6) => Data::Aaaa(v6),
+    }
+}
+
+/// All instances are equal; a weight above zero makes clients spread over them (RFC 2782).
+fn srv(port: u16, target: &Name) -> Data {
+    Data::Srv { priority: 0, weight: 10, port, target: target.clone() }
+}
+
+/// Character strings hold 255 bytes; a longer text goes into several. At most [`MAX_RRSET`] of them.
+fn text<'a>(texts: impl IntoIterator<Item = &'a str>) -> Data {
+    let split = texts.into_iter().flat_map(|text| {
+        let mut rest = text;
+        let mut parts = Vec::new();
+        while rest.len() > 255 {
+            let cut = (0..=255).rev().find(|i| rest.is_char_boundary(*i)).unwrap_or(0);
+            let (part, tail) = rest.split_at(cut);
+            parts.push(part.to_owned());
+            rest = tail;
+        }
+        parts.push(rest.to_owned());
+        parts
+    });
+    Data::Txt(split.take(MAX_RRSET).collect())
+}
