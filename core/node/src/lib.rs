@@ -1,3 +1,35 @@
 //! The fabric as a library: [`Fabric`] assembles a node, drives its machines and answers its users.
+//!
+//! The pure machines decide (`taffeta-swim`, `taffeta-catalogue`, `taffeta-agent`, `taffeta-scheduler`); here each has a
+//! loop that feeds it and performs what it says. Everything that touches the world comes in through [`World`]. Left out:
+//! the command line, which uses [`Fabric`] and nothing else.
 
 pub mod api;
+mod backend;
+mod birth;
+pub mod client;
+mod consensus;
+mod events;
+mod fabric;
+mod folder;
+mod gossip;
+mod http;
+mod lead;
+mod machine;
+mod names;
+mod node;
+mod raft;
+mod ring;
+mod service;
+mod tasks;
+mod view;
+mod wire;
+mod world;
+
+pub use fabric::{
+    DNS_PORT, DOMAIN, Endpoint, FABRIC_PORT, Fabric, FabricConfig, HTTP_PORT, PUBLISHED_MAX, Publish, Serve, StartError,
+};
+pub use folder::Folder;
+pub use taffeta_model as model;
+pub use taffeta_net::{InvalidToken, JoinToken};
+pub use world::{Prober, SystemProber, World};

@@ -84,11 +84,6 @@ impl LogStore {
         Ok(())
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        let contents = self.lock();
-        contents.entries.is_empty() && contents.snapshot.is_none() && contents.vote.is_none()
-    }
-
     async fn commit(&self, op: Op) -> io::Result<()> {
         let (sender, receiver) = oneshot::channel();
         self.submit(op, Done::Other(sender)).await?;

@@ -10,7 +10,7 @@ use crate::{
     voters::Change,
 };
 use openraft::{
-    BasicNode, Config, ReadPolicy, SnapshotPolicy,
+    BasicNode, Config, Instant as _, ReadPolicy, SnapshotPolicy,
     async_runtime::WatchReceiver,
     errors::{ClientWriteError, RaftError},
     raft::Precondition,

@@ -223,6 +223,7 @@ pub struct WhyView {
 
 /// A small file beside the app file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ShippedFileBody {
     /// Contents, base64 with padding.
     pub base64: String,
@@ -233,6 +234,7 @@ pub struct ShippedFileBody {
 
 /// An app file with the files that it ships.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct DeployRequest {
     /// Text of the app file (TOML).
     pub file: String,
@@ -274,6 +276,7 @@ pub struct PlanView {
 
 /// Another number of instances.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ScaleRequest {
     /// The service or batch job.
     pub service: String,
@@ -283,6 +286,7 @@ pub struct ScaleRequest {
 
 /// A restart of one job or of all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct RestartRequest {
     /// The job; all of the app without it.
     #[serde(default)]
@@ -290,7 +294,8 @@ pub struct RestartRequest {
 }
 
 /// A wish for a join token.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct TokenRequest {
     /// `node`.
     #[serde(default)]

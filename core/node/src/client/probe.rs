@@ -31,7 +31,7 @@ pub async fn http_probe(addr: SocketAddr, path: &str, limit: Duration) -> Result
         );
         stream.write_all(request.as_bytes()).await.map_err(|e| reason(&e))?;
         let status = read_status(&mut stream).await?;
-        Ok((stream, status))
+        Ok::<_, String>((stream, status))
     };
     let (stream, status) = timeout(limit, asked).await.map_err(|_| late(limit))??;
     let _ = timeout(REST_TIME_MAX.min(limit), discard_rest(stream)).await;

@@ -76,7 +76,8 @@ fn check_token(backend: &dyn Backend, method: &Method, headers: &HeaderMap) -> R
         ))
     };
     if let Some(value) = headers.get(AUTHORIZATION) {
-        let token = value.to_str().ok().and_then(|v| v.split_once(' ')).filter(|(s, _)| s.eq_ignore_ascii_case("bearer"));
+        let token =
+            value.to_str().ok().and_then(|v| v.split_once(' ')).filter(|(s, _)| s.eq_ignore_ascii_case("bearer"));
         return match token {
             Some((_, token)) if backend.is_admin_token(token.trim()) => Ok(()),
             Some(_) => refused("this is not the administrator's token"),

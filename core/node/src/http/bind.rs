@@ -52,14 +52,15 @@ impl HttpBindError {
             }
             Self::Address { address, source } => match source.kind() {
                 io::ErrorKind::AddrInUse => {
-                    format!("another process listens there: end it (`ss -ltnp sport = :{}` shows it), or choose another address with --http", address.port())
+                    format!(
+                        "another process listens there: end it (`ss -ltnp sport = :{}` shows it), or choose another address with --http",
+                        address.port()
+                    )
                 }
                 io::ErrorKind::AddrNotAvailable => {
                     format!("this machine has no address {}: choose one of `ip address` with --http", address.ip())
                 }
-                io::ErrorKind::PermissionDenied => {
-                    "ports below 1024 need root: choose a higher one with --http".into()
-                }
+                io::ErrorKind::PermissionDenied => "ports below 1024 need root: choose a higher one with --http".into(),
                 _ => "choose another address with --http".into(),
             },
             Self::SocketInUse(_) => "end that node first, or choose another folder with --data".into(),

@@ -4,10 +4,11 @@ use super::refusal::Refusal;
 use crate::api::{ApiError, ErrorCode};
 use axum::Json;
 use axum::body::Body;
-use axum::extract::Query;
 use axum::extract::rejection::JsonRejection;
+use axum::extract::{FromRequestParts, Path, Query};
 use http_body_util::BodyExt;
 use hyper::header::CONTENT_TYPE;
+use hyper::http::request::Parts;
 use hyper::{HeaderMap, StatusCode, Uri};
 use serde::de::DeserializeOwned;
 use std::error::Error;
@@ -26,7 +27,8 @@ const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// The whole body.
 pub(super) async fn read_body(body: Body) -> Result<Vec<u8>, Refusal> {
-    let late = || Refusal::invalid(StatusCode::REQUEST_TIMEOUT, format!("the body did not come within {BODY_TIME_MAX:?}"));
+    let late =
+        || Refusal::invalid(StatusCode::REQUEST_TIMEOUT, format!("the body did not come within {BODY_TIME_MAX:?}"));
     tokio::time::timeout(BODY_TIME_MAX, collect(body)).await.map_err(|_| late())?
 }
 
@@ -93,6 +95,20 @@ pub(super) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal
             _ => ApiError::new(ErrorCode::Invalid, format!("the body is not JSON: {cause}")).into(),
         }
     })
+}
+
+/// The variable segments of a path, percent-decoded.
+pub(super) struct Segments<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segments<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        match Path::<T>::from_request_parts(parts, state).await {
+            Ok(Path(segments)) => Ok(Self(segments)),
+            Err(rejection) => Err(Refusal::invalid(StatusCode::BAD_REQUEST, rejection.body_text())),
+        }
+    }
 }
 
 /// The query of a URL. Unknown keys are errors: a mistyped filter would show everything.

@@ -46,7 +46,7 @@ pub(super) async fn show(State(shared): State<Shared>, headers: HeaderMap, uri: 
     let query: EventsQuery = parse_query(&uri)?;
     // The standard has a client send back what it was given; anything else counts as nothing seen.
     let last = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
-    let feed = Feed::new(shared, last, query);
+    let feed = Feed::new(shared, last, query.follow, query.plain);
     let body = stream::unfold(feed, |mut feed| async move {
         let piece = feed.next_piece().await?;
         Some((Ok::<_, Infallible>(piece), feed))
@@ -55,7 +55,7 @@ pub(super) async fn show(State(shared): State<Shared>, headers: HeaderMap, uri: 
 }
 
 /// One client's place in the events.
-struct Feed {
+pub(super) struct Feed {
     shared: Shared,
     ready: VecDeque<String>,
     /// `None` if only the recent ones are wanted.
@@ -66,12 +66,12 @@ struct Feed {
 }
 
 impl Feed {
-    fn new(shared: Shared, last: Option<u64>, query: EventsQuery) -> Self {
+    pub(super) fn new(shared: Shared, last: Option<u64>, follow: bool, plain: bool) -> Self {
         let (recent, live) = shared.backend.events();
         let newest = recent.last().map_or(0, |e| e.id);
         // Ids begin anew when the node does: one from the future is from an earlier life, so nothing was seen.
         let seen = last.filter(|last| *last <= newest);
-        let mut feed = Self { shared, ready: VecDeque::new(), live: None, sent: seen.unwrap_or(0), plain: query.plain };
+        let mut feed = Self { shared, ready: VecDeque::new(), live: None, sent: seen.unwrap_or(0), plain };
         // The first bytes come at once, so that the client knows that it is connected.
         feed.ready.push_back(": hello\n\n".into());
         let oldest = recent.first().map_or(0, |e| e.id);
@@ -81,11 +81,12 @@ impl Feed {
         for event in &recent {
             feed.push(event);
         }
-        feed.live = query.follow.then_some(live);
+        feed.live = follow.then_some(live);
         feed
     }
 
-    async fn next_piece(&mut self) -> Option<String> {
+    /// The next bytes, or nothing at the end.
+    pub(super) async fn next_piece(&mut self) -> Option<String> {
         loop {
             if let Some(piece) = self.ready.pop_front() {
                 return Some(piece);
@@ -110,7 +111,8 @@ impl Feed {
         self.sent = event.id;
         // JSON has no line feeds of its own, and a kind has none either.
         let Ok(data) = serde_json::to_string(event) else { return };
-        let kind = if self.plain { String::new() } else { format!("event: {}\n", event.kind.replace(['\r', '\n'], " ")) };
+        let kind =
+            if self.plain { String::new() } else { format!("event: {}\n", event.kind.replace(['\r', '\n'], " ")) };
         self.ready.push_back(format!("id: {}\n{kind}data: {data}\n\n", event.id));
     }
 

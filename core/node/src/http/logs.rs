@@ -1,12 +1,12 @@
 //! A task's output: a piece of it, or all that comes.
 
-use super::body::parse_query;
+use super::body::{Segments, parse_query};
 use super::read::parse_task;
 use super::refusal::Refusal;
 use super::server::Shared;
 use crate::api::{ApiError, ErrorBody, ErrorCode, LogChunk, LogRead};
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use futures::stream;
 use hyper::Uri;
@@ -77,7 +77,7 @@ fn limit() -> u32 {
         (status = 404, body = ErrorBody)))]
 pub(super) async fn show(
     State(shared): State<Shared>,
-    Path((app, task)): Path<(String, String)>,
+    Segments((app, task)): Segments<(String, String)>,
     uri: Uri,
 ) -> Result<Response, Refusal> {
     let task = parse_task(&app, &task)?;
@@ -147,7 +147,10 @@ impl Follower {
                 looked = self.shared.backend.logs(self.task.clone(), self.read.clone()) => looked,
             };
             match looked {
-                Ok(chunk) if chunk.run != self.run => self.begin_anew(chunk.run),
+                Ok(chunk) if chunk.run != self.run => {
+                    self.begin_anew(chunk.run);
+                    self.pause().await;
+                }
                 Ok(chunk) => {
                     failures = 0;
                     if !self.take_chunk(chunk) {
@@ -158,7 +161,11 @@ impl Follower {
                     failures += 1;
                     self.pause().await;
                 }
-                Err(e) => return Err(e),
+                Err(e) => {
+                    // Breaking off throws away what is not yet on the wire: let the last bytes leave first.
+                    self.pause().await;
+                    return Err(e);
+                }
             }
         }
     }

@@ -20,5 +20,4 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use bind::HttpBindError;
 pub(crate) use server::{HttpConfig, HttpServer};

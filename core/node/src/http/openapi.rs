@@ -14,7 +14,7 @@ use utoipa::{Modify, OpenApi};
     paths(
         show, read::health, read::metrics, read::status, read::leader, read::nodes, read::apps, read::ps,
         read::services, read::why, read::resolve, logs::show, events::show, write::deploy, write::plan, write::stop,
-        write::scale, write::restart, write::create_token, page::show, page::take_login,
+        write::scale, write::restart, write::create_token, page::show, page::login::take_login,
     ),
     components(schemas(ErrorBody)),
     security(("token" = [])),

@@ -1,13 +1,11 @@
 //! The reading verbs.
 
-use super::body::{parse_query, parse_value};
+use super::body::{Segments, parse_query, parse_value};
 use super::refusal::Refusal;
 use super::server::Shared;
-use crate::api::{
-    AppView, ErrorBody, LeaderView, NodeView, ResolveView, ServiceView, StatusView, TaskView, WhyView,
-};
+use crate::api::{AppView, ErrorBody, LeaderView, NodeView, ResolveView, ServiceView, StatusView, TaskView, WhyView};
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use hyper::Uri;
 use hyper::header::CONTENT_TYPE;
@@ -86,7 +84,7 @@ pub(super) async fn services(State(shared): State<Shared>) -> Result<Json<Vec<Se
     responses((status = 200, body = WhyView), (status = 404, body = ErrorBody)))]
 pub(super) async fn why(
     State(shared): State<Shared>,
-    Path((app, task)): Path<(String, String)>,
+    Segments((app, task)): Segments<(String, String)>,
 ) -> Result<Json<WhyView>, Refusal> {
     Ok(Json(shared.backend.why(parse_task(&app, &task)?).await?))
 }
@@ -105,7 +103,7 @@ struct ResolveQuery {
     responses((status = 200, body = ResolveView)))]
 pub(super) async fn resolve(
     State(shared): State<Shared>,
-    Path(name): Path<String>,
+    Segments(name): Segments<String>,
     uri: Uri,
 ) -> Result<Json<ResolveView>, Refusal> {
     let query: ResolveQuery = parse_query(&uri)?;

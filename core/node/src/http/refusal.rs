@@ -47,5 +47,6 @@ pub(super) async fn unknown_route(uri: Uri) -> Refusal {
 /// The answer to a route that does not know the method. axum adds which it knows, as `Allow`.
 pub(super) async fn wrong_method(method: Method, uri: Uri) -> Refusal {
     let message = format!("`{}` does not take {method}", uri.path());
-    Refusal::invalid(StatusCode::METHOD_NOT_ALLOWED, message).help("the Allow header and /v1/openapi.json say what it takes")
+    Refusal::invalid(StatusCode::METHOD_NOT_ALLOWED, message)
+        .help("the Allow header and /v1/openapi.json say what it takes")
 }

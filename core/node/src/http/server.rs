@@ -102,7 +102,9 @@ impl HttpServer {
     pub(crate) async fn shutdown(mut self) {
         self.ending.send_replace(true);
         let finished = async { while self.loops.join_next().await.is_some() {} };
-        let _ = tokio::time::timeout(GRACE, finished).await;
+        if tokio::time::timeout(GRACE, finished).await.is_err() {
+            self.loops.shutdown().await;
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! The changing verbs.
 
-use super::body::{media_type, parse_json, parse_value, read_body, read_json, read_json_or_default, wrong_type};
+use super::body::{
+    Segments, media_type, parse_json, parse_value, read_body, read_json, read_json_or_default, wrong_type,
+};
 use super::refusal::Refusal;
 use super::server::Shared;
 use crate::api::{
@@ -9,7 +11,7 @@ use crate::api::{
 };
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use hyper::{HeaderMap, StatusCode};
 use taffeta_model::{AppName, JobName};
 
@@ -42,7 +44,7 @@ pub(super) async fn plan(
 /// Ends an app.
 #[utoipa::path(delete, path = "/v1/apps/{app}", params(("app" = String, Path)),
     responses((status = 204), (status = 404, body = ErrorBody)))]
-pub(super) async fn stop(State(shared): State<Shared>, Path(app): Path<String>) -> Result<StatusCode, Refusal> {
+pub(super) async fn stop(State(shared): State<Shared>, Segments(app): Segments<String>) -> Result<StatusCode, Refusal> {
     shared.backend.stop(parse_value("app", &app)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -52,7 +54,7 @@ pub(super) async fn stop(State(shared): State<Shared>, Path(app): Path<String>) 
     responses((status = 204), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub(super) async fn scale(
     State(shared): State<Shared>,
-    Path(app): Path<String>,
+    Segments(app): Segments<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, Refusal> {
@@ -69,7 +71,7 @@ pub(super) async fn scale(
     responses((status = 204), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub(super) async fn restart(
     State(shared): State<Shared>,
-    Path(app): Path<String>,
+    Segments(app): Segments<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, Refusal> {

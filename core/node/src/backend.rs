@@ -1,0 +1,323 @@
+//! The verbs: what this node does for its users, by itself or through the leader.
+
+use crate::{
+    api::{
+        ApiError, AppView, Backend, DeployRequest, Deployed, ErrorCode, Event, HiddenView, LeaderView, LogChunk,
+        LogRead, NodeView, PlanView, RecordView, ResolveView, ScaleRequest, ServiceView, StatusView, TaskView,
+        TokenRequest, TokenView, WhyView,
+    },
+    events::rfc3339,
+    node::Core,
+    view::records,
+    wire::{Ask, Query, Told},
+};
+use async_trait::async_trait;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::de::DeserializeOwned;
+use std::{
+    io::{Read, Seek, SeekFrom},
+    sync::Arc,
+    time::Duration,
+};
+use taffeta_dns_answer::{Answer, Data, Name, Record, RecordType, Subject, Verdict, explain};
+use taffeta_isolation_plan::Stream;
+use taffeta_model::{App, AppName, Command, FileSource, JobName, ShippedFile, TaskId, Token, TokenId, parse_app_file};
+use taffeta_net::{JoinToken, sha256};
+use tokio::sync::broadcast;
+
+/// How long another node may take to answer a reading request.
+const READ_LIMIT: Duration = Duration::from_secs(2);
+/// Life of a token that is asked for without one, and the longest.
+const TOKEN_LIFE: Duration = Duration::from_secs(3_600);
+const TOKEN_LIFE_MAX: Duration = Duration::from_secs(365 * 86_400);
+/// Largest piece of output in one reply.
+const LOG_BYTES_MAX: u32 = 256 << 10;
+
+/// A node's [`Backend`].
+pub(crate) struct NodeBackend(pub(crate) Arc<Core>);
+
+impl NodeBackend {
+    /// The leader's answer, or, without one, what is known here.
+    async fn read<T: DeserializeOwned>(&self, query: Query) -> Result<T, ApiError> {
+        let core = &self.0;
+        let leader = core.consensus.borrow().leader.map(|(id, _)| id).filter(|id| *id != core.me);
+        let told = match leader {
+            Some(leader) => core.ask(leader, &Ask::Read(query.clone()), READ_LIMIT).await.ok(),
+            None => None,
+        };
+        let document = match told {
+            Some(Told::Document(document)) => document?,
+            Some(_) | None => core.read_here(query)?,
+        };
+        serde_json::from_slice(&document).map_err(|e| ApiError::new(ErrorCode::Failed, e.to_string()))
+    }
+}
+
+/// The files that came with a deploy.
+struct Shipped<'a>(&'a DeployRequest);
+
+impl FileSource for Shipped<'_> {
+    fn read(&mut self, name: &str) -> Result<ShippedFile, String> {
+        let file = self.0.files.get(name).ok_or_else(|| format!("`{name}` was not sent with the app file"))?;
+        let body = STANDARD.decode(&file.base64).map_err(|e| format!("`{name}` is not base64: {e}"))?;
+        Ok(ShippedFile { body, executable: file.executable })
+    }
+}
+
+fn parse(request: &DeployRequest) -> Result<App, ApiError> {
+    parse_app_file(&request.file, &mut Shipped(request)).map_err(|e| {
+        let refusal = ApiError::new(ErrorCode::Invalid, e.to_string()).field(e.field.clone());
+        match &e.help {
+            Some(help) => refusal.help(help),
+            None => refusal,
+        }
+    })
+}
+
+fn name<T>(name: &str, parsed: Result<T, taffeta_model::InvalidName>) -> Result<T, ApiError> {
+    parsed.map_err(|e| ApiError::new(ErrorCode::Invalid, e.to_string()).field(name))
+}
+
+#[async_trait]
+impl Backend for NodeBackend {
+    async fn status(&self) -> Result<StatusView, ApiError> {
+        let core = &self.0;
+        let mut own = core.status_view();
+        // The leader knows all tasks; everything else is this node's own view.
+        if !core.has_state()
+            && let Ok(theirs) = self.read::<StatusView>(Query::Status).await
+        {
+            own.tasks = theirs.tasks;
+        }
+        Ok(own)
+    }
+
+    async fn leader(&self) -> Result<Option<LeaderView>, ApiError> {
+        Ok(self.0.leader_view())
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeView>, ApiError> {
+        let core = &self.0;
+        let mut own = core.nodes_view();
+        if !core.has_state()
+            && let Ok(theirs) = self.read::<Vec<NodeView>>(Query::Nodes).await
+        {
+            for node in &mut own {
+                if let Some(known) = theirs.iter().find(|n| n.id == node.id) {
+                    (node.used, node.tasks, node.role) = (known.used, known.tasks, known.role);
+                }
+            }
+        }
+        Ok(own)
+    }
+
+    async fn apps(&self) -> Result<Vec<AppView>, ApiError> {
+        self.read(Query::Apps).await
+    }
+
+    async fn tasks(&self, app: Option<AppName>) -> Result<Vec<TaskView>, ApiError> {
+        self.read(Query::Tasks(app)).await
+    }
+
+    async fn services(&self) -> Result<Vec<ServiceView>, ApiError> {
+        Ok(self.0.services_view())
+    }
+
+    async fn why(&self, task: TaskId) -> Result<WhyView, ApiError> {
+        self.read(Query::Why(task)).await
+    }
+
+    async fn resolve(&self, name: String, record_type: String) -> Result<ResolveView, ApiError> {
+        self.0.resolve(&name, &record_type)
+    }
+
+    async fn deploy(&self, request: DeployRequest) -> Result<Deployed, ApiError> {
+        let app = parse(&request)?;
+        let name = app.name.clone();
+        self.0.submit(Command::Deploy { app, now: self.0.clock.date() }).await?;
+        let apps: Vec<AppView> = self.read(Query::Apps).await?;
+        let version = apps.iter().find(|a| a.app == name.as_str()).map_or(0, |a| a.version);
+        Ok(Deployed { app: name.to_string(), version })
+    }
+
+    async fn plan(&self, request: DeployRequest) -> Result<PlanView, ApiError> {
+        let app = parse(&request)?;
+        self.0.wait_for_leader().await?;
+        self.read(Query::Plan(app)).await
+    }
+
+    async fn scale(&self, app: AppName, request: ScaleRequest) -> Result<(), ApiError> {
+        let job = name("service", JobName::new(request.service))?;
+        self.0.submit(Command::Scale { app, job, count: request.count }).await.map(drop)
+    }
+
+    async fn stop(&self, app: AppName) -> Result<(), ApiError> {
+        self.0.submit(Command::Stop { app }).await.map(drop)
+    }
+
+    async fn restart(&self, app: AppName, job: Option<JobName>) -> Result<(), ApiError> {
+        self.0.submit(Command::Restart { app, job }).await.map(drop)
+    }
+
+    async fn create_token(&self, request: TokenRequest) -> Result<TokenView, ApiError> {
+        let core = &self.0;
+        if let Some(role) = request.role.filter(|role| role != "node") {
+            let refusal = ApiError::new(ErrorCode::Invalid, format!("there is no role `{role}`; expected `node`"));
+            return Err(refusal.field("role"));
+        }
+        let life = request.ttl_seconds.map_or(TOKEN_LIFE, Duration::from_secs);
+        if life.is_zero() || life > TOKEN_LIFE_MAX {
+            let refusal = ApiError::new(ErrorCode::Invalid, "a token lives from 1 s to 365 days");
+            return Err(refusal.field("ttl_seconds"));
+        }
+        if request.uses == Some(0) {
+            return Err(ApiError::new(ErrorCode::Invalid, "a token is used at least once").field("uses"));
+        }
+        let mut secret = [0; 16];
+        core.entropy.fill(&mut secret);
+        let id = TokenId(core.entropy.seed());
+        let expires = core.clock.date() + life;
+        let token = Token { secret_hash: sha256(&secret), expires, uses: request.uses, used: 0 };
+        core.submit(Command::CreateToken { id, token }).await?;
+        let ca_hash = sha256(&core.authority_certificate);
+        let token = JoinToken { cluster: core.cluster, ca_hash, id, secret };
+        Ok(TokenView { token: token.to_string(), expires_at: rfc3339(expires) })
+    }
+
+    async fn logs(&self, task: TaskId, read: LogRead) -> Result<LogChunk, ApiError> {
+        let core = &self.0;
+        let sets = core.gossip.sets();
+        let newest = records(&sets).filter(|(_, r)| r.task == task).max_by_key(|(_, r)| r.fence);
+        let Some((owner, _)) = newest else {
+            return Err(ApiError::new(ErrorCode::NotFound, format!("no machine has output of `{task}`"))
+                .help("`taffeta ps` lists the tasks; `taffeta why TASK` says why one waits"));
+        };
+        if owner == core.me {
+            return core.logs_here(&task, &read).await;
+        }
+        match core.ask(owner, &Ask::Logs(task, read), READ_LIMIT).await {
+            Ok(Told::Logs(chunk)) => chunk,
+            Ok(_) => Err(ApiError::new(ErrorCode::Failed, "an unexpected reply")),
+            Err(e) => {
+                let node = core.name_of(owner);
+                Err(ApiError::new(ErrorCode::Failed, format!("its machine {node} does not answer: {e}")))
+            }
+        }
+    }
+
+    fn events(&self) -> (Vec<Event>, broadcast::Receiver<Event>) {
+        self.0.events.follow()
+    }
+
+    fn is_admin_token(&self, token: &str) -> bool {
+        // Equal hashes of 32 bytes: comparing hashes gives no useful timing.
+        let known = self.0.directory.borrow().admin_token_hash;
+        known != [0; 32] && sha256(token.trim().as_bytes()) == known
+    }
+}
+
+impl Core {
+    pub(crate) async fn logs_here(&self, task: &TaskId, read: &LogRead) -> Result<LogChunk, ApiError> {
+        let runs = self.tasks.runs_of(task.clone()).await;
+        let Some(run) = runs.last() else {
+            return Err(ApiError::new(ErrorCode::NotFound, format!("`{task}` has no output here")));
+        };
+        let stream = if read.stderr { Stream::Stderr } else { Stream::Stdout };
+        let path = self.executor.log_path(run.as_str(), stream);
+        let (read, run) = (read.clone(), run.as_str().to_owned());
+        let piece = tokio::task::spawn_blocking(move || read_piece(&path, &read)).await;
+        let (bytes, next) = match piece {
+            Ok(Ok(piece)) => piece,
+            Ok(Err(e)) => return Err(ApiError::new(ErrorCode::Failed, format!("the output cannot be read: {e}"))),
+            Err(e) => return Err(ApiError::new(ErrorCode::Failed, e.to_string())),
+        };
+        let sets = self.gossip.sets();
+        let mut own = records(&sets).filter(|(owner, r)| *owner == self.me && r.task == *task);
+        let ended = own
+            .next()
+            .is_none_or(|(_, r)| matches!(r.phase, taffeta_model::Phase::Finished | taffeta_model::Phase::Failed));
+        Ok(LogChunk { bytes, next, run, ended })
+    }
+
+    /// What DNS answers, and why.
+    pub(crate) fn resolve(&self, name: &str, record_type: &str) -> Result<ResolveView, ApiError> {
+        let wrong = |field: &str, e: String| ApiError::new(ErrorCode::Invalid, e).field(field);
+        let record_type: RecordType = record_type.parse().map_err(|e| wrong("type", format!("{e}")))?;
+        let snapshot = self.names.load_full();
+        let bare = name.trim_end_matches('.');
+        // Short names are completed, as a task's resolver would with its search list.
+        let whole = format!("{bare}.{}", self.domain);
+        let is_whole = bare == self.domain || bare.ends_with(&format!(".{}", self.domain)) || bare.ends_with(".arpa");
+        let full = if name.ends_with('.') || is_whole { bare } else { &whole };
+        let parsed: Name = full.parse().map_err(|e| wrong("name", format!("{e}")))?;
+        let explained = explain(&snapshot, &parsed, record_type, self.entropy.seed());
+        let mut notes = vec![];
+        if snapshot.is_stale() {
+            notes.push("this node sees less than half of the ring: last-known answers".into());
+        }
+        let (status, records, additional) = match explained.answer {
+            Answer::Data { records, additional, .. } => ("NOERROR", records, additional),
+            Answer::NoData { .. } => ("NOERROR", vec![], vec![]),
+            Answer::NxDomain { .. } => ("NXDOMAIN", vec![], vec![]),
+            Answer::NotReady => ("SERVFAIL", vec![], vec![]),
+            Answer::Refused => ("REFUSED", vec![], vec![]),
+            Answer::NotOurs => {
+                notes.push("not a name of the fabric: it is passed on to the machine's upstream resolvers".into());
+                ("NOTOURS", vec![], vec![])
+            }
+        };
+        if let Subject::Service { app, service, .. } = &explained.subject
+            && explained.behind.is_empty()
+        {
+            notes.push(format!("`{service}` of `{app}` is registered, but no machine runs it"));
+        }
+        let hidden = explained
+            .behind
+            .iter()
+            .filter(|e| !matches!(e.verdict, Verdict::Given | Verdict::GivenThoughSuspected | Verdict::Sampled));
+        let hidden = hidden.map(|e| HiddenView {
+            instance: e.name.clone(),
+            node: e.node.clone(),
+            reason: e.verdict.to_string(),
+        });
+        Ok(ResolveView {
+            name: format!("{}.", full.trim_end_matches('.')),
+            record_type: record_type.to_string(),
+            status: status.into(),
+            records: records.iter().map(record_view).collect(),
+            additional: additional.iter().map(record_view).collect(),
+            hidden: hidden.collect(),
+            notes,
+        })
+    }
+}
+
+fn record_view(record: &Record) -> RecordView {
+    let data = match &record.data {
+        Data::A(address) => address.to_string(),
+        Data::Aaaa(address) => address.to_string(),
+        Data::Srv { priority, weight, port, target } => format!("{priority} {weight} {port} {target}"),
+        Data::Txt(texts) => texts.iter().map(|t| format!("{t:?}")).collect::<Vec<_>>().join(" "),
+        Data::Ptr(name) | Data::Ns(name) => name.to_string(),
+        Data::Soa { mname, rname, serial, minimum } => {
+            format!("{mname} {rname} {serial} {minimum} {minimum} {minimum} {minimum}")
+        }
+    };
+    RecordView {
+        name: record.name.to_string(),
+        record_type: record.data.record_type().to_string(),
+        ttl: record.ttl,
+        data,
+    }
+}
+
+fn read_piece(path: &std::path::Path, read: &LogRead) -> std::io::Result<(Vec<u8>, u64)> {
+    let mut file = std::fs::File::open(path)?;
+    let length = file.metadata()?.len();
+    let from = read.offset.unwrap_or_else(|| length.saturating_sub(read.tail)).min(length);
+    file.seek(SeekFrom::Start(from))?;
+    let mut bytes = vec![];
+    file.take(u64::from(read.limit.clamp(1, LOG_BYTES_MAX))).read_to_end(&mut bytes)?;
+    let next = from + bytes.len() as u64;
+    Ok((bytes, next))
+}

@@ -1,0 +1,234 @@
+//! How a node comes to be a member: it creates the cluster, joins one by a token, or goes on where it stopped.
+
+use crate::{
+    api::ErrorCode,
+    fabric::StartError,
+    folder::{FORMAT, Folder, Membership, Settings, file, load, save},
+    wire::{JoinRequest, Welcome, decode, encode},
+};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use taffeta_model::{ClusterId, Fence, Member, NodeId, Resources};
+use taffeta_net::{
+    Authority, Clock, Entropy, JoinError, JoinToken, NodeKey, PublicKey, SealedAuthority, Unjoined, sha256,
+};
+use tokio::time::{Instant, sleep};
+
+/// How long a machine looks for a node to join before it gives up.
+const JOIN_PATIENCE: Duration = Duration::from_secs(10);
+/// Pause between two rounds over the addresses.
+const JOIN_PAUSE: Duration = Duration::from_millis(500);
+
+/// What a node is born with.
+pub(crate) struct Born {
+    pub(crate) membership: Membership,
+    /// The CA, where the node holds it.
+    pub(crate) authority: Option<Authority>,
+    /// Addresses of members that are known.
+    pub(crate) peers: BTreeMap<NodeId, SocketAddr>,
+    /// What came with a join.
+    pub(crate) welcome: Option<Welcome>,
+    /// Hash of the administrator's token, when the cluster was created now.
+    pub(crate) created: Option<[u8; 32]>,
+}
+
+/// Refuses a folder of another layout, and marks a new one.
+pub(crate) fn check_format(folder: &dyn Folder) -> Result<(), StartError> {
+    let Some(found) = folder.read(file::FORMAT)? else {
+        folder.write(file::FORMAT, FORMAT.to_string().as_bytes())?;
+        return Ok(());
+    };
+    let text = String::from_utf8_lossy(&found);
+    if text.trim() == FORMAT.to_string() {
+        return Ok(());
+    }
+    let message = format!("the data folder has format {}; this version reads format {FORMAT}", text.trim());
+    Err(StartError::new(ErrorCode::Invalid, message)
+        .help("start the version of taffeta that wrote it, or give another --data"))
+}
+
+/// The node's key: read, or made.
+pub(crate) fn key(folder: &dyn Folder, entropy: &dyn Entropy) -> Result<NodeKey, StartError> {
+    if let Some(seed) = folder.read(file::KEY)? {
+        let seed = <[u8; 32]>::try_from(seed.as_slice());
+        return seed.map(NodeKey::from_seed).map_err(|_| StartError::damaged(file::KEY));
+    }
+    let mut seed = [0; 32];
+    entropy.fill(&mut seed);
+    folder.write(file::KEY, &seed)?;
+    Ok(NodeKey::from_seed(seed))
+}
+
+/// Counts this start, durably, before anything is sent under it.
+pub(crate) fn count_start(folder: &dyn Folder) -> Result<u64, StartError> {
+    let starts: u64 = load(folder, file::STARTS)?.unwrap_or(0) + 1;
+    save(folder, file::STARTS, &starts)?;
+    Ok(starts)
+}
+
+/// Encrypts the CA under the node's key and stores it.
+pub(crate) fn seal_authority(
+    folder: &dyn Folder,
+    entropy: &dyn Entropy,
+    key: &NodeKey,
+    authority: &Authority,
+) -> std::io::Result<()> {
+    let mut nonce = [0; 12];
+    entropy.fill(&mut nonce);
+    save(folder, file::AUTHORITY, &authority.seal(key, nonce))
+}
+
+/// Goes on with the membership that the folder holds.
+pub(crate) fn resume(
+    folder: &dyn Folder,
+    key: &NodeKey,
+    membership: Membership,
+    token: Option<&JoinToken>,
+) -> Result<Born, StartError> {
+    if let Some(token) = token.filter(|token| token.cluster != membership.cluster) {
+        let message = format!(
+            "the data folder belongs to the cluster {}, the token to the cluster {}",
+            membership.cluster, token.cluster
+        );
+        return Err(StartError::new(ErrorCode::Invalid, message)
+            .help("give another --data to join the other cluster, or leave --join and --token out"));
+    }
+    let sealed: Option<SealedAuthority> = load(folder, file::AUTHORITY)?;
+    let authority = sealed.map(|s| s.open(key)).transpose();
+    let authority = authority.map_err(|_| StartError::damaged(file::AUTHORITY))?;
+    let peers = load(folder, file::PEERS)?.unwrap_or_default();
+    Ok(Born { membership, authority, peers, welcome: None, created: None })
+}
+
+/// Creates a cluster of which this node is the only member.
+pub(crate) fn create(
+    folder: &dyn Folder,
+    entropy: &dyn Entropy,
+    clock: &dyn Clock,
+    key: &NodeKey,
+) -> Result<Born, StartError> {
+    let mut random = [0; 16];
+    entropy.fill(&mut random);
+    let cluster = ClusterId(u128::from_be_bytes(random).max(1)); // zero stands for "none yet"
+    let mut seed = [0; 32];
+    entropy.fill(&mut seed);
+    let authority = Authority::create(cluster, seed, clock.date()).map_err(StartError::failed)?;
+    let certificate = authority.certify(key.public(), clock.date()).map_err(StartError::failed)?;
+    let mut secret = [0; 24];
+    entropy.fill(&mut secret);
+    let admin_token: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    folder.write(file::ADMIN_TOKEN, admin_token.as_bytes())?;
+    seal_authority(folder, entropy, key, &authority)?;
+    let membership = Membership { cluster, certificate, authority: authority.certificate().to_vec() };
+    let created = Some(sha256(admin_token.as_bytes()));
+    Ok(Born { membership, authority: Some(authority), peers: BTreeMap::new(), welcome: None, created })
+}
+
+/// The machine as a member.
+pub(crate) fn member(settings: &Settings, key: PublicKey, capacity: Resources) -> Member {
+    Member {
+        id: key.node_id(),
+        name: settings.name.clone(),
+        address: settings.advertise,
+        public_key: key.0,
+        zone: settings.zone.clone(),
+        attributes: settings.attributes.clone(),
+        capacity,
+        joined: Fence::default(),
+        assigned_fence: Fence::default(),
+    }
+}
+
+/// Joins a cluster: asks the given addresses in turn until one answers.
+pub(crate) async fn join(
+    endpoint: &Unjoined,
+    addresses: &[String],
+    token: &JoinToken,
+    member: Member,
+    key: &NodeKey,
+) -> Result<Born, StartError> {
+    let request = request(token, member, key);
+    let deadline = Instant::now() + JOIN_PATIENCE;
+    loop {
+        let mut last = String::new();
+        for address in addresses {
+            for resolved in resolve(address).await? {
+                match endpoint.join(resolved, token, &encode(&request)).await {
+                    Ok(reply) => return welcomed(token, &reply),
+                    Err(error) => last = refused_join(error)?,
+                }
+            }
+        }
+        if Instant::now() >= deadline {
+            let message = format!("no node could be joined within {} s: {last}", JOIN_PATIENCE.as_secs());
+            return Err(StartError::new(ErrorCode::Timeout, message)
+                .help("is a node running there, and does UDP reach it? `--join HOST[:PORT]` is its fabric address"));
+        }
+        sleep(JOIN_PAUSE).await;
+    }
+}
+
+fn request(token: &JoinToken, member: Member, key: &NodeKey) -> JoinRequest {
+    let signature = key.sign(&JoinRequest::signed_part(token.id, &member)).to_vec();
+    JoinRequest { token: token.id, secret: token.secret, member, signature }
+}
+
+/// What may pass by itself is given back as a reason to try again; what will not is an error.
+fn refused_join(error: JoinError) -> Result<String, StartError> {
+    match error {
+        JoinError::Unreachable(..) => Ok(error.to_string()),
+        JoinError::Refused(why) if why.contains("leader") || why.contains("starting") || why.contains("majority") => {
+            Ok(why)
+        }
+        JoinError::Refused(why) => {
+            let help = if why.contains("token") {
+                "mint a new one on a member: `taffeta token create`"
+            } else {
+                "choose another --name or --address, or start the machine that had them with its own data folder"
+            };
+            Err(StartError::new(ErrorCode::Conflict, format!("the cluster refused: {why}")).help(help))
+        }
+        JoinError::ForeignCluster(_) => Err(StartError::new(ErrorCode::Conflict, error.to_string())
+            .help("mint a token on a member of the cluster that is to be joined: `taffeta token create`")),
+        JoinError::Tls(e) => Err(StartError::failed(e)),
+    }
+}
+
+fn welcomed(token: &JoinToken, reply: &[u8]) -> Result<Born, StartError> {
+    let welcome: Welcome = decode(reply).map_err(|e| StartError::new(ErrorCode::Failed, e))?;
+    if welcome.cluster != token.cluster || sha256(&welcome.authority) != token.ca_hash {
+        return Err(StartError::new(ErrorCode::Failed, "the certificate that was given is of another cluster"));
+    }
+    let membership = Membership {
+        cluster: welcome.cluster,
+        certificate: welcome.certificate.clone(),
+        authority: welcome.authority.clone(),
+    };
+    let peers = welcome.members.iter().copied().collect();
+    Ok(Born { membership, authority: None, peers, welcome: Some(welcome), created: None })
+}
+
+/// `HOST`, `HOST:PORT`, `IP` or `[IPv6]:PORT`.
+async fn resolve(address: &str) -> Result<Vec<SocketAddr>, StartError> {
+    if let Ok(address) = address.parse::<SocketAddr>() {
+        return Ok(vec![address]);
+    }
+    if let Ok(ip) = address.parse::<std::net::IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, crate::fabric::FABRIC_PORT)]);
+    }
+    let (host, port) = match address.rsplit_once(':') {
+        Some((host, port)) => (host, port.parse().map_err(|_| wrong_address(address))?),
+        None => (address, crate::fabric::FABRIC_PORT),
+    };
+    match tokio::net::lookup_host((host, port)).await {
+        Ok(found) => Ok(found.collect()),
+        Err(_) if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c == '/') => {
+            Err(wrong_address(address))
+        }
+        Err(_) => Ok(vec![]), // the name may resolve later
+    }
+}
+
+fn wrong_address(address: &str) -> StartError {
+    StartError::new(ErrorCode::Invalid, format!("`{address}` is not an address to join: expected HOST[:PORT]"))
+        .help("as in `--join 10.0.0.1` or `--join n1.example.org:7400`")
+}

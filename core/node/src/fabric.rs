@@ -1,0 +1,720 @@
+//! `Fabric`: one node, assembled and running.
+
+use crate::{
+    api::{ApiError, Backend, DeployRequest, Deployed, ErrorCode},
+    backend::NodeBackend,
+    birth::{self, Born},
+    consensus::{Consensus, Remote},
+    events::Events,
+    folder::{DiskFolder, Folder, FolderError, Membership, Settings, file, load, save},
+    gossip::{GossipHub, GossipParts},
+    http::{HttpConfig, HttpServer},
+    machine,
+    node::Core,
+    raft::RaftTransport,
+    ring::RingDriver,
+    service::Inlet,
+    tasks::{Place, TasksDriver},
+    world::{SystemProber, World, bind_socket},
+};
+use arc_swap::ArcSwap;
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::{Arc, Mutex, OnceLock},
+    time::Duration,
+};
+use taffeta_dns_answer::{Name, RecordType, Snapshot, SnapshotInput};
+use taffeta_dns_server::{DnsServer, ForwardConfig, Responder, Sockets, Upstreams};
+use taffeta_isolation_linux::{LinuxConfig, LinuxExecutor};
+use taffeta_model::{
+    AppName, AssignedSet, Command, Directory, Fence, JobKind, JobName, NodeId, NodeInfo, NodeName, Phase, TaskId,
+    TaskRecord,
+};
+use taffeta_net::{Identity, JoinToken, NetConfig, NodeKey, SystemClock, SystemEntropy, Unjoined, sha256};
+use taffeta_store::{Driver, RedbDisk, Store, StoreConfig};
+use taffeta_swim::{Identity as RingIdentity, Incarnation, Swim, SwimConfig};
+use thiserror::Error;
+use tokio::{
+    sync::{Notify, Semaphore, watch},
+    task::JoinSet,
+    time::Instant,
+};
+
+/// Default port of everything between nodes.
+pub const FABRIC_PORT: u16 = 7400;
+/// Default port of the HTTP API.
+pub const HTTP_PORT: u16 = 7480;
+/// Default port of DNS.
+pub const DNS_PORT: u16 = 7453;
+/// Default DNS domain.
+pub const DOMAIN: &str = "fabric.internal";
+/// Most services that an embedding program may publish on one node.
+pub const PUBLISHED_MAX: usize = 100;
+
+/// How a node is to run. What is `None` is taken from the data folder, where it was given before, or else the default.
+#[derive(Clone, Debug)]
+pub struct FabricConfig {
+    /// Name of the machine; by default its host name.
+    pub name: Option<NodeName>,
+    /// Where the fabric listens; by default 0.0.0.0 and port 7400.
+    pub address: Option<SocketAddr>,
+    /// Where others reach it; by default `address`, or the machine's own address where that is a wildcard.
+    pub advertise: Option<SocketAddr>,
+    /// Where the HTTP API listens; by default port 7480 of 127.0.0.1, or of `address` if that is a loopback address.
+    pub http: Option<SocketAddr>,
+    /// Where DNS listens; by default port 7453 likewise.
+    pub dns: Option<SocketAddr>,
+    /// The data folder.
+    pub data: PathBuf,
+    /// Zone of the machine.
+    pub zone: Option<String>,
+    /// Attributes of the machine; empty means: as before.
+    pub attributes: BTreeMap<String, String>,
+    /// Addresses of nodes to join.
+    pub join: Vec<String>,
+    /// Token to join with.
+    pub token: Option<JoinToken>,
+    /// Whether the HTTP API needs no token; on a loopback address only.
+    pub api_open: bool,
+    /// Whether tasks run even where isolation is incomplete.
+    pub best_effort: bool,
+    /// DNS domain.
+    pub domain: String,
+    /// Whether to listen for HTTP over TCP and for DNS. An embedding program may do without either.
+    pub serve: Serve,
+    /// The program whose `shim` verb supervises a task; by default this program. An embedding program that is to run
+    /// tasks names the `taffeta` binary, or calls `shim_main` itself.
+    pub shim: Option<PathBuf>,
+    /// Resources offered to tasks; by default what the machine has, less a reserve.
+    pub capacity: Option<taffeta_model::Resources>,
+}
+
+/// Which listeners a node opens besides the fabric's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Serve {
+    /// The HTTP API and web page over TCP. The socket in the data folder is always there.
+    pub http: bool,
+    /// DNS over UDP and TCP.
+    pub dns: bool,
+}
+
+impl FabricConfig {
+    /// Defaults with this data folder.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        Self {
+            name: None,
+            address: None,
+            advertise: None,
+            http: None,
+            dns: None,
+            data: data.into(),
+            zone: None,
+            attributes: BTreeMap::new(),
+            join: vec![],
+            token: None,
+            api_open: false,
+            best_effort: false,
+            domain: DOMAIN.into(),
+            serve: Serve { http: true, dns: true },
+            shim: None,
+            capacity: None,
+        }
+    }
+}
+
+/// Why a node did not start. What the data folder held before is unchanged.
+#[derive(Debug, Error)]
+#[error("{message}")]
+pub struct StartError {
+    /// The kind; gives the exit code.
+    pub code: ErrorCode,
+    /// What happened.
+    pub message: String,
+    /// What can be done.
+    pub help: Option<String>,
+}
+
+impl StartError {
+    pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), help: None }
+    }
+
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// A failure with all its causes in one line.
+    pub(crate) fn failed(error: impl std::error::Error) -> Self {
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(inner) = cause {
+            message += &format!(": {inner}");
+            cause = inner.source();
+        }
+        Self::new(ErrorCode::Failed, message)
+    }
+
+    pub(crate) fn damaged(name: &str) -> Self {
+        Self::new(ErrorCode::Failed, format!("the file `{name}` in the data folder is damaged"))
+            .help("move the data folder away and join again with a new token")
+    }
+}
+
+impl From<std::io::Error> for StartError {
+    fn from(e: std::io::Error) -> Self {
+        Self::new(ErrorCode::Failed, format!("the data folder cannot be used: {e}"))
+    }
+}
+
+/// A service that an embedding program publishes itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publish {
+    /// The app, a DNS label.
+    pub app: AppName,
+    /// The service, a DNS label.
+    pub service: JobName,
+    /// Where it listens; the node's own address by default.
+    pub address: Option<IpAddr>,
+    /// Ports by name; the first is the one that SRV of the bare name gives.
+    pub ports: Vec<(String, u16)>,
+    /// Tags.
+    pub tags: Vec<String>,
+}
+
+/// One instance of a service, ready to connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its name, as `2.web.shop`.
+    pub name: String,
+    /// Name of its machine.
+    pub node: String,
+}
+
+/// A running node. It ends when it is shut down or dropped; its tasks run on.
+pub struct Fabric {
+    core: Arc<Core>,
+    responder: Arc<Responder>,
+    http: Option<HttpServer>,
+    dns: Option<DnsServer>,
+    loops: JoinSet<()>,
+}
+
+impl Fabric {
+    /// Starts a node on this machine: creates a cluster, joins one, or goes on where the data folder's node stopped.
+    pub async fn start(config: FabricConfig) -> Result<Self, StartError> {
+        let folder = Arc::new(DiskFolder::open(&config.data).map_err(folder_error)?);
+        birth::check_format(&*folder)?;
+        check_whole(&*folder, &config.data)?;
+        let settings = settings(&config, load_settings(&*folder)?)?;
+        let key = birth::key(&*folder, &SystemEntropy)?;
+        let data = config.data.canonicalize()?;
+        let mut linux = LinuxConfig::new(data.join("tasks"), key.public().node_id().to_string());
+        linux.best_effort = settings.best_effort;
+        if let Some(shim) = &config.shim {
+            linux.shim = shim.clone();
+        }
+        let executor = LinuxExecutor::new(linux).map_err(StartError::failed)?;
+        check_isolation(&executor, settings.best_effort)?;
+        let socket =
+            bind_socket(settings.address).map_err(|e| cannot_bind(settings.address, "fabric", "--address", &e))?;
+        let log = RedbDisk::open(&config.data.join(file::LOG)).map_err(StartError::failed)?;
+        let world = World {
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            socket,
+            folder,
+            log: Box::new(log),
+            driver: Driver::Thread,
+            executor: Arc::new(executor),
+            prober: Arc::new(SystemProber),
+        };
+        Self::start_in(config, settings, key, world).await
+    }
+
+    async fn start_in(
+        config: FabricConfig,
+        settings: Settings,
+        key: NodeKey,
+        world: World,
+    ) -> Result<Self, StartError> {
+        let key = Arc::new(key);
+        let mut seed = [0; 32];
+        world.entropy.fill(&mut seed);
+        let net_config = NetConfig {
+            socket: world.socket,
+            runtime: Arc::new(quinn::TokioRuntime),
+            seed,
+            segmentation_offload: true,
+        };
+        let endpoint = Unjoined::new(net_config, &key).map_err(StartError::failed)?;
+        let capacity = config.capacity.unwrap_or_else(|| machine::capacity(&config.data));
+        let member = birth::member(&settings, key.public(), capacity);
+        let folder = Arc::clone(&world.folder);
+        let membership: Option<Membership> = load(&*folder, file::MEMBERSHIP)?;
+        let born = match (membership, config.join.is_empty(), &config.token) {
+            (Some(membership), _, token) => birth::resume(&*folder, &key, membership, token.as_ref())?,
+            (None, true, None) => birth::create(&*folder, &*world.entropy, &*world.clock, &key)?,
+            (None, false, Some(token)) => birth::join(&endpoint, &config.join, token, member.clone(), &key).await?,
+            (None, false, None) => {
+                return Err(lacks("--join", "--token", "mint one on a member: `taffeta token create`"));
+            }
+            (None, true, Some(_)) => return Err(lacks("--token", "--join", "name a member: `--join HOST[:PORT]`")),
+        };
+        let starts = birth::count_start(&*folder)?;
+        let identity = Identity {
+            cluster: born.membership.cluster,
+            key: Arc::clone(&key),
+            certificate: born.membership.certificate.clone(),
+            authority: born.membership.authority.clone(),
+        };
+        let me = identity.id();
+        let epoch = Instant::now();
+        let net = Arc::new(OnceLock::new());
+        let store = Store::open(StoreConfig {
+            id: me,
+            disk: world.log,
+            driver: world.driver,
+            seed: world.entropy.seed(),
+            transport: Arc::new(RaftTransport(Arc::clone(&net))),
+        })
+        .await
+        .map_err(StartError::failed)?;
+
+        let welcome = born.welcome.as_ref();
+        let directory: Option<Directory> = match welcome {
+            Some(welcome) => Some(welcome.directory.clone()),
+            None => load(&*folder, file::DIRECTORY)?,
+        };
+        let directory = watch::Sender::new(Arc::new(directory.unwrap_or_default()));
+        let ring_identity = RingIdentity {
+            id: me,
+            address: settings.advertise,
+            incarnation: Incarnation { start: starts, renewal: 0 },
+        };
+        let size = born.peers.len() + 1;
+        let swim = Swim::new(taffeta_model::Millis(0), ring_identity, SwimConfig::lan(size), world.entropy.seed());
+        let raised = Arc::clone(&folder);
+        let ring = RingDriver {
+            swim: swim.map_err(StartError::failed)?,
+            net: Arc::clone(&net),
+            epoch,
+            raise: Box::new(move |start| {
+                if let Err(error) = save(&*raised, file::STARTS, &start) {
+                    tracing::error!(%error, "the raised start counter could not be stored");
+                }
+            }),
+        }
+        .spawn();
+        let gossip = GossipHub::new(GossipParts {
+            me,
+            key: Arc::clone(&key),
+            starts,
+            net: Arc::clone(&net),
+            ring: ring.clone(),
+            directory: directory.subscribe(),
+            entropy: Arc::clone(&world.entropy),
+            epoch,
+        });
+        let address = settings.advertise.ip();
+        let dns_for_tasks = settings.dns.filter(|_| config.serve.dns).map(|dns| reachable(dns, address));
+        let place = Place {
+            node: settings.name.clone(),
+            address,
+            dns: dns_for_tasks,
+            programs: std::env::current_exe().ok().and_then(|exe| exe.parent().map(Into::into)),
+        };
+        let tasks_driver = TasksDriver {
+            executor: Arc::clone(&world.executor),
+            prober: world.prober,
+            folder: Arc::clone(&folder),
+            place,
+            epoch,
+        };
+        let persisted: Option<AssignedSet> = load(&*folder, file::ASSIGNED)?;
+        let tasks = tasks_driver.spawn(persisted).await;
+        let info = NodeInfo {
+            name: settings.name.clone(),
+            address: settings.advertise,
+            http: settings.http.filter(|_| config.serve.http),
+            dns: settings.dns.filter(|_| config.serve.dns),
+            zone: settings.zone.clone(),
+            attributes: settings.attributes.clone(),
+            capacity,
+            version: env!("CARGO_PKG_VERSION").into(),
+            not_isolated: world.executor.not_isolated(),
+        };
+        let remote = Remote { voters: welcome.map(|w| w.voters.clone()).unwrap_or_default(), ..Remote::default() };
+        let domain: Name = config.domain.parse().map_err(|e: taffeta_dns_answer::InvalidDnsName| {
+            StartError::new(ErrorCode::Invalid, format!("`{}` is not a DNS domain: {e}", config.domain))
+        })?;
+        let names = Snapshot::build(SnapshotInput::new(domain, settings.name.to_string()));
+        let core = Arc::new(Core {
+            me,
+            cluster: born.membership.cluster,
+            settings: settings.clone(),
+            domain: config.domain.clone(),
+            key: Arc::clone(&key),
+            epoch,
+            clock: world.clock,
+            entropy: world.entropy,
+            folder: Arc::clone(&folder),
+            executor: world.executor,
+            net: Arc::clone(&net),
+            ring,
+            gossip,
+            tasks,
+            store,
+            directory,
+            consensus: watch::Sender::new(Consensus::default()),
+            remote: watch::Sender::new(remote),
+            info,
+            published: watch::Sender::new(BTreeMap::new()),
+            authority_certificate: born.membership.authority.clone(),
+            authority: Mutex::new(born.authority.clone()),
+            waiting: ArcSwap::default(),
+            failed_probes: Mutex::default(),
+            probing: Mutex::default(),
+            probed: Notify::new(),
+            changing_voters: Arc::new(Semaphore::new(1)),
+            names: Arc::new(ArcSwap::from_pointee(names)),
+            events: Events::default(),
+            failed: watch::Sender::new(None),
+            leaving: watch::Sender::new(false),
+        });
+
+        let responder = Arc::new(Responder::new(
+            Arc::clone(&core.names),
+            ForwardConfig::new(Upstreams::system(), vec![address]),
+            Arc::new(Sockets),
+            core.entropy.seed(),
+        ));
+        let dns = match settings.dns.filter(|_| config.serve.dns) {
+            Some(dns) => Some(DnsServer::bind(dns, Arc::clone(&responder)).map_err(StartError::failed)?),
+            None => None,
+        };
+        let backend: Arc<dyn Backend> = Arc::new(NodeBackend(Arc::clone(&core)));
+        let http = HttpServer::bind(
+            HttpConfig {
+                listen: settings.http.filter(|_| config.serve.http),
+                unix_socket: Some(config.data.join("api.sock")),
+                open: settings.api_open,
+                metrics: machine::metrics_handle(),
+            },
+            backend,
+        )
+        .map_err(|e| {
+            let help = e.help();
+            StartError::failed(e).help(help)
+        })?;
+
+        let inlet = Arc::new(OnceLock::new());
+        let started = endpoint.start(identity, Arc::new(Inlet(Arc::clone(&inlet)))).map_err(StartError::failed)?;
+        for (id, address) in &born.peers {
+            started.set_address(*id, *address);
+        }
+        let _ = net.set(started);
+        let _ = inlet.set(Arc::downgrade(&core));
+        remember(&*folder, &settings, &born)?;
+        let mut loops = JoinSet::new();
+        spawn_loops(&core, &mut loops);
+        let fabric = Self { core, responder, http: Some(http), dns, loops };
+        fabric.enter_ring(born, &member).await?;
+        Ok(fabric)
+    }
+
+    /// Meets the ring, and, in a cluster that was created now, makes the first entry of its log.
+    async fn enter_ring(&self, born: Born, member: &taffeta_model::Member) -> Result<(), StartError> {
+        let core = &self.core;
+        let others = born.peers.into_iter().filter(|(id, _)| *id != core.me).collect::<Vec<_>>();
+        if others.is_empty() {
+            core.gossip.set_complete(); // there is nobody to compare with
+        }
+        core.ring.join(others).await;
+        let Some(admin_token_hash) = born.created.or_else(|| interrupted_birth(core)) else { return Ok(()) };
+        if !core.store.is_initialised().await {
+            core.store.initialise(core.settings.advertise).await.map_err(StartError::failed)?;
+        }
+        let init = Command::Init {
+            cluster: core.cluster,
+            ca_hash: sha256(&core.authority_certificate),
+            admin_token_hash,
+            member: member.clone(),
+        };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            match core.store.write(init.clone(), Duration::from_secs(5)).await {
+                Ok(_) => return Ok(()),
+                Err(e) if Instant::now() >= deadline => return Err(StartError::failed(e)),
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await, // until it has elected itself
+            }
+        }
+    }
+
+    /// Name of this machine.
+    pub fn name(&self) -> &NodeName {
+        self.core.name()
+    }
+
+    /// Id of this node.
+    pub fn id(&self) -> NodeId {
+        self.core.me
+    }
+
+    /// Where others reach it.
+    pub fn address(&self) -> SocketAddr {
+        self.core.settings.advertise
+    }
+
+    /// Where the HTTP API listens.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http.as_ref().and_then(HttpServer::local_addr)
+    }
+
+    /// Where DNS listens.
+    pub fn dns_address(&self) -> Option<SocketAddr> {
+        self.dns.as_ref().map(DnsServer::local_addr)
+    }
+
+    /// What is not isolated on this machine, in words; empty if all is in force.
+    pub fn notes(&self) -> Vec<String> {
+        self.core.info.not_isolated.clone()
+    }
+
+    /// The verbs of this node.
+    pub fn backend(&self) -> Arc<dyn Backend> {
+        Arc::new(NodeBackend(Arc::clone(&self.core)))
+    }
+
+    /// Answers DNS packets without a socket.
+    pub fn responder(&self) -> Arc<Responder> {
+        Arc::clone(&self.responder)
+    }
+
+    /// Deploys an app file that ships no files.
+    pub async fn deploy(&self, file: &str) -> Result<Deployed, ApiError> {
+        self.backend().deploy(DeployRequest { file: file.into(), files: BTreeMap::new() }).await
+    }
+
+    /// Waits until the node has joined, can be given tasks and knows a leader.
+    pub async fn ready(&self, limit: Duration) -> Result<(), ApiError> {
+        let deadline = Instant::now() + limit;
+        while !self.core.status_view().ready {
+            if Instant::now() >= deadline {
+                let message = format!("the node was not ready within {limit:?}");
+                return Err(ApiError::new(ErrorCode::Timeout, message));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    /// Publishes a service of the embedding program under this node's name until it is withdrawn or the node ends.
+    pub fn publish(&self, service: Publish) -> Result<(), ApiError> {
+        let invalid = |message: &str| ApiError::new(ErrorCode::Invalid, message);
+        if service.ports.iter().any(|(name, port)| JobName::new(name.clone()).is_err() || *port == 0) {
+            return Err(invalid("a port has a DNS label as its name and a number from 1 to 65535"));
+        }
+        let task = TaskId { app: service.app, job: service.service, index: 0 };
+        let record = TaskRecord {
+            task: task.clone(),
+            instance: self.name().to_string(),
+            kind: JobKind::Service,
+            fence: Fence::default(),
+            version: 0,
+            phase: Phase::Running,
+            serving: true,
+            address: service.address.unwrap_or_else(|| self.address().ip()),
+            ports: service.ports,
+            tags: service.tags,
+            pid: Some(std::process::id()),
+            restarts: 0,
+            started_at: Some(self.core.clock.date()),
+            exit: None,
+            reason: "published by the program that the node is part of".into(),
+        };
+        let mut full = false;
+        self.core.published.send_if_modified(|published| {
+            full = published.len() >= PUBLISHED_MAX && !published.contains_key(&task);
+            if !full {
+                published.insert(task, record);
+            }
+            !full
+        });
+        if full { Err(invalid("this node publishes as many services as are allowed")) } else { Ok(()) }
+    }
+
+    /// Takes back what [`Fabric::publish`] published.
+    pub fn withdraw(&self, app: &AppName, service: &JobName) {
+        let task = TaskId { app: app.clone(), job: service.clone(), index: 0 };
+        self.core.published.send_if_modified(|published| published.remove(&task).is_some());
+    }
+
+    /// Instances of a service, as `web.shop` or `_http._tcp.web.shop`, in random order: what SRV gives.
+    pub fn resolve(&self, name: &str) -> Result<Vec<Endpoint>, ApiError> {
+        let view = self.core.resolve(name, &RecordType::Srv.to_string())?;
+        let snapshot = self.core.names.load_full();
+        let full: Name = view.name.parse().map_err(|e| ApiError::new(ErrorCode::Invalid, format!("{e}")))?;
+        let explained = taffeta_dns_answer::explain(&snapshot, &full, RecordType::Srv, self.core.entropy.seed());
+        let given = explained.behind.into_iter().filter(|e| {
+            use taffeta_dns_answer::Verdict;
+            matches!(e.verdict, Verdict::Given | Verdict::GivenThoughSuspected | Verdict::Sampled)
+        });
+        let endpoint = |e: taffeta_dns_answer::Explained| {
+            Some(Endpoint { address: SocketAddr::new(e.address, e.port?), name: e.name, node: e.node })
+        };
+        Ok(given.filter_map(endpoint).collect())
+    }
+
+    /// Resolves, with the reason, when the node cannot go on: its process should end then.
+    pub async fn failed(&self) -> String {
+        let mut failed = self.core.failed.subscribe();
+        match failed.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_default(),
+            Err(_) => "the node has ended".into(),
+        }
+    }
+
+    /// Leaves the ring and ends. Tasks run on and are taken up again by the next start from the same folder.
+    pub async fn shutdown(mut self) {
+        self.core.leaving.send_replace(true);
+        self.core.published.send_modify(BTreeMap::clear);
+        self.core.store.hand_over().await;
+        self.core.say_farewell().await;
+        if let Some(http) = self.http.take() {
+            http.shutdown().await;
+        }
+        if let Some(dns) = self.dns.take() {
+            dns.shut_down().await;
+        }
+        self.loops.shutdown().await;
+        self.core.store.shutdown().await;
+        self.core.executor.tidy().await;
+        self.core.net().close().await;
+    }
+}
+
+fn spawn_loops(core: &Arc<Core>, loops: &mut JoinSet<()>) {
+    loops.spawn(Arc::clone(core).run_consensus());
+    loops.spawn(Arc::clone(core).run_pull());
+    loops.spawn(Arc::clone(core).run_lead());
+    loops.spawn(Arc::clone(core).run_authority());
+    loops.spawn(Arc::clone(core).run_publish());
+    loops.spawn(Arc::clone(core).run_names());
+    loops.spawn(Arc::clone(core).run_upkeep());
+    loops.spawn(core.gossip.clone().run());
+}
+
+/// Stores what makes the folder a member's. The membership comes last: with it the node has been born.
+fn remember(folder: &dyn Folder, settings: &Settings, born: &Born) -> Result<(), StartError> {
+    let settings = serde_json::to_vec_pretty(settings).map_err(StartError::failed)?;
+    folder.write(file::SETTINGS, &settings)?;
+    if let Some(welcome) = &born.welcome {
+        save(folder, file::DIRECTORY, &welcome.directory)?;
+    }
+    if !born.peers.is_empty() {
+        save(folder, file::PEERS, &born.peers)?;
+    }
+    save(folder, file::MEMBERSHIP, &born.membership)?;
+    Ok(())
+}
+
+/// A cluster whose creator died before its first entry was written: it is written now.
+fn interrupted_birth(core: &Core) -> Option<[u8; 32]> {
+    let alone = core.directory.borrow().members.is_empty() && !core.has_state();
+    let token = core.folder.read(file::ADMIN_TOKEN).ok().flatten()?;
+    let log_is_ours = core.store.leadership().voters.iter().all(|voter| *voter == core.me);
+    let holds_ca = core.authority.lock().expect("no panic while it is held").is_some();
+    (alone && log_is_ours && holds_ca).then(|| sha256(&token))
+}
+
+/// Refuses a folder of which a part is missing: it would otherwise be taken for a new one.
+fn check_whole(folder: &dyn Folder, data: &std::path::Path) -> Result<(), StartError> {
+    let member = folder.read(file::MEMBERSHIP)?.is_some();
+    for name in [file::KEY, file::LOG, file::STARTS] {
+        if member && !data.join(name).exists() {
+            let message = format!("the data folder lacks `{name}`: it was not restored whole");
+            return Err(StartError::new(ErrorCode::Failed, message)
+                .help("restore it whole, or move it away and join again with a new token"));
+        }
+    }
+    Ok(())
+}
+
+fn load_settings(folder: &dyn Folder) -> Result<Option<Settings>, StartError> {
+    let Some(text) = folder.read(file::SETTINGS)? else { return Ok(None) };
+    serde_json::from_slice(&text).map(Some).map_err(|_| StartError::damaged(file::SETTINGS))
+}
+
+/// What was given now, else what was given before, else the defaults.
+fn settings(config: &FabricConfig, before: Option<Settings>) -> Result<Settings, StartError> {
+    let remembered = before.as_ref();
+    let name = match config.name.clone().or_else(|| remembered.map(|b| b.name.clone())) {
+        Some(name) => name,
+        None => machine::host_name()?,
+    };
+    let address = config.address.or_else(|| remembered.map(|b| b.address));
+    let address = address.unwrap_or((Ipv4Addr::UNSPECIFIED, FABRIC_PORT).into());
+    let kept = |b: &&Settings| b.address == address; // another address moves what depends on it
+    let advertise = match config.advertise.or_else(|| remembered.filter(kept).map(|b| b.advertise)) {
+        Some(advertise) => advertise,
+        None if address.ip().is_unspecified() => SocketAddr::new(machine::own_address()?, address.port()),
+        None => address,
+    };
+    let local = if address.ip().is_loopback() { address.ip() } else { Ipv4Addr::LOCALHOST.into() };
+    let http = config.http.or_else(|| remembered.filter(kept).and_then(|b| b.http));
+    let dns = config.dns.or_else(|| remembered.filter(kept).and_then(|b| b.dns));
+    let attributes = if config.attributes.is_empty() {
+        remembered.map(|b| b.attributes.clone()).unwrap_or_default()
+    } else {
+        config.attributes.clone()
+    };
+    Ok(Settings {
+        name,
+        address,
+        advertise,
+        http: Some(http.unwrap_or(SocketAddr::new(local, HTTP_PORT))),
+        dns: Some(dns.unwrap_or(SocketAddr::new(local, DNS_PORT))),
+        zone: config.zone.clone().or_else(|| remembered.map(|b| b.zone.clone())).unwrap_or_default(),
+        attributes,
+        api_open: config.api_open || remembered.is_some_and(|b| b.api_open),
+        best_effort: config.best_effort || remembered.is_some_and(|b| b.best_effort),
+    })
+}
+
+fn check_isolation(executor: &LinuxExecutor, best_effort: bool) -> Result<(), StartError> {
+    use taffeta_isolation_plan::Executor;
+    let gaps = executor.not_isolated();
+    if gaps.is_empty() || best_effort {
+        return Ok(());
+    }
+    let message = format!("tasks cannot be isolated on this machine: {}", gaps.join("; "));
+    Err(StartError::new(ErrorCode::Forbidden, message).help("run it as root, or run tasks regardless: --best-effort"))
+}
+
+fn folder_error(error: FolderError) -> StartError {
+    match error {
+        FolderError::InUse(_) => {
+            StartError::new(ErrorCode::Failed, error.to_string()).help("is a node running from it already?")
+        }
+        FolderError::Io(..) => StartError::failed(error).help("give another one: --data DIR"),
+    }
+}
+
+fn cannot_bind(address: SocketAddr, what: &str, flag: &str, error: &std::io::Error) -> StartError {
+    StartError::new(ErrorCode::Failed, format!("the {what} cannot listen on UDP {address}: {error}"))
+        .help(format!("another process may use the port; choose another with {flag} IP:PORT"))
+}
+
+fn lacks(given: &str, missing: &str, help: &str) -> StartError {
+    StartError::new(ErrorCode::Invalid, format!("{given} was given without {missing}")).help(help)
+}
+
+/// Where tasks of this machine reach a listener.
+fn reachable(listen: SocketAddr, own: IpAddr) -> SocketAddr {
+    if listen.ip().is_unspecified() { SocketAddr::new(own, listen.port()) } else { listen }
+}

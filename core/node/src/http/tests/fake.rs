@@ -1,0 +1,225 @@
+//! A backend that remembers what it was asked and answers with the same shop each time.
+
+use crate::api::{
+    ApiError, AppView, Backend, DeployRequest, Deployed, ErrorCode, Event, HiddenView, JobView, LeaderView, LogChunk,
+    LogRead, NodeCounts, NodeView, PlanStep, PlanView, RecordView, ResolveView, ResourcesView, Role, ScaleRequest,
+    ServiceInstanceView, ServiceView, StatusView, TaskView, TokenRequest, TokenView, WhyView,
+};
+use async_trait::async_trait;
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use taffeta_model::{AppName, JobName, TaskId};
+use tokio::sync::broadcast;
+
+pub(super) const TOKEN: &str = "4f1c9a-right-token";
+
+/// What the channel of live events holds: small, so that a test can make a reader lag.
+pub(super) const LIVE_MAX: usize = 8;
+
+pub(super) struct Fake {
+    calls: Mutex<Vec<String>>,
+    pub(super) recent: Mutex<Vec<Event>>,
+    pub(super) live: broadcast::Sender<Event>,
+    /// What the next looks at the logs bring; when it is empty, an empty chunk of a task that goes on.
+    pub(super) chunks: Mutex<VecDeque<Result<LogChunk, ApiError>>>,
+    /// What all verbs answer instead.
+    pub(super) failure: Mutex<Option<ApiError>>,
+}
+
+impl Fake {
+    pub(super) fn new() -> Self {
+        Self {
+            calls: Mutex::default(),
+            recent: Mutex::new((1..=3).map(event).collect()),
+            live: broadcast::channel(LIVE_MAX).0,
+            chunks: Mutex::default(),
+            failure: Mutex::default(),
+        }
+    }
+
+    /// What was asked since the last time.
+    pub(super) fn take_calls(&self) -> Vec<String> {
+        std::mem::take(&mut self.calls.lock().unwrap())
+    }
+
+    fn note<T>(&self, call: impl Into<String>, answer: T) -> Result<T, ApiError> {
+        self.calls.lock().unwrap().push(call.into());
+        match self.failure.lock().unwrap().clone() {
+            Some(e) => Err(e),
+            None => Ok(answer),
+        }
+    }
+}
+
+pub(super) fn event(id: u64) -> Event {
+    let (kind, subject) = if id.is_multiple_of(2) { ("task.healthy", "shop/web.1") } else { ("node.alive", "n1") };
+    let message = format!("event number {id}");
+    Event { id, at: "2026-03-01T00:00:00Z".into(), kind: kind.into(), subject: subject.into(), message }
+}
+
+pub(super) fn chunk(text: &str, next: u64, run: &str, ended: bool) -> LogChunk {
+    LogChunk { bytes: text.into(), next, run: run.into(), ended }
+}
+
+pub(super) fn node(name: &str, state: &str, role: Role) -> NodeView {
+    NodeView {
+        id: "00000000000000a1".into(),
+        name: name.into(),
+        address: "127.0.0.1:7400".into(),
+        zone: "z1".into(),
+        state: state.into(),
+        role,
+        generation: 0,
+        attributes: [("disk".to_owned(), "ssd".to_owned())].into(),
+        resources: ResourcesView { cpus: 4.0, memory: 8 << 30, disk: 1 << 40 },
+        used: ResourcesView { cpus: 0.25, memory: 64 << 20, disk: 0 },
+        tasks: 1,
+        version: "0.1.0".into(),
+        http: Some("127.0.0.1:7480".into()),
+        dns: None,
+        not_isolated: vec![],
+    }
+}
+
+fn task() -> TaskView {
+    TaskView {
+        task: "web.1".into(),
+        app: "shop".into(),
+        service: "web".into(),
+        index: 1,
+        kind: "service".into(),
+        state: "healthy".into(),
+        node: Some("n1".into()),
+        address: Some("127.0.0.1".into()),
+        ports: [("http".to_owned(), 31022)].into(),
+        pid: Some(42),
+        restarts: 7,
+        started_at: Some("2026-03-01T00:00:00Z".into()),
+        exit_code: None,
+        reason: "<script>alert(\"reason\")</script>".into(),
+    }
+}
+
+#[async_trait]
+impl Backend for Fake {
+    async fn status(&self) -> Result<StatusView, ApiError> {
+        let status = StatusView {
+            cluster: "0123456789abcdef0123456789abcdef".into(),
+            generation: 0,
+            leader: Some("n1".into()),
+            quorum: true,
+            nodes: NodeCounts { alive: 2, suspect: 0, down: 1 },
+            apps: 1,
+            tasks: [("healthy".to_owned(), 1)].into(),
+            version: "0.1.0".into(),
+            node: "n1".into(),
+            ready: true,
+            voters: vec!["n1".into(), "n2".into()],
+            notes: vec!["memory is not limited here".into()],
+        };
+        self.note("status", status)
+    }
+
+    async fn leader(&self) -> Result<Option<LeaderView>, ApiError> {
+        // A cluster without a leader is told apart by a failure that the test sets.
+        if self.failure.lock().unwrap().as_ref().is_some_and(|e| e.code == ErrorCode::NotFound) {
+            return Ok(None);
+        }
+        let (id, address) = ("00000000000000a1".into(), "127.0.0.1:7400".into());
+        self.note("leader", Some(LeaderView { name: "n1".into(), id, term: 3, address }))
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeView>, ApiError> {
+        let odd = node("n3<script>", "down", Role::Member);
+        self.note("nodes", vec![node("n1", "alive", Role::Leader), node("n2", "alive", Role::Voter), odd])
+    }
+
+    async fn apps(&self) -> Result<Vec<AppView>, ApiError> {
+        let jobs = vec![JobView { name: "web".into(), kind: "service".into(), count: 3, ready: 1 }];
+        let deployed_at = "2026-03-01T00:00:00Z".into();
+        self.note("apps", vec![AppView { app: "shop".into(), version: 2, deployed_at, healthy: false, jobs }])
+    }
+
+    async fn tasks(&self, app: Option<AppName>) -> Result<Vec<TaskView>, ApiError> {
+        self.note(format!("tasks {app:?}"), vec![task()])
+    }
+
+    async fn services(&self) -> Result<Vec<ServiceView>, ApiError> {
+        let instances = vec![ServiceInstanceView {
+            instance: "1".into(),
+            node: "n1".into(),
+            address: "127.0.0.1".into(),
+            ports: [("http".to_owned(), 31022)].into(),
+            state: "healthy".into(),
+            serving: true,
+        }];
+        let name = "web.shop.fabric.internal".into();
+        self.note("services", vec![ServiceView { service: "web".into(), app: "shop".into(), name, instances }])
+    }
+
+    async fn why(&self, task: TaskId) -> Result<WhyView, ApiError> {
+        let reasons = vec!["needs 2 GiB, 1.2 GiB free".into()];
+        self.note(
+            format!("why {task}"),
+            WhyView { task: task.to_string(), state: "waiting".into(), node: None, reasons },
+        )
+    }
+
+    async fn resolve(&self, name: String, record_type: String) -> Result<ResolveView, ApiError> {
+        let record = RecordView { name: name.clone(), record_type: "A".into(), ttl: 1, data: "127.0.0.1".into() };
+        let hidden = HiddenView { instance: "2".into(), node: "n2".into(), reason: "suspect".into() };
+        let view = ResolveView {
+            name: name.clone(),
+            record_type: record_type.clone(),
+            status: "NOERROR".into(),
+            records: vec![record],
+            additional: vec![],
+            hidden: vec![hidden],
+            notes: vec![],
+        };
+        self.note(format!("resolve {name} {record_type}"), view)
+    }
+
+    async fn deploy(&self, request: DeployRequest) -> Result<Deployed, ApiError> {
+        let files: Vec<_> = request.files.keys().cloned().collect();
+        self.note(format!("deploy {:?} {files:?}", request.file), Deployed { app: "shop".into(), version: 2 })
+    }
+
+    async fn plan(&self, request: DeployRequest) -> Result<PlanView, ApiError> {
+        let step = PlanStep { task: "web.1".into(), action: "keep".into(), node: Some("n1".into()), reason: "".into() };
+        self.note(format!("plan {:?}", request.file), PlanView { app: "shop".into(), steps: vec![step] })
+    }
+
+    async fn scale(&self, app: AppName, request: ScaleRequest) -> Result<(), ApiError> {
+        self.note(format!("scale {app}/{} {}", request.service, request.count), ())
+    }
+
+    async fn stop(&self, app: AppName) -> Result<(), ApiError> {
+        self.note(format!("stop {app}"), ())
+    }
+
+    async fn restart(&self, app: AppName, job: Option<JobName>) -> Result<(), ApiError> {
+        self.note(format!("restart {app} {job:?}"), ())
+    }
+
+    async fn create_token(&self, request: TokenRequest) -> Result<TokenView, ApiError> {
+        let token = TokenView { token: "join".into(), expires_at: "2026-03-01T01:00:00Z".into() };
+        self.note(format!("create_token {:?} {:?}", request.ttl_seconds, request.uses), token)
+    }
+
+    async fn logs(&self, task: TaskId, read: LogRead) -> Result<LogChunk, ApiError> {
+        let (stderr, offset, tail, limit) = (read.stderr, read.offset, read.tail, read.limit);
+        self.note(format!("logs {task} {stderr} {offset:?} {tail} {limit}"), ())?;
+        let scripted = self.chunks.lock().unwrap().pop_front();
+        scripted.unwrap_or_else(|| Ok(chunk("", read.offset.unwrap_or(0), "run-1", false)))
+    }
+
+    fn events(&self) -> (Vec<Event>, broadcast::Receiver<Event>) {
+        let recent = self.recent.lock().unwrap();
+        (recent.clone(), self.live.subscribe())
+    }
+
+    fn is_admin_token(&self, token: &str) -> bool {
+        token == TOKEN
+    }
+}

@@ -1,0 +1,149 @@
+//! Keeps the DNS snapshot and the events up to date with what this node knows.
+
+use crate::{node::Core, view::liveness_word, view::records};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use taffeta_dns_answer::{Instance, Name, Node, Service, Snapshot, SnapshotInput};
+use taffeta_model::{JobKind, Liveness, NodeId, TaskId, TaskRecord};
+use tokio::time::sleep;
+
+/// Changes that come within this time make one snapshot.
+const SETTLE: Duration = Duration::from_millis(5);
+
+impl Core {
+    /// Rebuilds the snapshot whenever something that it is made of changes.
+    pub(crate) async fn run_names(self: Arc<Self>) {
+        let (mut ring, mut sets) = (self.ring.watch(), self.gossip.watch());
+        let (mut directory, mut consensus) = (self.directory.subscribe(), self.consensus.subscribe());
+        let mut complete = self.gossip.complete();
+        let mut applied = self.store.watch();
+        let mut serial = 0u32;
+        let mut told = Told::default();
+        loop {
+            ring.borrow_and_update();
+            sets.borrow_and_update();
+            directory.borrow_and_update();
+            consensus.borrow_and_update();
+            complete.borrow_and_update();
+            applied.borrow_and_update();
+            serial = serial.wrapping_add(1);
+            self.names.store(Arc::new(Snapshot::build(self.snapshot_input(serial))));
+            self.tell_events(&mut told);
+            tokio::select! {
+                _ = ring.changed() => {}
+                _ = sets.changed() => {}
+                _ = directory.changed() => {}
+                _ = consensus.changed() => {}
+                _ = complete.changed() => {}
+                _ = applied.changed() => {}
+            }
+            sleep(SETTLE).await;
+        }
+    }
+
+    fn snapshot_input(&self, serial: u32) -> SnapshotInput {
+        let (ring, sets) = (self.ring.state(), self.gossip.sets());
+        let (directory, consensus) = (Arc::clone(&self.directory.borrow()), self.consensus.borrow().clone());
+        let domain: Name = self.domain.parse().expect("checked at start");
+        let mut input = SnapshotInput::new(domain, self.name().to_string());
+        input.serial = serial;
+        input.ready = *self.gossip.complete().borrow() && directory.members.contains_key(&self.me);
+        input.stale = !ring.majority;
+        for (app, jobs) in &directory.apps {
+            for (job, entry) in jobs.iter().filter(|(_, entry)| entry.kind == JobKind::Service) {
+                let (app, service) = (app.to_string(), job.to_string());
+                input.services.push(Service { app, service, ports: entry.ports.clone() });
+            }
+        }
+        // Of a task that has moved, the newer placement counts, whatever the older node still says.
+        let mut newest: BTreeMap<(&TaskId, &str), (NodeId, &TaskRecord)> = BTreeMap::new();
+        for (owner, record) in records(&sets).filter(|(_, r)| r.kind == JobKind::Service) {
+            let key = (&record.task, record.instance.as_str());
+            if newest.get(&key).is_none_or(|(_, known)| known.fence < record.fence) {
+                newest.insert(key, (owner, record));
+            }
+        }
+        for (owner, record) in newest.into_values() {
+            let liveness = self.liveness(owner);
+            // Cut off from most of the ring, our verdicts are worth no more than a suspicion.
+            let gone = matches!(liveness, Liveness::Down | Liveness::Left) && ring.majority;
+            input.instances.push(Instance {
+                app: record.task.app.to_string(),
+                service: record.task.job.to_string(),
+                label: record.instance.clone(),
+                node: self.name_of(owner),
+                address: record.address,
+                ports: record.ports.clone(),
+                tags: record.tags.clone(),
+                serving: record.serving && !gone,
+                suspected: liveness != Liveness::Alive,
+            });
+        }
+        for (id, member) in &directory.members {
+            let address = ring.members.get(id).map_or(member.address, |m| m.identity.address);
+            input.nodes.push(Node {
+                name: member.name.to_string(),
+                address: if *id == self.me { self.settings.advertise.ip() } else { address.ip() },
+                up: self.liveness(*id) == Liveness::Alive,
+                is_leader: consensus.leader.is_some_and(|(leader, _)| leader == *id),
+                is_voter: consensus.voters.contains(id),
+            });
+        }
+        input
+    }
+
+    /// Compares with what was told last and tells the differences.
+    fn tell_events(&self, told: &mut Told) {
+        let at = self.clock.date();
+        let directory = Arc::clone(&self.directory.borrow());
+        let mut now = Told::default();
+        now.leader = self.consensus.borrow().leader;
+        now.nodes = directory.members.keys().map(|id| (*id, self.liveness(*id))).collect();
+        now.apps = directory.apps.iter().map(|(app, jobs)| (app.to_string(), format!("{jobs:?}"))).collect();
+        for view in self.tasks_view(None) {
+            let name = format!("{}/{}", view.app, view.task);
+            now.tasks.insert(name, (view.state, view.node, view.reason));
+        }
+        for (id, liveness) in &now.nodes {
+            if told.nodes.get(id) != Some(liveness) {
+                let (name, word) = (self.name_of(*id), liveness_word(*liveness));
+                self.events.tell(at, &format!("node.{word}"), &name, format!("{name} is {word}"));
+            }
+        }
+        if now.leader != told.leader {
+            let (subject, message) = match now.leader {
+                Some((id, term)) => (self.name_of(id), format!("{} leads in term {term}", self.name_of(id))),
+                None => (String::new(), "no leader is known".into()),
+            };
+            self.events.tell(at, "leader.changed", subject, message);
+        }
+        for (app, shape) in &now.apps {
+            if told.apps.get(app) != Some(shape) {
+                self.events.tell(at, "app.deployed", app, format!("{app} was deployed or changed"));
+            }
+        }
+        for app in told.apps.keys().filter(|app| !now.apps.contains_key(*app)) {
+            self.events.tell(at, "app.stopped", app, format!("{app} was stopped"));
+        }
+        for (task, (state, node, reason)) in &now.tasks {
+            let before = told.tasks.get(task).map(|(state, node, _)| (state, node));
+            if before != Some((state, node)) {
+                let place = node.as_ref().map(|n| format!(" on {n}")).unwrap_or_default();
+                let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+                self.events.tell(at, &format!("task.{state}"), task, format!("{task} is {state}{place}{why}"));
+            }
+        }
+        for task in told.tasks.keys().filter(|task| !now.tasks.contains_key(*task)) {
+            self.events.tell(at, "task.gone", task, format!("{task} is gone"));
+        }
+        *told = now;
+    }
+}
+
+/// What was told last.
+#[derive(Default)]
+struct Told {
+    leader: Option<(NodeId, u64)>,
+    nodes: BTreeMap<NodeId, Liveness>,
+    apps: BTreeMap<String, String>,
+    tasks: BTreeMap<String, (String, Option<String>, String)>,
+}

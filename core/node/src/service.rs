@@ -1,0 +1,47 @@
+//! Where messages of other nodes come in, lane by lane.
+
+use crate::{
+    node::Core,
+    wire::{decode, encode},
+};
+use async_trait::async_trait;
+use std::sync::{Arc, OnceLock, Weak};
+use taffeta_model::NodeId;
+use taffeta_net::{Bytes, Lane, Peer, Service};
+
+/// Hands messages to the node. It holds the node weakly: the endpoint is a part of the node.
+pub(crate) struct Inlet(pub(crate) Arc<OnceLock<Weak<Core>>>);
+
+impl Inlet {
+    fn core(&self) -> Option<Arc<Core>> {
+        self.0.get()?.upgrade()
+    }
+}
+
+#[async_trait]
+impl Service for Inlet {
+    async fn call(&self, peer: Peer, lane: Lane, request: Bytes) -> Result<Vec<u8>, String> {
+        let core = self.core().ok_or("this node is starting or ending")?;
+        match (lane, peer) {
+            (Lane::Raft, Peer::Node(_)) => core.store.answer(&request).await,
+            (Lane::Control, Peer::Node(from)) => Ok(encode(&core.answer(from, decode(&request)?).await)),
+            (Lane::Catalogue, Peer::Node(from)) => core.gossip.answer(from, &request),
+            (Lane::Join, Peer::Node(_) | Peer::Stranger) => Ok(encode(&core.decide_join(decode(&request)?).await?)),
+            (Lane::Raft | Lane::Control | Lane::Catalogue, Peer::Stranger) => Err("not for strangers".into()),
+        }
+    }
+
+    fn push(&self, from: NodeId, lane: Lane, message: Bytes) {
+        let Some(core) = self.core() else { return };
+        match lane {
+            Lane::Catalogue => core.gossip.take(from, &message),
+            Lane::Raft | Lane::Control | Lane::Join => tracing::debug!(%from, ?lane, "nothing is pushed on this lane"),
+        }
+    }
+
+    fn datagram(&self, from: NodeId, packet: Bytes) {
+        if let Some(core) = self.core() {
+            core.ring.packet(from, packet);
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! Drives the agent's machine: assigned sets, exits and health checks in, processes and records out.
+
+use crate::{
+    folder::{Folder, file, save},
+    world::Prober,
+};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+use taffeta_agent::{
+    Accepted, Action, Agent, AgentConfig, FoundRun, FoundState, RunId, StartFailure, TaskPlace, expand, task_env,
+};
+use taffeta_isolation_plan::{Executor, Found, FoundState as OnDisk, PATH_DEFAULT, StartError, Started, TaskSpec};
+use taffeta_model::{
+    Assigned, AssignedSet, Exit, Fence, HealthProbe, Millis, NodeName, TaskId, TaskRecord, UnixMillis,
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, sleep_until},
+};
+
+/// Events that wait for the driver. Each comes of an action, of which a run has a few at most.
+const INBOX_MAX: usize = 4_096;
+/// SIGTERM.
+const TERMINATE: i32 = 15;
+/// The ports of a run, by name, as they are kept with it: `http=31022,admin=9000`.
+const PORTS_VARIABLE: &str = "TAFFETA_PORTS";
+
+enum Input {
+    Assigned(AssignedSet, bool),
+    Started(RunId, u32, UnixMillis, Vec<String>),
+    StartFailed(RunId, StartFailure),
+    Exited(RunId, Exit),
+    Checked(RunId, Result<(), String>),
+    Forgotten(RunId),
+    RunsOf(TaskId, oneshot::Sender<Vec<RunId>>),
+}
+
+/// Talks to the driver. Clones talk to one.
+#[derive(Clone)]
+pub(crate) struct Tasks {
+    inbox: mpsc::Sender<Input>,
+    records: watch::Receiver<Arc<Vec<TaskRecord>>>,
+    obeyed: watch::Receiver<Obeyed>,
+}
+
+/// What the agent obeys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Obeyed {
+    /// Fence of the newest set.
+    pub(crate) fence: Option<Fence>,
+    /// Whether a leader has confirmed a set since the start.
+    pub(crate) confirmed: bool,
+}
+
+impl Tasks {
+    /// A set was pulled.
+    pub(crate) async fn accept(&self, set: AssignedSet, confirmed: bool) {
+        let _ = self.inbox.send(Input::Assigned(set, confirmed)).await;
+    }
+
+    /// The records as they change.
+    pub(crate) fn records(&self) -> watch::Receiver<Arc<Vec<TaskRecord>>> {
+        self.records.clone()
+    }
+
+    /// What is obeyed.
+    pub(crate) fn obeyed(&self) -> Obeyed {
+        *self.obeyed.borrow()
+    }
+
+    /// The runs of a task whose logs are there, the newest last.
+    pub(crate) async fn runs_of(&self, task: TaskId) -> Vec<RunId> {
+        let (sender, receiver) = oneshot::channel();
+        let _ = self.inbox.send(Input::RunsOf(task, sender)).await;
+        receiver.await.unwrap_or_default()
+    }
+}
+
+/// What every task of this node is told.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) node: NodeName,
+    pub(crate) address: IpAddr,
+    pub(crate) dns: Option<SocketAddr>,
+    /// Folder of this binary, first in the search path of tasks.
+    pub(crate) programs: Option<PathBuf>,
+}
+
+/// What the driver needs.
+pub(crate) struct TasksDriver {
+    pub(crate) executor: Arc<dyn Executor>,
+    pub(crate) prober: Arc<dyn Prober>,
+    pub(crate) folder: Arc<dyn Folder>,
+    pub(crate) place: Place,
+    pub(crate) epoch: Instant,
+}
+
+impl TasksDriver {
+    /// Finds what an earlier process left, and starts the driver.
+    pub(crate) async fn spawn(self, persisted: Option<AssignedSet>) -> Tasks {
+        let found = self.executor.recover().await;
+        let runs: Vec<FoundRun> = found.into_iter().filter_map(found_run).collect();
+        let alive: Vec<RunId> =
+            runs.iter().filter(|r| matches!(r.state, FoundState::Running { .. })).map(|r| r.run.clone()).collect();
+        let now = now(self.epoch);
+        let agent = Agent::recover(now, AgentConfig { address: self.place.address }, runs, persisted);
+        let (inbox, inputs) = mpsc::channel(INBOX_MAX);
+        let (records, records_seen) = watch::channel(Arc::new(agent.records()));
+        let (obeyed, obeyed_seen) = watch::channel(Obeyed { fence: agent.obeyed(), confirmed: false });
+        let hands = Hands { executor: self.executor, prober: self.prober, place: self.place, inbox: inbox.clone() };
+        for run in alive {
+            tracing::info!(run = run.as_str(), "a running task was taken up again");
+            hands.watch_exit(run);
+        }
+        let driver = Driver { agent, hands, folder: self.folder, epoch: self.epoch, records, obeyed };
+        tokio::spawn(driver.run(inputs));
+        Tasks { inbox, records: records_seen, obeyed: obeyed_seen }
+    }
+}
+
+struct Driver {
+    agent: Agent,
+    hands: Hands,
+    folder: Arc<dyn Folder>,
+    epoch: Instant,
+    records: watch::Sender<Arc<Vec<TaskRecord>>>,
+    obeyed: watch::Sender<Obeyed>,
+}
+
+impl Driver {
+    async fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
+        let mut published = self.agent.revision();
+        loop {
+            for action in self.agent.reconcile(now(self.epoch)) {
+                self.hands.perform(action);
+            }
+            if self.agent.revision() != published {
+                published = self.agent.revision();
+                self.records.send_replace(Arc::new(self.agent.records()));
+            }
+            let due = self.agent.next_wake().map(|at| self.epoch + Duration::from_millis(at.0));
+            tokio::select! {
+                input = inputs.recv() => match input {
+                    Some(input) => self.take(input),
+                    None => return,
+                },
+                () = sleep_until(due.unwrap_or(self.epoch)), if due.is_some() => {}
+            }
+        }
+    }
+
+    fn take(&mut self, input: Input) {
+        let now = now(self.epoch);
+        match input {
+            Input::Assigned(set, confirmed) => self.accept(now, set, confirmed),
+            Input::Started(run, pid, at, not_isolated) => {
+                self.agent.handle_started(now, &run, pid, at, not_isolated);
+            }
+            Input::StartFailed(run, failure) => self.agent.handle_start_failed(now, &run, failure),
+            Input::Exited(run, exit) => {
+                tracing::info!(run = run.as_str(), %exit, "a task ended");
+                self.agent.handle_exit(now, &run, exit);
+            }
+            Input::Checked(run, outcome) => self.agent.handle_check(now, &run, outcome),
+            Input::Forgotten(run) => self.agent.handle_forgotten(&run),
+            Input::RunsOf(task, reply) => {
+                let _ = reply.send(self.agent.runs_of(&task));
+            }
+        }
+    }
+
+    fn accept(&mut self, now: Millis, set: AssignedSet, confirmed: bool) {
+        match self.agent.accept(now, set.clone(), confirmed) {
+            Ok(Accepted::New) => {
+                if let Err(error) = save(&*self.folder, file::ASSIGNED, &set) {
+                    tracing::error!(%error, "the assigned set could not be stored; a restart would wait for a leader");
+                }
+            }
+            Ok(Accepted::Same) => {}
+            Err(stale) => return tracing::warn!(%stale, "an assigned set was refused"),
+        }
+        self.obeyed.send_modify(|o| {
+            *o = Obeyed { fence: Some(set.fence), confirmed: o.confirmed || confirmed };
+        });
+    }
+}
+
+/// Performs actions, each in a task of its own, and reports what came of them.
+#[derive(Clone)]
+struct Hands {
+    executor: Arc<dyn Executor>,
+    prober: Arc<dyn Prober>,
+    place: Place,
+    inbox: mpsc::Sender<Input>,
+}
+
+impl Hands {
+    fn perform(&self, action: Action) {
+        let hands = self.clone();
+        tokio::spawn(async move {
+            match action {
+                Action::Start { run, task, assigned, ports } => hands.start(run, &task, &assigned, ports).await,
+                Action::Check { run, probe, ports, timeout } => hands.check(run, probe, &ports, timeout).await,
+                Action::Terminate { run } => {
+                    if let Err(error) = hands.executor.signal(run.as_str(), TERMINATE).await {
+                        tracing::debug!(run = run.as_str(), %error, "SIGTERM not sent");
+                    }
+                }
+                Action::Kill { run } => {
+                    if let Err(error) = hands.executor.kill(run.as_str()).await {
+                        tracing::warn!(run = run.as_str(), %error, "a task could not be killed");
+                    }
+                }
+                Action::Forget { run } => hands.forget(run).await,
+            }
+        });
+    }
+
+    async fn start(&self, run: RunId, task: &TaskId, assigned: &Assigned, ports: Vec<(String, u16)>) {
+        let taken: Vec<u16> = ports.iter().map(|(_, port)| *port).filter(|port| !self.prober.is_free(*port)).collect();
+        if !taken.is_empty() {
+            return self.report(Input::StartFailed(run, StartFailure::PortTaken(taken))).await;
+        }
+        let spec = self.spec(&run, task, assigned, &ports);
+        match self.executor.start(spec).await {
+            Ok(Started { pid, started_at, not_isolated }) => {
+                tracing::info!(run = run.as_str(), pid, "a task was started");
+                self.watch_exit(run.clone());
+                self.report(Input::Started(run, pid, started_at, not_isolated)).await;
+            }
+            Err(StartError::AlreadyRan { exit, .. }) => self.report(Input::Exited(run, exit)).await,
+            Err(error) => {
+                tracing::warn!(run = run.as_str(), %error, "a task could not be started");
+                self.report(Input::StartFailed(run, StartFailure::NotStarted(error.to_string()))).await;
+            }
+        }
+    }
+
+    fn spec(&self, run: &RunId, task: &TaskId, assigned: &Assigned, ports: &[(String, u16)]) -> TaskSpec {
+        let folder = self.executor.folder(run.as_str());
+        let work = folder.join(taffeta_isolation_plan::WORK_FOLDER);
+        let place = TaskPlace {
+            node: self.place.node.clone(),
+            address: self.place.address,
+            dns: self.place.dns,
+            task_dir: work.display().to_string(),
+        };
+        let mut env = task_env(task, assigned, ports, &place);
+        let listed: Vec<String> = ports.iter().map(|(name, port)| format!("{name}={port}")).collect();
+        env.insert(PORTS_VARIABLE.into(), listed.join(","));
+        if let Some(programs) = &self.place.programs {
+            env.entry("PATH".into()).or_insert_with(|| format!("{}:{PATH_DEFAULT}", programs.display()));
+        }
+        let job = &assigned.job;
+        TaskSpec {
+            task: task.to_string(),
+            run_id: run.as_str().into(),
+            run: job.run.iter().map(|arg| expand(arg, &env)).collect(),
+            env,
+            folder,
+            files: assigned.files.clone(),
+            cpus_milli: job.resources.cpus.0,
+            cpu_quota: job.cpu_quota,
+            memory_bytes: job.resources.memory,
+            pids_max: job.pids_max,
+            grace: job.grace,
+        }
+    }
+
+    fn watch_exit(&self, run: RunId) {
+        let hands = self.clone();
+        tokio::spawn(async move {
+            let exit = hands.executor.wait(run.as_str()).await;
+            hands.report(Input::Exited(run, exit)).await;
+        });
+    }
+
+    async fn check(&self, run: RunId, probe: HealthProbe, ports: &[(String, u16)], limit: Duration) {
+        let address = |name: &str| {
+            let port = ports.iter().find(|(known, _)| known == name).map(|(_, port)| *port);
+            port.map(|port| SocketAddr::new(self.place.address, port)).ok_or_else(|| format!("no port `{name}`"))
+        };
+        let outcome = match &probe {
+            HealthProbe::Http { path, port } => match address(port) {
+                Ok(address) => self.prober.http(address, path, limit).await,
+                Err(why) => Err(why),
+            },
+            HealthProbe::Tcp { port } => match address(port) {
+                Ok(address) => self.prober.tcp(address, limit).await,
+                Err(why) => Err(why),
+            },
+            HealthProbe::Run { run: command } => {
+                let values: BTreeMap<String, String> = ports
+                    .iter()
+                    .map(|(name, port)| {
+                        (format!("PORT_{}", name.to_ascii_uppercase().replace('-', "_")), port.to_string())
+                    })
+                    .collect();
+                let command: Vec<String> = command.iter().map(|arg| expand(arg, &values)).collect();
+                let passed = self.executor.run_check(run.as_str(), &command, limit).await;
+                if passed { Ok(()) } else { Err("the check's command failed or took too long".into()) }
+            }
+        };
+        self.report(Input::Checked(run, outcome)).await;
+    }
+
+    async fn forget(&self, run: RunId) {
+        // What cannot be removed now is tried again: the folder would otherwise stay until the next start.
+        for attempt in 0..10u64 {
+            match self.executor.forget(run.as_str()).await {
+                Ok(()) => break,
+                Err(error) if attempt == 9 => tracing::warn!(run = run.as_str(), %error, "a run's folder stays"),
+                Err(_) => tokio::time::sleep(Duration::from_millis(100 << attempt.min(5))).await,
+            }
+        }
+        self.report(Input::Forgotten(run)).await;
+    }
+
+    async fn report(&self, input: Input) {
+        let _ = self.inbox.send(input).await; // the driver ends with the process only
+    }
+}
+
+fn found_run(found: Found) -> Option<FoundRun> {
+    let run: RunId = match RunId::try_from(found.run_id.clone()) {
+        Ok(run) => run,
+        Err(error) => {
+            tracing::warn!(%error, "a folder among the runs is not ours");
+            return None;
+        }
+    };
+    let listed = found.spec.env.get(PORTS_VARIABLE).map(String::as_str).unwrap_or_default();
+    let port = |entry: &str| {
+        let (name, port) = entry.split_once('=')?;
+        Some((name.to_owned(), port.parse().ok()?))
+    };
+    let state = match found.state {
+        OnDisk::Running { pid, started_at } => FoundState::Running { pid, started_at },
+        OnDisk::Exited { exit, .. } => FoundState::Exited { exit },
+        OnDisk::Lost => FoundState::Lost,
+    };
+    Some(FoundRun { run, ports: listed.split(',').filter_map(port).collect(), state })
+}
+
+fn now(epoch: Instant) -> Millis {
+    Millis(u64::try_from(epoch.elapsed().as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,359 @@
+//! What this node can tell people, put together from the state, the ring, the catalogue and the consensus.
+
+use crate::{
+    api::{
+        ApiError, AppView, ErrorCode, JobView, LeaderView, NodeCounts, NodeView, PlanStep, PlanView, ResourcesView,
+        Role, ServiceInstanceView, ServiceView, StatusView, TaskView, WhyView,
+    },
+    events::rfc3339,
+    node::{Core, refused},
+    wire::Query,
+};
+use serde::Serialize;
+use std::{collections::BTreeMap, sync::Arc};
+use taffeta_catalogue::OwnerSet;
+use taffeta_model::{
+    App, AppName, ClusterId, JobKind, Liveness, NodeId, Place, Resources, State, Task, TaskId, TaskRecord,
+};
+use taffeta_scheduler::{Change, preview};
+
+impl Core {
+    /// Answers a reading request from what is known here.
+    pub(crate) fn read_here(&self, query: Query) -> Result<Vec<u8>, ApiError> {
+        fn document<T: Serialize>(value: &T) -> Result<Vec<u8>, ApiError> {
+            serde_json::to_vec(value).map_err(|e| ApiError::new(ErrorCode::Failed, e.to_string()))
+        }
+        match query {
+            Query::Nodes => document(&self.nodes_view()),
+            Query::Apps => document(&self.apps_view()),
+            Query::Tasks(app) => document(&self.tasks_view(app.as_ref())),
+            Query::Why(task) => document(&self.why_view(&task)?),
+            Query::Plan(app) => document(&self.plan_view(&app)?),
+            Query::Status => document(&self.status_view()),
+        }
+    }
+
+    /// Whether the replicated state is here; only voters and learners have it.
+    pub(crate) fn has_state(&self) -> bool {
+        self.store.read(|state| state.cluster != ClusterId::default())
+    }
+
+    pub(crate) fn liveness(&self, id: NodeId) -> Liveness {
+        if id == self.me {
+            return Liveness::Alive;
+        }
+        self.ring.state().liveness(id).unwrap_or(Liveness::Down)
+    }
+
+    pub(crate) fn leader_view(&self) -> Option<LeaderView> {
+        let (id, term) = self.consensus.borrow().leader?;
+        let address = if id == self.me { Some(self.settings.advertise) } else { self.net().address(id) };
+        Some(LeaderView {
+            name: self.name_of(id),
+            id: id.to_string(),
+            term,
+            address: address.map(|a| a.to_string()).unwrap_or_default(),
+        })
+    }
+
+    pub(crate) fn nodes_view(&self) -> Vec<NodeView> {
+        let (consensus, sets) = (self.consensus.borrow().clone(), self.gossip.sets());
+        let directory = Arc::clone(&self.directory.borrow());
+        let loads = self.store.read(loads);
+        let role = |id: &NodeId| match () {
+            () if consensus.leader.is_some_and(|(leader, _)| leader == *id) => Role::Leader,
+            () if consensus.voters.contains(id) => Role::Voter,
+            () if consensus.learners.contains(id) => Role::Learner,
+            () => Role::Member,
+        };
+        let mut views: Vec<NodeView> = directory
+            .members
+            .iter()
+            .map(|(id, member)| {
+                let info = if *id == self.me { Some(&self.info) } else { sets.get(id).map(|set| &set.info) };
+                let (used, tasks) = loads.get(id).copied().unwrap_or_default();
+                NodeView {
+                    id: id.to_string(),
+                    name: member.name.to_string(),
+                    address: info.map_or(member.address, |i| i.address).to_string(),
+                    zone: info.map(|i| i.zone.clone()).unwrap_or_default(),
+                    state: liveness_word(self.liveness(*id)).into(),
+                    role: role(id),
+                    generation: consensus.generation,
+                    attributes: info.map(|i| i.attributes.clone()).unwrap_or_default(),
+                    resources: info.map(|i| resources(&i.capacity)).unwrap_or_default(),
+                    used: resources(&used),
+                    tasks,
+                    version: info.map(|i| i.version.clone()).unwrap_or_default(),
+                    http: info.and_then(|i| i.http).map(|a| a.to_string()),
+                    dns: info.and_then(|i| i.dns).map(|a| a.to_string()),
+                    not_isolated: info.map(|i| i.not_isolated.clone()).unwrap_or_default(),
+                }
+            })
+            .collect();
+        views.sort_by(|a, b| a.name.cmp(&b.name));
+        views
+    }
+
+    pub(crate) fn status_view(&self) -> StatusView {
+        let consensus = self.consensus.borrow().clone();
+        let directory = Arc::clone(&self.directory.borrow());
+        let mut nodes = NodeCounts::default();
+        for id in directory.members.keys() {
+            match self.liveness(*id) {
+                Liveness::Alive => nodes.alive += 1,
+                Liveness::Suspect => nodes.suspect += 1,
+                Liveness::Down => nodes.down += 1,
+                Liveness::Left => {}
+            }
+        }
+        let mut tasks = BTreeMap::new();
+        for view in self.tasks_view(None) {
+            *tasks.entry(view.state).or_insert(0) += 1;
+        }
+        let known = directory.members.contains_key(&self.me);
+        let mut notes = self.info.not_isolated.clone();
+        if consensus.leader.is_none() {
+            notes.push(self.no_quorum().message);
+        }
+        StatusView {
+            cluster: self.cluster.to_string(),
+            generation: consensus.generation,
+            leader: consensus.leader.map(|(id, _)| self.name_of(id)),
+            quorum: consensus.leader.is_some(),
+            nodes,
+            apps: directory.apps.len(),
+            tasks,
+            version: env!("CARGO_PKG_VERSION").into(),
+            node: self.name().to_string(),
+            ready: known && self.tasks.obeyed().confirmed && consensus.leader.is_some(),
+            voters: consensus.voters.iter().map(|id| self.name_of(*id)).collect(),
+            notes,
+        }
+    }
+
+    /// The tasks: by the state where it is here, else by what their nodes publish.
+    pub(crate) fn tasks_view(&self, app: Option<&AppName>) -> Vec<TaskView> {
+        let sets = self.gossip.sets();
+        let wanted = |id: &TaskId| app.is_none_or(|app| id.app == *app);
+        if self.has_state() {
+            return self.store.read(|state| {
+                let tasks = state.tasks.iter().filter(|(id, _)| wanted(id));
+                tasks.map(|(id, task)| self.task_view(state, id, task, &sets)).collect()
+            });
+        }
+        let mut newest: BTreeMap<TaskId, (NodeId, TaskRecord)> = BTreeMap::new();
+        for (owner, record) in records(&sets).filter(|(_, r)| r.task.index > 0 && wanted(&r.task)) {
+            let newer = newest.get(&record.task).is_none_or(|(_, known)| known.fence < record.fence);
+            if newer {
+                newest.insert(record.task.clone(), (owner, record.clone()));
+            }
+        }
+        newest.into_values().map(|(owner, record)| self.view_of_record(&record, owner)).collect()
+    }
+
+    fn task_view(&self, state: &State, id: &TaskId, task: &Task, sets: &Sets) -> TaskView {
+        let mut view = blank(id, state.job(id).map(|job| job.kind));
+        match &task.place {
+            Place::Waiting { .. } => {
+                view.state = "waiting".into();
+                let waiting = self.waiting.load();
+                view.reason = waiting.get(id).map_or_else(|| "waits for its turn".into(), ToString::to_string);
+            }
+            Place::Ended { node, exit } => {
+                view.node = Some(self.name_of(*node));
+                view.state = if exit.is_success() { "finished" } else { "failed" }.into();
+                view.exit_code = exit.code();
+                view.reason = exit.to_string();
+            }
+            Place::On { node, fence } => {
+                let record = sets.get(node).and_then(|set| set.records.iter().find(|r| r.task == *id));
+                match record.filter(|r| r.fence == *fence) {
+                    Some(record) => view = self.view_of_record(record, *node),
+                    None => {
+                        view.node = Some(self.name_of(*node));
+                        view.state = "starting".into();
+                        view.reason = "placed; its machine has not reported yet".into();
+                    }
+                }
+                if matches!(self.liveness(*node), Liveness::Down | Liveness::Left) && *node != self.me {
+                    view.state = "lost".into();
+                    view.reason =
+                        format!("its machine {} does not answer; it will be placed again", self.name_of(*node));
+                }
+            }
+        }
+        view
+    }
+
+    fn view_of_record(&self, record: &TaskRecord, owner: NodeId) -> TaskView {
+        let mut view = blank(&record.task, Some(record.kind));
+        view.state = record.phase.to_string();
+        view.node = Some(self.name_of(owner));
+        view.address = Some(record.address.to_string());
+        view.ports = record.ports.iter().cloned().collect();
+        view.pid = record.pid;
+        view.restarts = record.restarts;
+        view.started_at = record.started_at.map(rfc3339);
+        view.exit_code = record.exit.as_ref().and_then(taffeta_model::Exit::code);
+        view.reason = record.reason.clone();
+        view
+    }
+
+    pub(crate) fn apps_view(&self) -> Vec<AppView> {
+        let tasks = self.tasks_view(None);
+        self.store.read(|state| {
+            let jobs = |app: &App| -> Vec<JobView> {
+                let ready = |job: &str| {
+                    let of_job = tasks.iter().filter(|t| t.app == app.name.as_str() && t.service == job);
+                    of_job.filter(|t| is_ready(state, app, t)).count()
+                };
+                let all = app.jobs.iter();
+                all.map(|(name, job)| JobView {
+                    name: name.to_string(),
+                    kind: job.kind.table().into(),
+                    count: job.count,
+                    ready: u32::try_from(ready(name.as_str())).unwrap_or(u32::MAX),
+                })
+                .collect()
+            };
+            let apps = state.apps.iter();
+            apps.map(|(name, deployed)| {
+                let jobs = jobs(&deployed.app);
+                AppView {
+                    app: name.to_string(),
+                    version: deployed.version,
+                    deployed_at: rfc3339(deployed.deployed_at),
+                    healthy: jobs.iter().all(|job| job.ready >= job.count),
+                    jobs,
+                }
+            })
+            .collect()
+        })
+    }
+
+    pub(crate) fn services_view(&self) -> Vec<ServiceView> {
+        let (directory, sets) = (Arc::clone(&self.directory.borrow()), self.gossip.sets());
+        let mut services: BTreeMap<(String, String), Vec<ServiceInstanceView>> = BTreeMap::new();
+        for (app, jobs) in &directory.apps {
+            for (job, _) in jobs.iter().filter(|(_, entry)| entry.kind == JobKind::Service) {
+                services.entry((app.to_string(), job.to_string())).or_default();
+            }
+        }
+        for (owner, record) in records(&sets).filter(|(_, r)| r.kind == JobKind::Service) {
+            let key = (record.task.app.to_string(), record.task.job.to_string());
+            services.entry(key).or_default().push(ServiceInstanceView {
+                instance: record.instance.clone(),
+                node: self.name_of(owner),
+                address: record.address.to_string(),
+                ports: record.ports.iter().cloned().collect(),
+                state: record.phase.to_string(),
+                serving: record.serving && self.liveness(owner) == Liveness::Alive,
+            });
+        }
+        let view = |((app, service), mut instances): ((String, String), Vec<ServiceInstanceView>)| {
+            instances.sort_by(|a, b| (&a.instance, &a.node).cmp(&(&b.instance, &b.node)));
+            let name = format!("{service}.{app}.{}", self.domain);
+            ServiceView { service, app, name, instances }
+        };
+        services.into_iter().map(view).collect()
+    }
+
+    pub(crate) fn why_view(&self, id: &TaskId) -> Result<WhyView, ApiError> {
+        let views = self.tasks_view(Some(&id.app));
+        let view = views.into_iter().find(|t| t.service == id.job.as_str() && t.index == id.index);
+        let view = view.ok_or_else(|| {
+            ApiError::new(ErrorCode::NotFound, format!("there is no task `{id}`")).help("`taffeta ps` lists them")
+        })?;
+        let mut reasons: Vec<String> = view.reason.split("; ").filter(|r| !r.is_empty()).map(Into::into).collect();
+        if let Some(node) = &view.node {
+            reasons.push(format!("it is on {node}"));
+        }
+        if view.restarts > 0 {
+            reasons.push(format!("it was restarted {} times there", view.restarts));
+        }
+        let attempt = self.store.read(|state| state.tasks.get(id).map(|task| task.attempt));
+        if let Some(attempt) = attempt.filter(|attempt| *attempt > 1) {
+            reasons.push(format!("it has been placed {attempt} times"));
+        }
+        Ok(WhyView { task: id.to_string(), state: view.state, node: view.node, reasons })
+    }
+
+    pub(crate) fn plan_view(&self, app: &App) -> Result<PlanView, ApiError> {
+        let view = self.ring_view(&mut crate::lead::Lead::default());
+        let now = self.now();
+        let planned = self.store.read(|state| preview(now, state, &view, app)).map_err(|why| refused(&why))?;
+        let step = |(id, change): (TaskId, Change)| {
+            let (action, node, reason) = match change {
+                Change::Create { node } => ("create", Some(node), String::new()),
+                Change::Keep { node } => ("keep", Some(node), String::new()),
+                Change::Update { node } => ("update", Some(node), String::new()),
+                Change::Remove { node } => ("remove", node, String::new()),
+                Change::Wait { reason } => ("wait", None, reason.to_string()),
+            };
+            PlanStep { task: id.short(), action: action.into(), node: node.map(|n| self.name_of(n)), reason }
+        };
+        Ok(PlanView { app: app.name.to_string(), steps: planned.tasks.into_iter().map(step).collect() })
+    }
+}
+
+type Sets = BTreeMap<NodeId, Arc<OwnerSet>>;
+
+/// All records with their owners.
+pub(crate) fn records(sets: &Sets) -> impl Iterator<Item = (NodeId, &TaskRecord)> {
+    sets.iter().flat_map(|(owner, set)| set.records.iter().map(move |record| (*owner, record)))
+}
+
+fn blank(id: &TaskId, kind: Option<JobKind>) -> TaskView {
+    TaskView {
+        task: id.short(),
+        app: id.app.to_string(),
+        service: id.job.to_string(),
+        index: id.index,
+        kind: kind.map(|k| k.table()).unwrap_or_default().into(),
+        state: String::new(),
+        node: None,
+        address: None,
+        ports: BTreeMap::new(),
+        pid: None,
+        restarts: 0,
+        started_at: None,
+        exit_code: None,
+        reason: String::new(),
+    }
+}
+
+fn is_ready(state: &State, app: &App, task: &TaskView) -> bool {
+    let checked = app.jobs.iter().any(|(name, job)| name.as_str() == task.service && job.health.is_some());
+    let id = format!("{}/{}", task.app, task.task).parse::<TaskId>();
+    let current = id.ok().is_some_and(|id| {
+        let wanted = state.apps.get(&id.app).and_then(|a| a.revisions.get(&id.job)).copied();
+        state.tasks.get(&id).is_some_and(|t| Some(t.revision) == wanted)
+    });
+    current && matches!((task.state.as_str(), checked), ("healthy" | "finished", _) | ("running", false))
+}
+
+fn loads(state: &State) -> BTreeMap<NodeId, (Resources, usize)> {
+    let mut loads: BTreeMap<NodeId, (Resources, usize)> = BTreeMap::new();
+    for (id, task) in &state.tasks {
+        if let (Some(node), Some(job)) = (task.node(), state.job(id)) {
+            let load = loads.entry(node).or_default();
+            load.0 += job.resources;
+            load.1 += 1;
+        }
+    }
+    loads
+}
+
+pub(crate) fn liveness_word(liveness: Liveness) -> &'static str {
+    match liveness {
+        Liveness::Alive => "alive",
+        Liveness::Suspect => "suspect",
+        Liveness::Down => "down",
+        Liveness::Left => "left",
+    }
+}
+
+fn resources(r: &Resources) -> ResourcesView {
+    ResourcesView { cpus: r.cpus.0 as f64 / 1000.0, memory: r.memory, disk: r.disk }
+}

@@ -1,0 +1,166 @@
+//! What nodes ask of one another on the control and catalogue lanes.
+
+use crate::api::{ApiError, LogChunk, LogRead};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use taffeta_catalogue::{Digest, SignedSet};
+use taffeta_model::{App, AppName, AssignedSet, ClusterId, Command, Directory, Fence, Member, NodeId, TaskId, TokenId};
+use taffeta_swim::{Incarnation, MemberFact};
+
+/// A request on the control lane.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Ask {
+    /// Are you there?
+    Ping,
+    /// Can you reach this one?
+    PingVia(NodeId),
+    /// Whom do you know?
+    Facts,
+    /// I leave.
+    Farewell(Incarnation),
+    /// What have I to run? Held back until there is news.
+    Pull(Pull),
+    /// I vote now: give me the CA.
+    Authority,
+    /// Write this for a user. To the leader.
+    Submit(Command),
+    /// A machine asks to join: decide it. To the leader.
+    Join(JoinRequest),
+    /// Answer this for a user. To the leader, who knows most.
+    Read(Query),
+    /// The output of a task of yours.
+    Logs(TaskId, LogRead),
+}
+
+/// A reply on the control lane.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Told {
+    /// Done, or: I am.
+    Yes,
+    /// I cannot.
+    No,
+    /// The members.
+    Facts(Vec<MemberFact>),
+    /// The assigned set and more.
+    Pulled(Box<Pulled>),
+    /// The CA's key and certificate.
+    Authority([u8; 32], Vec<u8>),
+    /// What became of a write; the position of the entry.
+    Submitted(Result<Fence, ApiError>),
+    /// What became of a join.
+    Joined(Result<Box<Welcome>, String>),
+    /// A document, as JSON.
+    Document(Result<Vec<u8>, ApiError>),
+    /// A piece of output.
+    Logs(Result<LogChunk, ApiError>),
+}
+
+/// Asks a voter for the assigned set and the directory.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Pull {
+    /// Fence of the set that the asking node obeys.
+    pub(crate) assigned: Option<Fence>,
+    /// Fence of the directory that it has.
+    pub(crate) directory: Option<Fence>,
+    /// Leader and term that it knows.
+    pub(crate) leader: Option<(NodeId, u64)>,
+    /// Whether a leader must stand behind the answer: asked after a restart.
+    pub(crate) confirm: bool,
+}
+
+/// A voter's answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Pulled {
+    /// The set, if it is newer or a confirmation was asked for.
+    pub(crate) assigned: Option<AssignedSet>,
+    /// Whether the answering node leads, with a quorum that has just confirmed it.
+    pub(crate) confirmed: bool,
+    /// The directory, if it is newer.
+    pub(crate) directory: Option<Directory>,
+    /// Who votes.
+    pub(crate) voters: Vec<NodeId>,
+    /// Who leads, with the term.
+    pub(crate) leader: Option<(NodeId, u64)>,
+    /// The generation.
+    pub(crate) generation: u64,
+}
+
+/// A reading request that the leader answers best.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Query {
+    /// The machines.
+    Nodes,
+    /// The apps.
+    Apps,
+    /// The tasks, of all apps or one.
+    Tasks(Option<AppName>),
+    /// Why a task is where it is.
+    Why(TaskId),
+    /// What a deploy would change.
+    Plan(App),
+    /// The cluster.
+    Status,
+}
+
+/// A machine that wants to become a node. Signed, so that a key cannot be claimed by another.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct JoinRequest {
+    /// Public half of the token.
+    pub(crate) token: TokenId,
+    /// Its secret, to be hashed: the leader keeps only hashes.
+    pub(crate) secret: [u8; 16],
+    /// The machine as it describes itself.
+    pub(crate) member: Member,
+    /// Ed25519, by the member's key, over [`JoinRequest::signed_part`]: 64 bytes.
+    pub(crate) signature: Vec<u8>,
+}
+
+impl JoinRequest {
+    /// What is signed.
+    pub(crate) fn signed_part(token: TokenId, member: &Member) -> Vec<u8> {
+        postcard::to_stdvec(&("taffeta join 1", token, member)).expect("plain data can be encoded")
+    }
+}
+
+/// What a machine gets that may join.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Welcome {
+    pub(crate) cluster: ClusterId,
+    pub(crate) certificate: Vec<u8>,
+    pub(crate) authority: Vec<u8>,
+    pub(crate) members: Vec<(NodeId, SocketAddr)>,
+    pub(crate) voters: Vec<NodeId>,
+    pub(crate) directory: Directory,
+}
+
+/// A message on the catalogue lane, pushed or called.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Gossip {
+    /// A set that is news to the sender.
+    Set(SignedSet),
+    /// Called: is this your hash too? Answered by [`GossipReply`].
+    Compare(u64),
+    /// Called: give me the sets of these.
+    Fetch(Vec<NodeId>),
+}
+
+/// Answer to a call on the catalogue lane.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum GossipReply {
+    /// We hold the same.
+    Same,
+    /// We do not: this is what I hold.
+    Digest(Digest),
+    /// The sets that were asked for.
+    Sets(Vec<SignedSet>),
+}
+
+/// Encodes a message.
+pub(crate) fn encode<T: Serialize>(message: &T) -> Vec<u8> {
+    postcard::to_stdvec(message).expect("plain data can be encoded")
+}
+
+/// Decodes a message of a peer.
+pub(crate) fn decode<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<T, String> {
+    postcard::from_bytes(bytes).map_err(|e| format!("the message cannot be decoded: {e}"))
+}

@@ -1,0 +1,78 @@
+//! The seams: everything through which a node touches the world. A simulator supplies its own.
+
+use crate::{
+    client::{http_probe, tcp_probe},
+    folder::Folder,
+};
+use async_trait::async_trait;
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    sync::Arc,
+    time::Duration,
+};
+use taffeta_isolation_plan::Executor;
+use taffeta_net::{Clock, Entropy};
+use taffeta_store::{Disk, Driver};
+
+/// What a node is put into. The real one is made by [`crate::Fabric::start`].
+pub struct World {
+    /// The date.
+    pub clock: Arc<dyn Clock>,
+    /// Keys, secrets, seeds.
+    pub entropy: Arc<dyn Entropy>,
+    /// The fabric's UDP socket, bound.
+    pub socket: Arc<dyn quinn::AsyncUdpSocket>,
+    /// Small files.
+    pub folder: Arc<dyn Folder>,
+    /// The log's disk.
+    pub log: Box<dyn Disk>,
+    /// Who writes the log.
+    pub driver: Driver,
+    /// Starts and ends processes.
+    pub executor: Arc<dyn Executor>,
+    /// Health checks over the network.
+    pub prober: Arc<dyn Prober>,
+}
+
+/// Health checks over the network, and ports.
+#[async_trait]
+pub trait Prober: Send + Sync + 'static {
+    /// GET of a path; the reason in words if it does not answer with 200 to 399 in time.
+    async fn http(&self, address: SocketAddr, path: &str, limit: Duration) -> Result<(), String>;
+    /// A TCP connection.
+    async fn tcp(&self, address: SocketAddr, limit: Duration) -> Result<(), String>;
+    /// Whether nobody listens on the port, on any address of the machine.
+    fn is_free(&self, port: u16) -> bool;
+}
+
+/// The machine's network.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemProber;
+
+#[async_trait]
+impl Prober for SystemProber {
+    async fn http(&self, address: SocketAddr, path: &str, limit: Duration) -> Result<(), String> {
+        http_probe(address, path, limit).await
+    }
+
+    async fn tcp(&self, address: SocketAddr, limit: Duration) -> Result<(), String> {
+        tcp_probe(address, limit).await
+    }
+
+    fn is_free(&self, port: u16) -> bool {
+        let any = (Ipv4Addr::UNSPECIFIED, port);
+        TcpListener::bind(any).is_ok() && UdpSocket::bind(any).is_ok()
+    }
+}
+
+/// Binds the fabric's UDP socket for real, with buffers that outlast a burst.
+pub(crate) fn bind_socket(address: SocketAddr) -> io::Result<Arc<dyn quinn::AsyncUdpSocket>> {
+    use quinn::Runtime;
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::DGRAM, None)?;
+    let _ = socket.set_recv_buffer_size(1 << 20); // what the kernel allows is good enough
+    let _ = socket.set_send_buffer_size(1 << 20);
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    quinn::TokioRuntime.wrap_udp_socket(socket.into())
+}
