@@ -1,0 +1,258 @@
+//! The machine.
+
+use crate::{
+    Accepted, Action, FoundRun, FoundState, RunId, StaleFence, StartFailure,
+    record::record,
+    run::{Run, Why},
+    slot::{Course, Slot},
+};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use taffeta_model::{AssignedSet, Exit, Fence, Millis, TaskId, TaskRecord, UnixMillis};
+
+/// How long an agent that was started waits for a leader to confirm what it persisted before it acts on it alone.
+/// Longer than an election, so that after a reboot of everything the newest decision is what is obeyed.
+pub const UNCONFIRMED_WAIT: Duration = Duration::from_secs(30);
+
+/// What an agent has to know about its node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentConfig {
+    /// Where tasks of this node are reached; given in their records.
+    pub address: IpAddr,
+}
+
+/// Owns the table of a node's runs and decides what becomes of each.
+///
+/// It never has two runs of one task alive at once, never starts what the newest accepted set does not list, and never
+/// obeys an older set after a newer one.
+#[derive(Debug)]
+pub struct Agent {
+    config: AgentConfig,
+    standing: Standing,
+    /// Fence of the newest accepted set.
+    obeyed: Option<Fence>,
+    slots: BTreeMap<TaskId, Slot>,
+    revision: u64,
+}
+
+/// How much the newest set is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It is what was persisted, or came from somebody who had no leader. Nothing is started before this time, and
+    /// nothing is stopped for its sake at all: a machine without a leader loses no task.
+    Unconfirmed(Millis),
+    /// A leader has confirmed it since the agent was started.
+    Confirmed,
+}
+
+impl Agent {
+    /// An agent that finds these runs on its machine and has this set on its disk. What runs is re-adopted and goes
+    /// on; nothing is started until a leader has confirmed a set, or for [`UNCONFIRMED_WAIT`] without one.
+    pub fn recover(now: Millis, config: AgentConfig, found: Vec<FoundRun>, persisted: Option<AssignedSet>) -> Self {
+        let standing = Standing::Unconfirmed(now + UNCONFIRMED_WAIT);
+        let mut agent = Self { config, standing, obeyed: None, slots: BTreeMap::new(), revision: 1 };
+        for FoundRun { run, ports, state } in found {
+            let slot = agent.slots.entry(run.task()).or_default();
+            match state {
+                FoundState::Running { pid, started_at } => slot.adopt(Run::found(now, run, ports, pid, started_at)),
+                FoundState::Exited { exit } => slot.adopt_ended(run, Some(exit)),
+                // Not the task's doing: it is started again at once, and no batch job loses a try.
+                FoundState::Lost => slot.adopt_ended(run, None),
+            }
+        }
+        if let Some(set) = persisted {
+            agent.obey(now, set);
+        }
+        agent
+    }
+
+    /// Takes a set that was pulled. `confirmed` says that a leader stands behind it (its term is under way), not only
+    /// some voter's disk. An older one than the newest obeyed is refused; the same one again may confirm it.
+    pub fn accept(&mut self, now: Millis, set: AssignedSet, confirmed: bool) -> Result<Accepted, StaleFence> {
+        let offered = set.fence;
+        match self.obeyed {
+            Some(obeyed) if offered < obeyed => return Err(StaleFence { offered, obeyed }),
+            Some(_) | None => {}
+        }
+        if confirmed && self.standing != Standing::Confirmed {
+            self.standing = Standing::Confirmed;
+            self.revision += 1;
+        }
+        if self.obeyed == Some(offered) {
+            return Ok(Accepted::Same);
+        }
+        self.obey(now, set);
+        Ok(Accepted::New)
+    }
+
+    fn obey(&mut self, now: Millis, mut set: AssignedSet) {
+        self.obeyed = Some(set.fence);
+        self.revision += 1;
+        for (task, slot) in &mut self.slots {
+            match set.tasks.remove(task) {
+                Some(assigned) => slot.want(now, assigned),
+                None => slot.wanted = None,
+            }
+        }
+        for (task, assigned) in set.tasks {
+            self.slots.entry(task).or_default().want(now, assigned);
+        }
+    }
+
+    /// The process was made. `not_isolated` says in words what is not in force of its isolation.
+    pub fn handle_started(
+        &mut self,
+        now: Millis,
+        run: &RunId,
+        pid: u32,
+        started_at: UnixMillis,
+        not_isolated: Vec<String>,
+    ) {
+        let Some(slot) = self.slots.get_mut(&run.task()) else { return };
+        slot.handle_started(run);
+        if let Some(known) = slot.run_mut(run) {
+            known.become_up(now, pid, started_at, not_isolated);
+            self.revision += 1;
+        }
+    }
+
+    /// The process could not be made.
+    pub fn handle_start_failed(&mut self, now: Millis, run: &RunId, failure: StartFailure) {
+        let Some(slot) = self.slots.get_mut(&run.task()) else { return };
+        let changed = match failure {
+            StartFailure::PortTaken(ports) => slot.handle_port_taken(now, run, &ports),
+            StartFailure::NotStarted(why) if slot.is_starting(run) => {
+                slot.handle_exit(now, run, &Exit::NotStarted(why))
+            }
+            StartFailure::NotStarted(_) => false,
+        };
+        self.revision += u64::from(changed);
+    }
+
+    /// The process ended. Telling it again, or of an unknown run, changes nothing.
+    pub fn handle_exit(&mut self, now: Millis, run: &RunId, exit: Exit) {
+        let Some(slot) = self.slots.get_mut(&run.task()) else { return };
+        self.revision += u64::from(slot.handle_exit(now, run, &exit));
+    }
+
+    /// A health check passed, or failed for this reason.
+    pub fn handle_check(&mut self, now: Millis, run: &RunId, outcome: Result<(), String>) {
+        let known = self.slots.get_mut(&run.task()).and_then(|slot| slot.run_mut(run));
+        let changed = known.is_some_and(|run| run.handle_check(now, outcome));
+        self.revision += u64::from(changed);
+    }
+
+    /// The run's folder and control group are gone.
+    pub fn handle_forgotten(&mut self, run: &RunId) {
+        if let Some(slot) = self.slots.get_mut(&run.task()) {
+            slot.handle_forgotten(run);
+        }
+    }
+
+    /// Compares what is with what should be, and gives what is to be done now. Called after every event and at
+    /// [`Self::next_wake`]; without either it gives nothing new.
+    pub fn reconcile(&mut self, now: Millis) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let confirmed = self.standing == Standing::Confirmed;
+        let may_start = self.may_start(now);
+        for slot in self.slots.values_mut() {
+            let changed = slot.step_runs(now, confirmed, may_start, &mut actions);
+            self.revision += u64::from(changed);
+            slot.plan_forget(confirmed && slot.wanted.is_none(), &mut actions);
+        }
+        self.slots.retain(|_, slot| !slot.is_empty());
+        if may_start {
+            self.plan_starts(now, &mut actions);
+        }
+        actions
+    }
+
+    fn plan_starts(&mut self, now: Millis, actions: &mut Vec<Action>) {
+        if !self.slots.values().any(|slot| slot.start_is_due(now)) {
+            return;
+        }
+        let mut in_use = self.ports_in_use();
+        for (task, slot) in self.slots.iter_mut().filter(|(_, slot)| slot.start_is_due(now)) {
+            let (action, changed) = slot.plan_start(task, &in_use);
+            self.revision += u64::from(changed);
+            if let Some(Action::Start { ports, .. }) = &action {
+                in_use.extend(ports.iter().map(|(_, number)| (*number, task.clone())));
+            }
+            actions.extend(action);
+        }
+    }
+
+    fn ports_in_use(&self) -> BTreeMap<u16, TaskId> {
+        let runs = self.slots.iter().flat_map(|(task, slot)| slot.runs.iter().map(move |run| (task, run)));
+        runs.flat_map(|(task, run)| run.ports.iter().map(|(_, number)| (*number, task.clone()))).collect()
+    }
+
+    fn may_start(&self, now: Millis) -> bool {
+        match self.standing {
+            Standing::Unconfirmed(until) => until <= now,
+            Standing::Confirmed => true,
+        }
+    }
+
+    /// The earliest time at which [`Self::reconcile`] has something to do without an event; `None` if only an event
+    /// can bring that about. After `reconcile(now)` it lies after `now`.
+    pub fn next_wake(&self) -> Option<Millis> {
+        let earliest_start = match self.standing {
+            Standing::Unconfirmed(until) => until,
+            Standing::Confirmed => Millis(0),
+        };
+        self.slots.values().filter_map(|slot| slot.wake(earliest_start)).min()
+    }
+
+    /// What the node publishes about its tasks, sorted by task, one record each.
+    pub fn records(&self) -> Vec<TaskRecord> {
+        let tasks = self.slots.iter();
+        tasks.filter_map(|(task, slot)| record(&self.config, self.standing, task, slot)).collect()
+    }
+
+    /// Moves whenever [`Self::records`] may give something else than before.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Fence of the newest accepted set.
+    pub fn obeyed(&self) -> Option<Fence> {
+        self.obeyed
+    }
+
+    /// The runs of a task whose folders are there and stay for now, oldest first: the last ended one, and the one that
+    /// lives. The last of them is whose logs people want.
+    pub fn runs_of(&self, task: &TaskId) -> Vec<RunId> {
+        self.slots.get(task).map_or_else(Vec::new, |slot| slot.folders().cloned().collect())
+    }
+}
+
+impl Slot {
+    /// Lets each run go as far as the time allows; tells whether records may have changed.
+    fn step_runs(&mut self, now: Millis, confirmed: bool, may_start: bool, actions: &mut Vec<Action>) -> bool {
+        let wanted = self.wanted.as_ref().map(|wanted| wanted.assigned.fence);
+        let newest = self.runs.len().saturating_sub(1);
+        let mut changed = false;
+        for (at, run) in self.runs.iter_mut().enumerate() {
+            let stop = match wanted {
+                None if confirmed => Some(Why::Unassigned),
+                Some(fence) if confirmed && (fence != run.fence || at < newest) => Some(Why::Replaced),
+                // What does not work is better than nothing as long as nothing may be started in its place.
+                Some(fence) if may_start && fence == run.fence => run.lost_patience(now),
+                Some(_) | None => None,
+            };
+            changed |= run.step(now, stop, actions);
+        }
+        changed
+    }
+
+    /// When something is to be done for the task without an event.
+    fn wake(&self, earliest_start: Millis) -> Option<Millis> {
+        let wanted = self.wanted.as_ref().map(|wanted| wanted.assigned.fence);
+        let patient_until = |run: &Run| (wanted == Some(run.fence)).then_some(earliest_start);
+        let start = match self.wanted.as_ref().map(|wanted| wanted.course) {
+            Some(Course::Start(at)) if self.runs.is_empty() => Some(at.max(earliest_start)),
+            Some(Course::Start(_) | Course::Blocked | Course::Over) | None => None,
+        };
+        self.runs.iter().filter_map(|run| run.wake(patient_until(run))).chain(start).min()
+    }
+}

@@ -1,0 +1,193 @@
+//! One run from its start to its end.
+
+use crate::{Action, RunId, vitals::Vitals};
+use std::{mem, sync::Arc, time::Duration};
+use taffeta_model::{Assigned, Fence, Millis, UnixMillis};
+
+/// Time between taking a run out of DNS and SIGTERM: the records' TTL of 1 s, and what they need to get around.
+pub const DRAIN: Duration = Duration::from_millis(1500);
+
+/// Time after which SIGKILL is sent again if the run has not ended: a process in an uninterruptible call outlives one.
+pub const KILL_AGAIN: Duration = Duration::from_secs(5);
+
+/// Time between SIGTERM and SIGKILL for a run of which nobody knows the job any more.
+const GRACE_UNKNOWN: Duration = Duration::from_secs(10);
+
+/// One run from its start to its end.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) id: RunId,
+    /// The placement it was started for.
+    pub(crate) fence: Fence,
+    /// How many runs that placement had before it.
+    pub(crate) restart: u32,
+    /// What it runs; `None` for a run that was found and that no accepted set has listed.
+    pub(crate) assigned: Option<Arc<Assigned>>,
+    pub(crate) ports: Vec<(String, u16)>,
+    pub(crate) pid: Option<u32>,
+    pub(crate) started_at: Option<UnixMillis>,
+    /// What is not in force of its isolation, in words.
+    pub(crate) not_isolated: Vec<String>,
+    pub(crate) stage: Stage,
+}
+
+/// Where a run is on its way.
+#[derive(Debug)]
+pub(crate) enum Stage {
+    /// Its process is being made.
+    Starting,
+    /// Its process runs.
+    Up {
+        /// Since when, as far as this agent knows.
+        since: Millis,
+        /// How well.
+        vitals: Vitals,
+    },
+    /// It is out of DNS; SIGTERM follows when nobody can know its address any more.
+    Draining { why: Why, until: Millis },
+    /// SIGTERM was sent; SIGKILL follows.
+    Terminating { why: Why, kill_at: Millis },
+    /// SIGKILL was sent.
+    Killed { why: Why, again_at: Millis },
+}
+
+/// Why a run is stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// The task does not belong to this machine any more.
+    Unassigned,
+    /// Another placement, or a newer run, takes its place.
+    Replaced,
+    /// It had no pulse for too long.
+    Unhealthy {
+        /// For people.
+        words: String,
+        /// How long it had worked before.
+        worked: Duration,
+    },
+}
+
+impl Run {
+    /// A run whose process is being made.
+    pub(crate) fn starting(id: RunId, assigned: Arc<Assigned>, ports: Vec<(String, u16)>) -> Self {
+        let (fence, restart) = (assigned.fence, id.restart());
+        let assigned = Some(assigned);
+        let (pid, started_at, not_isolated) = (None, None, vec![]);
+        Self { id, fence, restart, assigned, ports, pid, started_at, not_isolated, stage: Stage::Starting }
+    }
+
+    /// A run that was found running.
+    pub(crate) fn found(now: Millis, id: RunId, ports: Vec<(String, u16)>, pid: u32, started_at: UnixMillis) -> Self {
+        let stage = Stage::Up { since: now, vitals: Vitals::Unknown };
+        let (fence, restart) = (id.fence(), id.restart());
+        let (pid, started_at) = (Some(pid), Some(started_at));
+        Self { id, fence, restart, assigned: None, ports, pid, started_at, not_isolated: vec![], stage }
+    }
+
+    /// An accepted set lists the placement that this is a run of.
+    pub(crate) fn recognise(&mut self, now: Millis, assigned: &Arc<Assigned>) {
+        if let Stage::Up { vitals: vitals @ Vitals::Unknown, .. } = &mut self.stage {
+            *vitals = Vitals::of_adopted(now, assigned);
+        }
+        self.assigned = Some(assigned.clone());
+    }
+
+    /// Its process was made.
+    pub(crate) fn become_up(&mut self, now: Millis, pid: u32, started_at: UnixMillis, not_isolated: Vec<String>) {
+        let (Stage::Starting, Some(assigned)) = (&self.stage, &self.assigned) else { return };
+        self.stage = Stage::Up { since: now, vitals: Vitals::of_new(now, assigned) };
+        self.pid = Some(pid);
+        self.started_at = Some(started_at);
+        self.not_isolated = not_isolated;
+    }
+
+    /// A health check of it ended; tells whether its record may have changed. One that ends after the stop began says
+    /// nothing any more.
+    pub(crate) fn handle_check(&mut self, now: Millis, outcome: Result<(), String>) -> bool {
+        match &mut self.stage {
+            Stage::Up { vitals, .. } => vitals.handle_check(now, outcome),
+            Stage::Starting | Stage::Draining { .. } | Stage::Terminating { .. } | Stage::Killed { .. } => false,
+        }
+    }
+
+    /// Goes as far as the time allows; tells whether its record may have changed. While its process is being made
+    /// there is nothing to stop yet: that waits until it is known what became of it.
+    pub(crate) fn step(&mut self, now: Millis, stop: Option<Why>, actions: &mut Vec<Action>) -> bool {
+        match mem::replace(&mut self.stage, Stage::Starting) {
+            Stage::Starting => false,
+            Stage::Up { since, mut vitals } => match stop {
+                Some(why) if vitals.maybe_in_dns() => {
+                    self.stage = Stage::Draining { why, until: now + DRAIN };
+                    true
+                }
+                Some(why) => {
+                    self.become_terminating(now, why, actions);
+                    true
+                }
+                None => {
+                    if let Some((probe, timeout)) = vitals.take_due(now) {
+                        actions.push(Action::Check { run: self.id.clone(), probe, ports: self.ports.clone(), timeout });
+                    }
+                    self.stage = Stage::Up { since, vitals };
+                    false
+                }
+            },
+            Stage::Draining { why, until } if until <= now => {
+                self.become_terminating(now, why, actions);
+                false
+            }
+            Stage::Terminating { why, kill_at: at } | Stage::Killed { why, again_at: at } if at <= now => {
+                actions.push(Action::Kill { run: self.id.clone() });
+                self.stage = Stage::Killed { why, again_at: now + KILL_AGAIN };
+                false
+            }
+            same @ (Stage::Draining { .. } | Stage::Terminating { .. } | Stage::Killed { .. }) => {
+                self.stage = same;
+                false
+            }
+        }
+    }
+
+    fn become_terminating(&mut self, now: Millis, why: Why, actions: &mut Vec<Action>) {
+        let grace = self.assigned.as_ref().map_or(GRACE_UNKNOWN, |a| a.job.grace);
+        actions.push(Action::Terminate { run: self.id.clone() });
+        self.stage = Stage::Terminating { why, kill_at: now + grace };
+    }
+
+    /// Why the run is to be restarted, if it has been without a pulse for too long.
+    pub(crate) fn lost_patience(&self, now: Millis) -> Option<Why> {
+        let Stage::Up { since, vitals } = &self.stage else { return None };
+        vitals.patience_ends().filter(|end| *end <= now)?;
+        let (_, _, reason) = vitals.describe();
+        let words = format!("unhealthy for {}: {reason}", crate::words::span(vitals.patience()));
+        // One that never worked has worked for no time, however long it was given.
+        let worked = vitals.fails_since().map_or(Duration::ZERO, |end| end.since(*since));
+        Some(Why::Unhealthy { words, worked })
+    }
+
+    /// When something is to be done for it. Before `patient_until` it is not restarted for want of a pulse; `None` if it
+    /// is not restarted at all.
+    pub(crate) fn wake(&self, patient_until: Option<Millis>) -> Option<Millis> {
+        match &self.stage {
+            Stage::Starting => None,
+            Stage::Up { vitals, .. } => {
+                let restart = vitals.patience_ends().zip(patient_until).map(|(end, until)| end.max(until));
+                vitals.check_at().into_iter().chain(restart).min()
+            }
+            Stage::Draining { until: at, .. }
+            | Stage::Terminating { kill_at: at, .. }
+            | Stage::Killed { again_at: at, .. } => Some(*at),
+        }
+    }
+}
+
+impl Why {
+    /// For people.
+    pub(crate) fn words(&self) -> String {
+        match self {
+            Self::Unassigned => "no longer assigned to this machine".into(),
+            Self::Replaced => "makes way for a newer placement".into(),
+            Self::Unhealthy { words, .. } => format!("restarted: {words}"),
+        }
+    }
+}
