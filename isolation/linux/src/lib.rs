@@ -1,1 +1,28 @@
-//! taffeta-isolation-linux
+//! Runs tasks on Linux, each under a shim that outlives the agent, in cgroups where the machine permits them.
+//!
+//! [`LinuxExecutor`] performs and undoes the steps of `taffeta-isolation-plan`; [`shim_main`] is the other half, run by the
+//! same binary in a process of its own. On disk a run is one folder: `spec.json` (intent), `launch.json`, `lock` (held by
+//! the shim for life), `state.json` (who runs), `exit.json` (how it ended), `ctl.sock`, two logs and the task's working
+//! folder. Left out on purpose: what runs and when (`taffeta-agent`), numbers and names (`plan`), images, namespaces and
+//! system call filters, rotation of logs.
+
+mod check;
+mod control;
+mod executor;
+mod group;
+mod leftover;
+mod limits;
+mod lock;
+mod machine;
+mod port;
+mod record;
+mod settle;
+mod shim;
+mod sys;
+
+#[cfg(test)]
+mod tests;
+
+pub use executor::{LinuxConfig, LinuxExecutor, OpenError};
+pub use port::free_port;
+pub use shim::shim_main;

@@ -1,0 +1,240 @@
+//! The agent's side: the `Executor` of a real machine.
+
+use crate::{
+    check,
+    control::{Action, Client, Reply},
+    limits,
+    machine::Machine,
+    record::log_file,
+    settle::Settled,
+};
+use async_trait::async_trait;
+use std::{
+    collections::BTreeMap,
+    fs::DirBuilder,
+    io,
+    os::unix::fs::DirBuilderExt,
+    panic::resume_unwind,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use taffeta_isolation_plan::{
+    ActError, Executor, Found, InvalidSpec, Permitted, StartError, Started, Stream, TaskSpec, check_name,
+};
+use taffeta_model::Exit;
+use thiserror::Error;
+use tokio::{
+    sync::Mutex as AsyncMutex,
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
+
+/// How long a shim may take to answer: it does nothing but that, so a longer silence means that it hangs.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Pause before a run is looked at again that is neither running nor ended, as in its first milliseconds.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// Pause after the machine failed to say what has become of a run.
+const AGAIN_AFTER_ERROR: Duration = Duration::from_secs(1);
+
+/// How tasks are run on this machine.
+#[derive(Clone, Debug)]
+pub struct LinuxConfig {
+    /// The folder that holds a folder for each run. One node's alone; made if it does not exist.
+    pub tasks_root: PathBuf,
+    /// Unique on the machine; names the cgroup that holds the tasks' groups. Letters, digits, `.`, `_` and `-`.
+    pub node_id: String,
+    /// The program whose `shim` verb calls [`crate::shim_main`]. The default is this program itself, also after its file
+    /// was replaced by an upgrade.
+    pub shim: PathBuf,
+    /// Whether to run tasks even where isolation is incomplete.
+    pub best_effort: bool,
+}
+
+impl LinuxConfig {
+    /// The default: the shim is this program, and isolation must be complete.
+    pub fn new(tasks_root: impl Into<PathBuf>, node_id: impl Into<String>) -> Self {
+        let (tasks_root, node_id) = (tasks_root.into(), node_id.into());
+        Self { tasks_root, node_id, shim: "/proc/self/exe".into(), best_effort: false }
+    }
+}
+
+/// Why no tasks can be run from this folder.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The node id names no cgroup.
+    #[error("the node id cannot name a cgroup")]
+    NodeId(#[source] InvalidSpec),
+    /// The folder cannot be made or reached.
+    #[error("the folder for tasks `{0}` cannot be used")]
+    Folder(PathBuf, #[source] io::Error),
+}
+
+/// Runs tasks on this machine.
+#[derive(Debug)]
+pub struct LinuxExecutor {
+    machine: Arc<Machine>,
+    /// One lock for each run that is being started, looked at or removed at this moment, and no others.
+    busy: Mutex<BTreeMap<String, Arc<AsyncMutex<()>>>>,
+}
+
+impl LinuxExecutor {
+    /// Makes the folder and finds out what the machine permits. Blocks for some system calls.
+    pub fn new(config: LinuxConfig) -> Result<Self, OpenError> {
+        check_name(&config.node_id).map_err(OpenError::NodeId)?;
+        let made = DirBuilder::new().recursive(true).mode(0o711).create(&config.tasks_root);
+        let tasks_root = made.and_then(|()| config.tasks_root.canonicalize());
+        let tasks_root = tasks_root.map_err(|e| OpenError::Folder(config.tasks_root, e))?;
+        let permitted = limits::probe(&config.node_id);
+        let machine = Machine { tasks_root, shim: config.shim, best_effort: config.best_effort, permitted };
+        Ok(Self { machine: Arc::new(machine), busy: Mutex::default() })
+    }
+
+    /// Does something with a run while nothing else is done with it. What has begun goes on to its end even if the caller
+    /// gives up.
+    async fn alone<T: Send + 'static>(&self, run_id: &str, f: impl FnOnce(&Machine) -> T + Send + 'static) -> T {
+        let lock = {
+            let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+            busy.retain(|_, lock| Arc::strong_count(lock) > 1);
+            Arc::clone(busy.entry(run_id.to_owned()).or_default())
+        };
+        let guard = lock.lock_owned().await;
+        let machine = Arc::clone(&self.machine);
+        let done = spawn_blocking(move || {
+            let _guard = guard;
+            f(&machine)
+        });
+        finished(done).await
+    }
+
+    async fn settle(&self, run_id: &str) -> Result<Settled, ActError> {
+        let name = run_id.to_owned();
+        let settled = self.alone(run_id, move |machine| machine.settle(&name)).await;
+        settled.map_err(|e| ActError::Failed(format!("run `{run_id}` cannot be looked at: {e}")))
+    }
+
+    /// One request, one answer; `None` if the shim does not answer.
+    async fn ask(&self, run_id: &str, action: Action) -> Option<Reply> {
+        let folder = self.machine.folder(run_id);
+        let answer = async { Client::ask(&folder, action).await?.reply().await };
+        timeout(ANSWER, answer).await.ok()?.ok()?
+    }
+
+    /// Stays connected until the shim says that the task has ended, or hangs up.
+    async fn watch(&self, run_id: &str) -> Option<Exit> {
+        let mut client = Client::ask(&self.machine.folder(run_id), Action::Watch).await.ok()?;
+        while let Ok(Some(reply)) = client.reply().await {
+            if let Some(record) = reply.exit {
+                return Some(record.exit());
+            }
+        }
+        None
+    }
+}
+
+/// The result of blocking work; a panic there is a panic here.
+async fn finished<T>(work: tokio::task::JoinHandle<T>) -> T {
+    match work.await {
+        Ok(value) => value,
+        Err(e) => match e.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(_) => std::future::pending().await, // the runtime is going away, and this task with it
+        },
+    }
+}
+
+#[async_trait]
+impl Executor for LinuxExecutor {
+    async fn start(&self, spec: TaskSpec) -> Result<Started, StartError> {
+        let run_id = spec.run_id.clone();
+        self.alone(&run_id, move |machine| machine.start(&spec)).await
+    }
+
+    async fn recover(&self) -> Vec<Found> {
+        let machine = Arc::clone(&self.machine);
+        finished(spawn_blocking(move || machine.recover())).await
+    }
+
+    async fn wait(&self, run_id: &str) -> Exit {
+        loop {
+            match self.settle(run_id).await {
+                Ok(Settled::Ended(record)) => return record.exit(),
+                Ok(Settled::Unknown | Settled::NeverRan(_)) => return Exit::Lost,
+                Ok(Settled::Starting) => sleep(AGAIN).await,
+                Ok(Settled::Running(_)) => match self.watch(run_id).await {
+                    Some(exit) => return exit,
+                    None => sleep(AGAIN).await,
+                },
+                Err(e) => {
+                    tracing::error!(run = run_id, error = %e, "waiting for a run");
+                    sleep(AGAIN_AFTER_ERROR).await;
+                }
+            }
+        }
+    }
+
+    async fn signal(&self, run_id: &str, signal: i32) -> Result<(), ActError> {
+        match self.settle(run_id).await? {
+            Settled::Unknown | Settled::NeverRan(_) => Err(ActError::Unknown(run_id.to_owned())),
+            Settled::Ended(_) => Err(ActError::Ended(run_id.to_owned())),
+            Settled::Starting => Err(ActError::Failed(format!("run `{run_id}` is being started"))),
+            Settled::Running(_) => match self.ask(run_id, Action::Signal { n: signal }).await {
+                Some(Reply { error: None, .. }) => Ok(()),
+                Some(Reply { error: Some(why), .. }) => Err(ActError::Failed(format!("run `{run_id}`: {why}"))),
+                None => Err(ActError::Failed(format!("the shim of run `{run_id}` does not answer"))),
+            },
+        }
+    }
+
+    async fn kill(&self, run_id: &str) -> Result<(), ActError> {
+        match self.settle(run_id).await? {
+            Settled::Unknown => return Err(ActError::Unknown(run_id.to_owned())),
+            Settled::Ended(_) | Settled::NeverRan(_) => return Ok(()),
+            Settled::Starting => return Err(ActError::Failed(format!("run `{run_id}` is being started"))),
+            Settled::Running(state) => {
+                if self.ask(run_id, Action::Kill).await.is_none() {
+                    self.alone(run_id, move |machine| machine.kill_with_shim(&state)).await;
+                }
+            }
+        }
+        self.wait(run_id).await;
+        Ok(())
+    }
+
+    async fn forget(&self, run_id: &str) -> Result<(), ActError> {
+        let name = run_id.to_owned();
+        self.alone(run_id, move |machine| machine.forget(&name)).await
+    }
+
+    async fn run_check(&self, run_id: &str, run: &[String], timeout: Duration) -> bool {
+        if check_name(run_id).is_err() {
+            return false;
+        }
+        let (machine, run_id, run) = (Arc::clone(&self.machine), run_id.to_owned(), run.to_vec());
+        // Not `alone`: a check may take as long as it likes without holding up a kill.
+        let spawned = spawn_blocking(move || check::spawn(&machine.folder(&run_id), &machine.groups(&run_id), &run));
+        match finished(spawned).await {
+            Ok(child) => check::passes(child, timeout).await,
+            Err(_) => false,
+        }
+    }
+
+    async fn tidy(&self) {
+        let machine = Arc::clone(&self.machine);
+        finished(spawn_blocking(move || machine.tidy())).await;
+    }
+
+    fn folder(&self, run_id: &str) -> PathBuf {
+        self.machine.folder(run_id)
+    }
+
+    fn log_path(&self, run_id: &str, stream: Stream) -> PathBuf {
+        log_file(&self.machine.folder(run_id), stream)
+    }
+
+    fn permitted(&self) -> &Permitted {
+        &self.machine.permitted
+    }
+}

@@ -1,0 +1,220 @@
+//! Performing and undoing the steps of a start. Blocking; the executor calls it away from the runtime's threads.
+
+use crate::{
+    group::Groups,
+    leftover::kill_marked,
+    limits,
+    lock::RunLock,
+    record::{
+        EXIT_FILE, ExitRecord, LAUNCH_FILE, Launch, STATE_FILE, StateRecord, VERSION, read_record, write_durably,
+        write_record,
+    },
+    settle::Settled,
+};
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Write},
+    os::unix::{
+        fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+        process::CommandExt,
+    },
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread::sleep,
+    time::Duration,
+};
+use taffeta_isolation_plan::{
+    InvalidSpec, Permitted, StartError, Started, Step, TaskSpec, Undo, WORK_FOLDER, group_path, plan, undo,
+};
+use taffeta_model::{Exit, UnixMillis};
+
+/// The machine on which tasks run: where their folders are and what it permits.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    /// Absolute, without links.
+    pub(crate) tasks_root: PathBuf,
+    pub(crate) shim: PathBuf,
+    pub(crate) best_effort: bool,
+    pub(crate) permitted: Permitted,
+}
+
+impl Machine {
+    pub(crate) fn folder(&self, run_id: &str) -> PathBuf {
+        self.tasks_root.join(run_id)
+    }
+
+    /// Where the run's groups are: as its start found them, or as this start would.
+    pub(crate) fn groups(&self, run_id: &str) -> Groups {
+        let launch: Option<Launch> = read_record(&self.folder(run_id).join(LAUNCH_FILE)).ok().flatten();
+        let derived = || limits::groups(&group_path(&self.permitted, run_id), &self.permitted.cgroups);
+        launch.map(|launch| launch.groups).unwrap_or_else(derived)
+    }
+
+    /// Starts a run, or returns the one that runs under this id.
+    pub(crate) fn start(&self, spec: &TaskSpec) -> Result<Started, StartError> {
+        let steps = plan(spec, &self.permitted)?;
+        if spec.folder != self.folder(&spec.run_id) {
+            return Err(InvalidSpec::Folder(spec.folder.clone()).into());
+        }
+        let gaps = spec.not_isolated(&self.permitted);
+        if !gaps.is_empty() && !self.best_effort {
+            return Err(StartError::NotIsolated(gaps));
+        }
+        match self.settle(&spec.run_id).map_err(|e| failed(&spec.folder, &e))? {
+            Settled::Unknown => {}
+            Settled::NeverRan(lock) => self.remove(&spec.run_id, Some(lock)).map_err(|e| failed(&spec.folder, &e))?,
+            Settled::Starting => return Err(StartError::Failed(format!("run `{}` is being started", spec.run_id))),
+            Settled::Running(state) => return Ok(self.started(&state)),
+            Settled::Ended(record) => {
+                return Err(StartError::AlreadyRan { run_id: spec.run_id.clone(), exit: record.exit() });
+            }
+        }
+        self.perform(spec, &steps, gaps)
+    }
+
+    fn started(&self, state: &StateRecord) -> Started {
+        let launch: Option<Launch> = read_record(&self.folder(&state.run_id).join(LAUNCH_FILE)).ok().flatten();
+        Started {
+            pid: state.task.pid,
+            started_at: UnixMillis(state.started_at),
+            not_isolated: launch.map(|launch| launch.not_isolated).unwrap_or_default(),
+        }
+    }
+
+    fn perform(&self, spec: &TaskSpec, steps: &[Step], gaps: Vec<String>) -> Result<Started, StartError> {
+        let mut launch = Launch { version: VERSION, groups: Groups::default(), not_isolated: gaps };
+        let mut state = None;
+        for (done, step) in steps.iter().enumerate() {
+            let (to_undo, result) = match step {
+                Step::MakeFolder { path, mode } => (done, make_folder(path, *mode).map_err(|e| failed(path, &e))),
+                Step::WriteFile { path, body, mode, durable } => {
+                    (done + 1, write_file(path, body, *mode, *durable).map_err(|e| failed(path, &e)))
+                }
+                Step::CreateGroup { path, limits } => (done + 1, self.create_group(path, limits, &mut launch)),
+                Step::StartShim { folder } => {
+                    (done + 1, self.start_shim(folder, &launch).map(|started| state = Some(started)))
+                }
+            };
+            if let Err(e) = result {
+                let back = undo(&steps[..to_undo]);
+                if let Err(left) = self.take_back(&spec.run_id, &back, None) {
+                    tracing::error!(run = spec.run_id, error = %left, "a failed start left something behind");
+                }
+                return Err(e);
+            }
+        }
+        let state: StateRecord = state.expect("every plan ends with the shim");
+        Ok(Started { pid: state.task.pid, started_at: UnixMillis(state.started_at), not_isolated: launch.not_isolated })
+    }
+
+    fn create_group(
+        &self,
+        path: &str,
+        limits: &taffeta_isolation_plan::Limits,
+        launch: &mut Launch,
+    ) -> Result<(), StartError> {
+        let made = limits::create(path, limits, &self.permitted.cgroups);
+        let (groups, gaps) = made.map_err(|e| StartError::Failed(e.to_string()))?;
+        if !gaps.is_empty() && !self.best_effort {
+            return Err(StartError::NotIsolated(gaps));
+        }
+        launch.groups = groups;
+        launch.not_isolated.extend(gaps);
+        Ok(())
+    }
+
+    /// Runs the shim's starter to its end. No time limit: it waits for a disk to sync, and so would any other call.
+    fn start_shim(&self, folder: &Path, launch: &Launch) -> Result<StateRecord, StartError> {
+        write_record(&folder.join(LAUNCH_FILE), launch).map_err(|e| failed(folder, &e))?;
+        let mut command = Command::new(&self.shim);
+        command.arg0("taffeta").arg("shim").arg(folder).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
+        let output = command.output().map_err(|e| failed(&self.shim, &e))?;
+        let exit: Option<ExitRecord> = read_record(&folder.join(EXIT_FILE)).map_err(|e| failed(folder, &e))?;
+        if let Some(Exit::NotStarted(why)) = exit.map(|record| record.exit()) {
+            return Err(StartError::NotStarted(why));
+        }
+        // The starter may have been killed after its child had done its work: the file decides, not the status.
+        let state: Option<StateRecord> = read_record(&folder.join(STATE_FILE)).map_err(|e| failed(folder, &e))?;
+        state.ok_or_else(|| {
+            let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            StartError::Failed(format!("the shim did not start ({}): {why}", output.status))
+        })
+    }
+
+    /// Removes all that there is of a run. `lock` is its lock if the caller holds it.
+    pub(crate) fn remove(&self, run_id: &str, lock: Option<RunLock>) -> io::Result<()> {
+        let folder = self.folder(run_id);
+        let all = [
+            Undo::StopTask { folder: folder.clone() },
+            Undo::RemoveGroup { path: group_path(&self.permitted, run_id) },
+            Undo::RemoveFolder { path: folder },
+        ];
+        self.take_back(run_id, &all, lock)
+    }
+
+    fn take_back(&self, run_id: &str, back: &[Undo], lock: Option<RunLock>) -> io::Result<()> {
+        let groups = self.groups(run_id); // while the file that names them is still there
+        let mut lock = lock; // held to the end: no shim that comes late may start what is being removed
+        for step in back {
+            match step {
+                Undo::StopTask { folder } => {
+                    kill_all(&groups, &folder.join(WORK_FOLDER));
+                    if lock.is_none() {
+                        lock = RunLock::take(folder)?;
+                    }
+                    if lock.is_none() {
+                        return Err(io::Error::other("its shim does not end"));
+                    }
+                }
+                Undo::RemoveGroup { .. } => groups.remove()?,
+                Undo::RemoveFolder { path } => remove_folder(path)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Kills what runs in the groups, or, where there are none, what carries the folder's mark.
+pub(crate) fn kill_all(groups: &Groups, work: &Path) {
+    let done = if groups.is_none() || !groups.exists() { kill_marked(work) } else { groups.kill_until_empty() };
+    if !done {
+        tracing::error!(work = %work.display(), "processes of a task survive SIGKILL: they hang inside the kernel");
+    }
+}
+
+fn failed(path: &Path, e: &io::Error) -> StartError {
+    StartError::Failed(format!("{}: {e}", path.display()))
+}
+
+fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
+    DirBuilder::new().mode(mode).create(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?; // whatever the umask is
+    path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+}
+
+fn write_file(path: &Path, body: &[u8], mode: u32, durable: bool) -> io::Result<()> {
+    if durable {
+        return write_durably(path, body, mode);
+    }
+    let mut file = OpenOptions::new().create_new(true).write(true).mode(mode).open(path)?;
+    file.write_all(body)?;
+    file.set_permissions(fs::Permissions::from_mode(mode))
+}
+
+/// Removes a run's folder. The launch file goes first: a shim that comes late starts nothing without it, though it may
+/// leave its lock file behind while we walk, so the walk is repeated.
+fn remove_folder(path: &Path) -> io::Result<()> {
+    let _ = fs::remove_file(path.join(LAUNCH_FILE));
+    let mut last = Ok(());
+    for _ in 0..50 {
+        last = match fs::remove_dir_all(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        };
+        if last.is_ok() {
+            break;
+        }
+        sleep(Duration::from_millis(10));
+    }
+    last
+}

@@ -1,0 +1,135 @@
+//! The shim: a small process of one thread between the agent and one task, which outlives the agent.
+//!
+//! It owns the task: starts it, reaps what it leaves behind, keeps its outputs and its exit status on disk, and answers
+//! on a socket. It decides nothing. When it dies, the kernel kills the task's main process, and the agent the rest.
+
+mod serve;
+mod task;
+
+use crate::{
+    lock::RunLock,
+    record::{EXIT_FILE, ExitRecord, date, write_record},
+    sys,
+};
+use rustix::{
+    pipe::{PipeFlags, pipe_with},
+    process::{getpid, set_child_subreaper, setsid},
+};
+use serve::Shim;
+use std::{
+    env,
+    ffi::OsString,
+    fs::File,
+    io::{self, Read, Write},
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+use taffeta_model::Exit;
+
+/// What the shim tells its starter when the task runs and that is on disk.
+const READY: &str = "ready";
+
+/// Why no task was started.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The program cannot be executed: this is the run's end, and is kept as such.
+    NotStarted(String),
+    /// The shim could not do its part: the run has not been.
+    Failed(String),
+}
+
+impl From<io::Error> for Refusal {
+    fn from(e: io::Error) -> Self {
+        Self::Failed(e.to_string())
+    }
+}
+
+/// Runs the shim of one run: `args` are what follows the word `shim` on the command line, the run's folder. Returns in
+/// the starter as soon as the task runs and `state.json` is on disk (success), or with one line on stderr (failure); and
+/// in the shim itself, no longer the starter's child, when the task has ended. The caller returns from `main` with it.
+///
+/// To be called first in `main`, before any thread, runtime or file exists.
+pub fn shim_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut args = args.into_iter();
+    let (Some(folder), None) = (args.next().map(PathBuf::from), args.next()) else {
+        eprintln!("error: expected one argument, the folder of a run");
+        return ExitCode::from(2);
+    };
+    match detach() {
+        Ok(Some(ready)) => supervise(&folder, File::from(ready)),
+        Ok(None) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("{e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Becomes a daemon. `Some` in the daemon, with the pipe on which the starter waits; `None` in the starter when all is well.
+fn detach() -> io::Result<Option<OwnedFd>> {
+    sys::close_inherited_files()?;
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+    match sys::fork()? {
+        sys::Fork::Child => {
+            drop(reader);
+            setsid()?;
+            leave_everything()?;
+            Ok(Some(writer))
+        }
+        sys::Fork::Parent => {
+            drop(writer);
+            let mut verdict = String::new();
+            File::from(reader).read_to_string(&mut verdict)?;
+            match verdict.as_str() {
+                READY => Ok(None),
+                "" => Err(io::Error::other("the shim died before the task ran")),
+                why => Err(io::Error::other(why.to_owned())),
+            }
+        }
+    }
+}
+
+/// Lets go of what the starter lent: its outputs, its working folder, its name.
+fn leave_everything() -> io::Result<()> {
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    env::set_current_dir("/")?;
+    rustix::thread::set_name(c"taffeta-shim")?;
+    sys::ignore_hangups();
+    // Orphans of the task become ours: we reap them, and find them where there is no cgroup.
+    set_child_subreaper(Some(getpid()))?;
+    Ok(())
+}
+
+fn supervise(folder: &Path, mut ready: File) -> ExitCode {
+    match begin(folder) {
+        Ok((lock, shim)) => {
+            // Nobody listens any more if the starter was killed; the task runs all the same.
+            let _ = ready.write_all(READY.as_bytes());
+            drop(ready);
+            let code = shim.run();
+            drop(lock);
+            code
+        }
+        Err(Refusal::NotStarted(why) | Refusal::Failed(why)) => {
+            let _ = ready.write_all(why.as_bytes());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn begin(folder: &Path) -> Result<(RunLock, Shim), Refusal> {
+    let lock = RunLock::take(folder)?.ok_or_else(|| Refusal::Failed("the run has a shim already".into()))?;
+    match task::start(folder) {
+        Ok(shim) => Ok((lock, shim)),
+        Err(Refusal::NotStarted(why)) => {
+            let record = ExitRecord::new(&Exit::NotStarted(why.clone()), date());
+            write_record(&folder.join(EXIT_FILE), &record)?;
+            Err(Refusal::NotStarted(why))
+        }
+        Err(Refusal::Failed(why)) => Err(Refusal::Failed(why)),
+    }
+}

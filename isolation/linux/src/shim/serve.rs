@@ -1,0 +1,241 @@
+//! The shim's life while the task runs: one loop over everything that can happen.
+
+use crate::{
+    control::{Action, LINE_BYTES_MAX, Reply, line, parse},
+    leftover::kill_children,
+    record::{EXIT_FILE, ExitRecord, SOCKET, StateRecord, VERSION, date, write_record},
+};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::{Errno, read},
+    process::{Pid, Signal, WaitOptions, WaitStatus, kill_process_group, pidfd_send_signal, wait},
+};
+use std::{
+    fs,
+    io::{ErrorKind, Read, Write},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::{UnixListener, UnixStream},
+    },
+    path::PathBuf,
+    process::ExitCode,
+    thread::sleep,
+    time::Duration,
+};
+use taffeta_model::{Exit, UnixMillis};
+
+/// Most connections at once: an agent holds one to watch and opens a short one for each request.
+const CONNECTIONS_MAX: usize = 32;
+
+/// How often something is tried again that no file announces.
+const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+
+/// Ticks to wait after the memory limit was hit for the kernel to count the kill: two seconds. It may also make room.
+const OOM_TICKS: u32 = 100;
+
+/// One running task.
+#[derive(Debug)]
+pub(super) struct Shim {
+    folder: PathBuf,
+    state: StateRecord,
+    /// The main process; it is what `state.task` numbers.
+    task: OwnedFd,
+    listener: UnixListener,
+    signals: OwnedFd,
+    oom: Option<OwnedFd>,
+    oom_ticks: u32,
+    /// How the main process ended. While this is `None` it has not been reaped, and its number is its own.
+    ended: Option<(WaitStatus, UnixMillis)>,
+    connections: Vec<Connection>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    stream: UnixStream,
+    /// At most one line.
+    input: Vec<u8>,
+    watches: bool,
+}
+
+impl Shim {
+    pub(super) fn new(
+        folder: PathBuf,
+        state: StateRecord,
+        task: OwnedFd,
+        listener: UnixListener,
+        signals: OwnedFd,
+        oom: Option<OwnedFd>,
+    ) -> Self {
+        Self { folder, state, task, listener, signals, oom, oom_ticks: 0, ended: None, connections: vec![] }
+    }
+
+    /// Returns when the task has ended, nothing of it is left, and that is on disk. All files are non-blocking, so each
+    /// round simply tries all of them.
+    pub(super) fn run(mut self) -> ExitCode {
+        loop {
+            self.sleep();
+            let alone = self.reap();
+            self.check_memory();
+            if let Some((status, at)) = self.ended {
+                if alone && self.state.groups.is_empty() {
+                    return self.finish(status, at);
+                }
+                self.state.groups.kill();
+                kill_children();
+            }
+            self.accept();
+            self.serve();
+        }
+    }
+
+    fn sleep(&self) {
+        let watched = self.connections.iter().map(|c| c.stream.as_fd());
+        let files = [self.signals.as_fd(), self.listener.as_fd()].into_iter();
+        let files = files.chain(self.oom.as_ref().map(AsFd::as_fd)).chain(watched);
+        let mut files: Vec<_> = files.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        let ticking = self.ended.is_some() || self.oom_ticks > 0;
+        let _ = poll(&mut files, ticking.then_some(&TICK)); // an interruption is a round without news
+    }
+
+    /// Collects the dead; true if no child is left, dead or alive.
+    fn reap(&mut self) -> bool {
+        let mut news = [0u8; 512]; // what exactly was signalled does not matter: one signal may stand for many
+        while read(&self.signals, &mut news).is_ok_and(|n| n > 0) {}
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) if pid.as_raw_nonzero().get().unsigned_abs() == self.state.task.pid => {
+                    if self.ended.is_none() {
+                        self.ended = Some((status, date()));
+                    }
+                }
+                Ok(Some(_)) | Err(Errno::INTR) => {}
+                Ok(None) => return false,
+                Err(_) => return true, // ECHILD
+            }
+        }
+    }
+
+    /// On v1 the kernel kills one process of a group that is out of memory; the rest would stay, half a task.
+    fn check_memory(&mut self) {
+        let mut count = [0u8; 8];
+        if self.oom.as_ref().is_some_and(|oom| read(oom, &mut count).is_ok_and(|n| n > 0)) {
+            self.oom_ticks = OOM_TICKS;
+        }
+        if self.oom_ticks > 0 {
+            self.oom_ticks -= 1;
+            if self.state.groups.oom_kills() > 0 {
+                self.oom_ticks = 0;
+                self.kill();
+            }
+        }
+    }
+
+    fn kill(&self) {
+        if self.ended.is_some() {
+            return; // every round kills already
+        }
+        self.state.groups.kill();
+        if self.state.groups.is_none() {
+            // The rest of the tree is met when the main process has gone. Its number is its own: see `ended`.
+            let group = i32::try_from(self.state.task.pid).ok().and_then(Pid::from_raw);
+            let _ = group.map(|group| kill_process_group(group, Signal::KILL));
+        }
+        let _ = pidfd_send_signal(&self.task, Signal::KILL);
+    }
+
+    fn accept(&mut self) {
+        while let Ok((stream, _)) = self.listener.accept() {
+            if self.connections.len() < CONNECTIONS_MAX && stream.set_nonblocking(true).is_ok() {
+                self.connections.push(Connection { stream, input: vec![], watches: false });
+            }
+        }
+    }
+
+    fn serve(&mut self) {
+        let mut connections = std::mem::take(&mut self.connections);
+        connections.retain_mut(|connection| match connection.receive() {
+            Received::Nothing => true,
+            Received::Gone => false,
+            Received::Line(line) => self.answer(connection, &line),
+        });
+        self.connections = connections;
+    }
+
+    /// Does what was asked; false if the connection is done with.
+    fn answer(&self, connection: &mut Connection, request: &[u8]) -> bool {
+        let done = parse(request).and_then(|action| {
+            match action {
+                Action::Status => {}
+                Action::Watch => connection.watches = true,
+                Action::Kill => self.kill(),
+                Action::Signal { n } => self.signal(n)?,
+            }
+            Ok(())
+        });
+        let pid = (done.is_ok() && self.ended.is_none()).then_some(self.state.task.pid);
+        connection.send(&Reply { v: VERSION, pid, exit: None, error: done.err() })
+    }
+
+    fn signal(&self, n: i32) -> Result<(), String> {
+        let signal = Signal::from_named_raw(n).ok_or_else(|| format!("{n} is no signal"))?;
+        pidfd_send_signal(&self.task, signal).map_err(|e| match e {
+            Errno::SRCH => "the task has ended".into(),
+            other => other.to_string(),
+        })
+    }
+
+    fn finish(mut self, status: WaitStatus, at: UnixMillis) -> ExitCode {
+        // Read now, as the counter goes with the group; never guessed from the signal.
+        let exit = match (status.exit_status(), status.terminating_signal()) {
+            (Some(0), _) => Exit::Code(0),
+            _ if self.state.groups.oom_kills() > 0 => Exit::OutOfMemory,
+            (Some(code), _) => Exit::Code(code),
+            (None, Some(signal)) => Exit::Signal(signal),
+            (None, None) => Exit::Lost,
+        };
+        let record = ExitRecord::new(&exit, at);
+        // A full disk may have room again; a folder that is gone takes the run with it.
+        while let Err(e) = write_record(&self.folder.join(EXIT_FILE), &record) {
+            if e.kind() == ErrorKind::NotFound {
+                return ExitCode::FAILURE;
+            }
+            sleep(Duration::from_secs(1));
+        }
+        let last = Reply { v: VERSION, exit: Some(record), ..Reply::default() };
+        self.connections.iter_mut().filter(|c| c.watches).for_each(|c| {
+            c.send(&last);
+        });
+        let _ = fs::remove_file(self.folder.join(SOCKET));
+        ExitCode::SUCCESS
+    }
+}
+
+enum Received {
+    Nothing,
+    Gone,
+    Line(Vec<u8>),
+}
+
+impl Connection {
+    fn receive(&mut self) -> Received {
+        let mut bytes = [0u8; LINE_BYTES_MAX];
+        match self.stream.read(&mut bytes) {
+            Ok(0) => Received::Gone,
+            Ok(n) => {
+                self.input.extend_from_slice(&bytes[..n]);
+                match self.input.iter().position(|b| *b == b'\n') {
+                    Some(end) => Received::Line(self.input.drain(..=end).collect()),
+                    None if self.input.len() > LINE_BYTES_MAX => Received::Gone,
+                    None => Received::Nothing,
+                }
+            }
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Received::Nothing,
+            Err(_) => Received::Gone,
+        }
+    }
+
+    /// False if the other side has gone, or reads so slowly that a line does not fit into its buffer.
+    fn send(&mut self, reply: &Reply) -> bool {
+        self.stream.write_all(&line(reply)).is_ok()
+    }
+}

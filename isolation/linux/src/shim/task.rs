@@ -1,0 +1,83 @@
+//! Starting the task.
+
+use super::{Refusal, serve::Shim};
+use crate::{
+    control::short_path,
+    group::Groups,
+    record::{
+        EXIT_FILE, LAUNCH_FILE, Launch, Process, STATE_FILE, StateRecord, VERSION, boot_id, date, log_file,
+        read_record, write_record,
+    },
+    sys::{self, Entry},
+};
+use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::{
+        fd::OwnedFd,
+        unix::{fs::OpenOptionsExt, net::UnixListener},
+    },
+    path::Path,
+    process::{Command, Stdio},
+};
+use taffeta_isolation_plan::{SPEC_FILE, Stream, TaskSpec};
+
+/// Starts what the folder describes, once: a folder that knows a start or an end is refused.
+pub(super) fn start(folder: &Path) -> Result<Shim, Refusal> {
+    let missing =
+        |what: &str| Refusal::Failed(format!("{} is missing: the run was given up", folder.join(what).display()));
+    let launch: Launch = read_record(&folder.join(LAUNCH_FILE))?.ok_or_else(|| missing(LAUNCH_FILE))?;
+    if folder.join(STATE_FILE).exists() || folder.join(EXIT_FILE).exists() {
+        return Err(Refusal::Failed("the run has had its process".into()));
+    }
+    let spec: TaskSpec = read_record(&folder.join(SPEC_FILE))?.ok_or_else(|| missing(SPEC_FILE))?;
+    let listener = listen(folder)?;
+    let signals = sys::child_signals()?; // before the child exists: its end must not be missed
+    let oom = launch.groups.watch_oom();
+    let (pid, pidfd) = spawn(folder, &spec, &launch.groups)?;
+    let state = describe(&spec.run_id, launch.groups, pid)?;
+    write_record(&folder.join(STATE_FILE), &state)?;
+    Ok(Shim::new(folder.to_path_buf(), state, pidfd, listener, signals, oom))
+}
+
+fn listen(folder: &Path) -> io::Result<UnixListener> {
+    let open = File::open(folder)?;
+    let path = short_path(&open);
+    let _ = fs::remove_file(&path);
+    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177)); // whoever may write to it may kill the task
+    let listener = UnixListener::bind(path);
+    rustix::process::umask(before);
+    let listener = listener?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+fn spawn(folder: &Path, spec: &TaskSpec, groups: &Groups) -> Result<(Pid, OwnedFd), Refusal> {
+    let log = |stream| OpenOptions::new().create(true).append(true).mode(0o600).open(log_file(folder, stream));
+    let (program, args) = spec.run.split_first().ok_or_else(|| Refusal::NotStarted("no program is given".into()))?;
+    let mut command = Command::new(program);
+    command.args(args).env_clear().envs(spec.environment()).current_dir(spec.work());
+    command.stdin(Stdio::null()).stdout(log(Stream::Stdout)?).stderr(log(Stream::Stderr)?);
+    Entry { groups: groups.open_entries()?, dies_with: Some(getpid()) }.install(&mut command);
+    let child = command.spawn().map_err(|e| Refusal::NotStarted(format!("cannot run `{program}`: {e}")))?;
+    let pid = Pid::from_child(&child); // not reaped before `Shim::reap`, so the number is its own until then
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from)?;
+    Ok((pid, pidfd))
+}
+
+fn describe(run_id: &str, groups: Groups, task: Pid) -> io::Result<StateRecord> {
+    let look_up = |pid: Pid| {
+        let number = pid.as_raw_nonzero().get().unsigned_abs();
+        Process::look_up(number).ok_or_else(|| io::Error::other("/proc is not mounted"))
+    };
+    Ok(StateRecord {
+        version: VERSION,
+        run_id: run_id.to_owned(),
+        boot_id: boot_id()?,
+        shim: look_up(getpid())?,
+        task: look_up(task)?,
+        started_at: date().0,
+        groups,
+    })
+}

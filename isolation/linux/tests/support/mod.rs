@@ -1,0 +1,142 @@
+//! A machine for one test: its own folder and cgroups, all of which are gone afterwards.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+use taffeta_isolation_linux::{LinuxConfig, LinuxExecutor};
+use taffeta_isolation_plan::{Cgroups, Executor, TaskSpec};
+
+/// How long a condition may take to become true on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One test's machine.
+pub struct Bench {
+    pub root: PathBuf,
+    pub node_id: String,
+    temporary: Option<tempfile::TempDir>,
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        let temporary = tempfile::tempdir().unwrap();
+        let mut bench = Self::at(temporary.path().join("tasks"));
+        bench.temporary = Some(temporary);
+        bench
+    }
+
+    pub fn at(root: PathBuf) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        Self { root, node_id: format!("test-{}-{count}", std::process::id()), temporary: None }
+    }
+
+    pub fn config(&self) -> LinuxConfig {
+        let shim = env!("CARGO_BIN_EXE_taffeta-shim-test").into();
+        LinuxConfig { shim, ..LinuxConfig::new(&self.root, &self.node_id) }
+    }
+
+    /// A fresh agent; it runs tasks whatever can be isolated, so that most tests need no root.
+    pub fn executor(&self) -> LinuxExecutor {
+        LinuxExecutor::new(LinuxConfig { best_effort: true, ..self.config() }).unwrap()
+    }
+
+    pub fn spec(&self, run_id: &str, run: &[&str]) -> TaskSpec {
+        TaskSpec {
+            task: "test/task.1".into(),
+            run_id: run_id.into(),
+            run: run.iter().map(|s| (*s).to_owned()).collect(),
+            env: BTreeMap::from([("GREETING".into(), "hello".into())]),
+            folder: fs::canonicalize(&self.root).unwrap_or_else(|_| self.root.clone()).join(run_id),
+            files: BTreeMap::new(),
+            cpus_milli: 250,
+            cpu_quota: false,
+            memory_bytes: 64 << 20,
+            pids_max: 50,
+            grace: Duration::from_secs(1),
+        }
+    }
+
+    pub fn work(&self, run_id: &str) -> PathBuf {
+        self.root.join(run_id).join("work")
+    }
+
+    pub fn record(&self, run_id: &str, file: &str) -> serde_json::Value {
+        serde_json::from_slice(&fs::read(self.root.join(run_id).join(file)).unwrap()).unwrap()
+    }
+
+    pub fn shim_pid(&self, run_id: &str) -> u32 {
+        u32::try_from(self.record(run_id, "state.json")["shim"]["pid"].as_u64().unwrap()).unwrap()
+    }
+
+    /// The folder of a run's group for one controller, on either version.
+    pub fn group(&self, executor: &LinuxExecutor, controller: &str, run_id: &str) -> Option<PathBuf> {
+        let path = format!("taffeta/{}/{run_id}", self.node_id);
+        match executor.permitted().cgroups {
+            Cgroups::None { .. } => None,
+            Cgroups::V1(_) => Some(Path::new("/sys/fs/cgroup").join(controller).join(path)),
+            Cgroups::V2(_) => Some(Path::new("/sys/fs/cgroup").join(path)),
+        }
+    }
+
+    /// The first of a file's names that exists (v1, then v2), read.
+    pub fn limit(&self, executor: &LinuxExecutor, run_id: &str, controller: &str, names: [&str; 2]) -> String {
+        let group = self.group(executor, controller, run_id).unwrap();
+        let read = names.iter().find_map(|name| fs::read_to_string(group.join(name)).ok());
+        read.expect("one of the files").trim().to_owned()
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let executor = self.executor();
+        let clean = async {
+            for found in executor.recover().await {
+                let _ = executor.kill(&found.run_id).await;
+                let _ = executor.forget(&found.run_id).await;
+            }
+            executor.tidy().await;
+        };
+        // A runtime of its own, in a thread of its own: the test's may be unwinding.
+        std::thread::scope(|scope| {
+            scope.spawn(|| tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(clean));
+        });
+    }
+}
+
+/// Waits until it is so.
+pub async fn until(what: &str, mut is: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !is() {
+        assert!(begin.elapsed() < PATIENCE, "it never came about that {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Whether a process exists and is not merely unreaped.
+pub fn lives(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+}
+
+pub fn number(path: &Path) -> Option<u32> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+pub fn kill_9(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+/// Whether all limits can be tested here; says why not.
+pub fn all_permitted(executor: &LinuxExecutor) -> bool {
+    let gaps = executor.not_isolated();
+    if !gaps.is_empty() {
+        eprintln!("SKIPPED: this machine does not permit it: {}", gaps.join("; "));
+    }
+    gaps.is_empty()
+}

@@ -1,0 +1,87 @@
+//! What a machine permits its agent to isolate.
+
+use std::{collections::BTreeSet, fmt};
+
+/// A cgroup controller that this version uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Controller {
+    /// Weight and quota.
+    Cpu,
+    /// Accounting of processor time; v1 only, no limit depends on it.
+    CpuAcct,
+    /// Memory limit and the counter of out-of-memory kills.
+    Memory,
+    /// Number of processes.
+    Pids,
+    /// Stops a group so that nothing in it can escape a kill; v1 only, v2 kills a group in one go.
+    Freezer,
+}
+
+impl Controller {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Cpu, Self::CpuAcct, Self::Memory, Self::Pids, Self::Freezer];
+
+    /// The kernel's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::CpuAcct => "cpuacct",
+            Self::Memory => "memory",
+            Self::Pids => "pids",
+            Self::Freezer => "freezer",
+        }
+    }
+}
+
+impl fmt::Display for Controller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Which cgroups the agent may make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cgroups {
+    /// None.
+    None {
+        /// In words, as `/sys/fs/cgroup/memory: permission denied`.
+        why: String,
+    },
+    /// One hierarchy for each controller.
+    V1(BTreeSet<Controller>),
+    /// The unified hierarchy.
+    V2(BTreeSet<Controller>),
+}
+
+/// What this machine permits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Permitted {
+    /// Whether the agent is root.
+    pub root: bool,
+    /// The cgroups.
+    pub cgroups: Cgroups,
+    /// The cgroup below which this node's tasks get theirs, as `taffeta/n1`.
+    pub group_parent: String,
+}
+
+impl Permitted {
+    /// What cannot be isolated here, in words; empty if all is in force.
+    pub fn not_isolated(&self) -> Vec<String> {
+        match &self.cgroups {
+            Cgroups::None { why } => {
+                let who = if self.root { "" } else { ", and the agent is not root" };
+                let missing = ["cpu: no weight", "memory: no limit", "pids: no limit"];
+                missing.iter().map(|what| format!("{what} (no cgroup can be made: {why}{who})")).collect()
+            }
+            Cgroups::V1(have) | Cgroups::V2(have) => [
+                (Controller::Cpu, "cpu: no weight"),
+                (Controller::Memory, "memory: no limit"),
+                (Controller::Pids, "pids: no limit"),
+            ]
+            .iter()
+            .filter(|(controller, _)| !have.contains(controller))
+            .map(|(controller, what)| format!("{what} (the cgroup controller `{controller}` cannot be used here)"))
+            .collect(),
+        }
+    }
+}

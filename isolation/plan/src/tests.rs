@@ -1,0 +1,158 @@
+//! Rules of the plan.
+
+use crate::*;
+use proptest::prelude::*;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    time::Duration,
+};
+use taffeta_model::ShippedFile;
+
+fn spec() -> TaskSpec {
+    TaskSpec {
+        task: "shop/web.2".into(),
+        run_id: "shop.web.2-1.1.7".into(),
+        run: vec!["./server".into()],
+        env: BTreeMap::from([("PORT_HTTP".into(), "20001".into())]),
+        folder: "/data/tasks/shop.web.2-1.1.7".into(),
+        files: BTreeMap::from([("server".into(), ShippedFile { body: b"#!".into(), executable: true })]),
+        cpus_milli: 250,
+        cpu_quota: false,
+        memory_bytes: 64 << 20,
+        pids_max: 100,
+        grace: Duration::from_secs(5),
+    }
+}
+
+fn permitted(cgroups: Cgroups) -> Permitted {
+    Permitted { root: true, cgroups, group_parent: "taffeta/n1".into() }
+}
+
+fn all() -> Permitted {
+    permitted(Cgroups::V1(BTreeSet::from(Controller::ALL)))
+}
+
+#[test]
+fn the_spec_is_durable_before_anything_can_run_and_the_shim_comes_last() {
+    let steps = plan(&spec(), &all()).unwrap();
+    let position = |f: &dyn Fn(&Step) -> bool| steps.iter().position(f).unwrap();
+    let kept = position(&|s| matches!(s, Step::WriteFile { path, durable: true, .. } if path.ends_with(SPEC_FILE)));
+    let group = position(&|s| matches!(s, Step::CreateGroup { .. }));
+    assert!(kept < group);
+    assert_eq!(position(&|s| matches!(s, Step::StartShim { .. })), steps.len() - 1);
+}
+
+#[test]
+fn the_kept_spec_reads_back_without_file_bodies() {
+    let steps = plan(&spec(), &all()).unwrap();
+    let Step::WriteFile { body, mode, .. } = &steps[1] else { panic!("{steps:?}") };
+    let kept: TaskSpec = serde_json::from_slice(body).unwrap();
+    assert_eq!(kept, TaskSpec { files: BTreeMap::new(), ..spec() });
+    assert_eq!(*mode, 0o600);
+}
+
+#[test]
+fn shipped_files_lie_in_the_working_folder_with_their_mode() {
+    let steps = plan(&spec(), &all()).unwrap();
+    let path = PathBuf::from("/data/tasks/shop.web.2-1.1.7/work/server");
+    let wanted = Step::WriteFile { path, body: b"#!".into(), mode: 0o755, durable: false };
+    assert!(steps.contains(&wanted), "{steps:?}");
+}
+
+#[test]
+fn the_group_is_named_after_node_and_run() {
+    let steps = plan(&spec(), &all()).unwrap();
+    let path = steps.iter().find_map(|s| match s {
+        Step::CreateGroup { path, .. } => Some(path.as_str()),
+        Step::MakeFolder { .. } | Step::WriteFile { .. } | Step::StartShim { .. } => None,
+    });
+    assert_eq!(path, Some("taffeta/n1/shop.web.2-1.1.7"));
+}
+
+#[test]
+fn without_cgroups_no_group_is_planned_and_every_gap_is_named() {
+    let poor = permitted(Cgroups::None { why: "/sys/fs/cgroup: read-only".into() });
+    assert!(!plan(&spec(), &poor).unwrap().iter().any(|s| matches!(s, Step::CreateGroup { .. })));
+    let gaps = spec().not_isolated(&poor).join("\n");
+    for word in ["cpu", "memory", "pids", "read-only"] {
+        assert!(gaps.contains(word), "{gaps}");
+    }
+}
+
+#[test]
+fn a_missing_controller_is_named_alone() {
+    let some = permitted(Cgroups::V2(BTreeSet::from([Controller::Cpu, Controller::Pids])));
+    let gaps = spec().not_isolated(&some);
+    assert!(gaps.len() == 1 && gaps[0].starts_with("memory:"), "{gaps:?}");
+    assert_eq!(spec().not_isolated(&all()), Vec::<String>::new());
+}
+
+#[test]
+fn undo_kills_first_and_removes_the_folder_last() {
+    let order = undo(&plan(&spec(), &all()).unwrap());
+    assert!(matches!(order[0], Undo::StopTask { .. }), "{order:?}");
+    assert!(matches!(order[1], Undo::RemoveGroup { .. }), "{order:?}");
+    assert_eq!(order.last(), Some(&Undo::RemoveFolder { path: spec().folder }));
+}
+
+#[test]
+fn shares_follow_cpus_and_no_quota_is_set_unless_asked() {
+    let limits = Limits::of(&spec());
+    assert_eq!((limits.cpu_shares, limits.cpu_weight, limits.cpu_quota), (256, 10, None));
+    let asked = Limits::of(&TaskSpec { cpu_quota: true, ..spec() });
+    assert_eq!(asked.cpu_quota, Some(Quota { quota_us: 25_000, period_us: 100_000 }));
+}
+
+#[test]
+fn the_environment_is_complete_and_the_folder_cannot_be_forged() {
+    let env = TaskSpec { env: BTreeMap::from([("TAFFETA_TASK_DIR".into(), "/".into())]), ..spec() }.environment();
+    assert_eq!(env["PATH"], PATH_DEFAULT);
+    assert_eq!(env["HOME"], "/data/tasks/shop.web.2-1.1.7/work");
+    assert_eq!(env["TAFFETA_TASK_DIR"], env["HOME"]);
+    let own = TaskSpec { env: BTreeMap::from([("PATH".into(), "/opt".into())]), ..spec() }.environment();
+    assert_eq!(own["PATH"], "/opt");
+}
+
+#[test]
+fn what_would_leave_the_folder_is_refused() {
+    let refused = |spec: TaskSpec| plan(&spec, &all()).unwrap_err();
+    for run_id in ["", ".", "..", "a/b", ".hidden", "a b", "\u{e4}", &"x".repeat(RUN_ID_BYTES_MAX + 1)] {
+        let spec = TaskSpec { run_id: run_id.into(), ..spec() };
+        assert_eq!(refused(spec), InvalidSpec::RunId(run_id.into()));
+    }
+    for name in ["", ".", "..", "../x", "a/b", "/etc/passwd", "a/"] {
+        let file = ShippedFile { body: vec![], executable: false };
+        let spec = TaskSpec { files: BTreeMap::from([(name.into(), file)]), ..spec() };
+        assert_eq!(refused(spec), InvalidSpec::FileName(name.into()));
+    }
+    assert!(matches!(refused(TaskSpec { folder: "tasks/shop.web.2-1.1.7".into(), ..spec() }), InvalidSpec::Folder(_)));
+    assert!(matches!(refused(TaskSpec { folder: "/data/tasks/other".into(), ..spec() }), InvalidSpec::Folder(_)));
+}
+
+#[test]
+fn what_no_process_can_be_given_is_refused() {
+    let refused = |spec: TaskSpec| plan(&spec, &all()).unwrap_err();
+    assert_eq!(refused(TaskSpec { run: vec![], ..spec() }), InvalidSpec::NoProgram);
+    assert_eq!(refused(TaskSpec { run: vec![String::new()], ..spec() }), InvalidSpec::NoProgram);
+    let zero = TaskSpec { run: vec!["a".into(), "\0".into()], ..spec() };
+    assert!(matches!(refused(zero), InvalidSpec::Unrepresentable(_)));
+    let name = TaskSpec { env: BTreeMap::from([("A=B".into(), "c".into())]), ..spec() };
+    assert!(matches!(refused(name), InvalidSpec::Unrepresentable(_)));
+    assert_eq!(refused(TaskSpec { memory_bytes: 0, ..spec() }), InvalidSpec::Memory(0));
+}
+
+proptest! {
+    #[test]
+    fn limits_stay_in_the_kernels_range_and_grow_with_cpus(a in any::<u64>(), b in any::<u64>()) {
+        let (less, more) = (a.min(b), a.max(b));
+        let of = |cpus_milli| Limits::of(&TaskSpec { cpus_milli, cpu_quota: true, ..spec() });
+        let (less, more) = (of(less), of(more));
+        prop_assert!(less.cpu_shares <= more.cpu_shares && less.cpu_weight <= more.cpu_weight);
+        for limits in [less, more] {
+            prop_assert!((2..=262_144).contains(&limits.cpu_shares));
+            prop_assert!((1..=10_000).contains(&limits.cpu_weight));
+            prop_assert!(limits.cpu_quota.unwrap().quota_us >= 1_000);
+        }
+    }
+}
