@@ -147,6 +147,12 @@ impl Unjoined {
         }
     }
 
+    /// Gives the socket back: when this returns, the port is free, or will be within a moment.
+    pub async fn close(self) {
+        self.endpoint.close(VarInt::from_u32(0), b"not joined");
+        let _ = timeout(Duration::from_secs(1), self.endpoint.wait_idle()).await;
+    }
+
     /// Becomes the endpoint of a node.
     pub fn start(self, identity: Identity, service: Arc<dyn Service>) -> Result<Net, NetError> {
         let transport = transport(self.segmentation_offload);

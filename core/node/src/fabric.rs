@@ -259,7 +259,15 @@ impl Fabric {
         let born = match (membership, config.join.is_empty(), &config.token) {
             (Some(membership), _, token) => birth::resume(&*folder, &key, membership, token.as_ref())?,
             (None, true, None) => birth::create(&*folder, &*world.entropy, &*world.clock, &key)?,
-            (None, false, Some(token)) => birth::join(&endpoint, &config.join, token, member.clone(), &key).await?,
+            (None, false, Some(token)) => {
+                match birth::join(&endpoint, &config.join, token, member.clone(), &key).await {
+                    Ok(born) => born,
+                    Err(error) => {
+                        endpoint.close().await; // frees the port for another try
+                        return Err(error);
+                    }
+                }
+            }
             (None, false, None) => {
                 return Err(lacks("--join", "--token", "mint one on a member: `taffeta token create`"));
             }
@@ -419,7 +427,7 @@ impl Fabric {
         }
         let _ = net.set(started);
         let _ = inlet.set(Arc::downgrade(&core));
-        remember(&*folder, &settings, &born)?;
+        remember(&*folder, me, &settings, &born)?;
         let mut loops = JoinSet::new();
         spawn_loops(&core, &mut loops);
         let fabric = Self { core, responder, http: Some(http), dns, loops };
@@ -467,7 +475,8 @@ impl Fabric {
 
     /// Where others reach it.
     pub fn address(&self) -> SocketAddr {
-        self.core.settings.advertise
+        let Settings { advertise, .. } = &self.core.settings;
+        *advertise
     }
 
     /// Where the HTTP API listens.
@@ -610,9 +619,10 @@ fn spawn_loops(core: &Arc<Core>, loops: &mut JoinSet<()>) {
 }
 
 /// Stores what makes the folder a member's. The membership comes last: with it the node has been born.
-fn remember(folder: &dyn Folder, settings: &Settings, born: &Born) -> Result<(), StartError> {
+fn remember(folder: &dyn Folder, id: NodeId, settings: &Settings, born: &Born) -> Result<(), StartError> {
     let settings = serde_json::to_vec_pretty(settings).map_err(StartError::failed)?;
     folder.write(file::SETTINGS, &settings)?;
+    folder.write(file::NODE_ID, format!("{id}\n").as_bytes())?;
     if let Some(welcome) = &born.welcome {
         save(folder, file::DIRECTORY, &welcome.directory)?;
     }
@@ -658,7 +668,7 @@ fn settings(config: &FabricConfig, before: Option<Settings>) -> Result<Settings,
         None => machine::host_name()?,
     };
     let address = config.address.or_else(|| remembered.map(|b| b.address));
-    let address = address.unwrap_or((Ipv4Addr::UNSPECIFIED, FABRIC_PORT).into());
+    let address = address.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, FABRIC_PORT).into());
     let kept = |b: &&Settings| b.address == address; // another address moves what depends on it
     let advertise = match config.advertise.or_else(|| remembered.filter(kept).map(|b| b.advertise)) {
         Some(advertise) => advertise,
@@ -677,8 +687,8 @@ fn settings(config: &FabricConfig, before: Option<Settings>) -> Result<Settings,
         name,
         address,
         advertise,
-        http: Some(http.unwrap_or(SocketAddr::new(local, HTTP_PORT))),
-        dns: Some(dns.unwrap_or(SocketAddr::new(local, DNS_PORT))),
+        http: Some(http.unwrap_or_else(|| SocketAddr::new(local, HTTP_PORT))),
+        dns: Some(dns.unwrap_or_else(|| SocketAddr::new(local, DNS_PORT))),
         zone: config.zone.clone().or_else(|| remembered.map(|b| b.zone.clone())).unwrap_or_default(),
         attributes,
         api_open: config.api_open || remembered.is_some_and(|b| b.api_open),

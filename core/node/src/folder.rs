@@ -116,6 +116,8 @@ pub(crate) mod file {
     pub(crate) const AUTHORITY: &str = "ca.sealed";
     pub(crate) const ADMIN_TOKEN: &str = "admin.token";
     pub(crate) const LOG: &str = "raft.redb";
+    /// The node's id as text, for scripts.
+    pub(crate) const NODE_ID: &str = "node.id";
 }
 
 /// Reads a postcard value. Damage is an error: it is never taken for an absent file.

@@ -78,10 +78,10 @@ impl Core {
             self.probe(node);
         }
         for command in commands.into_iter().chain(self.refreshes()) {
-            let described = format!("{command:?}");
+            let described: String = format!("{command:?}").chars().take(300).collect();
             match self.store.write(command, WRITE_LIMIT).await {
                 Ok(Outcome::Done(_)) => {
-                    tracing::info!(command = %described.chars().take(300).collect::<String>(), "decided")
+                    tracing::info!(command = described, "decided");
                 }
                 Ok(Outcome::Refused(why)) => tracing::debug!(%why, "a decision was outdated"),
                 Err(error) => {

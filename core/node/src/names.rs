@@ -95,10 +95,12 @@ impl Core {
     fn tell_events(&self, told: &mut Told) {
         let at = self.clock.date();
         let directory = Arc::clone(&self.directory.borrow());
-        let mut now = Told::default();
-        now.leader = self.consensus.borrow().leader;
-        now.nodes = directory.members.keys().map(|id| (*id, self.liveness(*id))).collect();
-        now.apps = directory.apps.iter().map(|(app, jobs)| (app.to_string(), format!("{jobs:?}"))).collect();
+        let mut now = Told {
+            leader: self.consensus.borrow().leader,
+            nodes: directory.members.keys().map(|id| (*id, self.liveness(*id))).collect(),
+            apps: directory.apps.iter().map(|(app, jobs)| (app.to_string(), format!("{jobs:?}"))).collect(),
+            tasks: BTreeMap::new(),
+        };
         for view in self.tasks_view(None) {
             let name = format!("{}/{}", view.app, view.task);
             now.tasks.insert(name, (view.state, view.node, view.reason));

@@ -33,6 +33,8 @@ use tokio::{
 const LEADER_WAIT: Duration = Duration::from_secs(3);
 /// How long a user's write may take.
 const SUBMIT_LIMIT: Duration = Duration::from_secs(8);
+/// How long a restarted node's first set waits for its tasks' health checks.
+const RECHECK_WAIT: Duration = Duration::from_millis(1_500);
 /// How often a voter without the CA asks for it.
 const AUTHORITY_EVERY: Duration = Duration::from_millis(500);
 
@@ -306,6 +308,10 @@ impl Core {
     /// Publishes this node's records whenever they change.
     pub(crate) async fn run_publish(self: Arc<Self>) {
         let (mut records, mut published) = (self.tasks.records(), self.published.subscribe());
+        // Peers keep the set of the earlier life until the first of this one is there. It waits until what was taken up
+        // again has been checked, or else tasks that never stopped would vanish from DNS for a moment.
+        let checked = records.wait_for(|all| all.iter().all(|r| r.serving || r.pid.is_none()));
+        let _ = timeout(RECHECK_WAIT, checked).await;
         loop {
             let own = Arc::clone(&records.borrow_and_update());
             let extra = published.borrow_and_update().clone();
@@ -377,7 +383,7 @@ pub(crate) fn refused(why: &Refusal) -> ApiError {
         Refusal::UnknownApp(_) | Refusal::UnknownJob(..) | Refusal::UnknownMember(_) => {
             ApiError::new(ErrorCode::NotFound, message).help("`taffeta apps` lists what is there")
         }
-        Refusal::Invalid { field, .. } => ApiError::new(ErrorCode::Invalid, message.clone()).field(field.clone()),
+        Refusal::Invalid { field, .. } => ApiError::new(ErrorCode::Invalid, message).field(field.clone()),
         Refusal::AlreadyInitialised
         | Refusal::UnknownToken
         | Refusal::WrongSecret

@@ -9,6 +9,8 @@ use axum::routing::{MethodRouter, delete, get, post};
 
 /// A method, a path and what answers it.
 pub(super) struct Route {
+    /// As in the OpenAPI document, in lower case.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only the test of the OpenAPI document reads it"))]
     pub(super) method: &'static str,
     pub(super) path: &'static str,
     handler: MethodRouter<Shared>,

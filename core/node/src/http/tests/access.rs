@@ -1,7 +1,8 @@
 //! Who comes in.
 
 use super::super::access::Door;
-use super::super::{HttpBindError, HttpConfig, HttpServer};
+use super::super::bind::HttpBindError;
+use super::super::{HttpConfig, HttpServer};
 use super::fake::{Fake, TOKEN};
 use super::{loopback, raw, run, with_token};
 use crate::api::ErrorCode;

@@ -1,0 +1,359 @@
+//! Machines and clusters of them.
+
+use crate::wait::{eventually, within};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    net::{IpAddr, SocketAddr, TcpListener, UdpSocket},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU8, Ordering},
+    time::Duration,
+};
+
+/// The ports that all machines of a cluster use, each on its own address.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    /// QUIC.
+    pub fabric: u16,
+    /// HTTP.
+    pub http: u16,
+    /// DNS.
+    pub dns: u16,
+}
+
+/// What a command printed and how it ended.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// Its exit code; 128 if a signal ended it.
+    pub code: i32,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+impl Output {
+    /// The output as JSON; panics with both outputs if it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("not JSON ({e}): {self:?}"))
+    }
+
+    /// Panics unless the command succeeded.
+    pub fn success(self) -> Self {
+        assert_eq!(self.code, 0, "{self:?}");
+        self
+    }
+}
+
+/// Several machines, cleaned up when dropped, also by a failing test.
+pub struct Cluster {
+    binary: PathBuf,
+    root: PathBuf,
+    ports: Ports,
+    /// The machines by index from 0: `n1`, `n2`, ...
+    pub machines: Vec<Machine>,
+}
+
+/// One machine.
+pub struct Machine {
+    /// `n1`, ...
+    pub name: String,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its data folder.
+    pub data: PathBuf,
+    ports: Ports,
+    binary: PathBuf,
+    process: Option<Child>,
+}
+
+/// Clusters of one test process get addresses of their own: 127.B.C.1 and following, so that tests may run side by side.
+fn subnet() -> [u8; 2] {
+    static NEXT: AtomicU8 = AtomicU8::new(0);
+    let process = std::process::id();
+    [(process % 200 + 20) as u8, NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add((process >> 8) as u8)]
+}
+
+/// A port that nobody uses on any address, for UDP and TCP.
+fn free_port() -> u16 {
+    for _ in 0..100 {
+        let Ok(tcp) = TcpListener::bind("0.0.0.0:0") else { continue };
+        let port = tcp.local_addr().expect("a bound socket").port();
+        // Not one of those that are given to tasks.
+        if !(20_000..32_000).contains(&port) && UdpSocket::bind(("0.0.0.0", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port was found");
+}
+
+impl Cluster {
+    /// A cluster without machines. `binary` is the `taffeta` under test.
+    pub fn new(binary: impl Into<PathBuf>) -> Self {
+        let [b, c] = subnet();
+        let root = std::env::temp_dir().join(format!("taffeta-test-{}-{b}-{c}", std::process::id()));
+        fs::create_dir_all(&root).expect("a folder");
+        let ports = Ports { fabric: free_port(), http: free_port(), dns: free_port() };
+        Self { binary: binary.into(), root, ports, machines: vec![] }
+    }
+
+    /// A folder of the cluster's own, removed with it.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Starts the first machine and then `count - 1` that join it, all at once.
+    pub fn start(&mut self, count: usize) {
+        let [b, c] = subnet();
+        for index in 1..=count {
+            let name = format!("n{index}");
+            let host = u8::try_from(index).expect("few machines");
+            self.machines.push(Machine {
+                data: self.root.join(&name),
+                name,
+                address: IpAddr::from([127, b, c, host]),
+                ports: self.ports,
+                binary: self.binary.clone(),
+                process: None,
+            });
+        }
+        let first = SocketAddr::new(self.machines[0].address, self.ports.fabric);
+        self.machines[0].up(&[]);
+        let (token, _) = within(Duration::from_secs(15), "a token from the first machine", || {
+            let output = self.machines[0].run(&["token", "create"]);
+            if output.code == 0 { Ok(output.stdout.trim().to_owned()) } else { Err(output.stderr) }
+        });
+        for machine in &mut self.machines[1..] {
+            machine.up(&["--join", &first.to_string(), "--token", &token]);
+        }
+    }
+
+    /// Machines whose process runs.
+    pub fn running(&mut self) -> Vec<usize> {
+        (0..self.machines.len()).filter(|i| self.machines[*i].is_running()).collect()
+    }
+
+    /// Index of the machine of this name.
+    pub fn index(&self, name: &str) -> usize {
+        self.machines.iter().position(|m| m.name == name).unwrap_or_else(|| panic!("no machine {name}"))
+    }
+
+    /// Waits until each running machine says that it is ready.
+    pub fn wait_ready(&mut self) {
+        for index in self.running() {
+            let machine = &self.machines[index];
+            eventually(&format!("{} is ready", machine.name), || machine.run(&["status"]).code == 0);
+        }
+    }
+
+    /// Ids of all processes that belong to any machine.
+    pub fn processes(&self) -> BTreeSet<i32> {
+        processes_of(&self.root)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for machine in &self.machines {
+                let log = fs::read_to_string(machine.log()).unwrap_or_default();
+                let tail: Vec<&str> = log.lines().rev().take(60).collect();
+                eprintln!("--- {} (last lines) ---", machine.name);
+                tail.iter().rev().for_each(|line| eprintln!("{line}"));
+            }
+        }
+        let ids: Vec<String> = self.machines.iter().filter_map(Machine::node_id).collect();
+        for machine in &mut self.machines {
+            machine.kill();
+        }
+        eventually("all processes have ended", || {
+            kill_all(&self.root);
+            self.processes().is_empty()
+        });
+        ids.iter().for_each(|id| remove_groups(id));
+        let _ = fs::remove_dir_all(&self.root);
+    }
+}
+
+impl Machine {
+    /// Starts the node; `more` are further flags of `taffeta up`.
+    pub fn up(&mut self, more: &[&str]) {
+        let log = File::options().create(true).append(true).open(self.log()).expect("a log file");
+        let errors = log.try_clone().expect("a file");
+        let at = |port: u16| SocketAddr::new(self.address, port).to_string();
+        let mut command = Command::new(&self.binary);
+        command.args(["up", "--name", &self.name, "--api-open", "--best-effort", "--data"]).arg(&self.data);
+        command.args([
+            "--address",
+            &at(self.ports.fabric),
+            "--http",
+            &at(self.ports.http),
+            "--dns",
+            &at(self.ports.dns),
+        ]);
+        command.args(more).stdin(Stdio::null()).stdout(log).stderr(errors);
+        command.env_remove("TAFFETA_API").env_remove("TAFFETA_TOKEN");
+        self.process = Some(command.spawn().expect("the binary starts"));
+    }
+
+    /// Starts it again from its data folder, with no other flag.
+    pub fn up_again(&mut self) {
+        let log = File::options().create(true).append(true).open(self.log()).expect("a log file");
+        let errors = log.try_clone().expect("a file");
+        let mut command = Command::new(&self.binary);
+        command.arg("up").arg("--data").arg(&self.data).stdin(Stdio::null()).stdout(log).stderr(errors);
+        self.process = Some(command.spawn().expect("the binary starts"));
+    }
+
+    /// Where its DNS listens.
+    pub fn dns(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.ports.dns)
+    }
+
+    /// Where its HTTP API listens.
+    pub fn http(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.ports.http)
+    }
+
+    /// The fabric's own port.
+    pub fn fabric(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.ports.fabric)
+    }
+
+    /// Its log.
+    pub fn log(&self) -> PathBuf {
+        self.data.with_extension("log")
+    }
+
+    /// Runs a verb of the command line against this machine's API.
+    pub fn run(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(&self.binary);
+        command.args(args).stdin(Stdio::null()).env("TAFFETA_API", format!("http://{}", self.http()));
+        let output = command.output().expect("the binary runs");
+        Output {
+            code: output.status.code().unwrap_or(128),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// A reading verb's JSON; an error in words if it failed.
+    pub fn try_json(&self, args: &[&str]) -> Result<Value, String> {
+        let output = self.run(&[args, &["-o", "json"]].concat());
+        if output.code != 0 {
+            return Err(format!("exit {}: {}", output.code, output.stderr));
+        }
+        serde_json::from_str(&output.stdout).map_err(|e| e.to_string())
+    }
+
+    /// Whether its node runs.
+    pub fn is_running(&mut self) -> bool {
+        self.process.as_mut().is_some_and(|p| matches!(p.try_wait(), Ok(None)))
+    }
+
+    /// Process id of its node.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
+    }
+
+    /// kill -9 of the node alone: its shims and tasks go on.
+    pub fn kill_agent(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    /// kill -9 of the node, its shims and its tasks: the machine is dead.
+    pub fn kill(&mut self) {
+        // Stopped first, so that nothing starts anything while the rest is killed.
+        if let Some(process) = &self.process {
+            signal(process.id() as i32, Signal::STOP);
+        }
+        kill_all(&self.data);
+        self.kill_agent();
+        within(Duration::from_secs(5), "the machine is dead", || {
+            kill_all(&self.data);
+            let left = processes_of(&self.data);
+            if left.is_empty() { Ok(()) } else { Err(format!("{left:?} live")) }
+        });
+    }
+
+    /// Ends the node as systemd would, and waits for it; gives its exit code.
+    pub fn terminate(&mut self) -> i32 {
+        let Some(mut process) = self.process.take() else { return 0 };
+        signal(process.id() as i32, Signal::TERM);
+        let (code, _) = within(Duration::from_secs(10), "the node ends on SIGTERM", || match process.try_wait() {
+            Ok(Some(status)) => Ok(status.code().unwrap_or(128)),
+            Ok(None) => Err("it runs".into()),
+            Err(e) => Err(e.to_string()),
+        });
+        code
+    }
+
+    /// The node's id, as its tasks' cgroup is named.
+    pub fn node_id(&self) -> Option<String> {
+        let text = fs::read_to_string(self.data.join("node.id")).ok()?;
+        Some(text.trim().to_owned())
+    }
+}
+
+fn signal(pid: i32, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// Kills every process of a folder, again and again by the caller until none is left.
+fn kill_all(folder: &Path) {
+    for pid in processes_of(folder) {
+        signal(pid, Signal::KILL);
+    }
+}
+
+/// Processes that have the folder in their command line (nodes, shims) or in their environment (tasks).
+fn processes_of(folder: &Path) -> BTreeSet<i32> {
+    let needle = folder.to_string_lossy().into_owned();
+    let me = std::process::id() as i32;
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
+        let holds = |file: &str| {
+            let bytes = fs::read(entry.path().join(file)).unwrap_or_default();
+            let mut fields = bytes.split(|b| *b == 0).map(String::from_utf8_lossy);
+            fields.any(|field| belongs(&field, &needle))
+        };
+        if pid != me && (holds("cmdline") || holds("environ")) {
+            found.insert(pid);
+        }
+    }
+    found
+}
+
+/// Whether a field names the folder or something below it: `/x/n1` but not `/x/n10`.
+fn belongs(field: &str, folder: &str) -> bool {
+    let mut rest = field;
+    while let Some(at) = rest.find(folder) {
+        rest = &rest[at + folder.len()..];
+        if rest.is_empty() || rest.starts_with('/') || rest.starts_with(':') {
+            return true;
+        }
+    }
+    false
+}
+
+/// Removes what a killed node leaves of its cgroups.
+fn remove_groups(node: &str) {
+    let roots = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|e| e.path());
+    for root in roots.chain(["/sys/fs/cgroup".into()]) {
+        let own = root.join("taffeta").join(node);
+        for run in fs::read_dir(&own).into_iter().flatten().flatten().filter(|e| e.path().is_dir()) {
+            let _ = fs::remove_dir(run.path());
+        }
+        let _ = fs::remove_dir(&own);
+        let _ = fs::remove_dir(root.join("taffeta")); // stays while another node uses it
+    }
+}
