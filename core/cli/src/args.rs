@@ -1,0 +1,391 @@
+//! The verbs and their flags. What is left out of a flag's type, as addresses, is parsed in `settings`, where the
+//! environment and the file say the same.
+
+use crate::{output::Format, units};
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use std::{path::PathBuf, str::FromStr, time::Duration};
+use taffeta_model::{AppName, InvalidName, JobName, TaskId};
+
+/// An embedded microservice fabric: one binary on every machine runs tasks, keeps them running and answers DNS for them
+#[derive(Debug, Parser)]
+#[command(
+    name = "taffeta",
+    version,
+    arg_required_else_help = true,
+    subcommand_value_name = "VERB",
+    subcommand_help_heading = "Verbs",
+    max_term_width = 110,
+    after_help = "Exit codes: 0 done, 1 it failed, 2 the command or file is wrong, 3 refused, 4 timed out waiting.\n\
+                  Begin with `taffeta demo`."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) before: ApiFlags,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Start nodes on 127.0.0.1-N in a temporary folder, deploy the example shop, and show what to try
+    Demo(DemoArgs),
+    /// Run a node in the foreground; the first one creates the cluster, others --join it
+    Up(UpArgs),
+    /// Make tokens with which machines join
+    #[command(subcommand, subcommand_value_name = "VERB", arg_required_else_help = true)]
+    Token(TokenVerb),
+    /// Apply an app file
+    Deploy(DeployArgs),
+    /// Show what deploy would change and where tasks would land; changes nothing
+    Plan(PlanArgs),
+    /// List the apps
+    Apps(ReadArgs),
+    /// List the tasks
+    Ps(PsArgs),
+    /// List the machines
+    Nodes(ReadArgs),
+    /// Show the cluster as one node sees it; exits 3 until the node is ready
+    Status(ReadArgs),
+    /// Show which machine leads; exits 3 if none does
+    Leader(ReadArgs),
+    /// List the services and the instances that DNS gives out
+    Services(ReadArgs),
+    /// Say why a task waits, failed or moved, in words
+    Why(WhyArgs),
+    /// Change the number of instances of a service or batch job
+    Scale(ScaleArgs),
+    /// End an app and remove it
+    Stop(StopArgs),
+    /// Start the instances of a service, or of a whole app, anew
+    Restart(RestartArgs),
+    /// Print what a task has written
+    Logs(LogsArgs),
+    /// Print what DNS answers for a name, and why
+    Resolve(ResolveArgs),
+    /// Print what has happened, and with -f what happens
+    Events(EventsArgs),
+    /// Print the configuration, and where each value came from
+    Config(ConfigArgs),
+    /// Print a script that completes this program's verbs and flags in a shell
+    Completions(CompletionsArgs),
+    /// Print the version
+    Version(VersionArgs),
+}
+
+/// Which node is asked, and with what right.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct ApiFlags {
+    /// The node to ask: http://HOST:PORT, or unix:PATH for its socket [env: TAFFETA_API] [default: http://127.0.0.1:7480]
+    #[arg(long, value_name = "URL")]
+    pub(crate) api: Option<String>,
+    /// The API's token; without one, DATA/admin.token is read if it is there [env: TAFFETA_TOKEN]
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) token: Option<String>,
+    /// The data folder in which admin.token is looked for [env: TAFFETA_DATA] [default: /var/lib/taffeta as root]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+impl ApiFlags {
+    /// These, and where they say nothing, those before the verb.
+    pub(crate) fn or(self, before: Self) -> Self {
+        Self { api: self.api.or(before.api), token: self.token.or(before.token), data: self.data.or(before.data) }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct OutputFlag {
+    /// How to print the answer
+    #[arg(short = 'o', long = "output", value_name = "FORMAT", value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReadArgs {
+    #[command(flatten)]
+    pub(crate) output: OutputFlag,
+    #[command(flatten)]
+    pub(crate) api: ApiFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// How many nodes; each is a process on its own loopback address
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=32))]
+    pub(crate) nodes: u8,
+    /// Leave the fabric empty instead of deploying the example shop
+    #[arg(long)]
+    pub(crate) no_shop: bool,
+    /// Clean up and end with 0 once all is healthy and resolves; 4 if that takes more than a minute
+    #[arg(long)]
+    pub(crate) exit_when_ready: bool,
+}
+
+/// How a node runs. What is not given is what the data folder remembers, or else the default.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct NodeFlags {
+    /// Name of this machine, unique in the ring [env: TAFFETA_NAME] [default: its host name]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Where the fabric listens (QUIC); a loopback address moves the defaults of --http and --dns there [env:
+    /// TAFFETA_ADDRESS] [default: 0.0.0.0:7400]
+    #[arg(long, value_name = "IP[:PORT]")]
+    pub(crate) address: Option<String>,
+    /// Where other machines reach this one, if that is another address [env: TAFFETA_ADVERTISE]
+    #[arg(long, value_name = "IP[:PORT]")]
+    pub(crate) advertise: Option<String>,
+    /// Where the HTTP API and the web page listen [env: TAFFETA_HTTP] [default: 127.0.0.1:7480]
+    #[arg(long, value_name = "IP[:PORT]")]
+    pub(crate) http: Option<String>,
+    /// Where DNS listens, UDP and TCP [env: TAFFETA_DNS] [default: 127.0.0.1:7453]
+    #[arg(long, value_name = "IP[:PORT]")]
+    pub(crate) dns: Option<String>,
+    /// Zone of this machine, as a rack or a site: tasks are spread over zones [env: TAFFETA_ZONE]
+    #[arg(long)]
+    pub(crate) zone: Option<String>,
+    /// An attribute that constraints may ask for; may be repeated [env: TAFFETA_ATTR, separated by commas]
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) attr: Vec<String>,
+    /// A member of the cluster to join; may be repeated [env: TAFFETA_JOIN, separated by commas]
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) join: Vec<String>,
+    /// Answer the API without a token; on a loopback address only [env: TAFFETA_API_OPEN]
+    #[arg(long)]
+    pub(crate) api_open: bool,
+    /// Run tasks even where this machine cannot isolate them completely [env: TAFFETA_BEST_EFFORT]
+    #[arg(long)]
+    pub(crate) best_effort: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    #[command(flatten)]
+    pub(crate) node: NodeFlags,
+    /// The folder that makes this node itself: a folder that is a member already needs no --join and no --token
+    /// [env: TAFFETA_DATA] [default: /var/lib/taffeta as root, else $XDG_STATE_HOME/taffeta]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// The token to join with, from `taffeta token create` on a member [env: TAFFETA_JOIN_TOKEN]
+    #[arg(long, value_name = "TOKEN", alias = "join-token")]
+    pub(crate) token: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenVerb {
+    /// Print a new join token, alone, on stdout
+    Create(TokenArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenArgs {
+    /// What whoever holds it may become
+    #[arg(long, default_value = "node", value_parser = ["node"])]
+    pub(crate) role: String,
+    /// How long it is good for
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = units::duration)]
+    pub(crate) ttl: Duration,
+    /// How often it may be used [default: any number of times]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) uses: Option<u32>,
+    #[command(flatten)]
+    pub(crate) api: ApiFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeployArgs {
+    /// The app file (TOML); `-` reads it from stdin
+    pub(crate) file: PathBuf,
+    /// Wait until every service is healthy and every batch job has finished
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// How long to wait
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = units::duration)]
+    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) api: ApiFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// The app file (TOML); `-` reads it from stdin
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) output: OutputFlag,
+    #[command(flatten)]
+    pub(crate) api: ApiFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PsArgs {
+    /// Only the tasks of this app
+    pub(crate) app: Option<AppName>,
+    #[command(flatten)]
+    pub(crate) output: OutputFlag,
+    #[command(flatten)]
+    pub(crate) api: ApiFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WhyArgs {
+    /// APP/SERVICE.INDEX, as shop/web.2
+    pub(crate) task: TaskId,
+    #[command(flatten)]
+    pub(crate) output: OutputFlag,
+    #[command(flatten)]
+    pub(crate) api: ApiFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ScaleArgs {
+    /// The service or batch job, as shop/web
+    #[arg(value_name = "APP/SERVICE")]
+    pub(crate) job: JobPath,
+    /// The number of instances
+    #[arg(value_name = "N", value_parser = clap::value_parser!(u32).range(..=i64::from(taffeta_model::COUNT_MAX)))]
+    pub(crate) count: u32,
+    #[command(flatten)]
+    pub(crate) api: ApiFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StopArgs {
+    /// The app
+    pub(crate) app: AppName,
+    #[command(flatten)]
+    pub(crate) api: ApiFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestartArgs {
+    /// A service as shop/web, or a whole app as shop
+    #[arg(value_name = "APP[/SERVICE]")]
+    pub(crate) what: AppOrJob,
+    #[command(flatten)]
+    pub(crate) api: ApiFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// Go on with what the task writes, until it has ended
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// What it wrote to stderr instead of stdout
+    #[arg(long)]
+    pub(crate) stderr: bool,
+    /// How much of the end to begin with
+    #[arg(long, value_name = "BYTES", default_value = "64KiB", value_parser = units::size)]
+    pub(crate) tail: u64,
+    /// APP/SERVICE.INDEX, as shop/web.2
+    pub(crate) task: TaskId,
+    #[command(flatten)]
+    pub(crate) api: ApiFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResolveArgs {
+    /// A name, as web.shop or web.shop.fabric.internal
+    pub(crate) name: String,
+    /// The type of record: A, AAAA, SRV, TXT, PTR, ...
+    #[arg(value_name = "TYPE", default_value = "A")]
+    pub(crate) record_type: String,
+    #[command(flatten)]
+    pub(crate) output: OutputFlag,
+    #[command(flatten)]
+    pub(crate) api: ApiFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    /// Go on with what happens; with -o json one object a line
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputFlag,
+    #[command(flatten)]
+    pub(crate) api: ApiFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    #[command(flatten)]
+    pub(crate) output: OutputFlag,
+    #[command(flatten)]
+    pub(crate) api: ApiFlags,
+    #[command(flatten)]
+    pub(crate) node: NodeFlags,
+    /// The token to join with [env: TAFFETA_JOIN_TOKEN]
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) join_token: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VersionArgs {
+    #[command(flatten)]
+    pub(crate) output: OutputFlag,
+}
+
+/// `APP/SERVICE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct JobPath {
+    pub(crate) app: AppName,
+    pub(crate) job: JobName,
+}
+
+impl FromStr for JobPath {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        let (app, job) = s.split_once('/').ok_or("write APP/SERVICE, as shop/web")?;
+        let wrong = |e: InvalidName| e.to_string();
+        Ok(Self { app: AppName::new(app).map_err(wrong)?, job: JobName::new(job).map_err(wrong)? })
+    }
+}
+
+/// `APP` or `APP/SERVICE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AppOrJob {
+    pub(crate) app: AppName,
+    pub(crate) job: Option<JobName>,
+}
+
+impl FromStr for AppOrJob {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        if s.contains('/') {
+            let JobPath { app, job } = s.parse()?;
+            return Ok(Self { app, job: Some(job) });
+        }
+        Ok(Self { app: AppName::new(s).map_err(|e| e.to_string())?, job: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definitions_do_not_contradict_each_other() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_and_flag_says_what_it_is_for() {
+        fn check(command: &clap::Command, path: &str) {
+            assert!(command.get_about().is_some(), "{path} has no sentence");
+            for arg in command.get_arguments() {
+                assert!(arg.get_help().is_some(), "{path}: {} has no help", arg.get_id());
+            }
+            command.get_subcommands().for_each(|inner| check(inner, &format!("{path} {}", inner.get_name())));
+        }
+        check(&Cli::command(), "taffeta");
+    }
+}

@@ -1,0 +1,99 @@
+//! How a node is to run.
+
+use super::{Key, Settings, Value, wrong};
+use crate::{
+    args::NodeFlags,
+    failure::{Failure, Outcome},
+};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
+use taffeta_model::NodeName;
+use taffeta_node::{DNS_PORT, FABRIC_PORT, FabricConfig, HTTP_PORT, JoinToken};
+
+impl NodeFlags {
+    /// These flags as settings.
+    pub(crate) fn given(self) -> Vec<(Key, Value)> {
+        let texts = [
+            (Key::Name, self.name),
+            (Key::Address, self.address),
+            (Key::Advertise, self.advertise),
+            (Key::Http, self.http),
+            (Key::Dns, self.dns),
+            (Key::Zone, self.zone),
+        ];
+        let lists = [(Key::Attr, self.attr), (Key::Join, self.join)];
+        let switches = [(Key::ApiOpen, self.api_open), (Key::BestEffort, self.best_effort)];
+        let texts = texts.into_iter().filter_map(|(key, text)| Some((key, Value::Text(text?))));
+        let lists = lists.into_iter().filter(|(_, list)| !list.is_empty()).map(|(key, list)| (key, Value::List(list)));
+        let switches = switches.into_iter().filter(|(_, on)| *on).map(|(key, on)| (key, Value::Switch(on)));
+        texts.chain(lists).chain(switches).collect()
+    }
+}
+
+impl Settings {
+    /// The node that is wanted.
+    pub(crate) fn fabric_config(&self) -> Outcome<FabricConfig> {
+        let data = self.data().ok_or_else(|| {
+            Failure::wrong("there is no home folder to keep the node's data in").help("give a folder: --data DIR")
+        })?;
+        Ok(FabricConfig {
+            name: self.parsed(Key::Name, |s| NodeName::new(s).map_err(|e| e.to_string()))?,
+            address: self.socket(Key::Address, FABRIC_PORT)?,
+            advertise: self.socket(Key::Advertise, FABRIC_PORT)?,
+            http: self.socket(Key::Http, HTTP_PORT)?,
+            dns: self.socket(Key::Dns, DNS_PORT)?,
+            zone: self.text(Key::Zone).map(|(zone, _)| zone.to_owned()),
+            attributes: self.attributes()?,
+            join: self.join()?,
+            token: self.parsed(Key::JoinToken, |s| s.trim().parse::<JoinToken>().map_err(|e| e.to_string()))?,
+            api_open: self.switch(Key::ApiOpen),
+            best_effort: self.switch(Key::BestEffort),
+            ..FabricConfig::new(data)
+        })
+    }
+
+    fn socket(&self, key: Key, port: u16) -> Outcome<Option<SocketAddr>> {
+        self.parsed(key, |text| socket(text, port))
+    }
+
+    fn attributes(&self) -> Outcome<BTreeMap<String, String>> {
+        let (list, source) = self.list(Key::Attr);
+        let mut attributes = BTreeMap::new();
+        for item in list {
+            let why = match item.split_once('=') {
+                Some((key, _)) if attributes.contains_key(key) => format!("`{key}` is given twice"),
+                Some((key, value)) if !key.is_empty() => {
+                    attributes.insert(key.to_owned(), value.to_owned());
+                    continue;
+                }
+                Some(_) | None => format!("`{item}` is not KEY=VALUE, as disk=ssd"),
+            };
+            return Err(source.map_or_else(|| Failure::wrong(why.clone()), |source| wrong(Key::Attr, source, &why)));
+        }
+        Ok(attributes)
+    }
+
+    /// Hosts are looked up by the node; here only what cannot be one is refused.
+    fn join(&self) -> Outcome<Vec<String>> {
+        let (list, source) = self.list(Key::Join);
+        let odd = |host: &&String| host.is_empty() || host.contains("://") || host.contains(char::is_whitespace);
+        if let (Some(host), Some(source)) = (list.iter().find(odd), source) {
+            let why = format!("`{host}` is not HOST[:PORT], as 10.0.0.5 or n1.example:7400");
+            return Err(wrong(Key::Join, source, &why));
+        }
+        Ok(list.to_vec())
+    }
+}
+
+/// `IP`, `IP:PORT` or `[IP]:PORT`.
+fn socket(text: &str, port: u16) -> Result<SocketAddr, String> {
+    if let Ok(whole) = text.parse() {
+        return Ok(whole);
+    }
+    let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+    let ip: Result<IpAddr, _> = bare.parse();
+    ip.map(|ip| SocketAddr::new(ip, port))
+        .map_err(|_| format!("`{text}` is not an address: write IP or IP:PORT, as 10.0.0.5 or 10.0.0.5:{port}"))
+}

@@ -1,0 +1,112 @@
+//! `taffeta up`: a node in the foreground.
+
+use crate::{
+    args::UpArgs,
+    failure::{Failure, Outcome},
+    output,
+    settings::{Key, Settings, TOKEN_FILE, Value},
+};
+use std::{
+    env,
+    io::{self, IsTerminal},
+    path::Path,
+    process,
+};
+use taffeta_node::{Fabric, FabricConfig};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Threads of a node's runtime: a node is mostly idle, and shares its machine with the tasks.
+const WORKERS: usize = 2;
+
+/// What is logged unless `TAFFETA_LOG` says otherwise, in the syntax of tracing's filters.
+const LOG: &str = "warn,taffeta=info";
+
+pub(crate) fn run(args: UpArgs) -> Outcome {
+    let config = settings(args)?.fabric_config()?;
+    start_log()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers()?).enable_all().build();
+    let runtime = runtime.map_err(|e| Failure::failed(format!("the runtime cannot start: {e}")))?;
+    runtime.block_on(live(config))
+}
+
+fn settings(args: UpArgs) -> Outcome<Settings> {
+    let mut flags = args.node.given();
+    flags.extend(args.data.map(|data| (Key::Data, Value::Text(data.to_string_lossy().into_owned()))));
+    flags.extend(args.token.map(|token| (Key::JoinToken, Value::Text(token))));
+    Settings::gather(flags)
+}
+
+/// Starts, announces itself, runs until it is told to end or cannot go on, and stops cleanly: tasks run on.
+async fn live(config: FabricConfig) -> Outcome {
+    // Before the start: whoever sends a signal meanwhile is heard.
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    let token = config.data.join(TOKEN_FILE);
+    let first = !token.exists();
+    let started = tokio::select! {
+        started = Fabric::start(config) => started,
+        () = either(&mut interrupt, &mut terminate) => return Ok(()),
+    };
+    let fabric = started?;
+    for note in fabric.notes() {
+        tracing::warn!("{note}");
+    }
+    // A node serves whether or not anybody reads this.
+    let _ = output::print(&announcement(&fabric, Some(token.as_path()).filter(|path| first && path.exists())));
+    let failed = tokio::select! {
+        why = fabric.failed() => Some(why),
+        () = either(&mut interrupt, &mut terminate) => None,
+    };
+    if let Some(why) = failed {
+        return Err(Failure::failed(why).help("correct what it names and start the node again; its tasks run on"));
+    }
+    tokio::spawn(async move {
+        either(&mut interrupt, &mut terminate).await;
+        process::exit(1); // told twice: somebody does not want to wait
+    });
+    fabric.shutdown().await;
+    Ok(())
+}
+
+/// `up name=n1 id=... fabric=IP:PORT http=IP:PORT dns=IP:PORT token=PATH`: a line for people and scripts.
+fn announcement(fabric: &Fabric, token: Option<&Path>) -> String {
+    let mut line = format!("up name={} id={} fabric={}", fabric.name(), fabric.id(), fabric.address());
+    for (what, address) in [("http", fabric.http_address()), ("dns", fabric.dns_address())] {
+        if let Some(address) = address {
+            line += &format!(" {what}={address}");
+        }
+    }
+    if let Some(token) = token {
+        line += &format!(" token={}", token.display());
+    }
+    line
+}
+
+fn listen(kind: SignalKind) -> Outcome<Signal> {
+    signal(kind).map_err(|e| Failure::failed(format!("cannot listen for signals: {e}")))
+}
+
+async fn either(one: &mut Signal, other: &mut Signal) {
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = other.recv() => {}
+    }
+}
+
+fn start_log() -> Outcome {
+    let filter = match env::var("TAFFETA_LOG") {
+        Ok(filter) if !filter.is_empty() => EnvFilter::try_new(&filter).map_err(|e| {
+            Failure::wrong(format!("TAFFETA_LOG: {e}")).help("write it as `info`, or `warn,taffeta=debug`")
+        })?,
+        Ok(_) | Err(_) => EnvFilter::new(LOG),
+    };
+    let log = tracing_subscriber::fmt().compact().with_env_filter(filter).with_writer(io::stderr);
+    log.with_ansi(io::stderr().is_terminal()).init();
+    Ok(())
+}
+
+fn workers() -> Outcome<usize> {
+    let Ok(text) = env::var("TAFFETA_WORKERS") else { return Ok(WORKERS) };
+    let number = text.parse().ok().filter(|n| (1..=64).contains(n));
+    number.ok_or_else(|| Failure::wrong(format!("TAFFETA_WORKERS: expected a number from 1 to 64, found `{text}`")))
+}

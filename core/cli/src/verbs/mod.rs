@@ -1,0 +1,69 @@
+//! The verbs that ask a node, and the few that need none.
+
+mod change;
+mod deploy;
+mod files;
+mod local;
+mod look;
+mod tables;
+mod wait;
+mod watch;
+
+pub(crate) use wait::unfinished;
+
+use crate::{
+    args::{ApiFlags, TokenVerb, Verb},
+    failure::{Failure, Outcome},
+    settings::Settings,
+};
+use taffeta_node::client::ApiClient;
+
+/// Runs one verb. `before` are the flags before it, which those behind it beat.
+pub(crate) fn run(before: ApiFlags, verb: Verb) -> Outcome {
+    let ask = |flags: ApiFlags| Settings::gather(flags.or(before.clone()).given())?.client();
+    match verb {
+        Verb::Apps(args) => block_on(look::apps(ask(args.api)?, args.output.format)),
+        Verb::Ps(args) => block_on(look::ps(ask(args.api)?, args.output.format, args.app)),
+        Verb::Nodes(args) => block_on(look::nodes(ask(args.api)?, args.output.format)),
+        Verb::Status(args) => block_on(look::status(ask(args.api)?, args.output.format)),
+        Verb::Leader(args) => block_on(look::leader(ask(args.api)?, args.output.format)),
+        Verb::Services(args) => block_on(look::services(ask(args.api)?, args.output.format)),
+        Verb::Why(args) => block_on(look::why(ask(args.api)?, args.output.format, args.task)),
+        Verb::Resolve(args) => block_on(look::resolve(ask(args.api)?, args.output.format, args.name, args.record_type)),
+        Verb::Deploy(mut args) => {
+            // The file first: what is wrong with it can be said without a node.
+            let app = files::AppFile::read(&args.file)?;
+            block_on(deploy::deploy(ask(std::mem::take(&mut args.api))?, app, args.wait, args.timeout))
+        }
+        Verb::Plan(args) => {
+            let app = files::AppFile::read(&args.file)?;
+            block_on(deploy::plan(ask(args.api)?, app, args.output.format))
+        }
+        Verb::Token(TokenVerb::Create(mut args)) => {
+            let client = ask(std::mem::take(&mut args.api))?;
+            block_on(change::token(client, args))
+        }
+        Verb::Scale(args) => block_on(change::scale(ask(args.api)?, args.job, args.count)),
+        Verb::Stop(args) => block_on(change::stop(ask(args.api)?, args.app)),
+        Verb::Restart(args) => block_on(change::restart(ask(args.api)?, args.what)),
+        Verb::Logs(mut args) => {
+            let client = ask(std::mem::take(&mut args.api))?;
+            block_on(watch::logs(client, args))
+        }
+        Verb::Events(args) if args.follow => block_on(watch::follow_events(ask(args.api)?, args.output.format)),
+        Verb::Events(args) => block_on(watch::events(ask(args.api)?, args.output.format)),
+        Verb::Config(args) => local::config(before, args),
+        Verb::Completions(args) => local::completions(args.shell),
+        Verb::Version(args) => local::version(args.output.format),
+        Verb::Up(_) | Verb::Demo(_) => unreachable!("`main` keeps these to itself"),
+    }
+}
+
+/// One connection after another needs no threads.
+fn block_on(work: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|e| Failure::failed(format!("the runtime cannot start: {e}")))?.block_on(work)
+}
+
+/// The client's type in the verbs' signatures.
+type Client = ApiClient;
