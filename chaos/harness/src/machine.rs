@@ -52,6 +52,7 @@ impl Output {
 pub struct Cluster {
     binary: PathBuf,
     root: PathBuf,
+    subnet: [u8; 2],
     ports: Ports,
     /// The machines by index from 0: `n1`, `n2`, ...
     pub machines: Vec<Machine>,
@@ -93,11 +94,12 @@ fn free_port() -> u16 {
 impl Cluster {
     /// A cluster without machines. `binary` is the `taffeta` under test.
     pub fn new(binary: impl Into<PathBuf>) -> Self {
-        let [b, c] = subnet();
+        let subnet = subnet();
+        let [b, c] = subnet;
         let root = std::env::temp_dir().join(format!("taffeta-test-{}-{b}-{c}", std::process::id()));
         fs::create_dir_all(&root).expect("a folder");
         let ports = Ports { fabric: free_port(), http: free_port(), dns: free_port() };
-        Self { binary: binary.into(), root, ports, machines: vec![] }
+        Self { binary: binary.into(), root, subnet, ports, machines: vec![] }
     }
 
     /// A folder of the cluster's own, removed with it.
@@ -107,7 +109,7 @@ impl Cluster {
 
     /// Starts the first machine and then `count - 1` that join it, all at once.
     pub fn start(&mut self, count: usize) {
-        let [b, c] = subnet();
+        let [b, c] = self.subnet;
         for index in 1..=count {
             let name = format!("n{index}");
             let host = u8::try_from(index).expect("few machines");

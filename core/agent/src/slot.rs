@@ -111,6 +111,9 @@ impl Slot {
             Some(old) if old.assigned.fence == fence => old.assigned = assigned,
             Some(_) | None => self.wanted = Some(self.begin(now, assigned)),
         }
+        if let Some(wanted) = &mut self.wanted {
+            wanted.obey_end();
+        }
     }
 
     /// The beginning of a placement, which may have runs already if this agent was restarted.
@@ -280,6 +283,14 @@ impl Wanted {
         match why {
             Why::Unhealthy { words, worked } => self.back_off(now, &words, worked),
             Why::Unassigned | Why::Replaced => self.course = Course::Start(now),
+        }
+    }
+
+    /// What the leader knows to have ended for good is not run again, not even on a machine that has lost its folder.
+    fn obey_end(&mut self) {
+        if let Some(exit) = self.assigned.ended.clone().filter(|_| self.course != Course::Over) {
+            self.become_over(brief(&exit.to_string()));
+            self.exit = Some(exit);
         }
     }
 

@@ -66,7 +66,7 @@ fn batch(retries: u32) -> Job {
 }
 
 fn assigned(placed: u64, job: Job) -> Assigned {
-    Assigned { attempt: 1, version: 1, fence: fence(placed), job, files: BTreeMap::new() }
+    Assigned { attempt: 1, version: 1, fence: fence(placed), job, files: BTreeMap::new(), ended: None }
 }
 
 /// A set of tasks, each with the index of its placement.

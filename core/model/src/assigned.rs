@@ -26,6 +26,8 @@ pub struct Assigned {
     pub job: Job,
     /// The shipped files by name: contents and whether executable.
     pub files: BTreeMap<String, crate::ShippedFile>,
+    /// How the task ended for good: it is not run, its output is kept.
+    pub ended: Option<crate::Exit>,
 }
 
 /// The names that exist, known on every node whether or not anything runs behind them, and the members.

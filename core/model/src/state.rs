@@ -120,10 +120,12 @@ pub enum Place {
         /// Position of the placement.
         fence: Fence,
     },
-    /// Ended for good (batch).
+    /// Ended for good (batch). Its machine keeps the output until the task runs again or goes.
     Ended {
         /// The machine that it ended on.
         node: NodeId,
+        /// Position of the placement that it ended under.
+        fence: Fence,
         /// How.
         exit: Exit,
     },
@@ -135,6 +137,14 @@ impl Task {
         match self.place {
             Place::On { node, .. } => Some(node),
             Place::Waiting { .. } | Place::Ended { .. } => None,
+        }
+    }
+
+    /// The machine that has anything of the task: it runs there, or its output is kept there.
+    pub fn machine(&self) -> Option<NodeId> {
+        match self.place {
+            Place::On { node, .. } | Place::Ended { node, .. } => Some(node),
+            Place::Waiting { .. } => None,
         }
     }
 }
@@ -213,7 +223,7 @@ impl State {
         }
         // What ended is an older definition if the job was changed or restarted meanwhile: then it runs again.
         task.place = if wanted == Some(task.revision) {
-            Place::Ended { node, exit: exit.clone() }
+            Place::Ended { node, fence, exit: exit.clone() }
         } else {
             Place::Waiting { last: Some(node) }
         };
@@ -231,17 +241,21 @@ impl State {
     /// Everything that `node` has to run; `None` if it is not a member.
     pub fn assigned_to(&self, node: NodeId) -> Option<AssignedSet> {
         let fence = self.members.get(&node)?.assigned_fence;
-        let mine = self.tasks.iter().filter(|(_, task)| task.node() == Some(node));
+        let mine = self.tasks.iter().filter(|(_, task)| task.machine() == Some(node));
         let tasks = mine.filter_map(|(id, task)| Some((id.clone(), self.assigned(id, task)?))).collect();
         Some(AssignedSet { fence, tasks })
     }
 
     fn assigned(&self, id: &TaskId, task: &Task) -> Option<Assigned> {
-        let Place::On { fence, .. } = task.place else { return None };
+        let (fence, ended) = match &task.place {
+            Place::Waiting { .. } => return None,
+            Place::On { fence, .. } => (*fence, None),
+            Place::Ended { fence, exit, .. } => (*fence, Some(exit.clone())),
+        };
         let state = self.apps.get(&id.app)?;
         let job = state.app.jobs.get(&id.job)?.clone();
         let files = job.files.iter().filter_map(|f| Some((f.clone(), state.app.files.get(f)?.clone()))).collect();
-        Some(Assigned { attempt: task.attempt, version: state.version, fence, job, files })
+        Some(Assigned { attempt: task.attempt, version: state.version, fence, job, files, ended })
     }
 
     /// The names and members that every node knows.

@@ -160,7 +160,7 @@ impl Core {
                 let waiting = self.waiting.load();
                 view.reason = waiting.get(id).map_or_else(|| "waits for its turn".into(), ToString::to_string);
             }
-            Place::Ended { node, exit } => {
+            Place::Ended { node, exit, .. } => {
                 view.node = Some(self.name_of(*node));
                 view.state = if exit.is_success() { "finished" } else { "failed" }.into();
                 view.exit_code = exit.code();

@@ -39,6 +39,8 @@ const LEADER_SILENCE: Duration = Duration::from_millis(1_000);
 /// A snapshot after this many entries bounds both the replay at start and the log's size.
 const SNAPSHOT_EVERY: u64 = 5_000;
 const SNAPSHOT_KEEP: u64 = 1_000;
+/// Requests and notices under way inside of openraft, which sets the room aside at start: its own 65,536 cost 25 MiB.
+const CHANNEL_SIZE: u64 = 1_024;
 const SNAPSHOT_TIMEOUT_MS: u64 = 10_000;
 /// A learner this many entries behind counts as caught up.
 const CAUGHT_UP_LAG: u64 = 64;
@@ -241,6 +243,8 @@ fn raft_config() -> Result<Arc<Config>, OpenError> {
         install_snapshot_timeout: SNAPSHOT_TIMEOUT_MS,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY),
         max_in_snapshot_log_to_keep: SNAPSHOT_KEEP,
+        api_channel_size: Some(CHANNEL_SIZE),
+        notification_channel_size: Some(CHANNEL_SIZE),
         ..Config::default()
     };
     config.validate().map(Arc::new).map_err(|e| OpenError::Consensus(e.to_string()))

@@ -90,6 +90,21 @@ fn a_finished_batch_task_is_not_run_again_by_a_restarted_agent() {
 }
 
 #[test]
+fn what_has_ended_for_good_is_not_run_even_where_its_folder_is_lost() {
+    let ended = |exit: Exit| {
+        let mut set = set(6, &[("shop/web.1", 3, batch(5))]);
+        set.tasks.values_mut().for_each(|assigned| assigned.ended = Some(exit.clone()));
+        set
+    };
+    for (exit, says) in [(Exit::Code(0), "finished [exited with 0]"), (Exit::Code(3), "failed [exited with 3]")] {
+        let mut node = Node::recovered(vec![], None);
+        node.accept(ended(exit));
+        assert!(node.run_for(100_000).is_empty());
+        assert_eq!(node.says(), says);
+    }
+}
+
+#[test]
 fn a_failed_batch_task_has_used_its_tries_also_after_an_agent_restart() {
     let exited = FoundState::Exited { exit: Exit::Code(2) };
     let mut node = Node::recovered(vec![found(R1, exited)], None);

@@ -66,12 +66,13 @@ impl State {
                 *revision = at.index;
             }
         }
+        let mut touched = BTreeSet::new();
         for (id, task) in &mut self.tasks {
-            let ended = matches!(task.place, Place::Ended { .. });
-            if ended && id.app == *app && job.is_none_or(|job| *job == id.job) {
-                task.place = Place::Waiting { last: None }; // a batch job runs again
+            if id.app == *app && job.is_none_or(|job| *job == id.job) {
+                touched.extend(run_again(task)); // a batch job runs again
             }
         }
+        touched.into_iter().for_each(|node| self.touch(at, node));
         Ok(())
     }
 
@@ -91,6 +92,7 @@ impl State {
             .filter(|id| !wanted(id))
             .cloned()
             .collect();
+        let mut touched = BTreeSet::new();
         for (name, job) in state.iter().flat_map(|s| &s.app.jobs) {
             for index in 1..=job.count {
                 let id = TaskId { app: app.clone(), job: name.clone(), index };
@@ -101,24 +103,30 @@ impl State {
                     place: Place::Waiting { last: None },
                 });
                 // A batch job whose definition changed runs again.
-                if matches!(task.place, Place::Ended { .. }) && task.revision != revision {
-                    task.place = Place::Waiting { last: None };
+                if task.revision != revision {
+                    touched.extend(run_again(task));
                 }
             }
         }
         for id in gone {
-            if let Some(node) = self.tasks.remove(&id).and_then(|task| task.node()) {
-                self.touch(at, node);
-            }
+            touched.extend(self.tasks.remove(&id).and_then(|task| task.machine()));
         }
+        touched.into_iter().for_each(|node| self.touch(at, node));
     }
 
     /// Marks that the app's definition changed, which the nodes of its tasks hold a copy of.
     fn touch_app(&mut self, at: Fence, app: &AppName) {
         let tasks = self.tasks.range(first_task(app)..).take_while(|(id, _)| id.app == *app);
-        let nodes: BTreeSet<NodeId> = tasks.filter_map(|(_, task)| task.node()).collect();
+        let nodes: BTreeSet<NodeId> = tasks.filter_map(|(_, task)| task.machine()).collect();
         nodes.into_iter().for_each(|node| self.touch(at, node));
     }
+}
+
+/// Lets a task that has ended wait for another placement; gives the machine that kept its output.
+fn run_again(task: &mut Task) -> Option<NodeId> {
+    let Place::Ended { node, .. } = task.place else { return None };
+    task.place = Place::Waiting { last: None };
+    Some(node)
 }
 
 /// Smallest id of the app's tasks.

@@ -337,12 +337,25 @@ fn a_batch_task_ends_once_and_only_by_its_own_fence() {
     let new = log.place("shop/migrate.1", 2);
     assert_eq!(log.refuse(finish(old)), Refusal::Outdated);
     let at = log.apply(finish(new));
-    assert_eq!(*log.place_of("shop/migrate.1"), Place::Ended { node: NodeId(2), exit: Exit::Code(0) });
+    assert!(matches!(log.place_of("shop/migrate.1"), Place::Ended { node: NodeId(2), exit: Exit::Code(0), .. }));
     assert_eq!(log.assigned_fence(2), at);
     assert_eq!(log.refuse(finish(new)), Refusal::Outdated);
     let again = Placement { task: task("shop/migrate.1"), seen_attempt: 2, node: NodeId(1) };
     log.apply(Command::Place(vec![again]));
     assert!(matches!(log.place_of("shop/migrate.1"), Place::Ended { .. }), "what has ended is not placed");
+}
+
+#[test]
+fn the_machine_of_an_ended_task_is_told_to_keep_its_output_until_it_runs_again() {
+    let mut log = shop();
+    let placed = log.place("shop/migrate.1", 2);
+    log.apply(Command::Finish { task: task("shop/migrate.1"), fence: placed, exit: Exit::Code(0) });
+    let kept = log.state.assigned_to(NodeId(2)).unwrap();
+    let assigned = &kept.tasks[&task("shop/migrate.1")];
+    assert_eq!((assigned.fence, assigned.ended.clone()), (placed, Some(Exit::Code(0))));
+    let at = log.apply(Command::Restart { app: task("shop/migrate.1").app, job: None });
+    assert_eq!(log.assigned_fence(2), at);
+    assert!(log.state.assigned_to(NodeId(2)).unwrap().tasks.is_empty());
 }
 
 #[test]
@@ -509,7 +522,7 @@ fn a_changed_batch_job_runs_again_whether_it_ended_before_or_after_the_change() 
     assert_eq!(*after.place_of("shop/migrate.1"), Place::Waiting { last: Some(NodeId(1)) });
     let fence = after.place("shop/migrate.1", 2);
     after.finish("shop/migrate.1", fence);
-    assert_eq!(*after.place_of("shop/migrate.1"), Place::Ended { node: NodeId(2), exit: Exit::Code(0) });
+    assert!(matches!(after.place_of("shop/migrate.1"), Place::Ended { node: NodeId(2), exit: Exit::Code(0), .. }));
 }
 
 #[test]

@@ -140,9 +140,9 @@ fn invariant_every_slot_of_every_job_exists_and_no_other(state: &State) {
 }
 
 fn invariant_tasks_are_on_members_only(state: &State) {
-    assert!(state.tasks.values().filter_map(super::super::Task::node).all(|node| state.members.contains_key(&node)));
+    assert!(state.tasks.values().filter_map(super::super::Task::machine).all(|node| state.members.contains_key(&node)));
     let sets = state.members.keys().filter_map(|node| state.assigned_to(*node));
-    let placed = state.tasks.values().filter(|task| task.node().is_some()).count();
+    let placed = state.tasks.values().filter(|task| task.machine().is_some()).count();
     assert_eq!(sets.map(|set| set.tasks.len()).sum::<usize>(), placed, "each placed task is in one set");
 }
 
