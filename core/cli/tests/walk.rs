@@ -31,7 +31,9 @@ fn shop() -> (Cluster, Duration) {
         if output.code == 0 { Ok(()) } else { Err(output.stderr) }
     });
     resolves_everywhere(&cluster, &[0, 1, 2], Duration::from_secs(30));
-    (cluster, start.elapsed())
+    let took = start.elapsed();
+    three_voters(&cluster);
+    (cluster, took)
 }
 
 fn name(service: &str) -> String {
@@ -86,11 +88,11 @@ fn request(cluster: &Cluster, machine: usize) -> Result<(), String> {
 }
 
 /// Kills a machine and demands what is promised of the others.
-fn killed_machine_heals(cluster: &mut Cluster, victim: usize, kill: impl FnOnce(&mut Cluster)) {
+fn killed_machine_heals(cluster: &mut Cluster, victim: usize) {
     let address: IpAddr = cluster.machines[victim].address;
     let others: Vec<usize> = (0..3).filter(|i| *i != victim).collect();
-    kill(cluster);
     let start = Instant::now();
+    cluster.machines[victim].kill();
     let (_, hidden) = within(Duration::from_secs(3), "the others' DNS hides the dead machine", || {
         for machine in &others {
             for (service, _) in SHOP {
@@ -180,7 +182,7 @@ fn a_killed_machine_is_hidden_healed_and_comes_back() {
     let leads = leader(&cluster, 0).expect("a leader");
     let victim = (0..3).rev().find(|i| cluster.machines[*i].name != leads).expect("a machine that does not lead");
     let id = cluster.machines[victim].node_id();
-    killed_machine_heals(&mut cluster, victim, |c| c.machines[victim].kill());
+    killed_machine_heals(&mut cluster, victim);
 
     cluster.machines[victim].up_again();
     cluster.wait_ready();
@@ -203,7 +205,7 @@ fn a_machine_whose_packets_vanish_is_hidden_and_healed() {
     let leads = leader(&cluster, 0).expect("a leader");
     let victim = (0..3).rev().find(|i| cluster.machines[*i].name != leads).expect("a machine that does not lead");
     let Some(_dropped) = nft_drop(cluster.machines[victim].address) else { return };
-    killed_machine_heals(&mut cluster, victim, |c| c.machines[victim].kill());
+    killed_machine_heals(&mut cluster, victim);
 }
 
 #[test]
@@ -213,16 +215,40 @@ fn the_leaders_machine_is_killed_and_another_leads() {
     let leads = leader(&cluster, 0).expect("a leader");
     let victim = cluster.index(&leads);
     let other = (victim + 1) % 3;
-    killed_machine_heals(&mut cluster, victim, |c| {
-        c.machines[victim].kill();
-        let (_, took) = within(Duration::from_secs(3), "another leads", || {
-            let now = leader(c, other)?;
-            if now == leads { Err(format!("{now} still leads")) } else { Ok(()) }
-        });
-        println!("another leads after {took:?}");
-    });
+    killed_machine_heals(&mut cluster, victim);
+    assert_ne!(leader(&cluster, other).expect("a leader"), leads);
     let file = cluster.root().join("shop.toml").to_string_lossy().into_owned();
     cluster.machines[other].run(&["deploy", &file]).success();
+}
+
+#[test]
+fn another_leads_within_three_seconds_and_accepts_a_deploy() {
+    let _alone = alone();
+    let mut cluster = Cluster::new(binary());
+    cluster.start(3);
+    cluster.wait_ready();
+    three_voters(&cluster);
+    let leads = leader(&cluster, 0).expect("a leader");
+    let victim = cluster.index(&leads);
+    let other = (victim + 1) % 3;
+    cluster.machines[victim].kill();
+    let (_, took) = within(Duration::from_secs(3), "another leads", || {
+        let now = leader(&cluster, other)?;
+        if now == leads { Err(format!("{now} still leads")) } else { Ok(()) }
+    });
+    println!("another leads after {took:?}");
+    let file = cluster.root().join("one.toml");
+    std::fs::write(&file, "app = \"one\"\n[service.one]\nrun = [\"sleep\", \"600\"]\n").expect("a file");
+    cluster.machines[other].run(&["deploy", &file.to_string_lossy(), "--wait"]).success();
+}
+
+/// Waits until all three machines vote: before that, the first one's death takes the quorum with it.
+fn three_voters(cluster: &Cluster) {
+    eventually("three voters", || {
+        let nodes = cluster.machines[0].try_json(&["nodes"]).unwrap_or_default();
+        let votes = |n: &&Value| n["role"] == "leader" || n["role"] == "voter";
+        nodes.as_array().is_some_and(|n| n.iter().filter(votes).count() == 3)
+    });
 }
 
 #[test]
@@ -306,12 +332,7 @@ fn an_idle_node_is_small() {
     let mut cluster = Cluster::new(binary());
     cluster.start(3);
     cluster.wait_ready();
-    eventually("three voters", || {
-        let nodes = cluster.machines[0].try_json(&["nodes"]).unwrap_or_default();
-        nodes
-            .as_array()
-            .is_some_and(|n| n.iter().filter(|n| n["role"] != "member" && n["role"] != "learner").count() == 3)
-    });
+    three_voters(&cluster);
     let pids: Vec<u32> = cluster.machines.iter().filter_map(|m| m.pid()).collect();
     let before: Vec<u64> = pids.iter().map(|pid| support::cpu_ticks(*pid)).collect();
     let window = Duration::from_secs(10);
