@@ -105,7 +105,7 @@ fn a_wrong_expired_or_foreign_token_is_refused() {
     refused(&join(&foreign), 3, &["another cluster"]);
     eventually("the token's second is over", || minted.elapsed() > Duration::from_millis(1_100));
     refused(&join(&expired), 3, &["expired"]);
-    let mut damaged = token.clone();
+    let mut damaged = token;
     damaged.pop();
     assert_eq!(join(&damaged).code, 2);
     assert_eq!(count_nodes(&cluster), 1);

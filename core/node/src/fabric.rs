@@ -28,6 +28,7 @@ use std::{
 use taffeta_dns_answer::{Name, RecordType, Snapshot, SnapshotInput};
 use taffeta_dns_server::{DnsServer, ForwardConfig, Responder, Sockets, Upstreams};
 use taffeta_isolation_linux::{LinuxConfig, LinuxExecutor};
+use taffeta_isolation_plan::Executor;
 use taffeta_model::{
     AppName, AssignedSet, Command, Directory, Fence, JobKind, JobName, NodeId, NodeInfo, NodeName, Phase, TaskId,
     TaskRecord,
@@ -218,10 +219,25 @@ impl Fabric {
         if let Some(shim) = &config.shim {
             linux.shim = shim.clone();
         }
-        let executor = LinuxExecutor::new(linux).map_err(StartError::failed)?;
+        let bound = bind_socket(settings.address);
+        let socket = bound.map_err(|e| cannot_bind(settings.address, "fabric", "--address", &e))?;
+        let executor = Arc::new(LinuxExecutor::new(linux).map_err(StartError::failed)?);
+        let started = Self::start_on(config, settings, key, folder, socket, Arc::clone(&executor)).await;
+        if started.is_err() {
+            executor.tidy().await; // a node that did not start leaves no cgroup
+        }
+        started
+    }
+
+    async fn start_on(
+        config: FabricConfig,
+        settings: Settings,
+        key: NodeKey,
+        folder: Arc<DiskFolder>,
+        socket: Arc<dyn quinn::AsyncUdpSocket>,
+        executor: Arc<LinuxExecutor>,
+    ) -> Result<Self, StartError> {
         check_isolation(&executor, settings.best_effort)?;
-        let socket =
-            bind_socket(settings.address).map_err(|e| cannot_bind(settings.address, "fabric", "--address", &e))?;
         let log = RedbDisk::open(&config.data.join(file::LOG)).map_err(StartError::failed)?;
         let world = World {
             clock: Arc::new(SystemClock),
@@ -230,7 +246,7 @@ impl Fabric {
             folder,
             log: Box::new(log),
             driver: Driver::Thread,
-            executor: Arc::new(executor),
+            executor,
             prober: Arc::new(SystemProber),
         };
         Self::start_in(config, settings, key, world).await
@@ -697,7 +713,6 @@ fn settings(config: &FabricConfig, before: Option<Settings>) -> Result<Settings,
 }
 
 fn check_isolation(executor: &LinuxExecutor, best_effort: bool) -> Result<(), StartError> {
-    use taffeta_isolation_plan::Executor;
     let gaps = executor.not_isolated();
     if gaps.is_empty() || best_effort {
         return Ok(());

@@ -97,7 +97,8 @@ impl Core {
         let directory = Arc::clone(&self.directory.borrow());
         let mut now = Told {
             leader: self.consensus.borrow().leader,
-            nodes: directory.members.keys().map(|id| (*id, self.liveness(*id))).collect(),
+            // Of a member that was not met yet there is nothing to tell.
+            nodes: directory.members.keys().filter_map(|id| Some((*id, self.met(*id)?))).collect(),
             apps: directory.apps.iter().map(|(app, jobs)| (app.to_string(), format!("{jobs:?}"))).collect(),
             tasks: BTreeMap::new(),
         };

@@ -38,11 +38,14 @@ impl Core {
         self.store.read(|state| state.cluster != ClusterId::default())
     }
 
+    /// What the ring thinks of a node; `None` if it was not met since this node started.
+    pub(crate) fn met(&self, id: NodeId) -> Option<Liveness> {
+        if id == self.me { Some(Liveness::Alive) } else { self.ring.state().liveness(id) }
+    }
+
+    /// The same, where a node that was not met is as good as down.
     pub(crate) fn liveness(&self, id: NodeId) -> Liveness {
-        if id == self.me {
-            return Liveness::Alive;
-        }
-        self.ring.state().liveness(id).unwrap_or(Liveness::Down)
+        self.met(id).unwrap_or(Liveness::Down)
     }
 
     pub(crate) fn leader_view(&self) -> Option<LeaderView> {
@@ -265,7 +268,7 @@ impl Core {
         let view = view.ok_or_else(|| {
             ApiError::new(ErrorCode::NotFound, format!("there is no task `{id}`")).help("`taffeta ps` lists them")
         })?;
-        let mut reasons: Vec<String> = view.reason.split("; ").filter(|r| !r.is_empty()).map(Into::into).collect();
+        let mut reasons: Vec<String> = [view.reason.clone()].into_iter().filter(|r| !r.is_empty()).collect();
         if let Some(node) = &view.node {
             reasons.push(format!("it is on {node}"));
         }

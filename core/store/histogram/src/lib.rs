@@ -121,7 +121,6 @@ impl AsciiChart {
 
     /// With one more line.
     #[must_use]
-    #[expect(clippy::should_implement_trait, reason = "the name that openraft calls")]
     pub fn add(mut self, name: impl Into<String>, histogram: Histogram) -> Self {
         self.lines.push((name.into(), histogram.percentile_stats()));
         self
