@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 use support::{alone, binary};
-use taffeta_harness::{ask, get, within};
+use taffeta_harness::{Cluster, ask, get, within};
 
 const DNS: [&str; 3] = ["127.0.0.1:7453", "127.0.0.2:7453", "127.0.0.3:7453"];
 
@@ -79,16 +79,16 @@ fn processes_of(folder: &str) -> BTreeSet<String> {
     found
 }
 
-fn groups() -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    for root in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
-        for group in fs::read_dir(root.path().join("taffeta")).into_iter().flatten().flatten() {
-            if group.path().is_dir() {
-                found.insert(group.path().display().to_string());
-            }
-        }
-    }
-    found
+/// Cgroups of the demo's nodes, which are named like the nodes.
+fn groups_of(nodes: &[String]) -> Vec<String> {
+    let roots = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|root| root.path().join("taffeta"));
+    let groups = roots.flat_map(|root| nodes.iter().map(move |id| root.join(id)));
+    groups.filter(|group| group.exists()).map(|group| group.display().to_string()).collect()
+}
+
+fn node_ids(folder: &str) -> Vec<String> {
+    let read = |name: &str| fs::read_to_string(format!("{folder}/{name}/node.id")).expect("a node's id");
+    ["n1", "n2", "n3"].iter().map(|name| read(name).trim().to_owned()).collect()
 }
 
 fn services(server: &str, name: &str) -> Result<Vec<SocketAddr>, String> {
@@ -101,8 +101,8 @@ fn the_demo_walks_heals_and_leaves_nothing_behind() {
     if ports_in_use() {
         return;
     }
-    let before = groups();
     let demo = Demo::start();
+    let ids = node_ids(&demo.folder);
     for server in DNS {
         assert_eq!(services(server, "web.shop.fabric.internal").expect("a reply").len(), 3, "{server}");
     }
@@ -128,18 +128,17 @@ fn the_demo_walks_heals_and_leaves_nothing_behind() {
         });
         let folder = demo.end();
         let _ = back.wait();
-        nothing_is_left(&folder, &before);
+        nothing_is_left(&folder, &ids);
     } else {
         eprintln!("SKIPPED in part: there is no pkill here");
-        nothing_is_left(&demo.end(), &before);
+        nothing_is_left(&demo.end(), &ids);
     }
 }
 
-fn nothing_is_left(folder: &str, groups_before: &BTreeSet<String>) {
+fn nothing_is_left(folder: &str, nodes: &[String]) {
     assert_eq!(processes_of(folder), BTreeSet::new(), "processes");
     assert!(!std::path::Path::new(folder).exists(), "{folder} is still there");
-    let left: Vec<String> = groups().difference(groups_before).cloned().collect();
-    assert!(left.is_empty(), "cgroups {left:?}");
+    assert_eq!(groups_of(nodes), Vec::<String>::new(), "cgroups");
 }
 
 #[test]
@@ -148,11 +147,47 @@ fn the_demo_ends_by_itself_when_all_is_healthy_if_told_to() {
     if ports_in_use() {
         return;
     }
-    let before = groups();
+    let room = tempfile::tempdir().expect("a folder");
     let mut command = Command::new(binary());
-    command.args(["demo", "--exit-when-ready"]).stdin(Stdio::null());
+    command.args(["demo", "--exit-when-ready"]).env("TMPDIR", room.path()).stdin(Stdio::null());
     let output = command.output().expect("the binary runs");
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    let left: Vec<String> = groups().difference(&before).cloned().collect();
-    assert!(left.is_empty(), "cgroups {left:?}");
+    assert_eq!(fs::read_dir(room.path()).expect("the folder").count(), 0, "files");
+    assert_eq!(processes_of(&room.path().to_string_lossy()), BTreeSet::new(), "processes");
+}
+
+#[test]
+fn a_program_with_the_fabric_inside_joins_publishes_and_resolves() {
+    let _alone = alone();
+    let program = binary().with_file_name("taffeta-example-embedded");
+    if !program.exists() {
+        eprintln!("SKIPPED: {} was not built; `cargo test --workspace` builds it", program.display());
+        return;
+    }
+    let mut cluster = Cluster::new(binary());
+    cluster.start(1);
+    cluster.wait_ready();
+    let machine = &cluster.machines[0];
+    let file = cluster.root().join("web.toml");
+    let text = "app = \"shop\"\n[service.web]\nrun = [\"taffeta\", \"example\", \"inventory\"]\nports = [\"http\"]\n";
+    fs::write(&file, text).expect("a file");
+    machine.run(&["deploy", &file.to_string_lossy(), "--wait"]).success();
+    let token = machine.run(&["token", "create"]).success().stdout.trim().to_owned();
+    let mut command = Command::new(program);
+    command.arg("--data").arg(cluster.root().join("greeter")).args(["--fabric", "127.0.0.1:0"]);
+    command.args(["--join", &machine.fabric().to_string(), "--token", &token]).stdin(Stdio::null());
+    let mut program = command.stdout(Stdio::null()).spawn().expect("the program starts");
+    let (found, _) = within(Duration::from_secs(15), "the greeter has a name", || {
+        let reply = ask(machine.dns(), "greeter.embedded.fabric.internal", "SRV")?;
+        reply.services.first().copied().ok_or_else(|| format!("{reply:?}"))
+    });
+    let (status, hello) = get(found, "/").expect("a greeting");
+    assert_eq!(status, 200);
+    assert!(hello.contains("1.web.shop on n1"), "{hello}");
+    kill_process(Pid::from_raw(program.id() as i32).expect("a pid"), Signal::TERM).expect("signalled");
+    within(Duration::from_secs(5), "its name is gone when it has left", || {
+        let reply = ask(machine.dns(), "greeter.embedded.fabric.internal", "SRV")?;
+        if reply.answers == 0 { Ok(()) } else { Err(format!("{reply:?}")) }
+    });
+    let _ = program.wait();
 }

@@ -221,6 +221,10 @@ impl Fabric {
         }
         let bound = bind_socket(settings.address);
         let socket = bound.map_err(|e| cannot_bind(settings.address, "fabric", "--address", &e))?;
+        let mut settings = settings;
+        if settings.advertise.port() == 0 {
+            settings.advertise.set_port(socket.local_addr()?.port());
+        }
         let executor = Arc::new(LinuxExecutor::new(linux).map_err(StartError::failed)?);
         let started = Self::start_on(config, settings, key, folder, socket, Arc::clone(&executor)).await;
         if started.is_err() {
@@ -685,7 +689,8 @@ fn settings(config: &FabricConfig, before: Option<Settings>) -> Result<Settings,
     };
     let address = config.address.or_else(|| remembered.map(|b| b.address));
     let address = address.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, FABRIC_PORT).into());
-    let kept = |b: &&Settings| b.address == address; // another address moves what depends on it
+    // Another address moves what depends on it, and port 0 is another one at each start.
+    let kept = |b: &&Settings| b.address == address && address.port() != 0;
     let advertise = match config.advertise.or_else(|| remembered.filter(kept).map(|b| b.advertise)) {
         Some(advertise) => advertise,
         None if address.ip().is_unspecified() => SocketAddr::new(machine::own_address()?, address.port()),
