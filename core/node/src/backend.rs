@@ -47,6 +47,8 @@ impl NodeBackend {
         };
         let document = match told {
             Some(Told::Document(document)) => document?,
+            // Only voters and learners hold the state; without it, "there is none" would be a guess.
+            Some(_) | None if !core.has_state() && query.needs_state() => return Err(core.no_quorum()),
             Some(_) | None => core.read_here(query)?,
         };
         serde_json::from_slice(&document).map_err(|e| ApiError::new(ErrorCode::Failed, e.to_string()))
@@ -135,7 +137,8 @@ impl Backend for NodeBackend {
         let app = parse(&request)?;
         let name = app.name.clone();
         self.0.submit(Command::Deploy { app, now: self.0.clock.date() }).await?;
-        let apps: Vec<AppView> = self.read(Query::Apps).await?;
+        // Written it is; that its number cannot be read at this moment is no failure.
+        let apps: Vec<AppView> = self.read(Query::Apps).await.unwrap_or_default();
         let version = apps.iter().find(|a| a.app == name.as_str()).map_or(0, |a| a.version);
         Ok(Deployed { app: name.to_string(), version })
     }

@@ -4,6 +4,7 @@ use crate::{
     api::ErrorCode,
     fabric::StartError,
     folder::{FORMAT, Folder, Membership, Settings, file, load, save},
+    node::NOT_NOW,
     wire::{JoinRequest, Welcome, decode, encode},
 };
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
@@ -60,7 +61,7 @@ pub(crate) fn key(folder: &dyn Folder, entropy: &dyn Entropy) -> Result<NodeKey,
 
 /// Counts this start, durably, before anything is sent under it.
 pub(crate) fn count_start(folder: &dyn Folder) -> Result<u64, StartError> {
-    let starts: u64 = load(folder, file::STARTS)?.unwrap_or(0) + 1;
+    let starts: u64 = load::<u64>(folder, file::STARTS)?.unwrap_or(0).saturating_add(1);
     save(folder, file::STARTS, &starts)?;
     Ok(starts)
 }
@@ -94,7 +95,12 @@ pub(crate) fn resume(
     }
     let sealed: Option<SealedAuthority> = load(folder, file::AUTHORITY)?;
     let authority = sealed.map(|s| s.open(key)).transpose();
-    let authority = authority.map_err(|_| StartError::damaged(file::AUTHORITY))?;
+    let mut authority = authority.map_err(|_| StartError::damaged(file::AUTHORITY))?;
+    // A first start that did not get far leaves the CA of a cluster that never was.
+    if authority.as_ref().is_some_and(|a| a.certificate() != membership.authority) {
+        folder.remove(file::AUTHORITY)?;
+        authority = None;
+    }
     let peers = load(folder, file::PEERS)?.unwrap_or_default();
     Ok(Born { membership, authority, peers, welcome: None, created: None })
 }
@@ -176,9 +182,7 @@ fn request(token: &JoinToken, member: Member, key: &NodeKey) -> JoinRequest {
 fn refused_join(error: JoinError) -> Result<String, StartError> {
     match error {
         JoinError::Unreachable(..) => Ok(error.to_string()),
-        JoinError::Refused(why) if why.contains("leader") || why.contains("starting") || why.contains("majority") => {
-            Ok(why)
-        }
+        JoinError::Refused(why) if why.starts_with(NOT_NOW) => Ok(why),
         JoinError::Refused(why) => {
             let help = if why.contains("token") {
                 "mint a new one on a member: `taffeta token create`"

@@ -36,6 +36,12 @@ pub(crate) struct Consensus {
 }
 
 impl Core {
+    /// Whether a node votes or follows the log, by this node's own log or by what a voter told it.
+    pub(crate) fn takes_part(&self, node: NodeId) -> bool {
+        let own = self.consensus.borrow();
+        own.voters.contains(&node) || own.learners.contains(&node) || self.remote.borrow().voters.contains(&node)
+    }
+
     /// Answers a pull: at once if there is news, else when there is, or after [`HOLD`].
     pub(crate) async fn answer_pull(&self, node: NodeId, pull: &Pull) -> Pulled {
         let deadline = Instant::now() + HOLD;
@@ -94,15 +100,16 @@ impl Core {
             turn = turn.wrapping_add(1);
             let directory = Some(self.directory.borrow().fence).filter(|fence| *fence != Default::default());
             let pull = Pull { assigned: obeyed.fence, directory, leader: consensus.leader, confirm };
-            match self.pull_from(target, &pull).await {
-                Some(pulled) => {
-                    let unconfirmed = confirm && !pulled.confirmed;
-                    self.take_pulled(pulled, target).await;
-                    if unconfirmed {
-                        sleep(PULL_PAUSE).await;
-                    }
-                }
-                None => sleep(PULL_PAUSE).await,
+            let asked = Instant::now();
+            let pulled = self.pull_from(target, &pull).await;
+            // Without news the voter holds the reply back. Where it does not (it knows another leader, or a confirmation
+            // was asked for and could not be given), the next question waits, lest the two spin.
+            let news = pulled.as_ref().is_some_and(|p| p.directory.is_some() || p.assigned.is_some());
+            if let Some(pulled) = pulled {
+                self.take_pulled(pulled, target).await;
+            }
+            if !news && asked.elapsed() < PULL_PAUSE {
+                sleep(PULL_PAUSE).await;
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::{
     gossip::{GossipHub, GossipParts},
     http::{HttpConfig, HttpServer},
     machine,
-    node::Core,
+    node::{Core, guarded},
     raft::RaftTransport,
     ring::RingDriver,
     service::Inlet,
@@ -302,6 +302,8 @@ impl Fabric {
         };
         let me = identity.id();
         let epoch = Instant::now();
+        let mut loops = JoinSet::new();
+        let failed = watch::Sender::new(None);
         let net = Arc::new(OnceLock::new());
         let store = Store::open(StoreConfig {
             id: me,
@@ -336,8 +338,9 @@ impl Fabric {
                     tracing::error!(%error, "the raised start counter could not be stored");
                 }
             }),
+            failed: failed.clone(),
         }
-        .spawn();
+        .spawn(&mut loops);
         let gossip = GossipHub::new(GossipParts {
             me,
             key: Arc::clone(&key),
@@ -362,9 +365,10 @@ impl Fabric {
             folder: Arc::clone(&folder),
             place,
             epoch,
+            failed: failed.clone(),
         };
         let persisted: Option<AssignedSet> = load(&*folder, file::ASSIGNED)?;
-        let tasks = tasks_driver.spawn(persisted).await;
+        let tasks = tasks_driver.spawn(persisted, &mut loops).await;
         let info = NodeInfo {
             name: settings.name.clone(),
             address: settings.advertise,
@@ -411,7 +415,8 @@ impl Fabric {
             changing_voters: Arc::new(Semaphore::new(1)),
             names: Arc::new(ArcSwap::from_pointee(names)),
             events: Events::default(),
-            failed: watch::Sender::new(None),
+            failed,
+            spoken: watch::Sender::new(false),
             leaving: watch::Sender::new(false),
         });
 
@@ -448,7 +453,6 @@ impl Fabric {
         let _ = net.set(started);
         let _ = inlet.set(Arc::downgrade(&core));
         remember(&*folder, me, &settings, &born)?;
-        let mut loops = JoinSet::new();
         spawn_loops(&core, &mut loops);
         let fabric = Self { core, responder, http: Some(http), dns, loops };
         fabric.enter_ring(born, &member).await?;
@@ -627,15 +631,25 @@ impl Fabric {
     }
 }
 
+impl Drop for Fabric {
+    /// What was not shut down ends at once, without a farewell; its port is free soon after.
+    fn drop(&mut self) {
+        if let Some(net) = self.core.net.get() {
+            net.close_now();
+        }
+    }
+}
+
 fn spawn_loops(core: &Arc<Core>, loops: &mut JoinSet<()>) {
-    loops.spawn(Arc::clone(core).run_consensus());
-    loops.spawn(Arc::clone(core).run_pull());
-    loops.spawn(Arc::clone(core).run_lead());
-    loops.spawn(Arc::clone(core).run_authority());
-    loops.spawn(Arc::clone(core).run_publish());
-    loops.spawn(Arc::clone(core).run_names());
-    loops.spawn(Arc::clone(core).run_upkeep());
-    loops.spawn(core.gossip.clone().run());
+    let failed = || core.failed.clone();
+    loops.spawn(guarded("consensus", failed(), Arc::clone(core).run_consensus()));
+    loops.spawn(guarded("pull", failed(), Arc::clone(core).run_pull()));
+    loops.spawn(guarded("lead", failed(), Arc::clone(core).run_lead()));
+    loops.spawn(guarded("authority", failed(), Arc::clone(core).run_authority()));
+    loops.spawn(guarded("publish", failed(), Arc::clone(core).run_publish()));
+    loops.spawn(guarded("names", failed(), Arc::clone(core).run_names()));
+    loops.spawn(guarded("upkeep", failed(), Arc::clone(core).run_upkeep()));
+    loops.spawn(guarded("gossip", failed(), core.gossip.clone().run()));
 }
 
 /// Stores what makes the folder a member's. The membership comes last: with it the node has been born.

@@ -159,6 +159,7 @@ impl GossipHub {
     /// Compares with a random live member now and then, until the node ends.
     pub(crate) async fn run(self) {
         let mut tick = interval(COMPARE_EVERY);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut ring = self.inner.ring.watch();
         loop {
             tokio::select! {

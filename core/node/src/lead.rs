@@ -45,7 +45,7 @@ impl Core {
             applied.borrow_and_update();
             ring.borrow_and_update();
             sets.borrow_and_update();
-            if known.leads {
+            if known.leads && !*self.leaving.borrow() {
                 let term = known.leader.map_or(0, |(_, term)| term);
                 if lead.since.is_none_or(|(led, _)| led != term) {
                     tracing::info!(term, "this node leads");
@@ -59,10 +59,10 @@ impl Core {
                 self.waiting.store(Arc::default());
             }
             tokio::select! {
-                _ = applied.changed() => {}
-                _ = ring.changed() => {}
-                _ = sets.changed() => {}
-                _ = consensus.changed() => {}
+                changed = applied.changed() => if changed.is_err() { return },
+                changed = ring.changed() => if changed.is_err() { return },
+                changed = sets.changed() => if changed.is_err() { return },
+                changed = consensus.changed() => if changed.is_err() { return },
                 () = self.probed.notified() => {}
                 () = sleep_until(wake) => {}
             }

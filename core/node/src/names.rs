@@ -8,13 +8,19 @@ use tokio::time::sleep;
 
 /// Changes that come within this time make one snapshot.
 const SETTLE: Duration = Duration::from_millis(5);
+/// While time alone changes what is said, it is looked at this often.
+const RECONSIDER: Duration = Duration::from_millis(500);
+/// How long a node that was just started waits for the sets of all that are alive, before it answers without them.
+const VIEW_WAIT: Duration = Duration::from_secs(3);
+/// How long the last instance of a machine that left is still given: it runs on while its agent is replaced.
+const LEFT_KEPT: Duration = Duration::from_secs(10);
 
 impl Core {
     /// Rebuilds the snapshot whenever something that it is made of changes.
     pub(crate) async fn run_names(self: Arc<Self>) {
         let (mut ring, mut sets) = (self.ring.watch(), self.gossip.watch());
         let (mut directory, mut consensus) = (self.directory.subscribe(), self.consensus.subscribe());
-        let mut complete = self.gossip.complete();
+        let (mut complete, mut spoken) = (self.gossip.complete(), self.spoken.subscribe());
         let mut applied = self.store.watch();
         let mut serial = 0u32;
         let mut told = Told::default();
@@ -24,17 +30,20 @@ impl Core {
             directory.borrow_and_update();
             consensus.borrow_and_update();
             complete.borrow_and_update();
+            spoken.borrow_and_update();
             applied.borrow_and_update();
             serial = serial.wrapping_add(1);
             self.names.store(Arc::new(Snapshot::build(self.snapshot_input(serial))));
             self.tell_events(&mut told);
             tokio::select! {
-                _ = ring.changed() => {}
-                _ = sets.changed() => {}
-                _ = directory.changed() => {}
-                _ = consensus.changed() => {}
-                _ = complete.changed() => {}
-                _ = applied.changed() => {}
+                changed = ring.changed() => if changed.is_err() { return },
+                changed = sets.changed() => if changed.is_err() { return },
+                changed = directory.changed() => if changed.is_err() { return },
+                changed = consensus.changed() => if changed.is_err() { return },
+                changed = complete.changed() => if changed.is_err() { return },
+                changed = spoken.changed() => if changed.is_err() { return },
+                changed = applied.changed() => if changed.is_err() { return },
+                () = sleep(RECONSIDER), if self.is_settling() => {}
             }
             sleep(SETTLE).await;
         }
@@ -46,7 +55,7 @@ impl Core {
         let domain: Name = self.domain.parse().expect("checked at start");
         let mut input = SnapshotInput::new(domain, self.name().to_string());
         input.serial = serial;
-        input.ready = *self.gossip.complete().borrow() && directory.members.contains_key(&self.me);
+        input.ready = self.has_view() && directory.members.contains_key(&self.me);
         input.stale = !ring.majority;
         for (app, jobs) in &directory.apps {
             for (job, entry) in jobs.iter().filter(|(_, entry)| entry.kind == JobKind::Service) {
@@ -63,9 +72,16 @@ impl Core {
             }
         }
         for (owner, record) in newest.into_values() {
-            let liveness = self.liveness(owner);
-            // Cut off from most of the ring, our verdicts are worth no more than a suspicion.
-            let gone = matches!(liveness, Liveness::Down | Liveness::Left) && ring.majority;
+            let liveness = self.met(owner);
+            // Cut off from most of the ring, our verdicts are worth no more than a suspicion; nor is it a verdict that
+            // a machine was not met yet.
+            let left_long = || ring.members.get(&owner).is_none_or(|m| self.now().since(m.since) >= LEFT_KEPT);
+            let gone = ring.majority
+                && match liveness {
+                    Some(Liveness::Down) => true,
+                    Some(Liveness::Left) => left_long(),
+                    Some(Liveness::Alive | Liveness::Suspect) | None => false,
+                };
             input.instances.push(Instance {
                 app: record.task.app.to_string(),
                 service: record.task.job.to_string(),
@@ -75,7 +91,7 @@ impl Core {
                 ports: record.ports.clone(),
                 tags: record.tags.clone(),
                 serving: record.serving && !gone,
-                suspected: liveness != Liveness::Alive,
+                suspected: liveness != Some(Liveness::Alive),
             });
         }
         for (id, member) in &directory.members {
@@ -89,6 +105,27 @@ impl Core {
             });
         }
         input
+    }
+
+    /// Whether this node knows enough to say that something is not there: it has published what it runs itself, has
+    /// compared with a member, and holds the sets of all that are alive, or has waited for them long enough.
+    fn has_view(&self) -> bool {
+        let compared = *self.gossip.complete().borrow() && *self.spoken.borrow();
+        compared && (self.holds_all() || self.epoch.elapsed() >= VIEW_WAIT)
+    }
+
+    fn holds_all(&self) -> bool {
+        let sets = self.gossip.sets();
+        self.ring.state().alive().iter().all(|id| sets.contains_key(id))
+    }
+
+    /// Whether time alone may change the snapshot.
+    fn is_settling(&self) -> bool {
+        let ring = self.ring.state();
+        let leaving = |m: &taffeta_swim::MemberState| {
+            m.liveness == Liveness::Left && self.now().since(m.since) < LEFT_KEPT + RECONSIDER
+        };
+        self.epoch.elapsed() < VIEW_WAIT + RECONSIDER || ring.members.values().any(leaving)
     }
 
     /// Compares with what was told last and tells the differences.

@@ -33,6 +33,8 @@ use tokio::{
 const LEADER_WAIT: Duration = Duration::from_secs(3);
 /// How long a user's write may take.
 const SUBMIT_LIMIT: Duration = Duration::from_secs(8);
+/// Begins a refusal that may pass by itself.
+pub(crate) const NOT_NOW: &str = "not now: ";
 /// How long a restarted node's first set waits for its tasks' health checks.
 const RECHECK_WAIT: Duration = Duration::from_millis(1_500);
 /// How often a voter without the CA asks for it.
@@ -74,7 +76,23 @@ pub(crate) struct Core {
     pub(crate) names: Arc<ArcSwap<Snapshot>>,
     pub(crate) events: Events,
     pub(crate) failed: watch::Sender<Option<String>>,
+    /// Whether this node has published what it runs.
+    pub(crate) spoken: watch::Sender<bool>,
     pub(crate) leaving: watch::Sender<bool>,
+}
+
+/// Runs a loop of the node; if it panics, whoever runs the node is told, for a node with a dead loop only seems to live.
+pub(crate) async fn guarded(name: &'static str, failed: watch::Sender<Option<String>>, work: impl Future<Output = ()>) {
+    struct Guard(&'static str, watch::Sender<Option<String>>);
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                self.1.send_replace(Some(format!("a bug: the node's loop `{}` has panicked", self.0)));
+            }
+        }
+    }
+    let _guard = Guard(name, failed);
+    work.await;
 }
 
 impl Core {
@@ -267,12 +285,13 @@ impl Core {
 
     /// Decides whether a machine may join, here if this node leads, else by asking the one that does.
     pub(crate) async fn decide_join(&self, request: JoinRequest) -> Result<Box<Welcome>, String> {
-        let leader = self.wait_for_leader().await.map_err(|e| e.message)?;
+        let not_now = |why: &dyn std::fmt::Display| format!("{NOT_NOW}{why}");
+        let leader = self.wait_for_leader().await.map_err(|e| not_now(&e.message))?;
         if leader != self.me {
             return match self.ask(leader, &Ask::Join(request), SUBMIT_LIMIT).await {
                 Ok(Told::Joined(result)) => result,
                 Ok(_) => Err("an unexpected reply of the leader".into()),
-                Err(e) => Err(format!("the leader does not answer: {e}")),
+                Err(e) => Err(not_now(&format!("the leader does not answer: {e}"))),
             };
         }
         let key = PublicKey(request.member.public_key);
@@ -281,17 +300,15 @@ impl Core {
             return Err("the request is not signed by the key that it names".into());
         }
         let authority = self.authority.lock().expect("no panic while it is held").clone();
-        let authority = authority.ok_or("the leader has no CA key yet; try again in a moment")?;
-        let join = Command::Join {
-            token: request.token,
-            secret_hash: sha256(&request.secret),
-            now: self.clock.date(),
-            member: request.member,
-        };
+        let authority = authority.ok_or_else(|| not_now(&"the leader has no CA key yet"))?;
+        let (secret_hash, now) = (sha256(&request.secret), self.clock.date());
+        // Looked at before anything is written: a stranger must not be able to fill the log.
+        self.store.read(|state| state.check_token(request.token, &secret_hash, now)).map_err(|why| why.to_string())?;
+        let join = Command::Join { token: request.token, secret_hash, now, member: request.member };
         match self.store.write(join, SUBMIT_LIMIT).await {
             Ok(Outcome::Done(_)) => {}
             Ok(Outcome::Refused(why)) => return Err(why.to_string()),
-            Err(e) => return Err(e.to_string()),
+            Err(e) => return Err(not_now(&e)),
         }
         let certificate = authority.certify(key, self.clock.date()).map_err(|e| e.to_string())?;
         tracing::info!(node = %key.node_id(), "a machine joined");
@@ -317,6 +334,7 @@ impl Core {
             let extra = published.borrow_and_update().clone();
             let all = own.iter().cloned().chain(extra.into_values()).collect();
             self.gossip.publish(self.info.clone(), all);
+            self.spoken.send_replace(true);
             tokio::select! {
                 changed = records.changed() => if changed.is_err() { return },
                 changed = published.changed() => if changed.is_err() { return },

@@ -1,5 +1,6 @@
 //! Drives the ring's machine: packets and time in, packets and a view of the members out.
 
+use crate::node::guarded;
 use bytes::Bytes;
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use taffeta_model::{Liveness, Millis, NodeId};
@@ -7,11 +8,14 @@ use taffeta_net::Net;
 use taffeta_swim::{Effect, Identity, Incarnation, MemberFact, MemberState, Swim};
 use tokio::{
     sync::{mpsc, oneshot, watch},
+    task::JoinSet,
     time::{Instant, sleep_until},
 };
 
 /// Packets that wait for the driver; more are dropped, as the network would: the ring repeats itself.
 const INBOX_MAX: usize = 1_024;
+/// Starts by which a data folder may have been set back.
+const START_LEAP_MAX: u64 = 1_000_000;
 /// A turn that takes longer may make this node look dead to others.
 const TURN_MAX: Duration = Duration::from_millis(100);
 
@@ -110,15 +114,18 @@ pub(crate) struct RingDriver {
     pub(crate) epoch: Instant,
     /// Persists a raised start counter.
     pub(crate) raise: Box<dyn Fn(u64) + Send>,
+    /// Told when the node cannot go on.
+    pub(crate) failed: watch::Sender<Option<String>>,
 }
 
 impl RingDriver {
-    /// Starts the driver.
-    pub(crate) fn spawn(self) -> Ring {
+    /// Starts the driver as one of the node's loops.
+    pub(crate) fn spawn(self, loops: &mut JoinSet<()>) -> Ring {
         let (inbox, inputs) = mpsc::channel(INBOX_MAX);
         let first = RingState { majority: true, incarnation: self.swim.me().incarnation, ..RingState::default() };
         let (view, state) = watch::channel(Arc::new(first));
-        tokio::spawn(self.run(inputs, view));
+        let failed = self.failed.clone();
+        loops.spawn(guarded("ring", failed, self.run(inputs, view)));
         Ring { inbox, state }
     }
 
@@ -195,18 +202,23 @@ impl RingDriver {
                 Effect::Renewed(identity) => {
                     tracing::warn!(incarnation = ?identity.incarnation, "the ring had declared this node down");
                 }
-                Effect::Outranked(theirs) => {
-                    tracing::error!(
-                        ?theirs,
-                        "the ring knows a later start of this node: its data folder was restored or copied"
-                    );
-                    (self.raise)(theirs.start + 1);
-                    let now = self.now();
-                    self.swim.raise_start(now, theirs.start + 1);
-                }
+                Effect::Outranked(theirs) => self.give_way(theirs),
                 Effect::Fault(why) => tracing::error!(why, "an invariant of the ring broke"),
             }
         }
+    }
+
+    /// The ring remembers a later start of this node. What it says is hearsay, so a leap is not followed: it could
+    /// only be made to use the counter up.
+    fn give_way(&self, theirs: Incarnation) {
+        let mine = self.swim.me().incarnation.start;
+        if theirs.start > mine.saturating_add(START_LEAP_MAX) {
+            return tracing::error!(?theirs, mine, "the ring tells of a start of this node that cannot have been");
+        }
+        (self.raise)(theirs.start);
+        let why = "the ring knows a later start of this node: its data folder was restored, or is in use twice; \
+                   its start counter was raised, start it again";
+        self.failed.send_replace(Some(why.into()));
     }
 
     fn look(&self) -> RingState {

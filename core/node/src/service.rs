@@ -1,7 +1,7 @@
 //! Where messages of other nodes come in, lane by lane.
 
 use crate::{
-    node::Core,
+    node::{Core, NOT_NOW},
     wire::{decode, encode},
 };
 use async_trait::async_trait;
@@ -21,9 +21,10 @@ impl Inlet {
 #[async_trait]
 impl Service for Inlet {
     async fn call(&self, peer: Peer, lane: Lane, request: Bytes) -> Result<Vec<u8>, String> {
-        let core = self.core().ok_or("this node is starting or ending")?;
+        let core = self.core().ok_or_else(|| format!("{NOT_NOW}this node is starting or ending"))?;
         match (lane, peer) {
-            (Lane::Raft, Peer::Node(_)) => core.store.answer(&request).await,
+            (Lane::Raft, Peer::Node(from)) if core.takes_part(from) => core.store.answer(&request).await,
+            (Lane::Raft, Peer::Node(_)) => Err("only voters and those who follow the log speak here".into()),
             (Lane::Control, Peer::Node(from)) => Ok(encode(&core.answer(from, decode(&request)?).await)),
             (Lane::Catalogue, Peer::Node(from)) => core.gossip.answer(from, &request),
             (Lane::Join, Peer::Node(_) | Peer::Stranger) => Ok(encode(&core.decide_join(decode(&request)?).await?)),

@@ -2,6 +2,7 @@
 
 use crate::{
     folder::{Folder, file, save},
+    node::guarded,
     world::Prober,
 };
 use std::{
@@ -20,6 +21,7 @@ use taffeta_model::{
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
+    task::JoinSet,
     time::{Instant, sleep_until},
 };
 
@@ -31,7 +33,7 @@ const TERMINATE: i32 = 15;
 const PORTS_VARIABLE: &str = "TAFFETA_PORTS";
 
 enum Input {
-    Assigned(AssignedSet, bool),
+    Assigned(AssignedSet, bool, oneshot::Sender<()>),
     Started(RunId, u32, UnixMillis, Vec<String>),
     StartFailed(RunId, StartFailure),
     Exited(RunId, Exit),
@@ -59,8 +61,11 @@ pub(crate) struct Obeyed {
 
 impl Tasks {
     /// A set was pulled.
+    /// Returns when it is obeyed and stored, or refused: whoever pulls then asks for what is newer.
     pub(crate) async fn accept(&self, set: AssignedSet, confirmed: bool) {
-        let _ = self.inbox.send(Input::Assigned(set, confirmed)).await;
+        let (sender, receiver) = oneshot::channel();
+        let _ = self.inbox.send(Input::Assigned(set, confirmed, sender)).await;
+        let _ = receiver.await;
     }
 
     /// The records as they change.
@@ -98,11 +103,13 @@ pub(crate) struct TasksDriver {
     pub(crate) folder: Arc<dyn Folder>,
     pub(crate) place: Place,
     pub(crate) epoch: Instant,
+    /// Told when the node cannot go on.
+    pub(crate) failed: watch::Sender<Option<String>>,
 }
 
 impl TasksDriver {
     /// Finds what an earlier process left, and starts the driver.
-    pub(crate) async fn spawn(self, persisted: Option<AssignedSet>) -> Tasks {
+    pub(crate) async fn spawn(self, persisted: Option<AssignedSet>, loops: &mut JoinSet<()>) -> Tasks {
         let found = self.executor.recover().await;
         let runs: Vec<FoundRun> = found.into_iter().filter_map(found_run).collect();
         let alive: Vec<RunId> =
@@ -118,7 +125,7 @@ impl TasksDriver {
             hands.watch_exit(run);
         }
         let driver = Driver { agent, hands, folder: self.folder, epoch: self.epoch, records, obeyed };
-        tokio::spawn(driver.run(inputs));
+        loops.spawn(guarded("tasks", self.failed, driver.run(inputs)));
         Tasks { inbox, records: records_seen, obeyed: obeyed_seen }
     }
 }
@@ -157,7 +164,10 @@ impl Driver {
     fn take(&mut self, input: Input) {
         let now = now(self.epoch);
         match input {
-            Input::Assigned(set, confirmed) => self.accept(now, set, confirmed),
+            Input::Assigned(set, confirmed, done) => {
+                self.accept(now, set, confirmed);
+                let _ = done.send(());
+            }
             Input::Started(run, pid, at, not_isolated) => {
                 self.agent.handle_started(now, &run, pid, at, not_isolated);
             }

@@ -102,6 +102,16 @@ pub(crate) enum Query {
     Status,
 }
 
+impl Query {
+    /// Whether only a node that holds the replicated state can answer.
+    pub(crate) fn needs_state(&self) -> bool {
+        match self {
+            Self::Apps | Self::Why(_) | Self::Plan(_) => true,
+            Self::Nodes | Self::Tasks(_) | Self::Status => false,
+        }
+    }
+}
+
 /// A machine that wants to become a node. Signed, so that a key cannot be claimed by another.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct JoinRequest {

@@ -173,8 +173,8 @@ impl<'a> Turn<'a> {
                     }
                     return false; // it may still refute; the ring tells when it could not
                 }
-                Liveness::Down => (view.since + job.reschedule_after, view.confirmed_dead),
-                Liveness::Left => (view.since + job.reschedule_after, true),
+                // Also a farewell is hearsay until the machine does not answer.
+                Liveness::Down | Liveness::Left => (view.since + job.reschedule_after, view.confirmed_dead),
             },
         };
         // A machine that only this leader has not seen yet is most often about to be seen.

@@ -174,8 +174,8 @@ impl Catalogue {
         Ok(Merged::New)
     }
 
-    /// Drops the sets of members that have left, of nodes that are no members any more, and of those that have been
-    /// down for [`DOWN_KEPT`]; gives their owners. `verdict` says what the ring thinks of a node and since when.
+    /// Drops the sets of nodes that are no members any more, and of those that have been down or away for
+    /// [`DOWN_KEPT`]; gives their owners. `verdict` says what the ring thinks of a node and since when.
     pub fn expire(
         &mut self,
         now: Millis,
@@ -183,8 +183,7 @@ impl Catalogue {
         known: &dyn Fn(NodeId) -> bool,
     ) -> Vec<NodeId> {
         let is_over = |owner: NodeId| match verdict(owner) {
-            Some((Liveness::Down, since)) => now.since(since) >= DOWN_KEPT,
-            Some((Liveness::Left, _)) => true,
+            Some((Liveness::Down | Liveness::Left, since)) => now.since(since) >= DOWN_KEPT,
             Some((Liveness::Alive | Liveness::Suspect, _)) | None => false,
         };
         self.dropped.retain(|owner, _| known(*owner));

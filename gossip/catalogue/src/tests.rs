@@ -255,7 +255,7 @@ fn a_down_owner_is_kept_ten_minutes_and_not_brought_back_by_a_slower_peer() {
 }
 
 #[test]
-fn who_left_or_is_no_member_any_more_is_dropped_at_once() {
+fn who_is_no_member_any_more_is_dropped_at_once_and_who_left_as_late_as_who_is_down() {
     let mut catalogue = Catalogue::new(NodeId(1), 1);
     for id in 2..=5 {
         merge(&mut catalogue, &first_set(id, 1, &[1])).expect("valid");
@@ -266,7 +266,9 @@ fn who_left_or_is_no_member_any_more_is_dropped_at_once() {
         _ => None,
     };
     let gone = catalogue.expire(Millis(1), &verdict, &|id| id != NodeId(4));
-    assert_eq!(gone, [NodeId(2), NodeId(4)]);
+    assert_eq!(gone, [NodeId(4)]);
+    let later = Millis(0) + DOWN_KEPT;
+    assert_eq!(catalogue.expire(later, &verdict, &|_| true), [NodeId(2)]);
     assert_eq!(catalogue.owners().map(|s| s.owner.0).collect::<Vec<_>>(), [3, 5]);
 }
 

@@ -50,7 +50,8 @@ impl State {
         Ok(())
     }
 
-    fn check_token(&self, id: TokenId, secret_hash: &[u8; 32], now: UnixMillis) -> Result<(), Refusal> {
+    /// Whether a join with this token would be let in now; how often it was used is looked at when it is.
+    pub fn check_token(&self, id: TokenId, secret_hash: &[u8; 32], now: UnixMillis) -> Result<(), Refusal> {
         let token = self.tokens.get(&id).ok_or(Refusal::UnknownToken)?;
         if token.secret_hash != *secret_hash {
             return Err(Refusal::WrongSecret);

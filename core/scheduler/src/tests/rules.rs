@@ -212,7 +212,7 @@ fn nor_is_it_while_it_waits_for_room() {
     let mut c = Cluster::of(1);
     c.deploy(&app("shop", &[("db", service(1)), ("web", service(1).after(&["db"]))]));
     c.settle();
-    c.see(1, Liveness::Left, false);
+    c.see(1, Liveness::Left, true);
     c.pass(5000);
     c.turn();
     assert!(matches!(c.place("shop/web.1"), Place::Waiting { last: Some(NodeId(1)) }));
@@ -291,15 +291,15 @@ fn what_one_lost_instance_may_not_take_another_one_may() {
 }
 
 #[test]
-fn a_machine_that_left_needs_no_confirmation() {
+fn a_farewell_is_hearsay_until_the_machine_does_not_answer() {
     let mut c = Cluster::of(2);
     c.deploy(&app("shop", &[("web", service(2))]));
     c.settle();
     c.see(1, Liveness::Left, false);
-    c.pass(4999);
+    c.pass(5000);
     let plan = c.turn();
-    assert!(plan.commands.is_empty() && plan.probe.is_empty());
-    c.pass(1);
+    assert!(plan.commands.is_empty() && plan.probe.contains(&NodeId(1)));
+    c.ring.members.get_mut(&NodeId(1)).unwrap().confirmed_dead = true;
     c.turn();
     assert_eq!(c.load(), [(2, 2)].into());
 }
