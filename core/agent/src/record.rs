@@ -27,7 +27,7 @@ fn of_run(config: &AgentConfig, task: &TaskId, run: &Run, wanted: Option<&Wanted
     };
     if !run.not_isolated.is_empty() {
         let separator = if reason.is_empty() { "" } else { "; " };
-        reason += &format!("{separator}not isolated: {}", run.not_isolated.join(", "));
+        reason += &format!("{separator}not fully isolated"); // the node says what is missing, once
     }
     let assigned = run.assigned.as_deref();
     TaskRecord {

@@ -103,6 +103,8 @@ pub struct Task {
     pub revision: u64,
     /// Where it is.
     pub place: Place,
+    /// The machine that the placement before was on, if it was another one.
+    pub moved_from: Option<NodeId>,
 }
 
 /// Where a task is, as far as it has been decided.
@@ -201,7 +203,13 @@ impl State {
             return;
         }
         let before = task.node();
-        *task = Task { attempt: task.attempt + 1, revision, place: Place::On { node: *node, fence: at } };
+        let last = match task.place {
+            Place::On { node, .. } | Place::Ended { node, .. } => Some(node),
+            Place::Waiting { last } => last,
+        };
+        let moved_from = last.filter(|last| last != node);
+        let place = Place::On { node: *node, fence: at };
+        *task = Task { attempt: task.attempt + 1, revision, place, moved_from };
         before.into_iter().chain([*node]).for_each(|n| self.touch(at, n));
     }
 

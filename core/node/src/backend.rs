@@ -118,7 +118,12 @@ impl Backend for NodeBackend {
     }
 
     async fn tasks(&self, app: Option<AppName>) -> Result<Vec<TaskView>, ApiError> {
-        self.read(Query::Tasks(app)).await
+        let tasks: Vec<TaskView> = self.read(Query::Tasks(app.clone())).await?;
+        match app.filter(|app| tasks.is_empty() && !self.0.directory.borrow().apps.contains_key(app)) {
+            Some(app) => Err(ApiError::new(ErrorCode::NotFound, format!("there is no app `{app}`"))
+                .help("`taffeta apps` lists what is there")),
+            None => Ok(tasks),
+        }
     }
 
     async fn services(&self) -> Result<Vec<ServiceView>, ApiError> {

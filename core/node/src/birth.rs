@@ -157,7 +157,11 @@ pub(crate) async fn join(
     loop {
         let mut last = String::new();
         for address in addresses {
-            for resolved in resolve(address).await? {
+            let resolved = resolve(address).await?;
+            if resolved.is_empty() {
+                last = format!("`{address}` does not resolve");
+            }
+            for resolved in resolved {
                 match endpoint.join(resolved, token, &encode(&request)).await {
                     Ok(reply) => return welcomed(token, &reply),
                     Err(error) => last = refused_join(error)?,

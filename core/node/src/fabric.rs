@@ -212,6 +212,7 @@ impl Fabric {
         birth::check_format(&*folder)?;
         check_whole(&*folder, &config.data)?;
         let settings = settings(&config, load_settings(&*folder)?)?;
+        check_listeners(&config, &settings)?;
         let key = birth::key(&*folder, &SystemEntropy)?;
         let data = config.data.canonicalize()?;
         let mut linux = LinuxConfig::new(data.join("tasks"), key.public().node_id().to_string());
@@ -242,7 +243,7 @@ impl Fabric {
         executor: Arc<LinuxExecutor>,
     ) -> Result<Self, StartError> {
         check_isolation(&executor, settings.best_effort)?;
-        let log = RedbDisk::open(&config.data.join(file::LOG)).map_err(StartError::failed)?;
+        let log = open_log(&config.data.join(file::LOG))?;
         let world = World {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
@@ -615,6 +616,13 @@ impl Fabric {
     /// Leaves the ring and ends. Tasks run on and are taken up again by the next start from the same folder.
     pub async fn shutdown(mut self) {
         self.core.leaving.send_replace(true);
+        let running = self.core.tasks.records().borrow().iter().filter(|r| r.pid.is_some()).count();
+        if running > 0 {
+            tracing::warn!(
+                running,
+                "tasks run on without this node; started again within 5 s it takes them up, later they are placed elsewhere"
+            );
+        }
         self.core.published.send_modify(BTreeMap::clear);
         self.core.store.hand_over().await;
         self.core.say_farewell().await;
@@ -694,9 +702,45 @@ fn load_settings(folder: &dyn Folder) -> Result<Option<Settings>, StartError> {
     serde_json::from_slice(&text).map(Some).map_err(|_| StartError::damaged(file::SETTINGS))
 }
 
+/// The log's file, for nobody else to read: it holds the environment of every app.
+fn open_log(path: &std::path::Path) -> Result<RedbDisk, StartError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    std::fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+    RedbDisk::open(path).map_err(StartError::failed)
+}
+
+/// Whether the node's listeners will be able to listen: looked at before the machine joins or creates anything.
+fn check_listeners(config: &FabricConfig, settings: &Settings) -> Result<(), StartError> {
+    use std::net::{TcpListener, UdpSocket};
+    let taken = |what: &str, flag: &str, address: SocketAddr, e: &std::io::Error| {
+        StartError::new(ErrorCode::Failed, format!("cannot listen on {address} for {what}: {e}"))
+            .help(format!("another process may use the port; choose another with {flag} IP:PORT"))
+    };
+    if let Some(http) = settings.http.filter(|_| config.serve.http) {
+        if settings.api_open && !http.ip().is_loopback() {
+            let message = format!("--api-open is for loopback addresses only, and the HTTP API is to listen on {http}");
+            return Err(StartError::new(ErrorCode::Forbidden, message)
+                .help("leave --api-open out and use the token, or let the API listen on loopback"));
+        }
+        TcpListener::bind(http).map_err(|e| taken("the HTTP API", "--http", http, &e))?;
+    }
+    if let Some(dns) = settings.dns.filter(|_| config.serve.dns) {
+        UdpSocket::bind(dns).map_err(|e| taken("DNS", "--dns", dns, &e))?;
+        TcpListener::bind(dns).map_err(|e| taken("DNS", "--dns", dns, &e))?;
+    }
+    Ok(())
+}
+
 /// What was given now, else what was given before, else the defaults.
 fn settings(config: &FabricConfig, before: Option<Settings>) -> Result<Settings, StartError> {
     let remembered = before.as_ref();
+    if let (Some(name), Some(before)) = (&config.name, remembered)
+        && *name != before.name
+    {
+        let message = format!("this machine is a member under the name `{}`; a member keeps its name", before.name);
+        return Err(StartError::new(ErrorCode::Invalid, message)
+            .help(format!("leave --name out; to become `{name}`, join as a new machine with another --data")));
+    }
     let name = match config.name.clone().or_else(|| remembered.map(|b| b.name.clone())) {
         Some(name) => name,
         None => machine::host_name()?,

@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, net::SocketAddr};
 use std::{
     fmt::Debug,
-    fs::{self, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 use taffeta_model::{ClusterId, NodeName};
@@ -44,7 +44,8 @@ impl DiskFolder {
     /// Creates the folder if needed and locks it.
     pub(crate) fn open(path: &Path) -> Result<Self, FolderError> {
         let failed = |e| FolderError::Io(path.into(), e);
-        fs::create_dir_all(path).map_err(failed)?;
+        // Keys and apps' environments lie in there.
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path.join("lock"));
         let lock = lock.map_err(failed)?;
         match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {

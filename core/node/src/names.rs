@@ -146,7 +146,8 @@ impl Core {
         for (id, liveness) in &now.nodes {
             if told.nodes.get(id) != Some(liveness) {
                 let (name, word) = (self.name_of(*id), liveness_word(*liveness));
-                self.events.tell(at, &format!("node.{word}"), &name, format!("{name} is {word}"));
+                let says = if *liveness == Liveness::Left { "has" } else { "is" };
+                self.events.tell(at, &format!("node.{word}"), &name, format!("{name} {says} {word}"));
             }
         }
         if now.leader != told.leader {
@@ -175,9 +176,31 @@ impl Core {
         for task in told.tasks.keys().filter(|task| !now.tasks.contains_key(*task)) {
             self.events.tell(at, "task.gone", task, format!("{task} is gone"));
         }
+        now.measure();
         *told = now;
     }
 }
+
+impl Told {
+    /// Gives the same to whoever collects metrics.
+    fn measure(&self) {
+        for state in [Liveness::Alive, Liveness::Suspect, Liveness::Down, Liveness::Left] {
+            let count = self.nodes.values().filter(|l| **l == state).count();
+            metrics::gauge!("taffeta_nodes", "state" => liveness_word(state)).set(count as f64);
+        }
+        for state in TASK_STATES {
+            let count = self.tasks.values().filter(|(s, ..)| s == state).count();
+            metrics::gauge!("taffeta_tasks", "state" => state).set(count as f64);
+        }
+        metrics::gauge!("taffeta_apps").set(self.apps.len() as f64);
+        metrics::gauge!("taffeta_leader_known").set(if self.leader.is_some() { 1.0 } else { 0.0 });
+        metrics::gauge!("taffeta_term").set(self.leader.map_or(0.0, |(_, term)| term as f64));
+    }
+}
+
+/// The states of a task, as `ps` names them.
+const TASK_STATES: [&str; 9] =
+    ["waiting", "starting", "running", "healthy", "unhealthy", "stopping", "finished", "failed", "lost"];
 
 /// What was told last.
 #[derive(Default)]

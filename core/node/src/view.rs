@@ -114,6 +114,8 @@ impl Core {
         for view in self.tasks_view(None) {
             *tasks.entry(view.state).or_insert(0) += 1;
         }
+        let mut voters: Vec<String> = consensus.voters.iter().map(|id| self.name_of(*id)).collect();
+        voters.sort();
         let known = directory.members.contains_key(&self.me);
         let mut notes = self.info.not_isolated.clone();
         if consensus.leader.is_none() {
@@ -130,7 +132,7 @@ impl Core {
             version: env!("CARGO_PKG_VERSION").into(),
             node: self.name().to_string(),
             ready: known && self.tasks.obeyed().confirmed && consensus.leader.is_some(),
-            voters: consensus.voters.iter().map(|id| self.name_of(*id)).collect(),
+            voters,
             notes,
         }
     }
@@ -142,7 +144,13 @@ impl Core {
         if self.has_state() {
             return self.store.read(|state| {
                 let tasks = state.tasks.iter().filter(|(id, _)| wanted(id));
-                tasks.map(|(id, task)| self.task_view(state, id, task, &sets)).collect()
+                let mut views: Vec<TaskView> = tasks.map(|(id, task)| self.task_view(state, id, task, &sets)).collect();
+                // What was taken out of the state, and is still on its way to its end.
+                let ending = |r: &TaskRecord| r.task.index > 0 && !state.tasks.contains_key(&r.task) && wanted(&r.task);
+                let leftover =
+                    records(&sets).filter(|(owner, r)| ending(r) && self.liveness(*owner) == Liveness::Alive);
+                views.extend(leftover.map(|(owner, record)| self.view_of_record(record, owner)));
+                views
             });
         }
         let mut newest: BTreeMap<TaskId, (NodeId, TaskRecord)> = BTreeMap::new();
@@ -275,8 +283,20 @@ impl Core {
         if view.restarts > 0 {
             reasons.push(format!("it was restarted {} times there", view.restarts));
         }
-        let attempt = self.store.read(|state| state.tasks.get(id).map(|task| task.attempt));
-        if let Some(attempt) = attempt.filter(|attempt| *attempt > 1) {
+        let sets = self.gossip.sets();
+        let last = records(&sets).filter(|(_, r)| r.task == *id).max_by_key(|(_, r)| r.fence);
+        if let Some(exit) = last.and_then(|(_, r)| r.exit.clone()).filter(|_| view.state != "finished") {
+            reasons.push(format!("its last process {exit}"));
+        }
+        let history = self.store.read(|state| state.tasks.get(id).map(|task| (task.attempt, task.moved_from)));
+        let (attempt, moved_from) = history.unwrap_or_default();
+        if let Some(from) = moved_from {
+            reasons.push(format!(
+                "it was moved away from {}, which did not answer or had no room for it",
+                self.name_of(from)
+            ));
+        }
+        if attempt > 1 {
             reasons.push(format!("it has been placed {attempt} times"));
         }
         Ok(WhyView { task: id.to_string(), state: view.state, node: view.node, reasons })

@@ -58,7 +58,7 @@ fn what_is_not_isolated_is_told() {
     node.step();
     let lacks = vec!["no memory limit".into(), "no pids limit".into()];
     node.agent.handle_started(node.now, &run(R0), 42, taffeta_model::UnixMillis(0), lacks);
-    assert_eq!(node.says(), "running serving [not isolated: no memory limit, no pids limit]");
+    assert_eq!(node.says(), "running serving [not fully isolated]");
 }
 
 #[test]

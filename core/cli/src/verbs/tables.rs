@@ -118,7 +118,7 @@ pub(super) fn resolved(answer: &ResolveView) -> String {
         text += &format!("{}\n", table(&["NAME", "TTL", "TYPE", "DATA"], rows));
     }
     for hidden in &answer.hidden {
-        text += &format!("not given out: {} on {}: {}\n", hidden.instance, hidden.node, hidden.reason);
+        text += &format!("{} on {}: {}\n", hidden.instance, hidden.node, hidden.reason);
     }
     for note in &answer.notes {
         text += &format!("note: {note}\n");

@@ -101,6 +101,7 @@ impl State {
                     attempt: 0,
                     revision,
                     place: Place::Waiting { last: None },
+                    moved_from: None,
                 });
                 // A batch job whose definition changed runs again.
                 if task.revision != revision {
