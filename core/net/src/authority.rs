@@ -116,7 +116,7 @@ impl Authority {
         sealing_key(key)
             .seal_in_place_append_tag(
                 aead::Nonce::assume_unique_for_key(nonce),
-                aead::Aad::from(self.cluster.0.to_be_bytes()),
+                bound(self.cluster, &self.certificate),
                 &mut sealed,
             )
             .expect("32 bytes can be sealed");
@@ -138,7 +138,7 @@ impl SealedAuthority {
     /// Decrypts the CA with the node's key.
     pub fn open(mut self, key: &NodeKey) -> Result<Authority, CertificateError> {
         let nonce = aead::Nonce::assume_unique_for_key(self.nonce);
-        let aad = aead::Aad::from(self.cluster.0.to_be_bytes());
+        let aad = bound(self.cluster, &self.certificate);
         let seed = sealing_key(key).open_in_place(nonce, aad, &mut self.sealed).map_err(|_| CertificateError::Seal)?;
         let seed = <[u8; 32]>::try_from(&*seed).map_err(|_| CertificateError::Seal)?;
         Ok(Authority { cluster: self.cluster, seed, certificate: self.certificate })
@@ -148,6 +148,11 @@ impl SealedAuthority {
 fn sealing_key(key: &NodeKey) -> aead::LessSafeKey {
     let key = aead::UnboundKey::new(&aead::CHACHA20_POLY1305, &key.derive("ca-seal")).expect("the key has 32 bytes");
     aead::LessSafeKey::new(key)
+}
+
+/// What lies beside the sealed key in the clear must be what it was sealed with.
+fn bound(cluster: ClusterId, certificate: &[u8]) -> aead::Aad<Vec<u8>> {
+    aead::Aad::from([&cluster.0.to_be_bytes()[..], &sha256(certificate)].concat())
 }
 
 fn key_pair(seed: [u8; 32]) -> Result<KeyPair, CertificateError> {
@@ -163,3 +168,6 @@ fn date(millis: u64) -> OffsetDateTime {
     let seconds = i64::try_from(millis / 1000).unwrap_or(i64::MAX);
     OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
+
+#[cfg(test)]
+mod tests;

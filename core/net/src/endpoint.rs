@@ -2,6 +2,7 @@
 
 use crate::{
     DATAGRAM_BYTES_MAX, MESSAGE_BYTES_MAX,
+    connection_id::SeededIds,
     key::NodeKey,
     peer::{CallError, Lane, Peer},
     pool::{Dialled, Pool, Way},
@@ -19,7 +20,11 @@ use std::{
 };
 use taffeta_model::NodeId;
 use thiserror::Error;
-use tokio::{sync::watch, task::JoinSet, time::timeout};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::{Instant, timeout, timeout_at},
+};
 
 /// A connection without traffic ends after this. Nothing keeps idle ones alive: the ring's own packets do for the
 /// peers that matter.
@@ -30,8 +35,18 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
 const STREAMS_MAX: u32 = 256;
 /// Largest message from a stranger: a join request is a few hundred bytes.
 const STRANGER_BYTES_MAX: usize = 64 << 10;
+/// Connections of strangers at once: machines join by the dozen, and each connection may make us hold its window.
+const STRANGERS_MAX: usize = 64;
+/// A stranger is served for this long: a join takes less.
+const STRANGER_LIFE: Duration = Duration::from_secs(20);
+/// Bytes that a peer may have sent and that are not yet read; bounds the memory that one connection can claim.
+const UNREAD_BYTES_MAX: u32 = 8 << 20;
 /// Handshakes under way at once.
 const INCOMING_MAX: usize = 1_024;
+
+/// Silence for at least this long, and four round trips, during a call makes its connection doubtful: a live peer's
+/// acknowledgement is delayed by 25 ms at most (RFC 9000, section 18.2).
+const SILENCE_MIN: Duration = Duration::from_millis(80);
 
 const REPLY_OK: u8 = 0;
 const REPLY_REFUSED: u8 = 1;
@@ -99,6 +114,7 @@ struct Inner {
     client_config: quinn::ClientConfig,
     service: Arc<dyn Service>,
     pool: Mutex<Pool>,
+    strangers: Semaphore,
 }
 
 /// An endpoint that has no identity yet: it can ask to join, and become a [`Net`].
@@ -114,6 +130,8 @@ impl Unjoined {
         let reset_key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &key.derive("stateless-reset"));
         let mut endpoint_config = EndpointConfig::new(Arc::new(reset_key));
         endpoint_config.rng_seed(Some(config.seed));
+        let ids = config.seed;
+        endpoint_config.cid_generator(move || Box::new(SeededIds::new(&ids)));
         let endpoint = Endpoint::new_with_abstract_socket(endpoint_config, None, config.socket, config.runtime)?;
         Ok(Self { endpoint, segmentation_offload: config.segmentation_offload })
     }
@@ -162,7 +180,9 @@ impl Unjoined {
         client_config.transport_config(transport);
         self.endpoint.set_server_config(Some(server));
         let endpoint = self.endpoint;
-        let net = Net { inner: Arc::new(Inner { endpoint, identity, client_config, service, pool: Mutex::default() }) };
+        let strangers = Semaphore::new(STRANGERS_MAX);
+        let inner = Inner { endpoint, identity, client_config, service, pool: Mutex::default(), strangers };
+        let net = Net { inner: Arc::new(inner) };
         tokio::spawn(net.clone().accept());
         Ok(net)
     }
@@ -181,11 +201,19 @@ impl Net {
 
     /// Calls a node and waits for its reply, at most `limit`.
     pub async fn call(&self, node: NodeId, lane: Lane, request: &[u8], limit: Duration) -> Result<Vec<u8>, CallError> {
-        let work = async {
-            let connection = self.connection(node).await?;
-            exchange(&connection, lane, request).await
-        };
-        timeout(limit, work).await.map_err(|_| CallError::Timeout)?
+        let deadline = Instant::now() + limit;
+        let connection = timeout_at(deadline, self.connection(node)).await.map_err(|_| CallError::Timeout)??;
+        let (began, heard) = (Instant::now(), packets_heard(&connection));
+        if let Ok(reply) = timeout_at(deadline, exchange(&connection, lane, request)).await {
+            return reply;
+        }
+        // A live peer acknowledges packets even while it works on the answer. Total silence means that the process at
+        // the other end is no more, and perhaps another one is there already: the next call dials.
+        let patience = SILENCE_MIN.max(connection.rtt() * 4);
+        if began.elapsed() >= patience && packets_heard(&connection) == heard {
+            self.pool().drop_ended(node, connection.stable_id());
+        }
+        Err(CallError::Timeout)
     }
 
     /// Sends a message that wants no answer. Reliable as long as the connection lives.
@@ -233,6 +261,11 @@ impl Net {
     pub async fn close(&self) {
         self.inner.endpoint.close(VarInt::from_u32(0), b"bye");
         let _ = timeout(Duration::from_millis(500), self.inner.endpoint.wait_idle()).await;
+    }
+
+    /// Ends all connections at once, and with them the loop that accepts new ones.
+    pub fn close_now(&self) {
+        self.inner.endpoint.close(VarInt::from_u32(0), b"bye");
     }
 
     fn pool(&self) -> MutexGuard<'_, Pool> {
@@ -299,8 +332,17 @@ impl Net {
         };
         match tls::peer_of(&connection, self.inner.identity.cluster) {
             Some(Peer::Node(node)) => self.adopt(node, &connection),
-            Some(Peer::Stranger) => self.serve(Peer::Stranger, connection).await,
+            Some(Peer::Stranger) => self.serve_stranger(connection).await,
             None => connection.close(VarInt::from_u32(1), b"the certificate is not one of a node"),
+        }
+    }
+
+    async fn serve_stranger(self, connection: Connection) {
+        let Ok(_permit) = self.inner.strangers.try_acquire() else {
+            return connection.close(VarInt::from_u32(2), b"too many machines join at once; try again");
+        };
+        if timeout(STRANGER_LIFE, self.clone().serve(Peer::Stranger, connection.clone())).await.is_err() {
+            connection.close(VarInt::from_u32(3), b"a join takes less time");
         }
     }
 
@@ -386,6 +428,10 @@ async fn exchange(connection: &Connection, lane: Lane, request: &[u8]) -> Result
     }
 }
 
+fn packets_heard(connection: &Connection) -> u64 {
+    connection.stats().udp_rx.datagrams
+}
+
 fn broken(e: impl std::fmt::Display) -> CallError {
     CallError::Broken(e.to_string())
 }
@@ -397,8 +443,12 @@ fn transport(segmentation_offload: bool) -> Arc<TransportConfig> {
         .mtu_discovery_config(None) // pinned: discovery can decide wrongly that large packets vanish, and drop ours
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
         .max_concurrent_uni_streams(VarInt::from_u32(STREAMS_MAX))
+        .receive_window(VarInt::from_u32(UNREAD_BYTES_MAX))
         .datagram_receive_buffer_size(Some(256 << 10))
         .datagram_send_buffer_size(64 << 10)
         .enable_segmentation_offload(segmentation_offload);
     Arc::new(t)
 }
+
+#[cfg(test)]
+mod tests;

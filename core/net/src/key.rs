@@ -84,3 +84,6 @@ impl PublicKey {
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     digest::digest(&digest::SHA256, bytes).as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
+
+#[cfg(test)]
+mod tests;

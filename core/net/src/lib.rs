@@ -5,6 +5,7 @@
 //! The socket, the dates and the randomness come from outside, so that a simulator can supply its own.
 
 mod authority;
+mod connection_id;
 mod endpoint;
 mod key;
 mod peer;

@@ -69,3 +69,6 @@ pub enum CallError {
     #[error("{0}")]
     Refused(String),
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,6 +65,10 @@ impl FromStr for JoinToken {
         if sha256(bytes)[..4] != *check {
             return Err(InvalidToken::Damaged);
         }
-        postcard::from_bytes(bytes).map_err(|_| InvalidToken::Damaged)
+        let (token, rest) = postcard::take_from_bytes(bytes).map_err(|_| InvalidToken::Damaged)?;
+        if rest.is_empty() { Ok(token) } else { Err(InvalidToken::Damaged) }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use crate::{
     disk::{Disk, Loaded, Op},
-    types::{Entry, LogId, TC, Vote},
+    types::{Entry, LogId, SnapshotMeta, TC, Vote},
 };
 use openraft::{
     OptionalSend,
@@ -45,6 +45,8 @@ struct Contents {
     purged: Option<LogId>,
     entries: BTreeMap<u64, Entry>,
     snapshot: Option<(Vec<u8>, Vec<u8>)>,
+    /// The last entry that the snapshot covers.
+    covered: Option<LogId>,
 }
 
 /// The log store that openraft uses. Clones share one log.
@@ -52,6 +54,8 @@ struct Contents {
 pub(crate) struct LogStore {
     contents: Arc<Mutex<Contents>>,
     queue: mpsc::Sender<Job>,
+    /// Held while a snapshot is stored.
+    saving: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl LogStore {
@@ -69,7 +73,7 @@ impl LogStore {
                 tokio::spawn(write_in_task(disk, jobs, shared, sync));
             }
         }
-        Ok(Self { contents, queue })
+        Ok(Self { contents, queue, saving: Arc::default() })
     }
 
     /// Metadata and contents of the newest snapshot.
@@ -78,9 +82,20 @@ impl LogStore {
     }
 
     /// Stores a snapshot; durable when this returns, since the log is purged after it.
-    pub(crate) async fn save_snapshot(&self, about: Vec<u8>, contents: Vec<u8>) -> io::Result<()> {
+    ///
+    /// openraft builds snapshots in a task of their own: while one is encoded, a newer one may come from the leader, be
+    /// stored, and the log be purged up to it. The older one must not take its place then, or a restart would find a
+    /// hole between snapshot and log.
+    pub(crate) async fn save_snapshot(&self, meta: &SnapshotMeta, contents: Vec<u8>) -> io::Result<()> {
+        let _alone = self.saving.lock().await;
+        if meta.last_log_id < self.lock().covered {
+            return Ok(());
+        }
+        let about = postcard::to_stdvec(meta).map_err(bad)?;
         self.commit(Op::Snapshot(about.clone(), contents.clone())).await?;
-        self.lock().snapshot = Some((about, contents));
+        let mut held = self.lock();
+        held.snapshot = Some((about, contents));
+        held.covered = meta.last_log_id;
         Ok(())
     }
 
@@ -160,13 +175,27 @@ fn decode(loaded: Loaded) -> io::Result<Contents> {
     for (index, bytes) in loaded.log {
         entries.insert(index, postcard::from_bytes(&bytes).map_err(bad)?);
     }
-    Ok(Contents {
-        vote: one(loaded.vote)?,
-        committed: one(loaded.committed)?,
-        purged: one(loaded.purged)?,
-        entries,
-        snapshot: loaded.snapshot,
-    })
+    let purged: Option<LogId> = one(loaded.purged)?;
+    let about: Option<SnapshotMeta> = one(loaded.snapshot.as_ref().map(|(about, _)| about.clone()))?;
+    let covered = about.and_then(|meta| meta.last_log_id);
+    check_whole(&entries, purged, covered)?;
+    let (vote, committed) = (one(loaded.vote)?, one(loaded.committed)?);
+    Ok(Contents { vote, committed, purged, entries, snapshot: loaded.snapshot, covered })
+}
+
+/// Refuses a log with a hole: openraft would go on with what is left, and acknowledged writes would be gone.
+fn check_whole(entries: &BTreeMap<u64, Entry>, purged: Option<LogId>, covered: Option<LogId>) -> io::Result<()> {
+    let missing = |what: String| Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    if purged > covered {
+        return missing("the log was purged further than the snapshot goes".into());
+    }
+    let first = covered.map_or(0, |id| id.index + 1);
+    for (expected, (index, entry)) in (first..).zip(entries.range(first..)) {
+        if *index != expected || entry.log_id.index != expected {
+            return missing(format!("entry {expected} of the log is missing"));
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn bad(e: impl std::error::Error + Send + Sync + 'static) -> io::Error {
@@ -251,3 +280,6 @@ impl RaftLogStorage<TC> for LogStore {
         self.submit(Op::Purge(to.index, postcard::to_stdvec(&to).map_err(bad)?), Done::Nobody).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -79,6 +79,11 @@ impl Machine {
     }
 }
 
+/// Whether bytes from a peer are the contents of a snapshot.
+pub(crate) fn check_snapshot(contents: &[u8]) -> Result<(), String> {
+    postcard::from_bytes::<Replicated>(contents).map(drop).map_err(|e| format!("not a snapshot: {e}"))
+}
+
 impl RaftSnapshotBuilder<TC> for Machine {
     type SnapshotData = SnapshotData;
 
@@ -88,8 +93,7 @@ impl RaftSnapshotBuilder<TC> for Machine {
             let meta = SnapshotMeta { last_log_id: replicated.applied, last_membership: replicated.membership.clone() };
             (meta, postcard::to_stdvec(&*replicated).map_err(bad)?)
         };
-        let about = postcard::to_stdvec(&meta).map_err(bad)?;
-        self.log.save_snapshot(about, contents.clone()).await?;
+        self.log.save_snapshot(&meta, contents.clone()).await?;
         Ok(Snapshot { meta, snapshot: Cursor::new(contents) })
     }
 }
@@ -124,7 +128,7 @@ impl RaftStateMachine<TC> for Machine {
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
         let contents = snapshot.into_inner();
         let replicated: Replicated = postcard::from_bytes(&contents).map_err(bad)?;
-        self.log.save_snapshot(postcard::to_stdvec(meta).map_err(bad)?, contents).await?;
+        self.log.save_snapshot(meta, contents).await?;
         *self.replicated.write().expect("no panic while the state is held") = replicated;
         self.announce();
         Ok(())

@@ -1,11 +1,18 @@
 //! The log on redb: one transaction, one sync, for all that waits.
 
 use crate::disk::{Disk, Loaded, Op};
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
-use std::{io, path::Path};
+use redb::{Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+};
 
 const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+
+/// Key of the mark that a damaged log keeps.
+const DAMAGED: &str = "damaged";
 
 /// Page cache: the live log is in memory anyway, redb's own pages are hardly read again.
 const CACHE_BYTES: usize = 2 << 20;
@@ -19,19 +26,36 @@ pub struct RedbDisk {
 impl RedbDisk {
     /// Opens the file, or creates it.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create(path).map_err(other)?;
+        let database = unless_it_panics(|| Database::builder().set_cache_size(CACHE_BYTES).create(path))?;
         Ok(Self { database })
     }
 
     /// The same over a simulated block device.
     pub fn on(backend: impl StorageBackend) -> io::Result<Self> {
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend).map_err(other)?;
+        let builder = || Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend);
+        let database = unless_it_panics(builder)?;
         Ok(Self { database })
+    }
+}
+
+impl RedbDisk {
+    /// Reads every page against its checksum. redb itself does so only after an unclean stop, and then goes back to the
+    /// commit before a damaged one: that would forget acknowledged entries, or a vote. So a damaged log is refused, now
+    /// and, since the file looks sound after redb's repair, by a mark also later.
+    fn verify(&mut self) -> io::Result<()> {
+        if unless_it_panics(|| self.database.check_integrity())? {
+            return Ok(());
+        }
+        let write = self.database.begin_write().map_err(other)?;
+        write.open_table(META).map_err(other)?.insert(DAMAGED, &[][..]).map_err(other)?;
+        write.commit().map_err(other)?;
+        Err(damaged())
     }
 }
 
 impl Disk for RedbDisk {
     fn load(&mut self) -> io::Result<Loaded> {
+        self.verify()?;
         let create = self.database.begin_write().map_err(other)?;
         create.open_table(LOG).map_err(other)?;
         create.open_table(META).map_err(other)?;
@@ -46,6 +70,9 @@ impl Disk for RedbDisk {
         let field = |key: &str| -> io::Result<Option<Vec<u8>>> {
             Ok(meta.get(key).map_err(other)?.map(|value| value.value().to_vec()))
         };
+        if field(DAMAGED)?.is_some() {
+            return Err(damaged());
+        }
         loaded.vote = field("vote")?;
         loaded.committed = field("committed")?;
         loaded.purged = field("purged")?;
@@ -88,6 +115,22 @@ impl Disk for RedbDisk {
     }
 }
 
+/// redb trusts the pages of a file that was closed cleanly, and can panic over a damaged one before it is verified.
+fn unless_it_panics<T>(work: impl FnOnce() -> Result<T, DatabaseError>) -> io::Result<T> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result.map_err(other),
+        Err(_) => Err(damaged()),
+    }
+}
+
+fn damaged() -> io::Error {
+    let help = "the log is damaged: restore the data folder whole, or move it away and join again with a new token";
+    io::Error::new(io::ErrorKind::InvalidData, help)
+}
+
 fn other(e: impl std::error::Error + Send + Sync + 'static) -> io::Error {
     io::Error::other(e)
 }
+
+#[cfg(test)]
+mod tests;

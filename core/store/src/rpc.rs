@@ -1,6 +1,9 @@
 //! Consensus messages between voters: encoded here, carried by a [`Transport`].
 
-use crate::types::{Raft, Snapshot, SnapshotData, SnapshotMeta, TC, Vote};
+use crate::{
+    machine,
+    types::{Raft, Snapshot, SnapshotData, SnapshotMeta, TC, Vote},
+};
 use async_trait::async_trait;
 use openraft::{
     BasicNode, OptionalSend,
@@ -51,20 +54,27 @@ enum Reply {
     Transfer(TransferLeaderResponse<TC>),
 }
 
-/// Answers a message of another voter. The flag tells whether it was the leader's (an append or a snapshot).
+/// Answers a message of another voter. The flag tells whether it was the present leader's: an append or a
+/// snapshot that was not refused for an older term.
 pub(crate) async fn answer(raft: &Raft, request: &[u8]) -> Result<(Vec<u8>, bool), String> {
     let call: Call = postcard::from_bytes(request).map_err(|e| format!("not a consensus message: {e}"))?;
-    let from_leader = matches!(call, Call::Append(_) | Call::Snapshot(..));
     let failed = |e: &dyn fmt::Display| e.to_string();
-    let reply = match call {
-        Call::Append(r) => Reply::Append(raft.append_entries(r).await.map_err(|e| failed(&e))?),
-        Call::Vote(r) => Reply::Vote(raft.vote(r).await.map_err(|e| failed(&e))?),
-        Call::PreVote(r) => Reply::Vote(raft.pre_vote(r).await.map_err(|e| failed(&e))?),
-        Call::Snapshot(vote, meta, contents) => {
-            let snapshot = Snapshot { meta, snapshot: Cursor::new(contents) };
-            Reply::Snapshot(raft.install_full_snapshot(vote, snapshot).await.map_err(|e| failed(&e))?)
+    let (reply, from_leader) = match call {
+        Call::Append(r) => {
+            let reply = raft.append_entries(r).await.map_err(|e| failed(&e))?;
+            let present = !matches!(reply, AppendEntriesResponse::HigherVote(_));
+            (Reply::Append(reply), present)
         }
-        Call::Transfer(r) => Reply::Transfer(raft.handle_transfer_leader(r).await.map_err(|e| failed(&e))?),
+        Call::Vote(r) => (Reply::Vote(raft.vote(r).await.map_err(|e| failed(&e))?), false),
+        Call::PreVote(r) => (Reply::Vote(raft.pre_vote(r).await.map_err(|e| failed(&e))?), false),
+        Call::Snapshot(vote, meta, contents) => {
+            machine::check_snapshot(&contents)?; // openraft would take a snapshot that fails to install for a dead disk
+            let snapshot = Snapshot { meta, snapshot: Cursor::new(contents) };
+            let reply = raft.install_full_snapshot(vote, snapshot).await.map_err(|e| failed(&e))?;
+            let present = reply.vote == vote;
+            (Reply::Snapshot(reply), present)
+        }
+        Call::Transfer(r) => (Reply::Transfer(raft.handle_transfer_leader(r).await.map_err(|e| failed(&e))?), false),
     };
     Ok((postcard::to_stdvec(&reply).map_err(|e| e.to_string())?, from_leader))
 }

@@ -10,7 +10,7 @@ use crate::{
     voters::Change,
 };
 use openraft::{
-    BasicNode, Config, Instant as _, ReadPolicy, SnapshotPolicy,
+    BasicNode, Config, Instant as _, ReadPolicy, ServerState, SnapshotPolicy,
     async_runtime::WatchReceiver,
     errors::{ClientWriteError, RaftError},
     raft::Precondition,
@@ -174,7 +174,10 @@ impl Store {
     pub fn leadership(&self) -> Leadership {
         let metrics = self.raft.metrics().borrow_watched().clone();
         let applied = self.machine.read(|state| state.applied);
-        let led_here = self.raft.as_leader().ok();
+        // After a restart the stored vote still names this node until the next election, so the vote is not enough; and
+        // a core that has ended leaves its last metrics behind.
+        let leading = metrics.state == ServerState::Leader && metrics.running_state.is_ok();
+        let led_here = self.raft.as_leader().ok().filter(|_| leading);
         let acknowledged = led_here.as_ref().and_then(|l| l.last_quorum_acked());
         let alone = metrics.membership_config.voter_ids().count() == 1;
         let quorum = alone || acknowledged.is_some_and(|at| at.elapsed() < LEADER_SILENCE);
@@ -249,3 +252,6 @@ fn raft_config() -> Result<Arc<Config>, OpenError> {
     };
     config.validate().map(Arc::new).map_err(|e| OpenError::Consensus(e.to_string()))
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -38,7 +38,7 @@ pub fn plan(
         return None;
     }
     // With two machines the second one follows the log already: the growth to three then waits for one only.
-    let wanted = if members.len() >= VOTERS { VOTERS } else { members.len() } - voters.len().min(members.len());
+    let wanted = members.len().min(VOTERS).saturating_sub(voters.len());
     let fresh = members.iter().filter(|m| m.alive && !voters.contains(&m.id)).map(|m| m.id);
     let (known, new): (Vec<_>, Vec<_>) = fresh.partition(|id| learners.contains(id));
     let chosen: Vec<NodeId> = known.into_iter().chain(new).take(wanted).collect();
@@ -49,3 +49,6 @@ pub fn plan(
     let grown: BTreeSet<NodeId> = voters.iter().copied().chain(chosen).collect();
     (grown.len() == VOTERS && complete).then_some(Change::SetVoters(grown))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+//! Real endpoints on loopback: what nodes may say to one another, and what they refuse.
+
+mod calls;
+mod failures;
+mod strangers;
+
+use super::*;
+use crate::authority::Authority;
+use std::net::UdpSocket;
+use taffeta_model::{ClusterId, UnixMillis};
+use tokio::sync::mpsc;
+
+const CLUSTER: ClusterId = ClusterId(0xc1);
+/// No test waits longer than this for anything.
+const LIMIT: Duration = Duration::from_secs(10);
+
+#[derive(Debug, PartialEq, Eq)]
+enum Heard {
+    Call(Peer, Lane, Bytes),
+    Push(NodeId, Lane, Bytes),
+    Datagram(NodeId, Bytes),
+    /// A call was given up before its answer.
+    GivenUp,
+}
+
+/// Tells the test what it hears, and answers calls by their first word.
+struct Echo(mpsc::UnboundedSender<Heard>);
+
+struct OnDrop(mpsc::UnboundedSender<Heard>);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        let _ = self.0.send(Heard::GivenUp);
+    }
+}
+
+#[async_trait]
+impl Service for Echo {
+    async fn call(&self, peer: Peer, lane: Lane, request: Bytes) -> Result<Vec<u8>, String> {
+        let _ = self.0.send(Heard::Call(peer, lane, request.clone()));
+        match &request[..] {
+            b"refuse" => Err("not today".into()),
+            b"hang" => {
+                let _given_up = OnDrop(self.0.clone());
+                std::future::pending().await
+            }
+            other => Ok(other.iter().rev().copied().collect()),
+        }
+    }
+
+    fn push(&self, from: NodeId, lane: Lane, message: Bytes) {
+        let _ = self.0.send(Heard::Push(from, lane, message));
+    }
+
+    fn datagram(&self, from: NodeId, packet: Bytes) {
+        let _ = self.0.send(Heard::Datagram(from, packet));
+    }
+}
+
+struct Node {
+    net: Net,
+    id: NodeId,
+    address: SocketAddr,
+    heard: mpsc::UnboundedReceiver<Heard>,
+}
+
+impl Node {
+    fn new(authority: &Authority, n: u8) -> Self {
+        Self::with(identity(authority, n), any_port())
+    }
+
+    fn with(identity: Identity, socket: UdpSocket) -> Self {
+        let unjoined = unjoined(&identity.key, socket);
+        Self::started(unjoined, identity)
+    }
+
+    fn started(unjoined: Unjoined, identity: Identity) -> Self {
+        let (sender, heard) = mpsc::unbounded_channel();
+        let (id, address) = (identity.id(), unjoined.local_address().unwrap());
+        let net = unjoined.start(identity, Arc::new(Echo(sender))).unwrap();
+        Self { net, id, address, heard }
+    }
+
+    fn knows(&self, other: &Self) {
+        self.net.set_address(other.id, other.address);
+    }
+
+    async fn call(&self, to: NodeId, request: &[u8]) -> Result<Vec<u8>, CallError> {
+        self.net.call(to, Lane::Control, request, LIMIT).await
+    }
+
+    async fn heard(&mut self) -> Heard {
+        timeout(LIMIT, self.heard.recv()).await.expect("something is heard in time").expect("the service lives")
+    }
+
+    #[track_caller]
+    fn heard_nothing(&mut self) {
+        assert_eq!(self.heard.try_recv(), Err(mpsc::error::TryRecvError::Empty));
+    }
+}
+
+fn any_port() -> UdpSocket {
+    UdpSocket::bind("127.0.0.1:0").unwrap()
+}
+
+/// Nobody listens there.
+fn free_address() -> SocketAddr {
+    any_port().local_addr().unwrap()
+}
+
+/// Binds an address whose former owner is just ending.
+async fn bind_again(address: SocketAddr, limit: Duration) -> UdpSocket {
+    let again = async {
+        loop {
+            match UdpSocket::bind(address) {
+                Ok(socket) => return socket,
+                Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
+            }
+        }
+    };
+    timeout(limit, again).await.expect("the port is given back in time")
+}
+
+fn unjoined(key: &NodeKey, socket: UdpSocket) -> Unjoined {
+    let runtime: Arc<dyn quinn::Runtime> = Arc::new(quinn::TokioRuntime);
+    let socket = runtime.wrap_udp_socket(socket).unwrap();
+    let mut seed = [0; 32];
+    use crate::seams::Entropy as _;
+    crate::SystemEntropy.fill(&mut seed); // each life of a process has its own
+    Unjoined::new(NetConfig { socket, runtime, seed, segmentation_offload: true }, key).unwrap()
+}
+
+fn now() -> UnixMillis {
+    use crate::seams::Clock as _;
+    crate::SystemClock.date()
+}
+
+fn authority(n: u8) -> Authority {
+    Authority::create(CLUSTER, [n; 32], now()).unwrap()
+}
+
+fn identity(authority: &Authority, n: u8) -> Identity {
+    certified_at(authority, n, now())
+}
+
+fn certified_at(authority: &Authority, n: u8, date: UnixMillis) -> Identity {
+    let key = NodeKey::from_seed([n; 32]);
+    let certificate = authority.certify(key.public(), date).unwrap();
+    let ca = authority.certificate().to_vec();
+    Identity { cluster: authority.cluster(), key: Arc::new(key), certificate, authority: ca }
+}
+
+/// Two nodes of one cluster that know each other's address.
+fn pair() -> (Node, Node) {
+    let ca = authority(1);
+    let (a, b) = (Node::new(&ca, 1), Node::new(&ca, 2));
+    a.knows(&b);
+    b.knows(&a);
+    (a, b)
+}

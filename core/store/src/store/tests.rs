@@ -1,0 +1,12 @@
+//! Stores that talk through memory, on a disk of memory and on real files.
+
+mod cluster;
+mod damage;
+mod growth;
+mod life;
+
+use super::*;
+use crate::{disk::Loaded, rpc::SendError};
+use async_trait::async_trait;
+pub(crate) use cluster::MemoryDisk;
+use cluster::{Cluster, on_both_disks, token, until};
