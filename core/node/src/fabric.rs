@@ -243,7 +243,7 @@ impl Fabric {
         executor: Arc<LinuxExecutor>,
     ) -> Result<Self, StartError> {
         check_isolation(&executor, settings.best_effort)?;
-        let log = open_log(&config.data.join(file::LOG))?;
+        let log = open_log(&config.data.join(file::LOG)).await?;
         let world = World {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
@@ -688,8 +688,9 @@ fn interrupted_birth(core: &Core) -> Option<[u8; 32]> {
 fn check_whole(folder: &dyn Folder, data: &std::path::Path) -> Result<(), StartError> {
     let member = folder.read(file::MEMBERSHIP)?.is_some();
     for name in [file::KEY, file::LOG, file::STARTS] {
-        if member && !data.join(name).exists() {
-            let message = format!("the data folder lacks `{name}`: it was not restored whole");
+        // An empty log would be taken for a new one, and the node would vote as if it never had.
+        if member && data.join(name).metadata().map_or(0, |file| file.len()) == 0 {
+            let message = format!("in the data folder `{name}` is missing or empty: it was not restored whole");
             return Err(StartError::new(ErrorCode::Failed, message)
                 .help("restore it whole, or move it away and join again with a new token"));
         }
@@ -702,10 +703,20 @@ fn load_settings(folder: &dyn Folder) -> Result<Option<Settings>, StartError> {
     serde_json::from_slice(&text).map(Some).map_err(|_| StartError::damaged(file::SETTINGS))
 }
 
+/// A node of this very process that was shut down a moment ago closes its log in a thread of its own.
+const LOG_TRIES: u32 = 50;
+const LOG_PAUSE: Duration = Duration::from_millis(20);
+
 /// The log's file, for nobody else to read: it holds the environment of every app.
-fn open_log(path: &std::path::Path) -> Result<RedbDisk, StartError> {
+async fn open_log(path: &std::path::Path) -> Result<RedbDisk, StartError> {
     use std::os::unix::fs::OpenOptionsExt;
     std::fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+    for _ in 0..LOG_TRIES {
+        match RedbDisk::open(path) {
+            Err(e) if e.to_string().contains("already open") => tokio::time::sleep(LOG_PAUSE).await,
+            opened => return opened.map_err(StartError::failed),
+        }
+    }
     RedbDisk::open(path).map_err(StartError::failed)
 }
 

@@ -133,3 +133,33 @@ async fn a_wrong_expired_used_up_or_foreign_token_is_refused_with_its_reason() {
         node.shutdown().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_shut_down_can_be_started_again_in_the_same_process() {
+    let root = tempfile::tempdir().expect("a folder");
+    let port = free_port();
+    let node = start(config(root.path(), "n1", 1, port)).await;
+    node.ready(Duration::from_secs(10)).await.expect("ready");
+    let id = node.id();
+    node.shutdown().await;
+    let again =
+        start(FabricConfig { serve: Serve { http: false, dns: false }, ..FabricConfig::new(root.path().join("n1")) });
+    let again = again.await;
+    again.ready(Duration::from_secs(10)).await.expect("ready again");
+    assert_eq!((again.id(), again.name().as_str(), again.address().port()), (id, "n1", port));
+    again.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_keeps_its_name() {
+    let root = tempfile::tempdir().expect("a folder");
+    let port = free_port();
+    let node = start(config(root.path(), "n1", 1, port)).await;
+    node.ready(Duration::from_secs(10)).await.expect("ready");
+    node.shutdown().await;
+    let mut renamed = config(root.path(), "n1", 1, port);
+    renamed.name = Some(NodeName::new("n9").expect("a label"));
+    let Err(error) = Fabric::start(renamed).await else { panic!("a member was renamed") };
+    assert_eq!(error.code, ErrorCode::Invalid);
+    assert!(error.to_string().contains("`n1`"), "{error}");
+}
