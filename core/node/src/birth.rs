@@ -2,9 +2,9 @@
 
 use crate::{
     api::ErrorCode,
-    fabric::StartError,
     folder::{FORMAT, Folder, Membership, Settings, file, load, save},
     node::NOT_NOW,
+    start_error::StartError,
     wire::{JoinRequest, Welcome, decode, encode},
 };
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
@@ -221,11 +221,11 @@ async fn resolve(address: &str) -> Result<Vec<SocketAddr>, StartError> {
         return Ok(vec![address]);
     }
     if let Ok(ip) = address.parse::<std::net::IpAddr>() {
-        return Ok(vec![SocketAddr::new(ip, crate::fabric::FABRIC_PORT)]);
+        return Ok(vec![SocketAddr::new(ip, crate::config::FABRIC_PORT)]);
     }
     let (host, port) = match address.rsplit_once(':') {
         Some((host, port)) => (host, port.parse().map_err(|_| wrong_address(address))?),
-        None => (address, crate::fabric::FABRIC_PORT),
+        None => (address, crate::config::FABRIC_PORT),
     };
     match tokio::net::lookup_host((host, port)).await {
         Ok(found) => Ok(found.collect()),

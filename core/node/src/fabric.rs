@@ -4,9 +4,10 @@ use crate::{
     api::{ApiError, Backend, DeployRequest, Deployed, ErrorCode},
     backend::NodeBackend,
     birth::{self, Born},
+    config::{FabricConfig, check_isolation, check_listeners, load_settings, reachable, settings},
     consensus::{Consensus, Remote},
     events::Events,
-    folder::{DiskFolder, Folder, FolderError, Membership, Settings, file, load, save},
+    folder::{DiskFolder, Folder, Membership, Settings, file, load, save},
     gossip::{GossipHub, GossipParts},
     http::{HttpConfig, HttpServer},
     machine,
@@ -14,14 +15,14 @@ use crate::{
     raft::RaftTransport,
     ring::RingDriver,
     service::Inlet,
+    start_error::{StartError, cannot_bind, folder_error, lacks},
     tasks::{Place, TasksDriver},
     world::{SystemProber, World, bind_socket},
 };
 use arc_swap::ArcSwap;
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
@@ -30,145 +31,20 @@ use taffeta_dns_server::{DnsServer, ForwardConfig, Responder, Sockets, Upstreams
 use taffeta_isolation_linux::{LinuxConfig, LinuxExecutor};
 use taffeta_isolation_plan::Executor;
 use taffeta_model::{
-    AppName, AssignedSet, Command, Directory, Fence, JobKind, JobName, NodeId, NodeInfo, NodeName, Phase, TaskId,
-    TaskRecord,
+    AppName, AssignedSet, Command, Directory, Fence, JobKind, JobName, NodeId, NodeInfo, NodeName, Phase, Resources,
+    TaskId, TaskRecord,
 };
-use taffeta_net::{Identity, JoinToken, NetConfig, NodeKey, SystemClock, SystemEntropy, Unjoined, sha256};
+use taffeta_net::{Clock, Entropy, Identity, NetConfig, NodeKey, SystemClock, SystemEntropy, Unjoined, sha256};
 use taffeta_store::{Driver, RedbDisk, Store, StoreConfig};
 use taffeta_swim::{Identity as RingIdentity, Incarnation, Swim, SwimConfig};
-use thiserror::Error;
 use tokio::{
     sync::{Notify, Semaphore, watch},
     task::JoinSet,
     time::Instant,
 };
 
-/// Default port of everything between nodes.
-pub const FABRIC_PORT: u16 = 7400;
-/// Default port of the HTTP API.
-pub const HTTP_PORT: u16 = 7480;
-/// Default port of DNS.
-pub const DNS_PORT: u16 = 7453;
-/// Default DNS domain.
-pub const DOMAIN: &str = "fabric.internal";
 /// Most services that an embedding program may publish on one node.
 pub const PUBLISHED_MAX: usize = 100;
-
-/// How a node is to run. What is `None` is taken from the data folder, where it was given before, or else the default.
-#[derive(Clone, Debug)]
-pub struct FabricConfig {
-    /// Name of the machine; by default its host name.
-    pub name: Option<NodeName>,
-    /// Where the fabric listens; by default 0.0.0.0 and port 7400.
-    pub address: Option<SocketAddr>,
-    /// Where others reach it; by default `address`, or the machine's own address where that is a wildcard.
-    pub advertise: Option<SocketAddr>,
-    /// Where the HTTP API listens; by default port 7480 of 127.0.0.1, or of `address` if that is a loopback address.
-    pub http: Option<SocketAddr>,
-    /// Where DNS listens; by default port 7453 likewise.
-    pub dns: Option<SocketAddr>,
-    /// The data folder.
-    pub data: PathBuf,
-    /// Zone of the machine.
-    pub zone: Option<String>,
-    /// Attributes of the machine; empty means: as before.
-    pub attributes: BTreeMap<String, String>,
-    /// Addresses of nodes to join.
-    pub join: Vec<String>,
-    /// Token to join with.
-    pub token: Option<JoinToken>,
-    /// Whether the HTTP API needs no token; on a loopback address only.
-    pub api_open: bool,
-    /// Whether tasks run even where isolation is incomplete.
-    pub best_effort: bool,
-    /// DNS domain.
-    pub domain: String,
-    /// Whether to listen for HTTP over TCP and for DNS. An embedding program may do without either.
-    pub serve: Serve,
-    /// The program whose `shim` verb supervises a task; by default this program. An embedding program that is to run
-    /// tasks names the `taffeta` binary, or calls `shim_main` itself.
-    pub shim: Option<PathBuf>,
-    /// Resources offered to tasks; by default what the machine has, less a reserve.
-    pub capacity: Option<taffeta_model::Resources>,
-}
-
-/// Which listeners a node opens besides the fabric's own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Serve {
-    /// The HTTP API and web page over TCP. The socket in the data folder is always there.
-    pub http: bool,
-    /// DNS over UDP and TCP.
-    pub dns: bool,
-}
-
-impl FabricConfig {
-    /// Defaults with this data folder.
-    pub fn new(data: impl Into<PathBuf>) -> Self {
-        Self {
-            name: None,
-            address: None,
-            advertise: None,
-            http: None,
-            dns: None,
-            data: data.into(),
-            zone: None,
-            attributes: BTreeMap::new(),
-            join: vec![],
-            token: None,
-            api_open: false,
-            best_effort: false,
-            domain: DOMAIN.into(),
-            serve: Serve { http: true, dns: true },
-            shim: None,
-            capacity: None,
-        }
-    }
-}
-
-/// Why a node did not start. What the data folder held before is unchanged.
-#[derive(Debug, Error)]
-#[error("{message}")]
-pub struct StartError {
-    /// The kind; gives the exit code.
-    pub code: ErrorCode,
-    /// What happened.
-    pub message: String,
-    /// What can be done.
-    pub help: Option<String>,
-}
-
-impl StartError {
-    pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), help: None }
-    }
-
-    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
-        self
-    }
-
-    /// A failure with all its causes in one line.
-    pub(crate) fn failed(error: impl std::error::Error) -> Self {
-        let mut message = error.to_string();
-        let mut cause = error.source();
-        while let Some(inner) = cause {
-            message += &format!(": {inner}");
-            cause = inner.source();
-        }
-        Self::new(ErrorCode::Failed, message)
-    }
-
-    pub(crate) fn damaged(name: &str) -> Self {
-        Self::new(ErrorCode::Failed, format!("the file `{name}` in the data folder is damaged"))
-            .help("move the data folder away and join again with a new token")
-    }
-}
-
-impl From<std::io::Error> for StartError {
-    fn from(e: std::io::Error) -> Self {
-        Self::new(ErrorCode::Failed, format!("the data folder cannot be used: {e}"))
-    }
-}
 
 /// A service that an embedding program publishes itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -276,23 +152,12 @@ impl Fabric {
         let capacity = config.capacity.unwrap_or_else(|| machine::capacity(&config.data));
         let member = birth::member(&settings, key.public(), capacity);
         let folder = Arc::clone(&world.folder);
-        let membership: Option<Membership> = load(&*folder, file::MEMBERSHIP)?;
-        let born = match (membership, config.join.is_empty(), &config.token) {
-            (Some(membership), _, token) => birth::resume(&*folder, &key, membership, token.as_ref())?,
-            (None, true, None) => birth::create(&*folder, &*world.entropy, &*world.clock, &key)?,
-            (None, false, Some(token)) => {
-                match birth::join(&endpoint, &config.join, token, member.clone(), &key).await {
-                    Ok(born) => born,
-                    Err(error) => {
-                        endpoint.close().await; // frees the port for another try
-                        return Err(error);
-                    }
-                }
+        let born = match be_born(&config, (&*folder, &*world.entropy, &*world.clock), &endpoint, &member, &key).await {
+            Ok(born) => born,
+            Err(error) => {
+                endpoint.close().await; // frees the port for another try
+                return Err(error);
             }
-            (None, false, None) => {
-                return Err(lacks("--join", "--token", "mint one on a member: `taffeta token create`"));
-            }
-            (None, true, Some(_)) => return Err(lacks("--token", "--join", "name a member: `--join HOST[:PORT]`")),
         };
         let starts = birth::count_start(&*folder)?;
         let identity = Identity {
@@ -370,17 +235,7 @@ impl Fabric {
         };
         let persisted: Option<AssignedSet> = load(&*folder, file::ASSIGNED)?;
         let tasks = tasks_driver.spawn(persisted, &mut loops).await;
-        let info = NodeInfo {
-            name: settings.name.clone(),
-            address: settings.advertise,
-            http: settings.http.filter(|_| config.serve.http),
-            dns: settings.dns.filter(|_| config.serve.dns),
-            zone: settings.zone.clone(),
-            attributes: settings.attributes.clone(),
-            capacity,
-            version: env!("CARGO_PKG_VERSION").into(),
-            not_isolated: world.executor.not_isolated(),
-        };
+        let info = node_info(&config, &settings, capacity, world.executor.not_isolated());
         let remote = Remote { voters: welcome.map(|w| w.voters.clone()).unwrap_or_default(), ..Remote::default() };
         let domain: Name = config.domain.parse().map_err(|e: taffeta_dns_answer::InvalidDnsName| {
             StartError::new(ErrorCode::Invalid, format!("`{}` is not a DNS domain: {e}", config.domain))
@@ -421,31 +276,7 @@ impl Fabric {
             leaving: watch::Sender::new(false),
         });
 
-        let responder = Arc::new(Responder::new(
-            Arc::clone(&core.names),
-            ForwardConfig::new(Upstreams::system(), vec![address]),
-            Arc::new(Sockets),
-            core.entropy.seed(),
-        ));
-        let dns = match settings.dns.filter(|_| config.serve.dns) {
-            Some(dns) => Some(DnsServer::bind(dns, Arc::clone(&responder)).map_err(StartError::failed)?),
-            None => None,
-        };
-        let backend: Arc<dyn Backend> = Arc::new(NodeBackend(Arc::clone(&core)));
-        let http = HttpServer::bind(
-            HttpConfig {
-                listen: settings.http.filter(|_| config.serve.http),
-                unix_socket: Some(config.data.join("api.sock")),
-                open: settings.api_open,
-                metrics: machine::metrics_handle(),
-            },
-            backend,
-        )
-        .map_err(|e| {
-            let help = e.help();
-            StartError::failed(e).help(help)
-        })?;
-
+        let (responder, dns, http) = listen(&core, &config)?;
         let inlet = Arc::new(OnceLock::new());
         let started = endpoint.start(identity, Arc::new(Inlet(Arc::clone(&inlet)))).map_err(StartError::failed)?;
         for (id, address) in &born.peers {
@@ -639,6 +470,65 @@ impl Fabric {
     }
 }
 
+/// Creates a cluster, joins one, or goes on with what the folder holds.
+async fn be_born(
+    config: &FabricConfig,
+    (folder, entropy, clock): (&dyn Folder, &dyn Entropy, &dyn Clock),
+    endpoint: &Unjoined,
+    member: &taffeta_model::Member,
+    key: &NodeKey,
+) -> Result<Born, StartError> {
+    let membership: Option<Membership> = load(folder, file::MEMBERSHIP)?;
+    match (membership, config.join.is_empty(), &config.token) {
+        (Some(membership), _, token) => birth::resume(folder, key, membership, token.as_ref()),
+        (None, true, None) => birth::create(folder, entropy, clock, key),
+        (None, false, Some(token)) => birth::join(endpoint, &config.join, token, member.clone(), key).await,
+        (None, false, None) => Err(lacks("--join", "--token", "mint one on a member: `taffeta token create`")),
+        (None, true, Some(_)) => Err(lacks("--token", "--join", "name a member: `--join HOST[:PORT]`")),
+    }
+}
+
+/// What the node says of itself.
+fn node_info(config: &FabricConfig, settings: &Settings, capacity: Resources, not_isolated: Vec<String>) -> NodeInfo {
+    NodeInfo {
+        name: settings.name.clone(),
+        address: settings.advertise,
+        http: settings.http.filter(|_| config.serve.http),
+        dns: settings.dns.filter(|_| config.serve.dns),
+        zone: settings.zone.clone(),
+        attributes: settings.attributes.clone(),
+        capacity,
+        version: env!("CARGO_PKG_VERSION").into(),
+        not_isolated,
+    }
+}
+
+/// Opens the doors for people and programs: DNS and HTTP.
+fn listen(
+    core: &Arc<Core>,
+    config: &FabricConfig,
+) -> Result<(Arc<Responder>, Option<DnsServer>, HttpServer), StartError> {
+    let settings = &core.settings;
+    let forward = ForwardConfig::new(Upstreams::system(), vec![settings.advertise.ip()]);
+    let seed = core.entropy.seed();
+    let responder = Arc::new(Responder::new(Arc::clone(&core.names), forward, Arc::new(Sockets), seed));
+    let dns = match core.info.dns {
+        Some(dns) => Some(DnsServer::bind(dns, Arc::clone(&responder)).map_err(StartError::failed)?),
+        None => None,
+    };
+    let http_config = HttpConfig {
+        listen: core.info.http,
+        unix_socket: Some(config.data.join("api.sock")),
+        open: settings.api_open,
+        metrics: machine::metrics_handle(),
+    };
+    let http = HttpServer::bind(http_config, Arc::new(NodeBackend(Arc::clone(core)))).map_err(|e| {
+        let help = e.help();
+        StartError::failed(e).help(help)
+    })?;
+    Ok((responder, dns, http))
+}
+
 impl Drop for Fabric {
     /// What was not shut down ends at once, without a farewell; its port is free soon after.
     fn drop(&mut self) {
@@ -698,11 +588,6 @@ fn check_whole(folder: &dyn Folder, data: &std::path::Path) -> Result<(), StartE
     Ok(())
 }
 
-fn load_settings(folder: &dyn Folder) -> Result<Option<Settings>, StartError> {
-    let Some(text) = folder.read(file::SETTINGS)? else { return Ok(None) };
-    serde_json::from_slice(&text).map(Some).map_err(|_| StartError::damaged(file::SETTINGS))
-}
-
 /// A node of this very process that was shut down a moment ago closes its log in a thread of its own.
 const LOG_TRIES: u32 = 50;
 const LOG_PAUSE: Duration = Duration::from_millis(20);
@@ -718,102 +603,4 @@ async fn open_log(path: &std::path::Path) -> Result<RedbDisk, StartError> {
         }
     }
     RedbDisk::open(path).map_err(StartError::failed)
-}
-
-/// Whether the node's listeners will be able to listen: looked at before the machine joins or creates anything.
-fn check_listeners(config: &FabricConfig, settings: &Settings) -> Result<(), StartError> {
-    use std::net::{TcpListener, UdpSocket};
-    let taken = |what: &str, flag: &str, address: SocketAddr, e: &std::io::Error| {
-        StartError::new(ErrorCode::Failed, format!("cannot listen on {address} for {what}: {e}"))
-            .help(format!("another process may use the port; choose another with {flag} IP:PORT"))
-    };
-    if let Some(http) = settings.http.filter(|_| config.serve.http) {
-        if settings.api_open && !http.ip().is_loopback() {
-            let message = format!("--api-open is for loopback addresses only, and the HTTP API is to listen on {http}");
-            return Err(StartError::new(ErrorCode::Forbidden, message)
-                .help("leave --api-open out and use the token, or let the API listen on loopback"));
-        }
-        TcpListener::bind(http).map_err(|e| taken("the HTTP API", "--http", http, &e))?;
-    }
-    if let Some(dns) = settings.dns.filter(|_| config.serve.dns) {
-        UdpSocket::bind(dns).map_err(|e| taken("DNS", "--dns", dns, &e))?;
-        TcpListener::bind(dns).map_err(|e| taken("DNS", "--dns", dns, &e))?;
-    }
-    Ok(())
-}
-
-/// What was given now, else what was given before, else the defaults.
-fn settings(config: &FabricConfig, before: Option<Settings>) -> Result<Settings, StartError> {
-    let remembered = before.as_ref();
-    if let (Some(name), Some(before)) = (&config.name, remembered)
-        && *name != before.name
-    {
-        let message = format!("this machine is a member under the name `{}`; a member keeps its name", before.name);
-        return Err(StartError::new(ErrorCode::Invalid, message)
-            .help(format!("leave --name out; to become `{name}`, join as a new machine with another --data")));
-    }
-    let name = match config.name.clone().or_else(|| remembered.map(|b| b.name.clone())) {
-        Some(name) => name,
-        None => machine::host_name()?,
-    };
-    let address = config.address.or_else(|| remembered.map(|b| b.address));
-    let address = address.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, FABRIC_PORT).into());
-    // Another address moves what depends on it, and port 0 is another one at each start.
-    let kept = |b: &&Settings| b.address == address && address.port() != 0;
-    let advertise = match config.advertise.or_else(|| remembered.filter(kept).map(|b| b.advertise)) {
-        Some(advertise) => advertise,
-        None if address.ip().is_unspecified() => SocketAddr::new(machine::own_address()?, address.port()),
-        None => address,
-    };
-    let local = if address.ip().is_loopback() { address.ip() } else { Ipv4Addr::LOCALHOST.into() };
-    let http = config.http.or_else(|| remembered.filter(kept).and_then(|b| b.http));
-    let dns = config.dns.or_else(|| remembered.filter(kept).and_then(|b| b.dns));
-    let attributes = if config.attributes.is_empty() {
-        remembered.map(|b| b.attributes.clone()).unwrap_or_default()
-    } else {
-        config.attributes.clone()
-    };
-    Ok(Settings {
-        name,
-        address,
-        advertise,
-        http: Some(http.unwrap_or_else(|| SocketAddr::new(local, HTTP_PORT))),
-        dns: Some(dns.unwrap_or_else(|| SocketAddr::new(local, DNS_PORT))),
-        zone: config.zone.clone().or_else(|| remembered.map(|b| b.zone.clone())).unwrap_or_default(),
-        attributes,
-        api_open: config.api_open || remembered.is_some_and(|b| b.api_open),
-        best_effort: config.best_effort || remembered.is_some_and(|b| b.best_effort),
-    })
-}
-
-fn check_isolation(executor: &LinuxExecutor, best_effort: bool) -> Result<(), StartError> {
-    let gaps = executor.not_isolated();
-    if gaps.is_empty() || best_effort {
-        return Ok(());
-    }
-    let message = format!("tasks cannot be isolated on this machine: {}", gaps.join("; "));
-    Err(StartError::new(ErrorCode::Forbidden, message).help("run it as root, or run tasks regardless: --best-effort"))
-}
-
-fn folder_error(error: FolderError) -> StartError {
-    match error {
-        FolderError::InUse(_) => {
-            StartError::new(ErrorCode::Failed, error.to_string()).help("is a node running from it already?")
-        }
-        FolderError::Io(..) => StartError::failed(error).help("give another one: --data DIR"),
-    }
-}
-
-fn cannot_bind(address: SocketAddr, what: &str, flag: &str, error: &std::io::Error) -> StartError {
-    StartError::new(ErrorCode::Failed, format!("the {what} cannot listen on UDP {address}: {error}"))
-        .help(format!("another process may use the port; choose another with {flag} IP:PORT"))
-}
-
-fn lacks(given: &str, missing: &str, help: &str) -> StartError {
-    StartError::new(ErrorCode::Invalid, format!("{given} was given without {missing}")).help(help)
-}
-
-/// Where tasks of this machine reach a listener.
-fn reachable(listen: SocketAddr, own: IpAddr) -> SocketAddr {
-    if listen.ip().is_unspecified() { SocketAddr::new(own, listen.port()) } else { listen }
 }

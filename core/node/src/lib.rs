@@ -8,6 +8,7 @@ pub mod api;
 mod backend;
 mod birth;
 pub mod client;
+mod config;
 mod consensus;
 mod events;
 mod fabric;
@@ -21,15 +22,16 @@ mod node;
 mod raft;
 mod ring;
 mod service;
+mod start_error;
 mod tasks;
 mod view;
 mod wire;
 mod world;
 
-pub use fabric::{
-    DNS_PORT, DOMAIN, Endpoint, FABRIC_PORT, Fabric, FabricConfig, HTTP_PORT, PUBLISHED_MAX, Publish, Serve, StartError,
-};
+pub use config::{DNS_PORT, DOMAIN, FABRIC_PORT, FabricConfig, HTTP_PORT, Serve};
+pub use fabric::{Endpoint, Fabric, PUBLISHED_MAX, Publish};
 pub use folder::Folder;
+pub use start_error::StartError;
 pub use taffeta_model as model;
 pub use taffeta_net::{InvalidToken, JoinToken};
 pub use world::{Prober, SystemProber, World};

@@ -1,6 +1,6 @@
 //! What the machine is: its name, its address, its size.
 
-use crate::{api::ErrorCode, fabric::StartError};
+use crate::{api::ErrorCode, start_error::StartError};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::{
     net::{IpAddr, Ipv4Addr, UdpSocket},

@@ -1,0 +1,68 @@
+//! Why a node did not start, in words that say what to do.
+
+use crate::{api::ErrorCode, folder::FolderError};
+use std::net::SocketAddr;
+use thiserror::Error;
+
+/// Why a node did not start. What the data folder held before is unchanged.
+#[derive(Debug, Error)]
+#[error("{message}")]
+pub struct StartError {
+    /// The kind; gives the exit code.
+    pub code: ErrorCode,
+    /// What happened.
+    pub message: String,
+    /// What can be done.
+    pub help: Option<String>,
+}
+
+impl StartError {
+    pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), help: None }
+    }
+
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// A failure with all its causes in one line.
+    pub(crate) fn failed(error: impl std::error::Error) -> Self {
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(inner) = cause {
+            message += &format!(": {inner}");
+            cause = inner.source();
+        }
+        Self::new(ErrorCode::Failed, message)
+    }
+
+    pub(crate) fn damaged(name: &str) -> Self {
+        Self::new(ErrorCode::Failed, format!("the file `{name}` in the data folder is damaged"))
+            .help("move the data folder away and join again with a new token")
+    }
+}
+
+impl From<std::io::Error> for StartError {
+    fn from(e: std::io::Error) -> Self {
+        Self::new(ErrorCode::Failed, format!("the data folder cannot be used: {e}"))
+    }
+}
+
+pub(crate) fn folder_error(error: FolderError) -> StartError {
+    match error {
+        FolderError::InUse(_) => {
+            StartError::new(ErrorCode::Failed, error.to_string()).help("is a node running from it already?")
+        }
+        FolderError::Io(..) => StartError::failed(error).help("give another one: --data DIR"),
+    }
+}
+
+pub(crate) fn cannot_bind(address: SocketAddr, what: &str, flag: &str, error: &std::io::Error) -> StartError {
+    StartError::new(ErrorCode::Failed, format!("the {what} cannot listen on UDP {address}: {error}"))
+        .help(format!("another process may use the port; choose another with {flag} IP:PORT"))
+}
+
+pub(crate) fn lacks(given: &str, missing: &str, help: &str) -> StartError {
+    StartError::new(ErrorCode::Invalid, format!("{given} was given without {missing}")).help(help)
+}
