@@ -96,8 +96,9 @@ impl Fabric {
         if let Some(shim) = &config.shim {
             linux.shim = shim.clone();
         }
-        let bound = bind_socket(settings.address);
-        let socket = bound.map_err(|e| cannot_bind(settings.address, "fabric", "--address", &e))?;
+        let socket = bind_patiently(settings.address)
+            .await
+            .map_err(|e| cannot_bind(settings.address, "fabric", "--address", &e))?;
         let mut settings = settings;
         if settings.advertise.port() == 0 {
             settings.advertise.set_port(socket.local_addr()?.port());
@@ -588,17 +589,28 @@ fn check_whole(folder: &dyn Folder, data: &std::path::Path) -> Result<(), StartE
     Ok(())
 }
 
-/// A node of this very process that was shut down a moment ago closes its log in a thread of its own.
-const LOG_TRIES: u32 = 50;
-const LOG_PAUSE: Duration = Duration::from_millis(20);
+/// A node of this very process that was shut down a moment ago gives its socket back when its last task has ended, and
+/// closes its log in a thread of its own.
+const TRIES: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(20);
+
+async fn bind_patiently(address: SocketAddr) -> std::io::Result<Arc<dyn quinn::AsyncUdpSocket>> {
+    for _ in 0..TRIES {
+        match bind_socket(address) {
+            Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => tokio::time::sleep(PAUSE).await,
+            bound => return bound,
+        }
+    }
+    bind_socket(address)
+}
 
 /// The log's file, for nobody else to read: it holds the environment of every app.
 async fn open_log(path: &std::path::Path) -> Result<RedbDisk, StartError> {
     use std::os::unix::fs::OpenOptionsExt;
     std::fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
-    for _ in 0..LOG_TRIES {
+    for _ in 0..TRIES {
         match RedbDisk::open(path) {
-            Err(e) if e.to_string().contains("already open") => tokio::time::sleep(LOG_PAUSE).await,
+            Err(e) if e.to_string().contains("already open") => tokio::time::sleep(PAUSE).await,
             opened => return opened.map_err(StartError::failed),
         }
     }
