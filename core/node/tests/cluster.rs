@@ -102,11 +102,15 @@ async fn a_wrong_expired_used_up_or_foreign_token_is_refused_with_its_reason() {
 
     let mut wrong = token(&first, any_token()).await;
     wrong.secret[0] ^= 1;
+    let minted = Instant::now();
     let expired = token(&first, TokenRequest { ttl_seconds: Some(1), ..any_token() }).await;
     let foreign_token = token(&foreign, any_token()).await;
     let mut unknown = token(&first, any_token()).await;
     unknown.id.0 ^= 1;
-    tokio::time::sleep(Duration::from_millis(1_100)).await; // the date is what expires it
+    eventually("the token's second is over", || async {
+        if minted.elapsed() > Duration::from_millis(1_100) { Ok(()) } else { Err("not yet".into()) }
+    })
+    .await;
     let once = token(&first, TokenRequest { uses: Some(1), ..any_token() }).await;
     let try_join = |name: &'static str, host: u8, token| {
         let mut config = config(root.path(), name, host, port);

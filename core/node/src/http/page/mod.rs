@@ -120,17 +120,13 @@ fn document(title: &str, body: &Markup) -> Response {
 
 /// Only the style and the script above, and only talk with this node.
 fn policy() -> String {
-    let hash = |text: &str| BASE64_STANDARD.encode(ring_digest(text));
+    let hash = |text: &str| BASE64_STANDARD.encode(taffeta_net::sha256(text.as_bytes()));
     format!(
         "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; connect-src 'self'; img-src data:; \
          form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
         hash(STYLE),
         hash(SCRIPT)
     )
-}
-
-fn ring_digest(text: &str) -> ::ring::digest::Digest {
-    ::ring::digest::digest(&::ring::digest::SHA256, text.as_bytes())
 }
 
 /// How a state of a machine or task looks. The state's own word always stands beside it.

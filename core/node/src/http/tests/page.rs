@@ -53,7 +53,7 @@ async fn the_browser_is_told_to_run_the_pages_own_script_only() {
     let policy = page.header("content-security-policy").unwrap();
     for (tag, directive) in [("script", "script-src"), ("style", "style-src")] {
         let text = page.body.split_once(&format!("<{tag}>")).unwrap().1.split_once(&format!("</{tag}>")).unwrap().0;
-        let hash = BASE64_STANDARD.encode(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()));
+        let hash = BASE64_STANDARD.encode(taffeta_net::sha256(text.as_bytes()));
         assert!(policy.contains(&format!("{directive} 'sha256-{hash}'")), "{policy}");
     }
     assert!(policy.contains("default-src 'none'") && !page.body.contains(" style=\""));
