@@ -9,6 +9,7 @@ mod app_file;
 mod assigned;
 mod command;
 mod ids;
+mod planted;
 mod record;
 mod resources;
 mod state;
@@ -22,6 +23,9 @@ pub use app_file::{AppFileError, FileSource, parse_app_file};
 pub use assigned::{Assigned, AssignedSet, Directory, DirectoryJob, DirectoryMember};
 pub use command::{Command, Exit, Outcome, Placement, Refusal, Removal};
 pub use ids::{AppName, ClusterId, Fence, InvalidName, JobName, NodeId, NodeName, RESERVED_NAMES, TaskId, TokenId};
+#[cfg(feature = "planted-bugs")]
+pub use planted::plant;
+pub use planted::{Bug, planted};
 pub use record::{Liveness, NodeInfo, Phase, TaskRecord};
 pub use resources::{Cpus, Resources};
 pub use state::{APPS_MAX, AppState, MEMBERS_MAX, Member, Place, State, TASKS_MAX, TOKENS_MAX, Task, Token};

@@ -6,6 +6,7 @@ use crate::{
     key::NodeKey,
     peer::{CallError, Lane, Peer},
     pool::{Dialled, Pool, Way},
+    seams::Clock,
     tls::{self, FOREIGN_CA, Identity, TlsError},
     token::JoinToken,
 };
@@ -68,6 +69,8 @@ pub struct NetConfig {
     pub socket: Arc<dyn AsyncUdpSocket>,
     /// Runs tasks and timers for the transport.
     pub runtime: Arc<dyn quinn::Runtime>,
+    /// The date by which certificates are judged.
+    pub clock: Arc<dyn Clock>,
     /// Seeds connection ids and the like.
     pub seed: [u8; 32],
     /// Whether the kernel may cut large sends into packets (GSO). Some network cards fail at it.
@@ -120,6 +123,7 @@ struct Inner {
 /// An endpoint that has no identity yet: it can ask to join, and become a [`Net`].
 pub struct Unjoined {
     endpoint: Endpoint,
+    clock: Arc<dyn Clock>,
     segmentation_offload: bool,
 }
 
@@ -133,7 +137,7 @@ impl Unjoined {
         let ids = config.seed;
         endpoint_config.cid_generator(move || Box::new(SeededIds::new(&ids)));
         let endpoint = Endpoint::new_with_abstract_socket(endpoint_config, None, config.socket, config.runtime)?;
-        Ok(Self { endpoint, segmentation_offload: config.segmentation_offload })
+        Ok(Self { endpoint, clock: config.clock, segmentation_offload: config.segmentation_offload })
     }
 
     /// Where the socket is bound.
@@ -144,7 +148,7 @@ impl Unjoined {
     /// Sends a join request to the node at `address`, whose cluster must be the token's.
     pub async fn join(&self, address: SocketAddr, token: &JoinToken, request: &[u8]) -> Result<Vec<u8>, JoinError> {
         let unreachable = |why: String| JoinError::Unreachable(address, why);
-        let mut config = quinn::ClientConfig::new(Arc::new(tls::join_config(token.ca_hash)?));
+        let mut config = quinn::ClientConfig::new(Arc::new(tls::join_config(token.ca_hash, &self.clock)?));
         config.transport_config(transport(self.segmentation_offload));
         // The name is not known yet; the pinned CA is what is checked.
         let connecting = self.endpoint.connect_with(config, address, "join.taffeta.internal");
@@ -174,9 +178,9 @@ impl Unjoined {
     /// Becomes the endpoint of a node.
     pub fn start(self, identity: Identity, service: Arc<dyn Service>) -> Result<Net, NetError> {
         let transport = transport(self.segmentation_offload);
-        let mut server = quinn::ServerConfig::with_crypto(Arc::new(identity.server_config()?));
+        let mut server = quinn::ServerConfig::with_crypto(Arc::new(identity.server_config(&self.clock)?));
         server.transport_config(Arc::clone(&transport)).max_incoming(INCOMING_MAX);
-        let mut client_config = quinn::ClientConfig::new(Arc::new(identity.client_config()?));
+        let mut client_config = quinn::ClientConfig::new(Arc::new(identity.client_config(&self.clock)?));
         client_config.transport_config(transport);
         self.endpoint.set_server_config(Some(server));
         let endpoint = self.endpoint;

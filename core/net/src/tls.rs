@@ -3,6 +3,7 @@
 use crate::{
     key::{NodeKey, PublicKey, sha256},
     peer::Peer,
+    seams::Clock,
 };
 use rustls::{
     DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme,
@@ -13,6 +14,7 @@ use rustls::{
     crypto::{CryptoProvider, ring::default_provider},
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime},
     server::WebPkiClientVerifier,
+    time_provider::TimeProvider,
 };
 use std::{sync::Arc, time::Duration};
 use taffeta_model::{ClusterId, NodeId};
@@ -51,6 +53,16 @@ pub enum TlsError {
     NoInitialCipherSuite(#[from] quinn::crypto::rustls::NoInitialCipherSuite),
 }
 
+/// The date by which certificates are judged.
+#[derive(Debug)]
+struct Dates(Arc<dyn Clock>);
+
+impl TimeProvider for Dates {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_millis(self.0.date().0)))
+    }
+}
+
 /// The name in a node's certificate: dialling it by this name makes the library check whom we reached.
 pub(crate) fn server_name(cluster: ClusterId, node: NodeId) -> String {
     format!("{node}.node.{cluster}.taffeta.internal")
@@ -62,13 +74,16 @@ impl Identity {
         self.key.public().node_id()
     }
 
-    pub(crate) fn server_config(&self) -> Result<quinn::crypto::rustls::QuicServerConfig, TlsError> {
+    pub(crate) fn server_config(
+        &self,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<quinn::crypto::rustls::QuicServerConfig, TlsError> {
         let provider = Arc::new(default_provider());
         // A stranger may connect without a certificate, and is then served the join lane and nothing else.
         let verifier = WebPkiClientVerifier::builder_with_provider(self.roots()?, Arc::clone(&provider))
             .allow_unauthenticated()
             .build()?;
-        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        let mut config = rustls::ServerConfig::builder_with_details(provider, Arc::new(Dates(Arc::clone(clock))))
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_client_cert_verifier(verifier)
             .with_single_cert(self.chain(), private_key(&self.key))?;
@@ -77,8 +92,12 @@ impl Identity {
         Ok(config.try_into()?)
     }
 
-    pub(crate) fn client_config(&self) -> Result<quinn::crypto::rustls::QuicClientConfig, TlsError> {
-        let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(default_provider()))
+    pub(crate) fn client_config(
+        &self,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<quinn::crypto::rustls::QuicClientConfig, TlsError> {
+        let dates = Arc::new(Dates(Arc::clone(clock)));
+        let mut config = rustls::ClientConfig::builder_with_details(Arc::new(default_provider()), dates)
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_root_certificates(self.roots()?)
             .with_client_auth_cert(self.chain(), private_key(&self.key))?;
@@ -102,10 +121,13 @@ fn private_key(key: &NodeKey) -> PrivateKeyDer<'static> {
 }
 
 /// Client side of a join: no certificate of our own yet, the server's chain must lead to the pinned CA.
-pub(crate) fn join_config(ca_hash: [u8; 32]) -> Result<quinn::crypto::rustls::QuicClientConfig, TlsError> {
+pub(crate) fn join_config(
+    ca_hash: [u8; 32],
+    clock: &Arc<dyn Clock>,
+) -> Result<quinn::crypto::rustls::QuicClientConfig, TlsError> {
     let provider = Arc::new(default_provider());
     let verifier = Arc::new(PinnedAuthority { ca_hash, provider: Arc::clone(&provider) });
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+    let mut config = rustls::ClientConfig::builder_with_details(provider, Arc::new(Dates(Arc::clone(clock))))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous() // the name for rustls' own verifier traits; this one checks more, not less
         .with_custom_certificate_verifier(verifier)

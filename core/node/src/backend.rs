@@ -14,13 +14,9 @@ use crate::{
 use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::de::DeserializeOwned;
-use std::{
-    io::{Read, Seek, SeekFrom},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 use taffeta_dns_answer::{Answer, Data, Name, Record, RecordType, Subject, Verdict, explain};
-use taffeta_isolation_plan::Stream;
+use taffeta_isolation_plan::{Piece, PieceStart, Stream};
 use taffeta_model::{App, AppName, Command, FileSource, JobName, ShippedFile, TaskId, Token, TokenId, parse_app_file};
 use taffeta_net::{JoinToken, sha256};
 use tokio::sync::broadcast;
@@ -231,14 +227,11 @@ impl Core {
             return Err(ApiError::new(ErrorCode::NotFound, format!("`{task}` has no output here")));
         };
         let stream = if read.stderr { Stream::Stderr } else { Stream::Stdout };
-        let path = self.executor.log_path(run.as_str(), stream);
-        let (read, run) = (read.clone(), run.as_str().to_owned());
-        let piece = tokio::task::spawn_blocking(move || read_piece(&path, &read)).await;
-        let (bytes, next) = match piece {
-            Ok(Ok(piece)) => piece,
-            Ok(Err(e)) => return Err(ApiError::new(ErrorCode::Failed, format!("the output cannot be read: {e}"))),
-            Err(e) => return Err(ApiError::new(ErrorCode::Failed, e.to_string())),
-        };
+        let from = read.offset.map_or(PieceStart::BeforeEnd(read.tail), PieceStart::At);
+        let piece = Piece { from, bytes_max: read.limit.clamp(1, LOG_BYTES_MAX) as usize };
+        let failed = |e| ApiError::new(ErrorCode::Failed, format!("the output cannot be read: {e}"));
+        let (bytes, next) = self.executor.read_log(run.as_str(), stream, piece).await.map_err(failed)?;
+        let run = run.as_str().to_owned();
         let sets = self.gossip.sets();
         let mut own = records(&sets).filter(|(owner, r)| *owner == self.me && r.task == *task);
         let ended = own
@@ -317,15 +310,4 @@ fn record_view(record: &Record) -> RecordView {
         ttl: record.ttl,
         data,
     }
-}
-
-fn read_piece(path: &std::path::Path, read: &LogRead) -> std::io::Result<(Vec<u8>, u64)> {
-    let mut file = std::fs::File::open(path)?;
-    let length = file.metadata()?.len();
-    let from = read.offset.unwrap_or_else(|| length.saturating_sub(read.tail)).min(length);
-    file.seek(SeekFrom::Start(from))?;
-    let mut bytes = vec![];
-    file.take(u64::from(read.limit.clamp(1, LOG_BYTES_MAX))).read_to_end(&mut bytes)?;
-    let next = from + bytes.len() as u64;
-    Ok((bytes, next))
 }

@@ -23,6 +23,7 @@ use arc_swap::ArcSwap;
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
+    path::PathBuf,
     sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
@@ -35,7 +36,7 @@ use taffeta_model::{
     TaskId, TaskRecord,
 };
 use taffeta_net::{Clock, Entropy, Identity, NetConfig, NodeKey, SystemClock, SystemEntropy, Unjoined, sha256};
-use taffeta_store::{Driver, RedbDisk, Store, StoreConfig};
+use taffeta_store::{Driver, RedbDisk, SNAPSHOT_EVERY, Store, StoreConfig};
 use taffeta_swim::{Identity as RingIdentity, Incarnation, Swim, SwimConfig};
 use tokio::{
     sync::{Notify, Semaphore, watch},
@@ -74,7 +75,7 @@ pub struct Endpoint {
 
 /// A running node. It ends when it is shut down or dropped; its tasks run on.
 pub struct Fabric {
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
     responder: Arc<Responder>,
     http: Option<HttpServer>,
     dns: Option<DnsServer>,
@@ -130,11 +131,24 @@ impl Fabric {
             driver: Driver::Thread,
             executor,
             prober: Arc::new(SystemProber),
+            upstreams: Upstreams::system(),
+            api_socket: Some(config.data.join("api.sock")),
+            programs: std::env::current_exe().ok().and_then(|exe| exe.parent().map(Into::into)),
+            snapshot_every: SNAPSHOT_EVERY,
         };
-        Self::start_in(config, settings, key, world).await
+        Self::assemble(config, settings, key, world).await
     }
 
-    async fn start_in(
+    /// Starts a node in a world of the caller's: the very code that runs on a machine, with nothing of the machine.
+    /// `config.data` names no folder then, and `config.serve` had better be off.
+    pub async fn start_in(config: FabricConfig, world: World) -> Result<Self, StartError> {
+        birth::check_format(&*world.folder)?;
+        let settings = settings(&config, load_settings(&*world.folder)?)?;
+        let key = birth::key(&*world.folder, &*world.entropy)?;
+        Self::assemble(config, settings, key, world).await
+    }
+
+    async fn assemble(
         config: FabricConfig,
         settings: Settings,
         key: NodeKey,
@@ -146,6 +160,7 @@ impl Fabric {
         let net_config = NetConfig {
             socket: world.socket,
             runtime: Arc::new(quinn::TokioRuntime),
+            clock: Arc::clone(&world.clock),
             seed,
             segmentation_offload: true,
         };
@@ -178,6 +193,7 @@ impl Fabric {
             driver: world.driver,
             seed: world.entropy.seed(),
             transport: Arc::new(RaftTransport(Arc::clone(&net))),
+            snapshot_every: world.snapshot_every,
         })
         .await
         .map_err(StartError::failed)?;
@@ -220,12 +236,7 @@ impl Fabric {
         });
         let address = settings.advertise.ip();
         let dns_for_tasks = settings.dns.filter(|_| config.serve.dns).map(|dns| reachable(dns, address));
-        let place = Place {
-            node: settings.name.clone(),
-            address,
-            dns: dns_for_tasks,
-            programs: std::env::current_exe().ok().and_then(|exe| exe.parent().map(Into::into)),
-        };
+        let place = Place { node: settings.name.clone(), address, dns: dns_for_tasks, programs: world.programs };
         let tasks_driver = TasksDriver {
             executor: Arc::clone(&world.executor),
             prober: world.prober,
@@ -277,7 +288,7 @@ impl Fabric {
             leaving: watch::Sender::new(false),
         });
 
-        let (responder, dns, http) = listen(&core, &config)?;
+        let (responder, dns, http) = listen(&core, world.upstreams, world.api_socket)?;
         let inlet = Arc::new(OnceLock::new());
         let started = endpoint.start(identity, Arc::new(Inlet(Arc::clone(&inlet)))).map_err(StartError::failed)?;
         for (id, address) in &born.peers {
@@ -287,7 +298,7 @@ impl Fabric {
         let _ = inlet.set(Arc::downgrade(&core));
         remember(&*folder, me, &settings, &born)?;
         spawn_loops(&core, &mut loops);
-        let fabric = Self { core, responder, http: Some(http), dns, loops };
+        let fabric = Self { core, responder, http, dns, loops };
         fabric.enter_ring(born, &member).await?;
         Ok(fabric)
     }
@@ -507,19 +518,23 @@ fn node_info(config: &FabricConfig, settings: &Settings, capacity: Resources, no
 /// Opens the doors for people and programs: DNS and HTTP.
 fn listen(
     core: &Arc<Core>,
-    config: &FabricConfig,
-) -> Result<(Arc<Responder>, Option<DnsServer>, HttpServer), StartError> {
+    upstreams: Upstreams,
+    api_socket: Option<PathBuf>,
+) -> Result<(Arc<Responder>, Option<DnsServer>, Option<HttpServer>), StartError> {
     let settings = &core.settings;
-    let forward = ForwardConfig::new(Upstreams::system(), vec![settings.advertise.ip()]);
+    let forward = ForwardConfig::new(upstreams, vec![settings.advertise.ip()]);
     let seed = core.entropy.seed();
     let responder = Arc::new(Responder::new(Arc::clone(&core.names), forward, Arc::new(Sockets), seed));
     let dns = match core.info.dns {
         Some(dns) => Some(DnsServer::bind(dns, Arc::clone(&responder)).map_err(StartError::failed)?),
         None => None,
     };
+    if core.info.http.is_none() && api_socket.is_none() {
+        return Ok((responder, dns, None));
+    }
     let http_config = HttpConfig {
         listen: core.info.http,
-        unix_socket: Some(config.data.join("api.sock")),
+        unix_socket: api_socket,
         open: settings.api_open,
         metrics: machine::metrics_handle(),
     };
@@ -527,7 +542,7 @@ fn listen(
         let help = e.help();
         StartError::failed(e).help(help)
     })?;
-    Ok((responder, dns, http))
+    Ok((responder, dns, Some(http)))
 }
 
 impl Drop for Fabric {

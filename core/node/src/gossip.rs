@@ -112,6 +112,11 @@ impl GossipHub {
         Arc::clone(&self.inner.sets.borrow())
     }
 
+    /// Everything that is held, with the owners' signatures.
+    pub(crate) fn signed_sets(&self) -> Vec<Arc<SignedSet>> {
+        self.catalogue().signed().cloned().collect()
+    }
+
     /// Whether this node has had a complete view once.
     pub(crate) fn complete(&self) -> watch::Receiver<bool> {
         self.inner.complete.subscribe()

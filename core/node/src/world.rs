@@ -8,14 +8,17 @@ use async_trait::async_trait;
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
+use taffeta_dns_server::Upstreams;
 use taffeta_isolation_plan::Executor;
 use taffeta_net::{Clock, Entropy};
 use taffeta_store::{Disk, Driver};
 
-/// What a node is put into. The real one is made by [`crate::Fabric::start`].
+/// What a node is put into. The real one is made by [`crate::Fabric::start`]; any other goes to
+/// [`crate::Fabric::start_in`].
 pub struct World {
     /// The date.
     pub clock: Arc<dyn Clock>,
@@ -33,6 +36,14 @@ pub struct World {
     pub executor: Arc<dyn Executor>,
     /// Health checks over the network.
     pub prober: Arc<dyn Prober>,
+    /// Who is asked about names outside of the fabric.
+    pub upstreams: Upstreams,
+    /// Where the API's socket file is put; `None`: there is none.
+    pub api_socket: Option<PathBuf>,
+    /// Folder that comes first in the search path of tasks.
+    pub programs: Option<PathBuf>,
+    /// Entries of the log from one snapshot to the next.
+    pub snapshot_every: u64,
 }
 
 /// Health checks over the network, and ports.

@@ -18,4 +18,4 @@ pub use leadership::Leadership;
 pub use log::Driver;
 pub use redb_disk::RedbDisk;
 pub use rpc::{SendError, Transport};
-pub use store::{OpenError, ReadError, Store, StoreConfig, WriteError};
+pub use store::{OpenError, ReadError, SNAPSHOT_EVERY, Store, StoreConfig, WriteError};

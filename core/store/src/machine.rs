@@ -13,7 +13,10 @@ use serde::{Deserialize, Serialize};
 use std::{
     io,
     io::Cursor,
-    sync::{Arc, RwLock},
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use taffeta_model::{Fence, Outcome, State};
 use tokio::sync::watch;
@@ -33,6 +36,8 @@ pub(crate) struct Machine {
     log: LogStore,
     /// Position of the newest applied entry; whoever waits for changes watches it.
     applied: watch::Sender<Fence>,
+    /// Snapshots that came from a leader.
+    installed: Arc<AtomicU64>,
 }
 
 impl Machine {
@@ -42,11 +47,15 @@ impl Machine {
             None => Replicated::default(),
         };
         let applied = watch::Sender::new(replicated.state.applied);
-        Ok(Self { replicated: Arc::new(RwLock::new(replicated)), log, applied })
+        Ok(Self { replicated: Arc::new(RwLock::new(replicated)), log, applied, installed: Arc::default() })
     }
 
     pub(crate) fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(&self.replicated.read().expect("no panic while the state is held").state)
+    }
+
+    pub(crate) fn snapshots_installed(&self) -> u64 {
+        self.installed.load(Ordering::Relaxed)
     }
 
     pub(crate) fn watch(&self) -> watch::Receiver<Fence> {
@@ -130,6 +139,7 @@ impl RaftStateMachine<TC> for Machine {
         let replicated: Replicated = postcard::from_bytes(&contents).map_err(bad)?;
         self.log.save_snapshot(meta, contents).await?;
         *self.replicated.write().expect("no panic while the state is held") = replicated;
+        self.installed.fetch_add(1, Ordering::Relaxed);
         self.announce();
         Ok(())
     }

@@ -37,8 +37,9 @@ const ELECTION_MAX_MS: u64 = 600;
 /// A leader that was not heard of for this long is not told to anybody. Longer than an election takes to begin.
 const LEADER_SILENCE: Duration = Duration::from_millis(1_000);
 /// A snapshot after this many entries bounds both the replay at start and the log's size.
-const SNAPSHOT_EVERY: u64 = 5_000;
-const SNAPSHOT_KEEP: u64 = 1_000;
+pub const SNAPSHOT_EVERY: u64 = 5_000;
+/// Of these entries one in so many is kept behind a snapshot, for followers that are a little late.
+const SNAPSHOT_KEEP_PART: u64 = 5;
 /// Requests and notices under way inside of openraft, which sets the room aside at start: its own 65,536 cost 25 MiB.
 const CHANNEL_SIZE: u64 = 1_024;
 const SNAPSHOT_TIMEOUT_MS: u64 = 10_000;
@@ -57,6 +58,8 @@ pub struct StoreConfig {
     pub seed: u64,
     /// Carries messages to other voters.
     pub transport: Arc<dyn Transport>,
+    /// Entries from one snapshot to the next; [`SNAPSHOT_EVERY`] is what a node uses.
+    pub snapshot_every: u64,
 }
 
 /// Why the store did not open. Nothing was changed.
@@ -110,7 +113,13 @@ impl Store {
         let log = LogStore::open(config.disk, config.driver)?;
         let machine = Machine::open(log.clone())?;
         let id = config.id;
-        let starting = openraft::Raft::new(id.0, raft_config()?, Lines(config.transport), log, machine.clone());
+        let starting = openraft::Raft::new(
+            id.0,
+            raft_config(config.snapshot_every)?,
+            Lines(config.transport),
+            log,
+            machine.clone(),
+        );
         let raft = Runtime::scope(config.seed, starting).await.map_err(|e| OpenError::Consensus(e.to_string()))?;
         Ok(Self { id, raft, machine, heard: Arc::default() })
     }
@@ -168,6 +177,11 @@ impl Store {
     /// Changes whenever an entry has been applied.
     pub fn watch(&self) -> watch::Receiver<Fence> {
         self.machine.watch()
+    }
+
+    /// Snapshots that a leader has sent to this node since it started.
+    pub fn snapshots_installed(&self) -> u64 {
+        self.machine.snapshots_installed()
     }
 
     /// Who leads, as known now.
@@ -234,7 +248,7 @@ impl Store {
     }
 }
 
-fn raft_config() -> Result<Arc<Config>, OpenError> {
+fn raft_config(snapshot_every: u64) -> Result<Arc<Config>, OpenError> {
     let config = Config {
         cluster_name: "taffeta".into(),
         heartbeat_interval: HEARTBEAT_MS,
@@ -244,8 +258,8 @@ fn raft_config() -> Result<Arc<Config>, OpenError> {
         // A leader that comes back in its old term without an election is safe only with a durable state machine.
         enable_leader_restore: Some(false),
         install_snapshot_timeout: SNAPSHOT_TIMEOUT_MS,
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY),
-        max_in_snapshot_log_to_keep: SNAPSHOT_KEEP,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(snapshot_every),
+        max_in_snapshot_log_to_keep: snapshot_every / SNAPSHOT_KEEP_PART,
         api_channel_size: Some(CHANNEL_SIZE),
         notification_channel_size: Some(CHANNEL_SIZE),
         ..Config::default()

@@ -107,6 +107,11 @@ impl Catalogue {
         self.entries.values().map(|entry| &entry.set)
     }
 
+    /// The same as they travel.
+    pub fn signed(&self) -> impl ExactSizeIterator<Item = &Arc<SignedSet>> {
+        self.entries.values().map(|entry| &entry.signed)
+    }
+
     /// The set of one owner.
     pub fn get(&self, owner: NodeId) -> Option<&Arc<OwnerSet>> {
         self.entries.get(&owner).map(|entry| &entry.set)

@@ -64,6 +64,11 @@ impl SignedSet {
         Self { bytes, public_key: signer.public_key(), signature }
     }
 
+    /// What the signature is over.
+    pub fn signed_part(&self) -> Vec<u8> {
+        message(&self.bytes)
+    }
+
     pub(crate) fn is_signed_by(&self, owner: NodeId, verifier: &dyn Verify) -> bool {
         verifier.verify(owner, &self.public_key, &message(&self.bytes), &self.signature)
     }

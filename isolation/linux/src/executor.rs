@@ -11,16 +11,17 @@ use crate::{
 use async_trait::async_trait;
 use std::{
     collections::BTreeMap,
-    fs::DirBuilder,
-    io,
+    fs::{DirBuilder, File},
+    io::{self, Read, Seek, SeekFrom},
     os::unix::fs::DirBuilderExt,
     panic::resume_unwind,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use taffeta_isolation_plan::{
-    ActError, Executor, Found, InvalidSpec, Permitted, StartError, Started, Stream, TaskSpec, check_name,
+    ActError, Executor, Found, InvalidSpec, Permitted, Piece, PieceStart, StartError, Started, Stream, TaskSpec,
+    check_name,
 };
 use taffeta_model::Exit;
 use thiserror::Error;
@@ -90,6 +91,11 @@ impl LinuxExecutor {
         let permitted = limits::probe(&config.node_id);
         let machine = Machine { tasks_root, shim: config.shim, best_effort: config.best_effort, permitted };
         Ok(Self { machine: Arc::new(machine), busy: Mutex::default() })
+    }
+
+    /// The file that holds one of a run's outputs.
+    pub fn log_path(&self, run_id: &str, stream: Stream) -> PathBuf {
+        log_file(&self.machine.folder(run_id), stream)
     }
 
     /// Does something with a run while nothing else is done with it. What has begun goes on to its end even if the caller
@@ -230,11 +236,26 @@ impl Executor for LinuxExecutor {
         self.machine.folder(run_id)
     }
 
-    fn log_path(&self, run_id: &str, stream: Stream) -> PathBuf {
-        log_file(&self.machine.folder(run_id), stream)
+    async fn read_log(&self, run_id: &str, stream: Stream, piece: Piece) -> io::Result<(Vec<u8>, u64)> {
+        let path = self.log_path(run_id, stream);
+        finished(spawn_blocking(move || read_piece(&path, piece))).await
     }
 
     fn permitted(&self) -> &Permitted {
         &self.machine.permitted
     }
+}
+
+fn read_piece(path: &Path, piece: Piece) -> io::Result<(Vec<u8>, u64)> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let from = match piece.from {
+        PieceStart::At(at) => at.min(length),
+        PieceStart::BeforeEnd(back) => length.saturating_sub(back),
+    };
+    file.seek(SeekFrom::Start(from))?;
+    let mut bytes = vec![];
+    file.take(piece.bytes_max as u64).read_to_end(&mut bytes)?;
+    let next = from + bytes.len() as u64;
+    Ok((bytes, next))
 }

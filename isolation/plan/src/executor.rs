@@ -2,7 +2,7 @@
 
 use crate::{InvalidSpec, Permitted, TaskSpec};
 use async_trait::async_trait;
-use std::{path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 use taffeta_model::{Exit, UnixMillis};
 use thiserror::Error;
 
@@ -13,6 +13,24 @@ pub enum Stream {
     Stdout,
     /// Standard error.
     Stderr,
+}
+
+/// A piece of an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Where it begins.
+    pub from: PieceStart,
+    /// Most bytes of it.
+    pub bytes_max: usize,
+}
+
+/// Where a piece of an output begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PieceStart {
+    /// At this byte, or at the end if there are not so many.
+    At(u64),
+    /// So many bytes before the end.
+    BeforeEnd(u64),
 }
 
 /// A start that succeeded.
@@ -145,8 +163,8 @@ pub trait Executor: Send + Sync {
     /// The folder of a run: what [`TaskSpec::folder`] has to be.
     fn folder(&self, run_id: &str) -> PathBuf;
 
-    /// The file that holds one of the task's outputs.
-    fn log_path(&self, run_id: &str, stream: Stream) -> PathBuf;
+    /// Reads a piece of one of the task's outputs, and tells where the next piece begins.
+    async fn read_log(&self, run_id: &str, stream: Stream, piece: Piece) -> io::Result<(Vec<u8>, u64)>;
 
     /// What this machine permits.
     fn permitted(&self) -> &Permitted;

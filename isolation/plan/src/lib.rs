@@ -13,7 +13,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
-pub use executor::{ActError, Executor, Found, FoundState, StartError, Started, Stream};
+pub use executor::{ActError, Executor, Found, FoundState, Piece, PieceStart, StartError, Started, Stream};
 pub use limits::{Limits, Quota};
 pub use permitted::{Cgroups, Controller, Permitted};
 pub use spec::{InvalidSpec, PATH_DEFAULT, RUN_ID_BYTES_MAX, TaskSpec, check_name};

@@ -127,7 +127,8 @@ fn unjoined(key: &NodeKey, socket: UdpSocket) -> Unjoined {
     let mut seed = [0; 32];
     use crate::seams::Entropy as _;
     crate::SystemEntropy.fill(&mut seed); // each life of a process has its own
-    Unjoined::new(NetConfig { socket, runtime, seed, segmentation_offload: true }, key).unwrap()
+    let clock = Arc::new(crate::SystemClock);
+    Unjoined::new(NetConfig { socket, runtime, clock, seed, segmentation_offload: true }, key).unwrap()
 }
 
 fn now() -> UnixMillis {

@@ -136,7 +136,15 @@ impl Cluster {
         let id = NodeId(id);
         let transport = Arc::new(Wire(id, Arc::clone(&self.hub)));
         let disk = self.disks.open(id).await;
-        Store::open(StoreConfig { id, disk, driver: Driver::Thread, seed: id.0 + 100 * self.lives, transport }).await
+        Store::open(StoreConfig {
+            id,
+            disk,
+            driver: Driver::Thread,
+            seed: id.0 + 100 * self.lives,
+            transport,
+            snapshot_every: SNAPSHOT_EVERY,
+        })
+        .await
     }
 
     pub(super) async fn start(&mut self, id: u64) {

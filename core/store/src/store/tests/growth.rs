@@ -62,7 +62,7 @@ async fn a_learner_catches_up_over_a_purged_log_and_a_restart_finds_it_all(disks
         }
     }
     let purged = |store: &Store| store.raft.metrics().borrow_watched().purged.map_or(0, |id| id.index);
-    until("the log is purged", || purged(&store) > SNAPSHOT_EVERY - SNAPSHOT_KEEP - 500).await;
+    until("the log is purged", || purged(&store) > SNAPSHOT_EVERY - SNAPSHOT_EVERY / SNAPSHOT_KEEP_PART - 500).await;
     cluster.start(2).await;
     store.change_voters(Change::AddLearner(NodeId(2)), Some("127.0.0.1:2".parse().unwrap())).await.unwrap();
     cluster.hold(&[1, 2], 0..20).await;

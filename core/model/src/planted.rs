@@ -1,0 +1,95 @@
+//! Deliberate bugs, by which the simulator's checks are proven: each must be caught.
+//!
+//! Without the feature `planted-bugs`, which only that proof turns on, [`planted`] is constantly `false` and the
+//! compiler removes what is behind it.
+
+/// A bug that may be planted. Each variant names what the code then does wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Bug {
+    /// An agent obeys an assigned set with an older fence than it has obeyed.
+    ObeyOldFence,
+    /// The log tells that entries are on disk before they are.
+    AcknowledgeBeforeSync,
+    /// A vote counts before it is on disk.
+    VoteBeforeSync,
+    /// A node puts the records of another into its own set.
+    PublishForeignRecord,
+    /// A set is taken without a look at its signature, and relays change what they pass on.
+    ForgeRecord,
+    /// The records of a dead machine stay in DNS.
+    KeepDeadRecords,
+    /// An instance whose health check fails is given out as before.
+    ServeUnhealthy,
+    /// A node's DNS snapshot leaves out what runs on another machine that is alive.
+    HideHealthy,
+    /// A leader that has just begun takes a task without a report for lost and places it again.
+    PlaceTwice,
+    /// An agent goes on with what it was told to stop.
+    KeepUnassigned,
+    /// A run that was found alive is started a second time.
+    StartTwice,
+    /// The scheduler does not count what a machine has already.
+    OverCommit,
+    /// Two tasks of a machine get the same port.
+    SamePortTwice,
+    /// An assigned set is obeyed and not stored.
+    ForgetObeyed,
+    /// A state that depends on the node that applies it.
+    ApplyDifferently,
+    /// A write is refused in words and done all the same.
+    RefuseAndWrite,
+    /// After a leader is lost no other one places anything.
+    NeverLeadAgain,
+}
+
+impl Bug {
+    /// All of them.
+    pub const ALL: [Self; 17] = [
+        Self::ObeyOldFence,
+        Self::AcknowledgeBeforeSync,
+        Self::VoteBeforeSync,
+        Self::PublishForeignRecord,
+        Self::ForgeRecord,
+        Self::KeepDeadRecords,
+        Self::ServeUnhealthy,
+        Self::HideHealthy,
+        Self::PlaceTwice,
+        Self::KeepUnassigned,
+        Self::StartTwice,
+        Self::OverCommit,
+        Self::SamePortTwice,
+        Self::ForgetObeyed,
+        Self::ApplyDifferently,
+        Self::RefuseAndWrite,
+        Self::NeverLeadAgain,
+    ];
+}
+
+#[cfg(feature = "planted-bugs")]
+mod plant {
+    use super::Bug;
+    use std::cell::Cell;
+
+    thread_local! {
+        static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+
+    /// Plants a bug in this thread's nodes, or takes it out.
+    pub fn plant(bug: Option<Bug>) {
+        PLANTED.set(bug);
+    }
+
+    /// Whether this bug is planted.
+    pub fn planted(bug: Bug) -> bool {
+        PLANTED.get() == Some(bug)
+    }
+}
+
+#[cfg(feature = "planted-bugs")]
+pub use plant::{plant, planted};
+
+/// Whether this bug is planted: never, in this build.
+#[cfg(not(feature = "planted-bugs"))]
+pub const fn planted(_: Bug) -> bool {
+    false
+}

@@ -1,0 +1,92 @@
+//! What a simulator looks at after every step. The product itself does not use it.
+
+use crate::{fabric::Fabric, gossip::Sets, ring::RingState};
+use std::{collections::BTreeMap, sync::Arc};
+use taffeta_catalogue::SignedSet;
+use taffeta_model::{Fence, Liveness, NodeId, State};
+use taffeta_net::PublicKey;
+use taffeta_store::Leadership;
+
+/// A look inside of a running node. Nothing is changed by it, and nothing is asked of others.
+#[derive(Clone, Copy)]
+pub struct Inspect<'a>(&'a Fabric);
+
+impl Fabric {
+    /// A look inside.
+    pub fn inspect(&self) -> Inspect<'_> {
+        Inspect(self)
+    }
+}
+
+impl Inspect<'_> {
+    /// Who leads and votes, as consensus on this node has it.
+    pub fn leadership(&self) -> Leadership {
+        self.0.core.store.leadership()
+    }
+
+    /// The replicated state as applied here; the default one on a node that takes no part in consensus.
+    pub fn state<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        self.0.core.store.read(look)
+    }
+
+    /// Snapshots that a leader has sent to this node since it started.
+    pub fn snapshots_installed(&self) -> u64 {
+        self.0.core.store.snapshots_installed()
+    }
+
+    /// Fence of the assigned set that the agent obeys, and whether a leader has confirmed one since the start.
+    pub fn obeyed(&self) -> (Option<Fence>, bool) {
+        let obeyed = self.0.core.tasks.obeyed();
+        (obeyed.fence, obeyed.confirmed)
+    }
+
+    /// Fence of the directory.
+    pub fn directory_fence(&self) -> Fence {
+        self.0.core.directory.borrow().fence
+    }
+
+    /// The catalogue, by owner.
+    pub fn sets(&self) -> Arc<Sets> {
+        self.0.core.gossip.sets()
+    }
+
+    /// The catalogue as it travels: with the owners' signatures.
+    pub fn signed_sets(&self) -> Vec<Arc<SignedSet>> {
+        self.0.core.gossip.signed_sets()
+    }
+
+    /// Whether the set is signed by a key that is `owner`'s.
+    pub fn is_signed_by(&self, set: &SignedSet, owner: NodeId) -> bool {
+        let key = PublicKey(set.public_key);
+        key.node_id() == owner && key.verify(&set.signed_part(), &set.signature)
+    }
+
+    /// What the ring thinks of the others.
+    pub fn ring(&self) -> BTreeMap<NodeId, Liveness> {
+        self.ring_state().members.iter().map(|(id, member)| (*id, member.liveness)).collect()
+    }
+
+    /// Whether this node sees more than half of the ring.
+    pub fn sees_majority(&self) -> bool {
+        self.ring_state().majority
+    }
+
+    /// How often the ring has declared this node down, since it started, although it lives.
+    pub fn renewals(&self) -> u32 {
+        self.ring_state().incarnation.renewal
+    }
+
+    fn ring_state(&self) -> Arc<RingState> {
+        self.0.core.ring.state()
+    }
+
+    /// Why the node cannot go on; its process would end now.
+    pub fn failed(&self) -> Option<String> {
+        self.0.core.failed.borrow().clone()
+    }
+
+    /// Whether DNS answers from a view of the ring.
+    pub fn has_names(&self) -> bool {
+        self.0.core.names.load().is_ready()
+    }
+}
