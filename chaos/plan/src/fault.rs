@@ -1,0 +1,186 @@
+//! What can be broken.
+
+use crate::{
+    kind::{FaultKind, UnknownWord, find_word},
+    millis,
+};
+use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr, time::Duration};
+
+/// One way to break something. Each says what [`crate::Planned::lasts`] means for it; where it is silent, the fault
+/// stays for `lasts`, or without one until the end of the run.
+///
+/// In files `"pause"` or `{"slow": {"factor": 4}}`: the name of its [`FaultKind`], with its fields if it has any.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Fault {
+    /// The node's process dies as by `kill -9`; its tasks run on. Started again after `lasts`.
+    KillAgent,
+    /// The machine with all its tasks stops at once; what was written is on its disk. Started again after `lasts`.
+    KillMachine,
+    /// As [`Fault::KillMachine`], and writes that were not synced are lost or torn.
+    PowerCut,
+    /// The node stops cleanly, as on SIGTERM, and is started again after `lasts`.
+    Stop,
+    /// The machine dies and its disk is gone. After `lasts` a new machine, with a new identity, takes its place.
+    Wipe,
+    /// The node's process stands still, as on SIGSTOP; nothing is lost, and its tasks run on.
+    Pause,
+    /// The node's process gets only every `factor`-th moment of time.
+    Slow {
+        /// 2 to [`crate::SLOW_FACTOR_MAX`].
+        factor: u32,
+    },
+    /// No byte can be written to the node's disk.
+    DiskFull,
+    /// Some nodes do not hear some others.
+    Partition {
+        /// Who does not hear whom.
+        shape: PartitionShape,
+    },
+    /// Messages to and from the target get lost.
+    Loss {
+        /// How many of them, 0 to 1.
+        fraction: f64,
+    },
+    /// Messages to and from the target are late, by something between `by` and `by + jitter`.
+    Delay {
+        /// In whole milliseconds, at most [`crate::DELAY_MAX`].
+        #[serde(rename = "by_ms", with = "millis")]
+        by: Duration,
+        /// In whole milliseconds, at most [`crate::DELAY_MAX`]; none if left out of a file.
+        #[serde(rename = "jitter_ms", with = "millis", default)]
+        jitter: Duration,
+    },
+    /// Messages to and from the target arrive twice.
+    Duplicate {
+        /// How many of them, 0 to 1.
+        fraction: f64,
+    },
+    /// Messages to and from the target are overtaken by later ones.
+    Reorder {
+        /// How many of them, 0 to 1.
+        fraction: f64,
+    },
+    /// The wall clock jumps. After `lasts` it jumps back; without one it stays wrong for good.
+    ClockOffset {
+        /// Positive: into the future. At most [`crate::CLOCK_OFFSET_MS_MAX`] either way.
+        by_ms: i64,
+    },
+    /// The wall clock runs fast or slow. After `lasts` it is right again; without one it goes on for good.
+    ClockDrift {
+        /// Parts per million, that is microseconds per second; positive: fast. At most [`crate::DRIFT_PPM_MAX`] either
+        /// way.
+        ppm: i64,
+    },
+    /// A task exits with an error. An instant: it has no `lasts`.
+    TaskCrash,
+    /// A task lives but does nothing; it answers no one. Without `lasts` until it is replaced.
+    TaskHang,
+    /// A task does not end on SIGTERM. Without `lasts` until it is replaced.
+    TaskIgnoreTerm,
+    /// A task works, but its health checks fail. Without `lasts` until it is replaced.
+    TaskFailHealth,
+}
+
+/// Who does not hear whom. Of a target of several nodes, these still hear each other, except in [`Self::Swizzle`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PartitionShape {
+    /// The target and the rest do not hear each other.
+    Split,
+    /// The target hears nobody, but is heard.
+    OneWayIn,
+    /// The target is not heard, but hears.
+    OneWayOut,
+    /// The rest is two halves that hear each other only through the target.
+    Bridge,
+    /// The target's links go down one by one over the first half of `lasts` and come back in another order over the
+    /// second; FoundationDB's best finder of bugs by its authors' account ("swizzle-clogging", its `testing.rst`).
+    Swizzle,
+}
+
+impl Fault {
+    /// Which kind of fault this is.
+    pub fn kind(&self) -> FaultKind {
+        match self {
+            Self::KillAgent => FaultKind::KillAgent,
+            Self::KillMachine => FaultKind::KillMachine,
+            Self::PowerCut => FaultKind::PowerCut,
+            Self::Stop => FaultKind::Stop,
+            Self::Wipe => FaultKind::Wipe,
+            Self::Pause => FaultKind::Pause,
+            Self::Slow { .. } => FaultKind::Slow,
+            Self::DiskFull => FaultKind::DiskFull,
+            Self::Partition { .. } => FaultKind::Partition,
+            Self::Loss { .. } => FaultKind::Loss,
+            Self::Delay { .. } => FaultKind::Delay,
+            Self::Duplicate { .. } => FaultKind::Duplicate,
+            Self::Reorder { .. } => FaultKind::Reorder,
+            Self::ClockOffset { .. } => FaultKind::ClockOffset,
+            Self::ClockDrift { .. } => FaultKind::ClockDrift,
+            Self::TaskCrash => FaultKind::TaskCrash,
+            Self::TaskHang => FaultKind::TaskHang,
+            Self::TaskIgnoreTerm => FaultKind::TaskIgnoreTerm,
+            Self::TaskFailHealth => FaultKind::TaskFailHealth,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = self.kind();
+        match self {
+            Self::Slow { factor } => write!(f, "{kind} by {factor}"),
+            Self::Partition { shape } => write!(f, "{kind} {shape}"),
+            Self::Loss { fraction } | Self::Duplicate { fraction } | Self::Reorder { fraction } => {
+                write!(f, "{kind} {} %", (fraction * 1e4).round() / 1e2)
+            }
+            Self::Delay { by, jitter } => {
+                write!(f, "{kind} {} to {} ms", by.as_millis(), by.saturating_add(*jitter).as_millis())
+            }
+            Self::ClockOffset { by_ms } => write!(f, "{kind} {by_ms:+} ms"),
+            Self::ClockDrift { ppm } => write!(f, "{kind} {ppm:+} ppm"),
+            Self::KillAgent
+            | Self::KillMachine
+            | Self::PowerCut
+            | Self::Stop
+            | Self::Wipe
+            | Self::Pause
+            | Self::DiskFull
+            | Self::TaskCrash
+            | Self::TaskHang
+            | Self::TaskIgnoreTerm
+            | Self::TaskFailHealth => write!(f, "{kind}"),
+        }
+    }
+}
+
+impl PartitionShape {
+    /// All shapes.
+    pub const ALL: [Self; 5] = [Self::Split, Self::OneWayIn, Self::OneWayOut, Self::Bridge, Self::Swizzle];
+
+    /// As it is written: `split`, `one-way-in`, `one-way-out`, `bridge`, `swizzle`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Split => "split",
+            Self::OneWayIn => "one-way-in",
+            Self::OneWayOut => "one-way-out",
+            Self::Bridge => "bridge",
+            Self::Swizzle => "swizzle",
+        }
+    }
+}
+
+impl fmt::Display for PartitionShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for PartitionShape {
+    type Err = UnknownWord;
+    fn from_str(s: &str) -> Result<Self, UnknownWord> {
+        find_word("partition shape", s, &Self::ALL, |shape| shape.as_str())
+    }
+}
