@@ -15,8 +15,9 @@ use time::OffsetDateTime;
 
 /// Ten years: the CA is as old as its cluster, and replacing it is an operator's act.
 const AUTHORITY_LIFE: Duration = Duration::from_secs(3650 * 86_400);
-/// How far a joining machine's clock may be behind ours.
-const CLOCK_SKEW: Duration = Duration::from_secs(3_600);
+/// How far the clock of a machine may be behind ours. A machine without a battery for its clock, or one whose time servers
+/// were out of reach, is off by more than hours; a date before which a certificate is not valid protects nobody.
+const CLOCK_SKEW: Duration = Duration::from_secs(30 * 86_400);
 
 /// The CA: its key and its certificate.
 #[derive(Clone)]

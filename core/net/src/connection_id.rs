@@ -2,10 +2,19 @@
 
 use quinn::{ConnectionId, ConnectionIdGenerator};
 use ring::hmac;
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 /// Enough that thousands of connections do not meet, and as short as QUIC implementations commonly have them.
 const BYTES: usize = 8;
+
+/// The longest that QUIC permits (RFC 9000, section 17.2).
+const INITIAL_BYTES: usize = 20;
 
 /// Draws connection ids by HMAC over a counter: unpredictable without the seed, the same for the same seed.
 ///
@@ -36,6 +45,17 @@ impl ConnectionIdGenerator for SeededIds {
     fn cid_lifetime(&self) -> Option<Duration> {
         None
     }
+}
+
+/// Gives the destination ids of first packets, which are nobody's yet: drawn likewise. Unpredictable, as RFC 9000
+/// (section 7.2) wants them.
+pub(crate) fn initial_ids(seed: &[u8; 32]) -> Arc<dyn Fn() -> ConnectionId + Send + Sync> {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &[&seed[..], b"initial"].concat());
+    let drawn = AtomicU64::new(0);
+    Arc::new(move || {
+        let tag = hmac::sign(&key, &drawn.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+        ConnectionId::new(&tag.as_ref()[..INITIAL_BYTES])
+    })
 }
 
 #[cfg(test)]

@@ -2,17 +2,19 @@
 
 use crate::{
     DATAGRAM_BYTES_MAX, MESSAGE_BYTES_MAX,
-    connection_id::SeededIds,
+    connection_id::{SeededIds, initial_ids},
     key::NodeKey,
     peer::{CallError, Lane, Peer},
     pool::{Dialled, Pool, Way},
     seams::Clock,
-    tls::{self, FOREIGN_CA, Identity, TlsError},
+    tls::{self, FOREIGN_CA, Identity, Means, TlsError},
     token::JoinToken,
 };
 use async_trait::async_trait;
 pub use bytes::Bytes;
-use quinn::{AsyncUdpSocket, Connection, Endpoint, EndpointConfig, RecvStream, SendStream, TransportConfig, VarInt};
+use quinn::{
+    AsyncUdpSocket, Connection, ConnectionId, Endpoint, EndpointConfig, RecvStream, SendStream, TransportConfig, VarInt,
+};
 use std::{
     io,
     net::SocketAddr,
@@ -67,6 +69,8 @@ pub trait Service: Send + Sync + 'static {
 pub struct NetConfig {
     /// The UDP socket, real or simulated.
     pub socket: Arc<dyn AsyncUdpSocket>,
+    /// Cipher suites and the randomness of TLS; [`crate::crypto`] is what a node uses.
+    pub crypto: Arc<rustls::crypto::CryptoProvider>,
     /// Runs tasks and timers for the transport.
     pub runtime: Arc<dyn quinn::Runtime>,
     /// The date by which certificates are judged.
@@ -123,7 +127,8 @@ struct Inner {
 /// An endpoint that has no identity yet: it can ask to join, and become a [`Net`].
 pub struct Unjoined {
     endpoint: Endpoint,
-    clock: Arc<dyn Clock>,
+    means: Means,
+    initial_ids: Arc<dyn Fn() -> ConnectionId + Send + Sync>,
     segmentation_offload: bool,
 }
 
@@ -137,7 +142,9 @@ impl Unjoined {
         let ids = config.seed;
         endpoint_config.cid_generator(move || Box::new(SeededIds::new(&ids)));
         let endpoint = Endpoint::new_with_abstract_socket(endpoint_config, None, config.socket, config.runtime)?;
-        Ok(Self { endpoint, clock: config.clock, segmentation_offload: config.segmentation_offload })
+        let means = Means::new(config.crypto, config.clock);
+        let initial_ids = initial_ids(&config.seed);
+        Ok(Self { endpoint, means, initial_ids, segmentation_offload: config.segmentation_offload })
     }
 
     /// Where the socket is bound.
@@ -148,8 +155,9 @@ impl Unjoined {
     /// Sends a join request to the node at `address`, whose cluster must be the token's.
     pub async fn join(&self, address: SocketAddr, token: &JoinToken, request: &[u8]) -> Result<Vec<u8>, JoinError> {
         let unreachable = |why: String| JoinError::Unreachable(address, why);
-        let mut config = quinn::ClientConfig::new(Arc::new(tls::join_config(token.ca_hash, &self.clock)?));
+        let mut config = quinn::ClientConfig::new(Arc::new(tls::join_config(token.ca_hash, &self.means)?));
         config.transport_config(transport(self.segmentation_offload));
+        config.initial_dst_cid_provider(Arc::clone(&self.initial_ids));
         // The name is not known yet; the pinned CA is what is checked.
         let connecting = self.endpoint.connect_with(config, address, "join.taffeta.internal");
         let connecting = connecting.map_err(|e| unreachable(e.to_string()))?;
@@ -178,10 +186,11 @@ impl Unjoined {
     /// Becomes the endpoint of a node.
     pub fn start(self, identity: Identity, service: Arc<dyn Service>) -> Result<Net, NetError> {
         let transport = transport(self.segmentation_offload);
-        let mut server = quinn::ServerConfig::with_crypto(Arc::new(identity.server_config(&self.clock)?));
+        let mut server = quinn::ServerConfig::with_crypto(Arc::new(identity.server_config(&self.means)?));
         server.transport_config(Arc::clone(&transport)).max_incoming(INCOMING_MAX);
-        let mut client_config = quinn::ClientConfig::new(Arc::new(identity.client_config(&self.clock)?));
+        let mut client_config = quinn::ClientConfig::new(Arc::new(identity.client_config(&self.means)?));
         client_config.transport_config(transport);
+        client_config.initial_dst_cid_provider(self.initial_ids);
         self.endpoint.set_server_config(Some(server));
         let endpoint = self.endpoint;
         let strangers = Semaphore::new(STRANGERS_MAX);

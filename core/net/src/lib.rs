@@ -18,8 +18,9 @@ pub use authority::{Authority, CertificateError, SealedAuthority};
 pub use endpoint::{Bytes, JoinError, Net, NetConfig, NetError, Service, Unjoined};
 pub use key::{NodeKey, PublicKey, sha256};
 pub use peer::{CallError, Lane, Peer};
+pub use rustls::crypto::CryptoProvider;
 pub use seams::{Clock, Entropy, SystemClock, SystemEntropy};
-pub use tls::{Identity, TlsError};
+pub use tls::{Identity, TlsError, crypto};
 pub use token::{InvalidToken, JoinToken};
 
 /// Largest request or reply on any lane: a snapshot of the replicated state is the largest thing that is sent.

@@ -6,7 +6,8 @@ use crate::{
     seams::Clock,
 };
 use rustls::{
-    DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme,
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig,
+    SignatureScheme, WantsVersions,
     client::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -63,6 +64,32 @@ impl TimeProvider for Dates {
     }
 }
 
+/// What TLS is made with: cipher suites, randomness and dates.
+#[derive(Clone, Debug)]
+pub(crate) struct Means {
+    provider: Arc<CryptoProvider>,
+    dates: Arc<Dates>,
+}
+
+impl Means {
+    pub(crate) fn new(provider: Arc<CryptoProvider>, clock: Arc<dyn Clock>) -> Self {
+        Self { provider, dates: Arc::new(Dates(clock)) }
+    }
+
+    fn server(&self) -> ConfigBuilder<ServerConfig, WantsVersions> {
+        ServerConfig::builder_with_details(Arc::clone(&self.provider), Arc::clone(&self.dates) as _)
+    }
+
+    fn client(&self) -> ConfigBuilder<ClientConfig, WantsVersions> {
+        ClientConfig::builder_with_details(Arc::clone(&self.provider), Arc::clone(&self.dates) as _)
+    }
+}
+
+/// The cipher suites and the randomness of a node: *ring*'s.
+pub fn crypto() -> Arc<CryptoProvider> {
+    Arc::new(default_provider())
+}
+
 /// The name in a node's certificate: dialling it by this name makes the library check whom we reached.
 pub(crate) fn server_name(cluster: ClusterId, node: NodeId) -> String {
     format!("{node}.node.{cluster}.taffeta.internal")
@@ -74,16 +101,13 @@ impl Identity {
         self.key.public().node_id()
     }
 
-    pub(crate) fn server_config(
-        &self,
-        clock: &Arc<dyn Clock>,
-    ) -> Result<quinn::crypto::rustls::QuicServerConfig, TlsError> {
-        let provider = Arc::new(default_provider());
+    pub(crate) fn server_config(&self, means: &Means) -> Result<quinn::crypto::rustls::QuicServerConfig, TlsError> {
         // A stranger may connect without a certificate, and is then served the join lane and nothing else.
-        let verifier = WebPkiClientVerifier::builder_with_provider(self.roots()?, Arc::clone(&provider))
+        let verifier = WebPkiClientVerifier::builder_with_provider(self.roots()?, Arc::clone(&means.provider))
             .allow_unauthenticated()
             .build()?;
-        let mut config = rustls::ServerConfig::builder_with_details(provider, Arc::new(Dates(Arc::clone(clock))))
+        let mut config = means
+            .server()
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_client_cert_verifier(verifier)
             .with_single_cert(self.chain(), private_key(&self.key))?;
@@ -92,12 +116,9 @@ impl Identity {
         Ok(config.try_into()?)
     }
 
-    pub(crate) fn client_config(
-        &self,
-        clock: &Arc<dyn Clock>,
-    ) -> Result<quinn::crypto::rustls::QuicClientConfig, TlsError> {
-        let dates = Arc::new(Dates(Arc::clone(clock)));
-        let mut config = rustls::ClientConfig::builder_with_details(Arc::new(default_provider()), dates)
+    pub(crate) fn client_config(&self, means: &Means) -> Result<quinn::crypto::rustls::QuicClientConfig, TlsError> {
+        let mut config = means
+            .client()
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_root_certificates(self.roots()?)
             .with_client_auth_cert(self.chain(), private_key(&self.key))?;
@@ -123,11 +144,11 @@ fn private_key(key: &NodeKey) -> PrivateKeyDer<'static> {
 /// Client side of a join: no certificate of our own yet, the server's chain must lead to the pinned CA.
 pub(crate) fn join_config(
     ca_hash: [u8; 32],
-    clock: &Arc<dyn Clock>,
+    means: &Means,
 ) -> Result<quinn::crypto::rustls::QuicClientConfig, TlsError> {
-    let provider = Arc::new(default_provider());
-    let verifier = Arc::new(PinnedAuthority { ca_hash, provider: Arc::clone(&provider) });
-    let mut config = rustls::ClientConfig::builder_with_details(provider, Arc::new(Dates(Arc::clone(clock))))
+    let verifier = Arc::new(PinnedAuthority { ca_hash, provider: Arc::clone(&means.provider) });
+    let mut config = means
+        .client()
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous() // the name for rustls' own verifier traits; this one checks more, not less
         .with_custom_certificate_verifier(verifier)

@@ -128,7 +128,8 @@ fn unjoined(key: &NodeKey, socket: UdpSocket) -> Unjoined {
     use crate::seams::Entropy as _;
     crate::SystemEntropy.fill(&mut seed); // each life of a process has its own
     let clock = Arc::new(crate::SystemClock);
-    Unjoined::new(NetConfig { socket, runtime, clock, seed, segmentation_offload: true }, key).unwrap()
+    let crypto = crate::crypto();
+    Unjoined::new(NetConfig { socket, crypto, runtime, clock, seed, segmentation_offload: true }, key).unwrap()
 }
 
 fn now() -> UnixMillis {

@@ -150,6 +150,7 @@ impl Process {
     fn start(socket: UdpSocket) -> Self {
         let (kill, killed) = oneshot::channel::<()>();
         let (tell, told) = blocking::channel();
+        #[expect(clippy::disallowed_methods, reason = "a process of its own, which dies at once with all its tasks")]
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {

@@ -10,8 +10,8 @@ fn machine(n: u8) -> Unjoined {
 
 /// A connection without a certificate.
 async fn stranger(machine: &Unjoined, to: &Node, ca: &Authority) -> Connection {
-    let clock: Arc<dyn Clock> = Arc::new(crate::SystemClock);
-    let config = quinn::ClientConfig::new(Arc::new(tls::join_config(ca.hash(), &clock).unwrap()));
+    let means = Means::new(crate::crypto(), Arc::new(crate::SystemClock));
+    let config = quinn::ClientConfig::new(Arc::new(tls::join_config(ca.hash(), &means).unwrap()));
     machine.endpoint.connect_with(config, to.address, "join.taffeta.internal").unwrap().await.unwrap()
 }
 
