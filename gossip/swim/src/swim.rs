@@ -53,6 +53,8 @@ enum Presence {
     Present,
     /// Declared down; a renewal is due, but not yet.
     Declined,
+    /// About to leave: whoever holds it for down is right soon.
+    Resigned,
     Leaving,
 }
 
@@ -273,6 +275,14 @@ impl Swim {
         true
     }
 
+    /// From now on the node does not come back when others hold it for down: it is about to leave, and has told some of
+    /// them, who tell it on.
+    pub fn resign(&mut self) {
+        if self.presence != Presence::Leaving {
+            self.presence = Presence::Resigned;
+        }
+    }
+
     /// Says farewell. Keep the machine running for half a second more, so that the news gets through.
     pub fn leave(&mut self, now: Millis) {
         if self.presence == Presence::Leaving {
@@ -287,7 +297,8 @@ impl Swim {
     /// Does nothing if it is not higher.
     pub fn raise_start(&mut self, now: Millis, start: u64) {
         let me = self.me();
-        if start > me.incarnation.start && self.presence != Presence::Leaving {
+        let stays = matches!(self.presence, Presence::Present | Presence::Declined);
+        if start > me.incarnation.start && stays {
             self.become_identity(now, Identity { incarnation: Incarnation { start, renewal: 0 }, ..me });
         }
     }

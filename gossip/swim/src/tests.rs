@@ -201,6 +201,21 @@ fn a_start_counter_that_went_back_is_reported_and_can_be_raised() {
 }
 
 #[test]
+fn a_member_that_has_resigned_does_not_contradict_its_farewell() {
+    for seed in 0..5 {
+        let mut cluster = Cluster::formed(5, seed);
+        let incarnation = cluster.nodes[&NodeId(5)].me().incarnation;
+        cluster.on(5, |swim, _| swim.resign());
+        (1..5).for_each(|id| cluster.on(id, |swim, now| swim.mark_left(now, NodeId(5), incarnation)));
+        cluster.run(millis(500)); // it hears of itself that it is down
+        cluster.on(5, |swim, now| swim.leave(now));
+        cluster.run(millis(500));
+        assert_eq!(cluster.nodes[&NodeId(5)].me().incarnation, incarnation, "seed {seed}: it renewed itself");
+        assert!((1..5).all(|by| cluster.sees(by, 5) == Some(Liveness::Left)), "seed {seed}");
+    }
+}
+
+#[test]
 fn a_member_that_says_farewell_is_seen_as_left() {
     for seed in 0..5 {
         let mut cluster = Cluster::formed(8, seed);
