@@ -7,7 +7,7 @@ use crate::{
     slot::{Course, Slot},
 };
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
-use taffeta_model::{AssignedSet, Exit, Fence, Millis, TaskId, TaskRecord, UnixMillis};
+use taffeta_model::{AssignedSet, Bug, Exit, Fence, Millis, TaskId, TaskRecord, UnixMillis, planted};
 
 /// How long an agent that was started waits for a leader to confirm what it persisted before it acts on it alone.
 /// Longer than an election, so that after a reboot of everything the newest decision is what is obeyed.
@@ -53,6 +53,7 @@ impl Agent {
         for FoundRun { run, ports, state } in found {
             let slot = agent.slots.entry(run.task()).or_default();
             match state {
+                FoundState::Running { .. } if planted(Bug::StartTwice) => slot.adopt_ended(run, None),
                 FoundState::Running { pid, started_at } => slot.adopt(Run::found(now, run, ports, pid, started_at)),
                 FoundState::Exited { exit } => slot.adopt_ended(run, Some(exit)),
                 // Not the task's doing: it is started again at once, and no batch job loses a try.
@@ -70,7 +71,9 @@ impl Agent {
     pub fn accept(&mut self, now: Millis, set: AssignedSet, confirmed: bool) -> Result<Accepted, StaleFence> {
         let offered = set.fence;
         match self.obeyed {
-            Some(obeyed) if offered < obeyed => return Err(StaleFence { offered, obeyed }),
+            Some(obeyed) if offered < obeyed && !planted(Bug::ObeyOldFence) => {
+                return Err(StaleFence { offered, obeyed });
+            }
             Some(_) | None => {}
         }
         if confirmed && self.standing != Standing::Confirmed {
@@ -234,7 +237,7 @@ impl Slot {
         let mut changed = false;
         for (at, run) in self.runs.iter_mut().enumerate() {
             let stop = match wanted {
-                None if confirmed => Some(Why::Unassigned),
+                None if confirmed && !planted(Bug::KeepUnassigned) => Some(Why::Unassigned),
                 Some(fence) if confirmed && (fence != run.fence || at < newest) => Some(Why::Replaced),
                 // What does not work is better than nothing as long as nothing may be started in its place.
                 Some(fence) if may_start && fence == run.fence => run.lost_patience(now),

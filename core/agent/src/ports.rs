@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ops::RangeInclusive,
 };
-use taffeta_model::{PortSpec, TaskId};
+use taffeta_model::{Bug, PortSpec, TaskId, planted};
 
 /// The ports that are given to tasks: below the kernel's ephemeral range (from 32768), above what people pick.
 pub const PORTS: RangeInclusive<u16> = 20_000..=31_999;
@@ -47,6 +47,10 @@ pub(crate) fn choose_ports(
     in_use: &BTreeMap<u16, TaskId>,
     taken: &BTreeSet<u16>,
 ) -> Result<Vec<(String, u16)>, String> {
+    if planted(Bug::SamePortTwice) {
+        let same = (*PORTS.start()..).zip(wanted);
+        return Ok(same.map(|(number, p)| (p.name.clone(), p.fixed.unwrap_or(number))).collect());
+    }
     let fixed: BTreeSet<u16> = wanted.iter().filter_map(|p| p.fixed).collect();
     let mut free = order.filter(|n| !in_use.contains_key(n) && !taken.contains(n) && !fixed.contains(n));
     let mut pick = |port: &PortSpec| match port.fixed {

@@ -2,7 +2,7 @@
 
 use crate::words::brief;
 use std::time::Duration;
-use taffeta_model::{Assigned, Health, HealthProbe, Millis, Phase};
+use taffeta_model::{Assigned, Bug, Health, HealthProbe, Millis, Phase, planted};
 
 /// Time from one check to the next until the first has passed: a service is in DNS soon after it is ready.
 pub const QUICK_CHECK: Duration = Duration::from_millis(100);
@@ -143,7 +143,9 @@ impl Vitals {
                 Pulse::NotYet(_, why) if why.is_empty() => (Phase::Running, false, "not checked yet".into()),
                 Pulse::NotYet(_, why) => (Phase::Running, false, format!("no health check has passed yet: {why}")),
                 Pulse::Beats(_) => (Phase::Healthy, true, String::new()),
-                Pulse::Fails(_, why) => (Phase::Unhealthy, false, format!("the health check fails: {why}")),
+                Pulse::Fails(_, why) => {
+                    (Phase::Unhealthy, planted(Bug::ServeUnhealthy), format!("the health check fails: {why}"))
+                }
             },
         }
     }

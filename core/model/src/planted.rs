@@ -10,8 +10,8 @@ pub enum Bug {
     ObeyOldFence,
     /// The log tells that entries are on disk before they are.
     AcknowledgeBeforeSync,
-    /// A vote counts before it is on disk.
-    VoteBeforeSync,
+    /// A vote counts and is not stored.
+    ForgetVote,
     /// A node puts the records of another into its own set.
     PublishForeignRecord,
     /// A set is taken without a look at its signature, and relays change what they pass on.
@@ -34,20 +34,24 @@ pub enum Bug {
     SamePortTwice,
     /// An assigned set is obeyed and not stored.
     ForgetObeyed,
-    /// A state that depends on the node that applies it.
-    ApplyDifferently,
+    /// A snapshot leaves out a part of the state.
+    SnapshotInPart,
     /// A write is refused in words and done all the same.
     RefuseAndWrite,
-    /// After a leader is lost no other one places anything.
+    /// A leader that is not the cluster's first places nothing.
     NeverLeadAgain,
+    /// A member that is started again and does not vote finds no voter.
+    FindNoVoter,
+    /// A DNS answer tells of a service that has moved as if it had not.
+    PreferOldPlace,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::ObeyOldFence,
         Self::AcknowledgeBeforeSync,
-        Self::VoteBeforeSync,
+        Self::ForgetVote,
         Self::PublishForeignRecord,
         Self::ForgeRecord,
         Self::KeepDeadRecords,
@@ -59,9 +63,11 @@ impl Bug {
         Self::OverCommit,
         Self::SamePortTwice,
         Self::ForgetObeyed,
-        Self::ApplyDifferently,
+        Self::SnapshotInPart,
         Self::RefuseAndWrite,
         Self::NeverLeadAgain,
+        Self::FindNoVoter,
+        Self::PreferOldPlace,
     ];
 }
 

@@ -11,8 +11,8 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
-use taffeta_model::{Command, Constraint, Exit, Job, Liveness, Millis, NodeId, Operator, Phase};
-use taffeta_model::{Placement, Removal, State, TaskId};
+use taffeta_model::{Bug, Command, Constraint, Exit, Job, Liveness, Millis, NodeId, Operator, Phase};
+use taffeta_model::{Placement, Removal, State, TaskId, planted};
 
 /// Most tasks that one plan moves or books: keeps its commands small enough for one log entry each, and the turn short.
 /// The next turn goes on.
@@ -139,9 +139,13 @@ impl<'a> Turn<'a> {
         let survey = self.survey;
         for (j, job) in survey.jobs.iter().enumerate() {
             for task in &job.tasks {
-                let Standing::On { node, alive: false, .. } = task.standing else { continue };
+                let Standing::On { node, alive, report } = task.standing else { continue };
+                let forgotten = planted(Bug::PlaceTwice) && report.is_none();
+                if alive && !forgotten {
+                    continue;
+                }
                 let Some(node) = self.pool.position(node) else { continue };
-                if self.decided.contains_key(task.id) || !self.is_lost(node, job.job) || self.is_full() {
+                if self.decided.contains_key(task.id) || !(forgotten || self.is_lost(node, job.job)) || self.is_full() {
                     continue;
                 }
                 self.pool.lift(node, j, task.id);

@@ -6,7 +6,7 @@ use crate::{
     survey::{JobSurvey, Survey},
 };
 use std::{collections::BTreeMap, sync::Arc};
-use taffeta_model::{Constraint, Job, Liveness, Member, NodeId, Operator, Resources, State, TaskId};
+use taffeta_model::{Bug, Constraint, Job, Liveness, Member, NodeId, Operator, Resources, State, TaskId, planted};
 
 /// All machines and counts. Machines and jobs are named by their positions.
 pub(crate) struct Pool<'a> {
@@ -119,7 +119,7 @@ impl<'a> Pool<'a> {
     pub(crate) fn admits(&self, node: usize, job: usize) -> bool {
         let (on, counts) = (&self.nodes[node], &self.jobs[job]);
         on.is_alive()
-            && on.free().fits(&counts.job.resources)
+            && (planted(Bug::OverCommit) || on.free().fits(&counts.job.resources))
             && counts.job.ports.iter().all(|port| port.fixed.is_none_or(|n| on.holder(n).is_none()))
             && (0..counts.values.len()).all(|constraint| counts.admits(constraint, on.member))
     }

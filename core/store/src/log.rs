@@ -16,6 +16,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
+use taffeta_model::{Bug, planted};
 use tokio::sync::{mpsc, oneshot};
 
 /// Changes that wait for the writer. openraft has few appends under way; a full queue makes it wait.
@@ -67,6 +68,7 @@ impl LogStore {
         match driver {
             Driver::Thread => {
                 let name = std::thread::Builder::new().name("taffeta-log".into());
+                #[expect(clippy::disallowed_methods, reason = "the real writer; a simulator asks for Driver::Task")]
                 name.spawn(move || write_in_thread(&mut *disk, jobs, &shared))?;
             }
             Driver::Task(sync) => {
@@ -233,7 +235,10 @@ impl RaftLogStorage<TC> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
-        self.commit(Op::Vote(postcard::to_stdvec(vote).map_err(bad)?)).await?;
+        let op = Op::Vote(postcard::to_stdvec(vote).map_err(bad)?);
+        if !planted(Bug::ForgetVote) {
+            self.commit(op).await?;
+        }
         self.lock().vote = Some(*vote);
         Ok(())
     }
