@@ -6,7 +6,7 @@ use crate::{
     wire::{Ask, Pull, Pulled, Told},
 };
 use std::{sync::Arc, time::Duration};
-use taffeta_model::{Directory, NodeId};
+use taffeta_model::{Bug, Directory, NodeId, planted};
 use tokio::time::{Instant, sleep, timeout};
 
 /// How long a voter holds a pull back while there is no news. Shorter than the idle time-out of a connection.
@@ -99,22 +99,29 @@ impl Core {
             };
             turn = turn.wrapping_add(1);
             let directory = Some(self.directory.borrow().fence).filter(|fence| *fence != Default::default());
-            let pull = Pull { assigned: obeyed.fence, directory, leader: consensus.leader, confirm };
+            let pull = Pull {
+                assigned: obeyed.fence.filter(|_| !planted(Bug::ObeyOldFence)),
+                directory,
+                leader: consensus.leader,
+                confirm,
+            };
             let asked = Instant::now();
             let pulled = self.pull_from(target, &pull).await;
             // Without news the voter holds the reply back. Where it does not (it knows another leader, or a confirmation
             // was asked for and could not be given), the next question waits, lest the two spin.
-            let news = pulled.as_ref().is_some_and(|p| p.directory.is_some() || p.assigned.is_some());
-            if let Some(pulled) = pulled {
-                self.take_pulled(pulled, target).await;
-            }
+            let news = match pulled {
+                Some(pulled) => self.take_pulled(pulled, target).await,
+                None => false,
+            };
+            let news = news && !planted(Bug::ObeyOldFence);
             if !news && asked.elapsed() < PULL_PAUSE {
                 sleep(PULL_PAUSE).await;
             }
         }
     }
 
-    /// This node itself if it votes, else the voters in turn.
+    /// This node itself if it votes, else the voters in turn. A member that was started anew and takes no part in the
+    /// consensus knows of no voter; any other member can name them.
     fn some_voter(&self, consensus: &Consensus, turn: usize) -> Option<NodeId> {
         if consensus.voters.contains(&self.me) {
             return Some(self.me);
@@ -124,7 +131,9 @@ impl Core {
             .voters
             .iter()
             .partition(|id| ring.liveness(**id).is_none_or(|l| l == taffeta_model::Liveness::Alive));
-        let candidates = if alive.is_empty() { others } else { alive };
+        let members = || ring.alive();
+        let known = [alive, others].into_iter().find(|some| !some.is_empty());
+        let candidates = known.unwrap_or_else(|| if planted(Bug::FindNoVoter) { vec![] } else { members() });
         candidates.get(turn % candidates.len().max(1)).copied()
     }
 
@@ -143,11 +152,13 @@ impl Core {
         }
     }
 
-    async fn take_pulled(&self, pulled: Pulled, from: Option<NodeId>) {
+    /// Takes what was pulled; gives whether there was anything new, and all of it is in use now.
+    async fn take_pulled(&self, pulled: Pulled, from: Option<NodeId>) -> bool {
+        let mut news = pulled.directory.is_some();
         if let Some(directory) = pulled.directory {
             self.take_directory(directory);
         }
-        if from != Some(self.me) {
+        if from != Some(self.me) && !pulled.voters.is_empty() {
             self.remote.send_if_modified(|known| {
                 let new = (pulled.leader, pulled.voters.clone(), pulled.generation);
                 let changed = (known.leader, &known.voters, known.generation) != (new.0, &new.1, new.2);
@@ -157,8 +168,9 @@ impl Core {
             });
         }
         if let Some(assigned) = pulled.assigned {
-            self.tasks.accept(assigned, pulled.confirmed).await;
+            news = self.tasks.accept(assigned, pulled.confirmed).await;
         }
+        news
     }
 
     /// Takes a newer directory in use and stores it.
@@ -173,12 +185,14 @@ impl Core {
         if !newer {
             return;
         }
-        for (id, member) in &directory.members {
-            // The ring knows better where a member is that it has met.
-            if *id != self.me && self.ring.state().liveness(*id).is_none() {
-                self.net().set_address(*id, member.address);
-            }
+        // The ring knows better where a member is that it has met. It calls the others.
+        let ring = self.ring.state();
+        let unmet = directory.members.iter().filter(|(id, _)| **id != self.me && ring.liveness(**id).is_none());
+        let unmet: Vec<_> = unmet.map(|(id, member)| (*id, member.address)).collect();
+        for (id, address) in &unmet {
+            self.net().set_address(*id, *address);
         }
+        self.ring.meet(unmet);
         if let Err(error) = save(&*self.folder, file::DIRECTORY, &directory) {
             tracing::error!(%error, "the directory could not be stored");
         }

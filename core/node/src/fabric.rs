@@ -125,6 +125,7 @@ impl Fabric {
         let world = World {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
+            crypto: taffeta_net::crypto(),
             socket,
             folder,
             log: Box::new(log),
@@ -159,6 +160,7 @@ impl Fabric {
         world.entropy.fill(&mut seed);
         let net_config = NetConfig {
             socket: world.socket,
+            crypto: world.crypto,
             runtime: Arc::new(quinn::TokioRuntime),
             clock: Arc::clone(&world.clock),
             seed,
@@ -168,13 +170,14 @@ impl Fabric {
         let capacity = config.capacity.unwrap_or_else(|| machine::capacity(&config.data));
         let member = birth::member(&settings, key.public(), capacity);
         let folder = Arc::clone(&world.folder);
-        let born = match be_born(&config, (&*folder, &*world.entropy, &*world.clock), &endpoint, &member, &key).await {
-            Ok(born) => born,
-            Err(error) => {
-                endpoint.close().await; // frees the port for another try
-                return Err(error);
-            }
-        };
+        let mut born =
+            match be_born(&config, (&*folder, &*world.entropy, &*world.clock), &endpoint, &member, &key).await {
+                Ok(born) => born,
+                Err(error) => {
+                    endpoint.close().await; // frees the port for another try
+                    return Err(error);
+                }
+            };
         let starts = birth::count_start(&*folder)?;
         let identity = Identity {
             cluster: born.membership.cluster,
@@ -203,7 +206,12 @@ impl Fabric {
             Some(welcome) => Some(welcome.directory.clone()),
             None => load(&*folder, file::DIRECTORY)?,
         };
-        let directory = watch::Sender::new(Arc::new(directory.unwrap_or_default()));
+        let directory = directory.unwrap_or_default();
+        // The stored list of peers is what the ring knew at the end, which may be little. The directory knows all.
+        let mut peers: BTreeMap<_, _> = directory.members.iter().map(|(id, member)| (*id, member.address)).collect();
+        peers.append(&mut born.peers);
+        born.peers = peers;
+        let directory = watch::Sender::new(Arc::new(directory));
         let ring_identity = RingIdentity {
             id: me,
             address: settings.advertise,
@@ -515,12 +523,11 @@ fn node_info(config: &FabricConfig, settings: &Settings, capacity: Resources, no
     }
 }
 
+/// What answers people and programs: names, DNS and HTTP.
+type Doors = (Arc<Responder>, Option<DnsServer>, Option<HttpServer>);
+
 /// Opens the doors for people and programs: DNS and HTTP.
-fn listen(
-    core: &Arc<Core>,
-    upstreams: Upstreams,
-    api_socket: Option<PathBuf>,
-) -> Result<(Arc<Responder>, Option<DnsServer>, Option<HttpServer>), StartError> {
+fn listen(core: &Arc<Core>, upstreams: Upstreams, api_socket: Option<PathBuf>) -> Result<Doors, StartError> {
     let settings = &core.settings;
     let forward = ForwardConfig::new(upstreams, vec![settings.advertise.ip()]);
     let seed = core.entropy.seed();

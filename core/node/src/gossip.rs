@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 use taffeta_catalogue::{Catalogue, Merged, OwnerSet, Sign, SignedSet, Verify, forward};
-use taffeta_model::{Directory, Liveness, Millis, NodeId, NodeInfo, TaskRecord};
+use taffeta_model::{Bug, Directory, Liveness, Millis, NodeId, NodeInfo, TaskRecord, planted};
 use taffeta_net::{Entropy, Lane, Net, NodeKey, PublicKey};
 use tokio::{
     sync::{Semaphore, watch},
@@ -66,7 +66,7 @@ impl Verify for Verifier<'_> {
     fn verify(&self, owner: NodeId, public_key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
         let key = PublicKey(*public_key);
         let bound = self.0.members.get(&owner).is_none_or(|member| member.public_key == *public_key);
-        bound && key.node_id() == owner && key.verify(message, signature)
+        planted(Bug::ForgeRecord) || bound && key.node_id() == owner && key.verify(message, signature)
     }
 }
 
@@ -133,6 +133,13 @@ impl GossipHub {
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "this node's records could not be published"),
         }
+    }
+
+    /// A record of another node, if there is any.
+    pub(crate) fn foreign_record(&self) -> Option<TaskRecord> {
+        let sets = self.sets();
+        let others = sets.values().filter(|set| set.owner != self.inner.me);
+        others.flat_map(|set| &set.records).next().cloned()
     }
 
     /// Takes a message that was pushed.
@@ -252,7 +259,11 @@ impl GossipHub {
         else {
             return;
         };
-        let message = encode(&Gossip::Set((**set).clone()));
+        let mut sent = (**set).clone();
+        if planted(Bug::ForgeRecord) && set.head().is_some_and(|head| head.owner != self.inner.me) {
+            sent.signature[0] ^= 1;
+        }
+        let message = encode(&Gossip::Set(sent));
         tokio::spawn(async move {
             if let Err(error) = net.push(peer, Lane::Catalogue, &message, EXCHANGE_LIMIT).await {
                 tracing::debug!(%peer, %error, "a set was not pushed");

@@ -1,58 +1,68 @@
 //! What a simulator looks at after every step. The product itself does not use it.
 
-use crate::{fabric::Fabric, gossip::Sets, ring::RingState};
+use crate::{fabric::Fabric, gossip::Sets, node::Core, ring::RingState};
 use std::{collections::BTreeMap, sync::Arc};
 use taffeta_catalogue::SignedSet;
 use taffeta_model::{Fence, Liveness, NodeId, State};
 use taffeta_net::PublicKey;
 use taffeta_store::Leadership;
 
-/// A look inside of a running node. Nothing is changed by it, and nothing is asked of others.
-#[derive(Clone, Copy)]
-pub struct Inspect<'a>(&'a Fabric);
+/// A look inside of a node, also while it takes leave. Nothing is changed by it, and nothing is asked of others.
+#[derive(Clone)]
+pub struct Inspect(Arc<Core>);
 
 impl Fabric {
     /// A look inside.
-    pub fn inspect(&self) -> Inspect<'_> {
-        Inspect(self)
+    pub fn inspect(&self) -> Inspect {
+        Inspect(Arc::clone(&self.core))
     }
 }
 
-impl Inspect<'_> {
+impl Inspect {
+    /// Id of the node.
+    pub fn id(&self) -> NodeId {
+        self.0.me
+    }
+
     /// Who leads and votes, as consensus on this node has it.
     pub fn leadership(&self) -> Leadership {
-        self.0.core.store.leadership()
+        self.0.store.leadership()
+    }
+
+    /// Whether this node votes, as far as it knows.
+    pub fn votes(&self) -> bool {
+        self.leadership().voters.contains(&self.0.me)
     }
 
     /// The replicated state as applied here; the default one on a node that takes no part in consensus.
     pub fn state<T>(&self, look: impl FnOnce(&State) -> T) -> T {
-        self.0.core.store.read(look)
+        self.0.store.read(look)
     }
 
     /// Snapshots that a leader has sent to this node since it started.
     pub fn snapshots_installed(&self) -> u64 {
-        self.0.core.store.snapshots_installed()
+        self.0.store.snapshots_installed()
     }
 
     /// Fence of the assigned set that the agent obeys, and whether a leader has confirmed one since the start.
     pub fn obeyed(&self) -> (Option<Fence>, bool) {
-        let obeyed = self.0.core.tasks.obeyed();
+        let obeyed = self.0.tasks.obeyed();
         (obeyed.fence, obeyed.confirmed)
     }
 
     /// Fence of the directory.
     pub fn directory_fence(&self) -> Fence {
-        self.0.core.directory.borrow().fence
+        self.0.directory.borrow().fence
     }
 
     /// The catalogue, by owner.
     pub fn sets(&self) -> Arc<Sets> {
-        self.0.core.gossip.sets()
+        self.0.gossip.sets()
     }
 
     /// The catalogue as it travels: with the owners' signatures.
     pub fn signed_sets(&self) -> Vec<Arc<SignedSet>> {
-        self.0.core.gossip.signed_sets()
+        self.0.gossip.signed_sets()
     }
 
     /// Whether the set is signed by a key that is `owner`'s.
@@ -77,16 +87,16 @@ impl Inspect<'_> {
     }
 
     fn ring_state(&self) -> Arc<RingState> {
-        self.0.core.ring.state()
+        self.0.ring.state()
     }
 
     /// Why the node cannot go on; its process would end now.
     pub fn failed(&self) -> Option<String> {
-        self.0.core.failed.borrow().clone()
+        self.0.failed.borrow().clone()
     }
 
     /// Whether DNS answers from a view of the ring.
     pub fn has_names(&self) -> bool {
-        self.0.core.names.load().is_ready()
+        self.0.names.load().is_ready()
     }
 }

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use taffeta_model::{Command, Liveness, Millis, NodeId, Outcome, TaskId};
+use taffeta_model::{Bug, Command, Liveness, Millis, NodeId, Outcome, TaskId, planted};
 use taffeta_scheduler::{MemberView, Observed, Plan, RingView, plan};
 use taffeta_store::voters::{self, Candidate, Change};
 use tokio::time::{sleep, sleep_until};
@@ -45,7 +45,8 @@ impl Core {
             applied.borrow_and_update();
             ring.borrow_and_update();
             sets.borrow_and_update();
-            if known.leads && !*self.leaving.borrow() {
+            let able = !planted(Bug::NeverLeadAgain) || known.leader.is_some_and(|(_, term)| term <= 1);
+            if known.leads && able && !*self.leaving.borrow() {
                 let term = known.leader.map_or(0, |(_, term)| term);
                 if lead.since.is_none_or(|(led, _)| led != term) {
                     tracing::info!(term, "this node leads");

@@ -3,7 +3,7 @@
 use crate::{node::Core, view::liveness_word, view::records};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use taffeta_dns_answer::{Instance, Name, Node, Service, Snapshot, SnapshotInput};
-use taffeta_model::{JobKind, Liveness, NodeId, TaskId, TaskRecord};
+use taffeta_model::{Bug, Directory, Fence, JobKind, Liveness, NodeId, TaskId, TaskRecord, planted};
 use tokio::time::sleep;
 
 /// Changes that come within this time make one snapshot.
@@ -12,6 +12,8 @@ const SETTLE: Duration = Duration::from_millis(5);
 const RECONSIDER: Duration = Duration::from_millis(500);
 /// How long a node that was just started waits for the sets of all that are alive, before it answers without them.
 const VIEW_WAIT: Duration = Duration::from_secs(3);
+/// How long a node that was just started takes a machine that it has not met for one that is there.
+const UNMET_WAIT: Duration = Duration::from_secs(10);
 /// How long the last instance of a machine that left is still given: it runs on while its agent is replaced.
 const LEFT_KEPT: Duration = Duration::from_secs(10);
 
@@ -56,32 +58,47 @@ impl Core {
         let mut input = SnapshotInput::new(domain, self.name().to_string());
         input.serial = serial;
         input.ready = self.has_view() && directory.members.contains_key(&self.me);
-        input.stale = !ring.majority;
+        input.stale = !ring.majority || (self.epoch.elapsed() >= UNMET_WAIT && !self.sees_most(&directory));
         for (app, jobs) in &directory.apps {
             for (job, entry) in jobs.iter().filter(|(_, entry)| entry.kind == JobKind::Service) {
                 let (app, service) = (app.to_string(), job.to_string());
                 input.services.push(Service { app, service, ports: entry.ports.clone() });
             }
         }
-        // Of a task that has moved, the newer placement counts, whatever the older node still says.
-        let mut newest: BTreeMap<(&TaskId, &str), (NodeId, &TaskRecord)> = BTreeMap::new();
+        // Cut off from most of the ring, our verdicts are worth no more than a suspicion; nor is it a verdict that a
+        // machine was not met yet, until those that are there have had their time to be met.
+        let sees_most = self.sees_most(&directory);
+        let unmet_is_gone = sees_most && self.epoch.elapsed() >= UNMET_WAIT;
+        let left_long = |owner| ring.members.get(&owner).is_none_or(|m| self.now().since(m.since) >= LEFT_KEPT);
+        let is_gone = |owner| {
+            !planted(Bug::KeepDeadRecords)
+                && ring.majority
+                && match self.met(owner) {
+                    Some(Liveness::Down) => true,
+                    Some(Liveness::Left) => left_long(owner),
+                    Some(Liveness::Alive | Liveness::Suspect) => false,
+                    None => unmet_is_gone,
+                }
+        };
+        // Of a task that has moved, the newer placement counts, whatever the older node still says; but as long as the
+        // newer one does not serve, and the older one does, that one is better than nothing.
+        let rank = |owner: NodeId, record: &TaskRecord| {
+            let serves = record.serving && !is_gone(owner);
+            if planted(Bug::PreferOldPlace) {
+                return (false, false, Fence { index: u64::MAX - record.fence.index, ..record.fence });
+            }
+            (serves, serves && self.met(owner) == Some(Liveness::Alive), record.fence)
+        };
+        let mut best: BTreeMap<(&TaskId, &str), (NodeId, &TaskRecord)> = BTreeMap::new();
         for (owner, record) in records(&sets).filter(|(_, r)| r.kind == JobKind::Service) {
             let key = (&record.task, record.instance.as_str());
-            if newest.get(&key).is_none_or(|(_, known)| known.fence < record.fence) {
-                newest.insert(key, (owner, record));
+            if best.get(&key).is_none_or(|(holder, known)| rank(*holder, known) < rank(owner, record)) {
+                best.insert(key, (owner, record));
             }
         }
-        for (owner, record) in newest.into_values() {
-            let liveness = self.met(owner);
-            // Cut off from most of the ring, our verdicts are worth no more than a suspicion; nor is it a verdict that
-            // a machine was not met yet.
-            let left_long = || ring.members.get(&owner).is_none_or(|m| self.now().since(m.since) >= LEFT_KEPT);
-            let gone = ring.majority
-                && match liveness {
-                    Some(Liveness::Down) => true,
-                    Some(Liveness::Left) => left_long(),
-                    Some(Liveness::Alive | Liveness::Suspect) | None => false,
-                };
+        let shown = |owner| owner == self.me || !planted(Bug::HideHealthy);
+        for (owner, record) in best.into_values().filter(|(owner, _)| shown(*owner)) {
+            let (liveness, gone) = (self.met(owner), is_gone(owner));
             input.instances.push(Instance {
                 app: record.task.app.to_string(),
                 service: record.task.job.to_string(),
@@ -91,7 +108,7 @@ impl Core {
                 ports: record.ports.clone(),
                 tags: record.tags.clone(),
                 serving: record.serving && !gone,
-                suspected: liveness != Some(Liveness::Alive),
+                suspected: liveness != Some(Liveness::Alive) && !planted(Bug::KeepDeadRecords),
             });
         }
         for (id, member) in &directory.members {
@@ -107,11 +124,22 @@ impl Core {
         input
     }
 
+    /// Whether more than half of the members that have not left are there, as far as this node has met them.
+    fn sees_most(&self, directory: &Directory) -> bool {
+        let met = |id: &NodeId| self.met(*id);
+        let there = |id: &&NodeId| matches!(met(id), Some(Liveness::Alive | Liveness::Suspect));
+        let stays = |id: &&NodeId| met(id) != Some(Liveness::Left);
+        let members = directory.members.keys();
+        members.clone().filter(there).count() * 2 > members.filter(stays).count()
+    }
+
     /// Whether this node knows enough to say that something is not there: it has published what it runs itself, has
-    /// compared with a member, and holds the sets of all that are alive, or has waited for them long enough.
+    /// compared with a member (or has met none for long), and holds the sets of all that are alive, or has waited for them long enough.
     fn has_view(&self) -> bool {
-        let compared = *self.gossip.complete().borrow() && *self.spoken.borrow();
-        compared && (self.holds_all() || self.epoch.elapsed() >= VIEW_WAIT)
+        // Where nobody answers, there is nobody to compare with: what is known here is all there is.
+        let alone = self.ring.state().alive().is_empty() && self.epoch.elapsed() >= UNMET_WAIT;
+        let compared = *self.gossip.complete().borrow() || alone;
+        compared && *self.spoken.borrow() && (self.holds_all() || self.epoch.elapsed() >= VIEW_WAIT)
     }
 
     fn holds_all(&self) -> bool {
@@ -125,7 +153,7 @@ impl Core {
         let leaving = |m: &taffeta_swim::MemberState| {
             m.liveness == Liveness::Left && self.now().since(m.since) < LEFT_KEPT + RECONSIDER
         };
-        self.epoch.elapsed() < VIEW_WAIT + RECONSIDER || ring.members.values().any(leaving)
+        self.epoch.elapsed() < UNMET_WAIT + RECONSIDER || ring.members.values().any(leaving)
     }
 
     /// Compares with what was told last and tells the differences.

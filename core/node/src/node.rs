@@ -19,7 +19,8 @@ use std::{
 use taffeta_dns_answer::Snapshot;
 use taffeta_isolation_plan::Executor;
 use taffeta_model::{
-    ClusterId, Command, Directory, Fence, Millis, NodeId, NodeInfo, NodeName, Outcome, Refusal, TaskId, TaskRecord,
+    Bug, ClusterId, Command, Directory, Fence, Millis, NodeId, NodeInfo, NodeName, Outcome, Refusal, TaskId,
+    TaskRecord, planted,
 };
 use taffeta_net::{Authority, CallError, Clock, Entropy, Lane, Net, NodeKey, PublicKey, sha256};
 use taffeta_scheduler::Waiting;
@@ -279,7 +280,13 @@ impl Core {
             Ok(Outcome::Refused(why)) => Err(refused(&why)),
             Err(WriteError::NotLeader(_)) => Err(self.no_quorum()),
             Err(WriteError::NoQuorum) => Err(unknown_outcome()),
-            Err(e @ WriteError::Ended(_)) => Err(ApiError::new(ErrorCode::Failed, e.to_string())),
+            Err(e @ WriteError::Ended(_)) if planted(Bug::RefuseAndWrite) => {
+                Err(ApiError::new(ErrorCode::Failed, e.to_string()))
+            }
+            Err(e @ WriteError::Ended(_)) => {
+                let unknown = unknown_outcome();
+                Err(ApiError { message: format!("{e}; it may still take effect"), ..unknown })
+            }
         }
     }
 
@@ -332,7 +339,8 @@ impl Core {
         loop {
             let own = Arc::clone(&records.borrow_and_update());
             let extra = published.borrow_and_update().clone();
-            let all = own.iter().cloned().chain(extra.into_values()).collect();
+            let foreign = planted(Bug::PublishForeignRecord).then(|| self.gossip.foreign_record()).flatten();
+            let all = own.iter().cloned().chain(extra.into_values()).chain(foreign).collect();
             self.gossip.publish(self.info.clone(), all);
             self.spoken.send_replace(true);
             tokio::select! {
@@ -372,6 +380,8 @@ impl Core {
 
     /// Tells the others that this node leaves, so that they need not find out.
     pub(crate) async fn say_farewell(&self) {
+        // Those who are told first tell it on, and this node must not contradict what it hears of itself then.
+        self.ring.resign().await;
         let ring = self.ring.state();
         let farewell = Ask::Farewell(ring.incarnation);
         let limit = Duration::from_millis(500);

@@ -49,6 +49,7 @@ enum Input {
     Merge(Vec<MemberFact>),
     Left(NodeId, Incarnation),
     Facts(oneshot::Sender<Vec<MemberFact>>),
+    Resign,
     Leave,
 }
 
@@ -71,6 +72,14 @@ impl Ring {
         let _ = self.inbox.send(Input::Join(seeds)).await;
     }
 
+    /// Announces this node to members that it has not met yet. If the driver is busy, the next directory tells it again.
+    pub(crate) fn meet(&self, unmet: Vec<(NodeId, SocketAddr)>) {
+        if !unmet.is_empty() {
+            let seeds = unmet.into_iter().map(|(id, address)| Identity::seed(id, address)).collect();
+            let _ = self.inbox.try_send(Input::Join(seeds));
+        }
+    }
+
     /// Takes in what another member knows, in pieces, so that packets are answered in between.
     pub(crate) async fn merge(&self, facts: Vec<MemberFact>) {
         for piece in facts.chunks(200) {
@@ -88,6 +97,11 @@ impl Ring {
         let (sender, receiver) = oneshot::channel();
         let _ = self.inbox.send(Input::Facts(sender)).await;
         receiver.await.unwrap_or_default()
+    }
+
+    /// This node is about to leave, and does not defend itself any more.
+    pub(crate) async fn resign(&self) {
+        let _ = self.inbox.send(Input::Resign).await;
     }
 
     /// Says farewell.
@@ -178,6 +192,7 @@ impl RingDriver {
             Input::Facts(reply) => {
                 let _ = reply.send(self.swim.facts());
             }
+            Input::Resign => self.swim.resign(),
             Input::Leave => self.swim.leave(now),
         }
     }

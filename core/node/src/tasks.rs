@@ -17,7 +17,7 @@ use taffeta_agent::{
 };
 use taffeta_isolation_plan::{Executor, Found, FoundState as OnDisk, PATH_DEFAULT, StartError, Started, TaskSpec};
 use taffeta_model::{
-    Assigned, AssignedSet, Exit, Fence, HealthProbe, Millis, NodeName, TaskId, TaskRecord, UnixMillis,
+    Assigned, AssignedSet, Bug, Exit, Fence, HealthProbe, Millis, NodeName, TaskId, TaskRecord, UnixMillis, planted,
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -33,7 +33,7 @@ const TERMINATE: i32 = 15;
 const PORTS_VARIABLE: &str = "TAFFETA_PORTS";
 
 enum Input {
-    Assigned(AssignedSet, bool, oneshot::Sender<()>),
+    Assigned(AssignedSet, bool, oneshot::Sender<bool>),
     Started(RunId, u32, UnixMillis, Vec<String>),
     StartFailed(RunId, StartFailure),
     Exited(RunId, Exit),
@@ -60,12 +60,12 @@ pub(crate) struct Obeyed {
 }
 
 impl Tasks {
-    /// A set was pulled.
-    /// Returns when it is obeyed and stored, or refused: whoever pulls then asks for what is newer.
-    pub(crate) async fn accept(&self, set: AssignedSet, confirmed: bool) {
+    /// A set was pulled. Returns when it is stored and obeyed, or refused: whoever pulls then asks for what is newer.
+    /// Gives whether it is obeyed.
+    pub(crate) async fn accept(&self, set: AssignedSet, confirmed: bool) -> bool {
         let (sender, receiver) = oneshot::channel();
         let _ = self.inbox.send(Input::Assigned(set, confirmed, sender)).await;
-        let _ = receiver.await;
+        receiver.await.unwrap_or(false)
     }
 
     /// The records as they change.
@@ -165,8 +165,7 @@ impl Driver {
         let now = now(self.epoch);
         match input {
             Input::Assigned(set, confirmed, done) => {
-                self.accept(now, set, confirmed);
-                let _ = done.send(());
+                let _ = done.send(self.accept(now, set, confirmed));
             }
             Input::Started(run, pid, at, not_isolated) => {
                 self.agent.handle_started(now, &run, pid, at, not_isolated);
@@ -184,19 +183,27 @@ impl Driver {
         }
     }
 
-    fn accept(&mut self, now: Millis, set: AssignedSet, confirmed: bool) {
-        match self.agent.accept(now, set.clone(), confirmed) {
-            Ok(Accepted::New) => {
-                if let Err(error) = save(&*self.folder, file::ASSIGNED, &set) {
-                    tracing::error!(%error, "the assigned set could not be stored; a restart would wait for a leader");
-                }
+    /// A set is stored before it is obeyed: after a restart the node must not obey an older one.
+    fn accept(&mut self, now: Millis, set: AssignedSet, confirmed: bool) -> bool {
+        let fence = set.fence;
+        if self.agent.obeyed().is_none_or(|obeyed| fence > obeyed)
+            && !planted(Bug::ForgetObeyed)
+            && let Err(error) = save(&*self.folder, file::ASSIGNED, &set)
+        {
+            tracing::error!(%error, "an assigned set could not be stored, and is not obeyed until it can");
+            return false;
+        }
+        match self.agent.accept(now, set, confirmed) {
+            Ok(Accepted::New | Accepted::Same) => {}
+            Err(stale) => {
+                tracing::warn!(%stale, "an assigned set was refused");
+                return false;
             }
-            Ok(Accepted::Same) => {}
-            Err(stale) => return tracing::warn!(%stale, "an assigned set was refused"),
         }
         self.obeyed.send_modify(|o| {
-            *o = Obeyed { fence: Some(set.fence), confirmed: o.confirmed || confirmed };
+            *o = Obeyed { fence: Some(fence), confirmed: o.confirmed || confirmed };
         });
+        true
     }
 }
 
@@ -232,7 +239,8 @@ impl Hands {
     }
 
     async fn start(&self, run: RunId, task: &TaskId, assigned: &Assigned, ports: Vec<(String, u16)>) {
-        let taken: Vec<u16> = ports.iter().map(|(_, port)| *port).filter(|port| !self.prober.is_free(*port)).collect();
+        let checked = ports.iter().filter(|_| !planted(Bug::SamePortTwice));
+        let taken: Vec<u16> = checked.map(|(_, port)| *port).filter(|port| !self.prober.is_free(*port)).collect();
         if !taken.is_empty() {
             return self.report(Input::StartFailed(run, StartFailure::PortTaken(taken))).await;
         }

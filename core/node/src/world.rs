@@ -24,6 +24,8 @@ pub struct World {
     pub clock: Arc<dyn Clock>,
     /// Keys, secrets, seeds.
     pub entropy: Arc<dyn Entropy>,
+    /// Cipher suites and the randomness of TLS.
+    pub crypto: Arc<taffeta_net::CryptoProvider>,
     /// The fabric's UDP socket, bound.
     pub socket: Arc<dyn quinn::AsyncUdpSocket>,
     /// Small files.

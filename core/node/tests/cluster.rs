@@ -1,15 +1,12 @@
 //! Several nodes in one process: birth, joining, leadership and the refusals on the way. No tasks run here.
 
-use std::{
-    net::SocketAddr,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, path::Path, time::Duration};
 use taffeta_node::{
     Fabric, FabricConfig, Serve,
     api::{ErrorCode, Role, TokenRequest},
     model::NodeName,
 };
+use tokio::time::Instant;
 
 /// A port that was free a moment ago, the same on all loopback addresses.
 fn free_port() -> u16 {
