@@ -1,0 +1,138 @@
+//! What agents obey, and what really runs on their machines.
+
+use super::{Broken, Checker, calm_since};
+use crate::{
+    cluster::Cluster,
+    machine::{CAPACITY, Machine},
+    tasks::Living,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+use taffeta_model::{Place, TaskId};
+use taffeta_node::Inspect;
+
+/// How long a run may live on that nobody wants, on a machine that is well: the pull, the time out of DNS, the grace,
+/// and SIGKILL, twice over.
+const LEFTOVER_MAX: Duration = Duration::from_secs(25);
+
+impl Checker {
+    pub(super) fn check_agent(&mut self, machine: &Machine, inspect: &Inspect) -> Result<(), Broken> {
+        let seen = self.seen.entry(machine.number).or_default();
+        let (obeyed, _) = inspect.obeyed();
+        let directory = inspect.directory_fence();
+        invariant_fences_never_go_back(machine, "an assigned set", seen.obeyed, obeyed)?;
+        // A disk that was full may hold an older one, which a new process then begins with and soon replaces.
+        let (known, before) = seen.directory;
+        if before == machine.started {
+            invariant_fences_never_go_back(machine, "a directory", Some(known), Some(directory))?;
+        }
+        (seen.obeyed, seen.directory) = (obeyed, (directory, machine.started));
+        Ok(())
+    }
+
+    /// Looks at the runs of a machine, if they are others than before, or if some should be gone by now.
+    pub(super) fn check_runs(&mut self, cluster: &Cluster, machine: &Machine) -> Result<(), Broken> {
+        let seen = self.seen.entry(machine.number).or_default();
+        let revision = machine.tasks.revision();
+        let changed = std::mem::replace(&mut seen.runs, revision) != revision;
+        if changed {
+            let living = machine.tasks.living();
+            invariant_one_run_of_a_task(machine, &living)?;
+            invariant_no_port_twice(machine, &living)?;
+            self.invariant_nothing_runs_that_no_one_placed(machine, &living)?;
+            // Whether they are still wanted is asked of whoever leads, later.
+            self.unwanted
+                .retain(|(number, id), _| *number != machine.number || living.iter().any(|run| run.id.as_str() == id));
+        }
+        if cluster.now().as_millis().is_multiple_of(500) {
+            self.invariant_nothing_is_left_over(cluster, machine)?;
+        }
+        Ok(())
+    }
+
+    /// Nothing runs on a machine that no one placed there.
+    fn invariant_nothing_runs_that_no_one_placed(&self, machine: &Machine, living: &[Living]) -> Result<(), Broken> {
+        let Some(node) = machine.id else { return Ok(()) };
+        let placed = |run: &&Living| self.placements.contains(&(run.id.task(), node, run.id.fence()));
+        match living.iter().find(|run| !placed(run)) {
+            Some(run) => Err(format!("{}: {} runs and was never placed there", machine.name, run.id)),
+            None => Ok(()),
+        }
+    }
+
+    /// Nothing is left on a machine once it was moved away or is no longer wanted.
+    fn invariant_nothing_is_left_over(&mut self, cluster: &Cluster, machine: &Machine) -> Result<(), Broken> {
+        let (now, number) = (cluster.now(), machine.number);
+        let Some((leader, led_since)) = cluster.led else { return Ok(()) };
+        let (Some(node), true) = (machine.id, machine.runs()) else { return Ok(()) };
+        let leading = &cluster.machines[leader];
+        let living = machine.tasks.living();
+        let wanted: BTreeSet<TaskId> = leading
+            .look(|inspect| {
+                inspect.state(|state| {
+                    let here = |run: &&Living| {
+                        let task = state.tasks.get(&run.id.task());
+                        let place = task.map(|task| &task.place);
+                        matches!(place, Some(Place::On { node: n, fence }) if *n == node && *fence == run.id.fence())
+                    };
+                    living.iter().filter(here).map(|run| run.id.task()).collect()
+                })
+            })
+            .unwrap_or_default();
+        for run in &living {
+            let key = (number, run.id.to_string());
+            if wanted.contains(&run.id.task()) {
+                self.unwanted.remove(&key);
+                continue;
+            }
+            let since = *self.unwanted.entry(key).or_insert(now);
+            let since = since.max(calm_since(machine)).max(calm_since(leading)).max(led_since);
+            if now - since > LEFTOVER_MAX {
+                return Err(format!("{}: {} runs on, {:?} after it was to go", machine.name, run.id, now - since));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A node refuses anything older than the newest it has obeyed, also after a restart.
+fn invariant_fences_never_go_back<T: Ord + std::fmt::Debug>(
+    machine: &Machine,
+    what: &str,
+    before: Option<T>,
+    now: Option<T>,
+) -> Result<(), Broken> {
+    if now < before { Err(format!("{}: takes {what} of {now:?} after {before:?}", machine.name)) } else { Ok(()) }
+}
+
+/// A task that an agent left running is re-adopted and never started twice.
+fn invariant_one_run_of_a_task(machine: &Machine, living: &[Living]) -> Result<(), Broken> {
+    let mut runs = BTreeMap::new();
+    for run in living {
+        if let Some(other) = runs.insert(run.id.task(), &run.id) {
+            return Err(format!("{}: {other} and {} run at once", machine.name, run.id));
+        }
+    }
+    Ok(())
+}
+
+/// No port is had by two tasks, and no more runs than the machine can bear.
+fn invariant_no_port_twice(machine: &Machine, living: &[Living]) -> Result<(), Broken> {
+    let mut ports = BTreeMap::new();
+    for run in living {
+        for port in &run.ports {
+            if let Some(other) = ports.insert(*port, &run.id) {
+                return Err(format!("{}: port {port} is had by {other} and {}", machine.name, run.id));
+            }
+        }
+    }
+    // What is on its way out still counts here and no more in the plan: hence twice.
+    let cpus: u64 = living.iter().map(|run| run.cpus_milli).sum();
+    let memory: u64 = living.iter().map(|run| run.memory).sum();
+    if cpus > 2 * CAPACITY.cpus.0 || memory > 2 * CAPACITY.memory {
+        return Err(format!("{}: more runs than it can bear", machine.name));
+    }
+    Ok(())
+}

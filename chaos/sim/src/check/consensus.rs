@@ -1,0 +1,186 @@
+//! Leaders, the one history, writes, and what the history says about machines.
+
+use super::{Broken, Checker, calm_since};
+use crate::{
+    cluster::Cluster,
+    machine::Machine,
+    trace::hash_words,
+    workload::{Fate, History},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+use taffeta_model::{NodeId, Place, Resources, State};
+use taffeta_node::Inspect;
+
+/// A task may leave a machine with which something was wrong this long ago, or if something was with the leader: the
+/// delay of 5 s, the verdict before it, and what a leader that has just begun does not know yet.
+const MOVE_BLAME: Duration = Duration::from_secs(40);
+
+impl Checker {
+    pub(super) fn check_consensus(
+        &mut self,
+        cluster: &Cluster,
+        machine: &Machine,
+        inspect: &Inspect,
+        history: &History,
+    ) -> Result<(), Broken> {
+        let leadership = inspect.leadership();
+        let (applied, generation) = inspect.state(|state| (state.applied, state.generation));
+        if leadership.is_leader {
+            self.invariant_one_leader_a_term(machine, (generation, leadership.term))?;
+        }
+        let seen = self.seen.entry(machine.number).or_default();
+        let restarted = seen.life != machine.started;
+        if !restarted && applied < seen.applied {
+            return Err(format!("{}: applied {applied} after {} in one life", machine.name, seen.applied));
+        }
+        // Only in one life: a term that could not be stored was told to nobody.
+        if !restarted && leadership.term < seen.term {
+            let (term, before) = (leadership.term, seen.term);
+            return Err(format!("{}: in term {term} after it was in term {before}", machine.name));
+        }
+        seen.term = leadership.term;
+        seen.life = machine.started;
+        if applied == seen.applied {
+            return Ok(());
+        }
+        seen.applied = applied;
+        inspect.state(|state| {
+            self.invariant_one_history(machine, state)?;
+            invariant_no_write_is_invented(machine, state, history)?;
+            if leadership.is_leader {
+                invariant_no_acknowledged_write_is_lost(machine, state, history, cluster.now())?;
+            }
+            invariant_no_machine_is_over_committed(machine, state)?;
+            self.learn_placements(state);
+            self.invariant_no_task_moves_without_need(cluster, machine, state)
+        })
+    }
+
+    /// Only a leader with a quorum places tasks: so there is one at most in each term.
+    fn invariant_one_leader_a_term(&mut self, machine: &Machine, term: (u64, u64)) -> Result<(), Broken> {
+        let Some(id) = machine.id else { return Ok(()) };
+        match *self.leaders.entry(term).or_insert(id) {
+            known if known == id => Ok(()),
+            known => Err(format!("two leaders in generation {} and term {}: {known} and {id}", term.0, term.1)),
+        }
+    }
+
+    /// Every node that applies the log has the same state after the same entry, in every life.
+    fn invariant_one_history(&mut self, machine: &Machine, state: &State) -> Result<(), Broken> {
+        let (at, hash) = (state.applied, hash(state));
+        match *self.states.entry(at.index).or_insert((at.term, hash)) {
+            known if known == (at.term, hash) => Ok(()),
+            (term, _) if term != at.term => {
+                Err(format!("{}: entry {} is of term {} here and of {term} elsewhere", machine.name, at.index, at.term))
+            }
+            _ => Err(format!("{}: another state than elsewhere after entry {}", machine.name, at.index)),
+        }
+    }
+
+    fn learn_placements(&mut self, state: &State) {
+        for (id, task) in &state.tasks {
+            if let Place::On { node, fence } | Place::Ended { node, fence, .. } = task.place {
+                self.placements.insert((id.clone(), node, fence));
+            }
+        }
+    }
+
+    /// A suspected machine's tasks are replaced only later, and are not if it comes back: so no task leaves a machine
+    /// that was well all the time, unless it makes way for a newer version of itself.
+    fn invariant_no_task_moves_without_need(
+        &mut self,
+        cluster: &Cluster,
+        machine: &Machine,
+        state: &State,
+    ) -> Result<(), Broken> {
+        let now = cluster.now();
+        let seen = self.seen.entry(machine.number).or_default();
+        let placed: BTreeMap<_, _> =
+            state.tasks.iter().map(|(id, task)| (id.clone(), (task.attempt, task.revision, task.node()))).collect();
+        let before = std::mem::replace(&mut seen.placed, placed);
+        for (id, (attempt, revision, node)) in &seen.placed {
+            let Some((was_attempt, was_revision, Some(was_on))) = before.get(id) else { continue };
+            let moved = attempt > was_attempt || node.is_none();
+            let ended = state.tasks.get(id).is_some_and(|task| matches!(task.place, Place::Ended { .. }));
+            let wanted = state.apps.get(&id.app).and_then(|app| app.revisions.get(&id.job)).copied();
+            if !moved || ended || revision != was_revision || wanted != Some(*revision) {
+                continue;
+            }
+            let well = |id: NodeId| cluster.machine_of(id).is_some_and(|m| now - calm_since(m) > MOVE_BLAME);
+            if cluster.present().all(|m| now - calm_since(m) > MOVE_BLAME) && well(*was_on) {
+                let (to, from) = (node.map_or("nowhere".into(), |n| n.to_string()), was_on);
+                return Err(format!("{id} was moved from {from} to {to}, and nothing was wrong with any machine"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An acknowledged write is never lost: whoever leads has all that were acknowledged, and followers those that were
+/// acknowledged a while before.
+pub(crate) fn invariant_no_acknowledged_write_is_lost(
+    machine: &Machine,
+    state: &State,
+    history: &History,
+    before: Duration,
+) -> Result<(), Broken> {
+    let there: BTreeSet<u32> = serials(state).collect();
+    match history
+        .all(|fate| matches!(fate, Fate::Acknowledged(at) if at <= before))
+        .find(|serial| !there.contains(serial))
+    {
+        Some(serial) => Err(format!("{}: the acknowledged write {serial} is lost", machine.name)),
+        None => Ok(()),
+    }
+}
+
+/// No write appears that was not made, or that was refused.
+fn invariant_no_write_is_invented(machine: &Machine, state: &State, history: &History) -> Result<(), Broken> {
+    for serial in serials(state) {
+        match history.fate(serial) {
+            Some(Fate::UnderWay | Fate::Acknowledged(_) | Fate::Unknown) => {}
+            Some(Fate::Refused) => {
+                return Err(format!("{}: the write {serial} was refused and took effect", machine.name));
+            }
+            None => return Err(format!("{}: the write {serial} was never made", machine.name)),
+        }
+    }
+    Ok(())
+}
+
+/// No machine is given more than it has, and no fixed port twice.
+fn invariant_no_machine_is_over_committed(machine: &Machine, state: &State) -> Result<(), Broken> {
+    let mut used: BTreeMap<NodeId, Resources> = BTreeMap::new();
+    let mut fixed = BTreeSet::new();
+    for (id, task) in &state.tasks {
+        let (Some(node), Some(job)) = (task.node(), state.job(id)) else { continue };
+        *used.entry(node).or_default() += job.resources;
+        for port in job.ports.iter().filter_map(|port| port.fixed) {
+            if !fixed.insert((node, port)) {
+                return Err(format!("{}: port {port} of {node} was given twice", machine.name));
+            }
+        }
+    }
+    for (node, used) in used {
+        if state.members.get(&node).is_some_and(|member| !member.capacity.fits(&used)) {
+            return Err(format!("{}: {node} was given more than it has: {used:?}", machine.name));
+        }
+    }
+    Ok(())
+}
+
+/// The serials of all writes in a state.
+pub(crate) fn serials(state: &State) -> impl Iterator<Item = u32> {
+    state.tokens.values().filter_map(|token| token.uses)
+}
+
+/// A hash of what matters of a state. Of the tokens, which are many, only their number.
+fn hash(state: &State) -> u64 {
+    let parts =
+        (&state.members, &state.apps, &state.tasks, state.tokens.len(), state.generation, state.directory_fence);
+    let bytes = postcard::to_stdvec(&parts).expect("plain data can be encoded");
+    hash_words(&bytes)
+}

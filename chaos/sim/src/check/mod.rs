@@ -1,0 +1,99 @@
+//! What must hold after every step: each `invariant_*` is one promise of the design, with its sentence as its comment.
+//!
+//! The checks know the truth, which no node does: what runs on every machine, what was ever decided, what clients were
+//! told. They look only where something has changed, so that they cost little. Promises that name a time hold for
+//! machines that were left alone for that long: how long nothing was wrong is written down at each machine.
+
+mod agent;
+mod catalogue;
+mod consensus;
+mod names;
+mod watch;
+
+pub(crate) use consensus::{invariant_no_acknowledged_write_is_lost, serials};
+
+use crate::{cluster::Cluster, machine::Machine, workload::History};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+use taffeta_catalogue::OwnerSet;
+use taffeta_model::{Fence, NodeId, TaskId};
+
+/// A promise that was broken, in words.
+pub(crate) type Broken = String;
+
+/// The truth so far, and what each node was seen to believe.
+#[derive(Default)]
+pub(crate) struct Checker {
+    /// Who led in which generation and term.
+    leaders: BTreeMap<(u64, u64), NodeId>,
+    /// What the state was after the entry at this index: the term of the entry, and a hash.
+    states: BTreeMap<u64, (u64, u64)>,
+    /// Every placement that was ever committed.
+    placements: BTreeSet<(TaskId, NodeId, Fence)>,
+    /// By machine.
+    seen: BTreeMap<usize, Seen>,
+    /// Sets whose signature was checked: owner, epoch, number, content and signature.
+    verified: BTreeSet<(NodeId, u64, u64, u64)>,
+    /// Since when each machine's own set has given out the instance, by run.
+    serving: BTreeMap<(usize, String), Duration>,
+    /// Live runs that nobody wants, and since when.
+    unwanted: BTreeMap<(usize, String), Duration>,
+    names: names::Questions,
+    watch: watch::Watch,
+}
+
+/// What was seen of one machine's node last.
+#[derive(Default)]
+struct Seen {
+    life: Duration,
+    applied: Fence,
+    obeyed: Option<Fence>,
+    /// With the life in which it was seen.
+    directory: (Fence, Duration),
+    term: u64,
+    runs: (usize, u32),
+    /// Kept, so that another one cannot come to lie in the same place.
+    sets: Option<Arc<BTreeMap<NodeId, Arc<OwnerSet>>>>,
+    placed: BTreeMap<TaskId, (u32, u64, Option<NodeId>)>,
+}
+
+impl Checker {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { names: names::Questions::new(seed), ..Self::default() }
+    }
+
+    /// Checks everything that may have changed in the last step.
+    pub(crate) fn step(&mut self, cluster: &mut Cluster, history: &History) -> Result<(), Broken> {
+        // What was decided is learnt from all before anybody's deeds are judged by it.
+        for machine in cluster.machines.iter().filter(|machine| machine.runs()) {
+            let looked = machine.look(|inspect| self.check_consensus(cluster, machine, inspect, history));
+            looked.unwrap_or(Ok(()))?;
+        }
+        for machine in &cluster.machines {
+            self.check_deeds(cluster, machine)?;
+        }
+        self.names.step(cluster, &self.serving)?;
+        self.watch.step(cluster);
+        Ok(())
+    }
+
+    fn check_deeds(&mut self, cluster: &Cluster, machine: &Machine) -> Result<(), Broken> {
+        self.check_runs(cluster, machine)?;
+        if !machine.runs() {
+            return Ok(());
+        }
+        let looked = machine.look(|inspect| {
+            self.check_agent(machine, inspect)?;
+            self.check_catalogue(cluster, machine, inspect)
+        });
+        looked.unwrap_or(Ok(()))
+    }
+}
+
+/// Since when a machine has been left alone.
+pub(crate) fn calm_since(machine: &Machine) -> Duration {
+    machine.started.max(machine.disturbed)
+}

@@ -1,0 +1,197 @@
+//! What DNS answers, on every node, against what really runs.
+
+use super::{Broken, calm_since};
+use crate::{
+    cluster::Cluster,
+    dns::{self, Reply},
+    machine::Machine,
+    moments::Moment,
+    random::stream,
+    tasks::Dead,
+    trace::Event,
+    workload::Shape,
+};
+use hickory_proto::{op::ResponseCode, rr::RecordType};
+use rand::{RngExt, rngs::SmallRng};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use taffeta_agent::RunId;
+
+/// Each node is asked this often.
+const ASK_EVERY: Duration = Duration::from_millis(250);
+
+/// How long DNS may answer a dead task on a node that is well: a machine's death is suspected within a second or two and
+/// certain a second or two later; the rest is for verdicts that were put off while something was wrong.
+const DEAD_MAX: Duration = Duration::from_secs(10);
+
+/// A node meets those that are there within this time from its start, on top of the bound for the dead.
+const MEETING: Duration = Duration::from_secs(5);
+
+/// How long an instance may be answered whose health check fails: three failures in a row, each a second and a time-out,
+/// and the news.
+const AILING_MAX: Duration = Duration::from_secs(10);
+
+/// Services that have a health check.
+const HAVE_CHECKS: [&str; 2] = ["web", "gate"];
+
+/// How long an instance that serves may be unknown to a node, both of them being well.
+const UNKNOWN_MAX: Duration = Duration::from_secs(10);
+
+/// Asks questions and judges the answers.
+#[derive(Default)]
+pub(super) struct Questions {
+    rng: Option<SmallRng>,
+    next: Duration,
+}
+
+/// The services that are asked for.
+const SERVICES: [(Shape, &str); 3] = [(Shape::Shop, "web"), (Shape::Shop, "cache"), (Shape::Edge, "gate")];
+
+impl Questions {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { rng: Some(stream(seed, "questions")), next: Duration::ZERO }
+    }
+
+    /// Asks every node one question, now and then.
+    pub(super) fn step(
+        &mut self,
+        cluster: &mut Cluster,
+        serving: &BTreeMap<(usize, String), Duration>,
+    ) -> Result<(), Broken> {
+        let now = cluster.now();
+        let Some(rng) = self.rng.as_mut().filter(|_| now >= self.next) else { return Ok(()) };
+        self.next = now + ASK_EVERY;
+        for number in cluster.places.clone() {
+            let (shape, service) = SERVICES[rng.random_range(0..SERVICES.len())];
+            let machine = &cluster.machines[number];
+            if !machine.runs() {
+                continue;
+            }
+            let name = format!("{service}.{}.fabric.internal", shape.name());
+            let Some(reply) = dns::ask(machine, &name, RecordType::SRV) else { continue };
+            cluster.site.run.note(now, Event::Dns, number as u64, reply.bytes as u64, u64::from(u16::from(reply.code)));
+            if reply.stale && !reply.services.is_empty() {
+                cluster.moments.note(Moment::MinorityAnsweredDns);
+            }
+            judge(cluster, &cluster.machines[number], (shape, service), &reply, serving)?;
+        }
+        Ok(())
+    }
+}
+
+fn judge(
+    cluster: &Cluster,
+    asked: &Machine,
+    (shape, service): (Shape, &str),
+    reply: &Reply,
+    serving: &BTreeMap<(usize, String), Duration>,
+) -> Result<(), Broken> {
+    for (label, at) in &reply.services {
+        invariant_no_dead_task_is_answered(cluster, asked, (shape, service), (label, *at), reply.stale)?;
+    }
+    if reply.services.is_empty() {
+        invariant_never_empty_while_an_instance_serves(cluster, asked, (shape, service), reply, serving)?;
+    }
+    Ok(())
+}
+
+/// Only healthy instances are answered: a dead machine's or task's addresses, and those of one that fails, leave DNS within their bound, on every node that sees most of the ring.
+fn invariant_no_dead_task_is_answered(
+    cluster: &Cluster,
+    asked: &Machine,
+    (shape, service): (Shape, &str),
+    (label, at): (&str, SocketAddr),
+    stale: bool,
+) -> Result<(), Broken> {
+    let now = cluster.now();
+    let wrong =
+        |what: String| Err(format!("{}: {label}.{service}.{} is answered as {at}, {what}", asked.name, shape.name()));
+    let Some(host) = cluster.machines.iter().find(|m| m.address.ip() == at.ip()) else {
+        return wrong("an address that no machine has".into());
+    };
+    let dead = host.tasks.dead_since(|run, ports| is_of(run, shape, service) && ports.contains(&at.port()));
+    let died = match dead {
+        Dead::Lives if HAVE_CHECKS.contains(&service) => {
+            let ails =
+                host.tasks.ails_since(now, |run, ports| is_of(run, shape, service) && ports.contains(&at.port()));
+            let Some(ails) = ails.filter(|_| host.runs()) else { return Ok(()) };
+            let since = ails.max(calm_since(asked)).max(calm_since(host));
+            return if now - since > AILING_MAX {
+                wrong(format!("{:?} after it fell ill", now - ails))
+            } else {
+                Ok(())
+            };
+        }
+        Dead::Lives => return Ok(()),
+        Dead::NeverWas => return wrong("where it never ran".into()),
+        Dead::Since(died) => died,
+    };
+    // Cut off from most of the ring, a node gives what it knew last, and says so.
+    if stale {
+        return Ok(());
+    }
+    let told = if host.runs() { calm_since(host) } else { host.disturbed.min(died.max(host.started)) };
+    let since = died.max(calm_since(asked)).max(told);
+    // Whether a machine is dead is settled by those that can still reach one another.
+    let others = cluster.present().filter(|m| m.runs()).map(calm_since).max().unwrap_or_default();
+    // A node that was just started gives machines that it has not met the time to be met.
+    let since = since.max(others).max(asked.started + MEETING);
+    if now.saturating_sub(since) > DEAD_MAX {
+        return wrong(format!("{:?} after it died", now - died));
+    }
+    Ok(())
+}
+
+/// DNS is never empty while a healthy instance exists that can be reached.
+fn invariant_never_empty_while_an_instance_serves(
+    cluster: &Cluster,
+    asked: &Machine,
+    (shape, service): (Shape, &str),
+    reply: &Reply,
+    serving: &BTreeMap<(usize, String), Duration>,
+) -> Result<(), Broken> {
+    let now = cluster.now();
+    let well = |machine: &Machine| machine.runs() && now - calm_since(machine) > UNKNOWN_MAX;
+    if !well(asked) || now - asked.started < UNKNOWN_MAX + MEETING || reply.code == ResponseCode::NXDomain {
+        return Ok(()); // which names exist comes through the log, not from the machines
+    }
+    for ((number, run), since) in serving {
+        let Ok(run) = run.parse::<RunId>() else { continue };
+        let host = &cluster.machines[*number];
+        let works = host.tasks.serves_since(now, &run).is_some_and(|since| now - since > UNKNOWN_MAX);
+        if is_of(&run, shape, service) && works && now - *since > UNKNOWN_MAX && well(host) {
+            return Err(format!(
+                "{}: {service}.{} is answered with {}, although {run} serves on {} since {:?}; it knows {}",
+                asked.name,
+                shape.name(),
+                reply.code,
+                host.name,
+                now - *since,
+                known(cluster, asked, (shape, service)),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What a node knows of a service, in words.
+fn known(cluster: &Cluster, asked: &Machine, (shape, service): (Shape, &str)) -> String {
+    let name = |id| cluster.machine_of(id).map_or_else(|| format!("{id}"), |machine| machine.name.to_string());
+    let words = asked.look(|inspect| {
+        let (ring, sets) = (inspect.ring(), inspect.sets());
+        let records = sets.values().flat_map(|set| set.records.iter().map(move |record| (set.owner, record)));
+        let of_it = records.filter(|(_, r)| r.task.app.as_str() == shape.name() && r.task.job.as_str() == service);
+        let listed = of_it.map(|(owner, r)| {
+            let (serving, ring) = (r.serving, ring.get(&owner));
+            format!("{} under {} at {} (serving: {serving}, ring: {ring:?})", r.task, r.fence, name(owner))
+        });
+        let listed = listed.collect::<Vec<_>>().join("; ");
+        let holds = sets.keys().map(|id| name(*id)).collect::<Vec<_>>().join(", ");
+        format!("[{listed}] of the sets of {holds}")
+    });
+    words.unwrap_or_default()
+}
+
+fn is_of(run: &RunId, shape: Shape, service: &str) -> bool {
+    let task = run.task();
+    task.app.as_str() == shape.name() && task.job.as_str() == service
+}

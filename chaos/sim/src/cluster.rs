@@ -1,0 +1,209 @@
+//! All machines of a run, the wire between them, and one step of time.
+
+use crate::{
+    crypto::provider,
+    machine::{Machine, Rest, Site},
+    moments::{Moment, Moments},
+    random::stream,
+    time::Run,
+    trace::Trace,
+    wire::Wire,
+};
+use rand::{RngExt, rngs::SmallRng, seq::SliceRandom};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use taffeta_model::NodeId;
+use taffeta_net::JoinToken;
+use taffeta_node::Inspect;
+use taffeta_store::Leadership;
+
+/// Zones of the machines, in turn.
+const ZONES: [&str; 3] = ["a", "b", "c"];
+
+/// What is written into a timeline at most: a person reads it.
+const TIMELINE_MAX: usize = 20_000;
+
+/// The machines, and what is known of the run so far.
+pub(crate) struct Cluster {
+    pub(crate) site: Site,
+    /// All machines that ever were; those that were replaced are gone.
+    pub(crate) machines: Vec<Machine>,
+    /// Which machine stands in which place at present.
+    pub(crate) places: Vec<usize>,
+    pub(crate) tick: Duration,
+    pub(crate) moments: Moments,
+    pub(crate) timeline: Vec<(Duration, String)>,
+    /// The voters, as the last leader had them.
+    pub(crate) voters: BTreeSet<NodeId>,
+    /// Who leads, and since when.
+    pub(crate) led: Option<(usize, Duration)>,
+    step: u64,
+    order: SmallRng,
+}
+
+impl Cluster {
+    pub(crate) fn new(seed: u64, nodes: usize, tick: Duration, trace: Trace) -> Self {
+        let run = Run::new(trace);
+        let mut rng = stream(seed, "site");
+        let least = Duration::from_micros(rng.random_range(200..2_000));
+        let most = least + Duration::from_micros(rng.random_range(500..12_000));
+        let wire = Wire::new(Arc::clone(&run), stream(seed, "wire"), (least, most));
+        let snapshot_every = rng.random_range(20..200);
+        let site = Site { run, wire, crypto: provider(seed), seed, snapshot_every, join: None };
+        let machine = |i: usize| Machine::new(&site, i, &format!("n{}", i + 1), ZONES[i % ZONES.len()]);
+        let machines = (0..nodes).map(machine).collect();
+        Self {
+            site,
+            machines,
+            places: (0..nodes).collect(),
+            tick,
+            moments: Moments::default(),
+            timeline: vec![],
+            voters: BTreeSet::new(),
+            led: None,
+            step: 0,
+            order: stream(seed, "order"),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.site.run.now()
+    }
+
+    /// Writes a line for people.
+    pub(crate) fn tell(&mut self, line: impl Into<String>) {
+        if self.timeline.len() < TIMELINE_MAX {
+            let line = line.into();
+            tracing::info!(target: "taffeta_sim", "{line}");
+            self.timeline.push((self.now(), line));
+        }
+    }
+
+    /// One step: what has arrived is handed out, then every machine lives through a tick, in random order.
+    pub(crate) fn step(&mut self) {
+        self.site.run.set_now(self.tick * u32::try_from(self.step).unwrap_or(u32::MAX));
+        self.site.wire.deliver();
+        let mut order: Vec<usize> = (0..self.machines.len()).collect();
+        order.shuffle(&mut self.order);
+        for i in order {
+            let ended = self.machines[i].step(&self.site, self.step, self.tick);
+            if let Some(why) = ended {
+                let name = self.machines[i].name.clone();
+                if self.machines[i].condition().full && why.is_some() {
+                    self.moments.note(Moment::DiskFull);
+                }
+                let why = why.map_or_else(|| "it was stopped".into(), |why| why.chars().take(200).collect::<String>());
+                self.tell(format!("{name} ended: {why}"));
+            }
+        }
+        self.step += 1;
+    }
+
+    /// The machines that stand in a place now.
+    pub(crate) fn present(&self) -> impl Iterator<Item = &Machine> {
+        self.places.iter().map(|i| &self.machines[*i])
+    }
+
+    /// A new machine takes the place of one that is gone; it joins like any other.
+    pub(crate) fn replace(&mut self, place: usize) {
+        let number = self.machines.len();
+        let name = format!("n{}-{}", place + 1, number);
+        let mut machine = Machine::new(&self.site, number, &name, ZONES[place % ZONES.len()]);
+        machine.start(&self.site);
+        self.tell(format!("{name} takes the place of {}", self.machines[self.places[place]].name));
+        self.machines.push(machine);
+        self.places[place] = number;
+    }
+
+    /// Who leads, as far as the leader itself says so.
+    pub(crate) fn leader(&self) -> Option<(usize, Leadership)> {
+        self.present().filter(|m| m.runs()).find_map(|machine| {
+            let leadership = machine.look(|inspect| inspect.leadership())?;
+            leadership.is_leader.then_some((machine.number, leadership))
+        })
+    }
+
+    /// The machine of a node.
+    pub(crate) fn machine_of(&self, id: NodeId) -> Option<&Machine> {
+        self.machines.iter().find(|machine| machine.id == Some(id))
+    }
+
+    /// Learns the ids of nodes that have come up, and who leads.
+    pub(crate) fn meet(&mut self) {
+        let (now, leader) = (self.now(), self.leader().map(|(i, _)| i));
+        if self.led.map(|(i, _)| i) != leader {
+            self.led = leader.map(|i| (i, now));
+        }
+        for machine in self.machines.iter_mut().filter(|machine| machine.id.is_none()) {
+            machine.id = machine.look(Inspect::id);
+        }
+    }
+
+    /// Starts the first machine and lets the others join, with nothing broken.
+    pub(crate) fn form(&mut self) -> Result<(), String> {
+        self.machines[0].start(&self.site);
+        self.run_until(Duration::from_secs(20), "the first node is ready", |cluster| cluster.is_ready(0))?;
+        let question = self.machines[0].process().and_then(|p| {
+            p.ask(|fabric| {
+                let backend = fabric.backend();
+                async move {
+                    let life = Some(300 * 86_400);
+                    let request = taffeta_node::api::TokenRequest { role: None, ttl_seconds: life, uses: None };
+                    backend.create_token(request).await
+                }
+            })
+        });
+        let mut question = question.ok_or("the first node went down")?;
+        let mut token = None;
+        self.run_until(Duration::from_secs(20), "a join token is minted", |_| {
+            token = crate::process::reply(&mut question).flatten();
+            token.is_some()
+        })?;
+        let token = token.expect("waited for it").map_err(|e| format!("no join token: {e}"))?;
+        let token: JoinToken = token.token.parse().map_err(|e| format!("the token is none: {e}"))?;
+        let addresses = self.machines.iter().take(3).map(|machine| machine.address.to_string()).collect();
+        self.site.join = Some((token, addresses));
+        for machine in &mut self.machines[1..] {
+            machine.start(&self.site);
+        }
+        let all = self.machines.len();
+        let formed = |cluster: &Self| {
+            let voters = cluster.leader().map_or(0, |(_, leadership)| leadership.voters.len());
+            (0..all).all(|i| cluster.is_ready(i)) && (all < 3 || voters >= 3)
+        };
+        self.run_until(Duration::from_secs(60), "all nodes are ready", formed)?;
+        self.tell(format!("{all} nodes are ready"));
+        Ok(())
+    }
+
+    fn is_ready(&self, i: usize) -> bool {
+        let machine = &self.machines[i];
+        machine.look(|inspect| inspect.obeyed().1 && inspect.has_names()).unwrap_or(false)
+    }
+
+    /// Lets time pass until the condition holds, or says what did not come about.
+    pub(crate) fn run_until(
+        &mut self,
+        limit: Duration,
+        what: &str,
+        mut holds: impl FnMut(&Self) -> bool,
+    ) -> Result<(), String> {
+        let deadline = self.now() + limit;
+        loop {
+            self.step();
+            self.meet();
+            if holds(self) {
+                return Ok(());
+            }
+            if self.now() >= deadline {
+                return Err(format!("not within {} s: {what}", limit.as_secs()));
+            }
+        }
+    }
+
+    /// Ends every process, so that nothing of the run is left.
+    pub(crate) fn end(&mut self) {
+        for machine in &mut self.machines {
+            machine.kill(&self.site, Rest::Ever);
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! A machine: its disk, its tasks, its calendar, and the node's process on it while there is one.
+
+use crate::{
+    disk::Disk,
+    process::{Process, Surroundings},
+    random::stream,
+    tasks::Tasks,
+    time::{Calendar, Run},
+    trace::Event,
+    wire::Wire,
+};
+use rand::rngs::SmallRng;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use taffeta_model::{Cpus, NodeId, NodeName, Resources};
+use taffeta_net::{CryptoProvider, JoinToken};
+use taffeta_node::{FabricConfig, Inspect, Serve};
+
+/// Whoever watches over the process starts it again so long after it has ended by itself.
+const START_AGAIN: Duration = Duration::from_secs(1);
+
+/// What every machine offers.
+pub(crate) const CAPACITY: Resources = Resources { cpus: Cpus(4_000), memory: 4 << 30, disk: 100 << 30, ports: 12_000 };
+
+/// What is wrong with a machine at this moment, as its active faults have it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Condition {
+    pub(crate) paused: bool,
+    /// Gets every so manieth step; 1 is sound.
+    pub(crate) slow: u32,
+    pub(crate) full: bool,
+    pub(crate) offset_ms: i64,
+    pub(crate) drift_ppm: i64,
+}
+
+impl Default for Condition {
+    fn default() -> Self {
+        Self { paused: false, slow: 1, full: false, offset_ms: 0, drift_ppm: 0 }
+    }
+}
+
+/// Why there is no process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// It is started when its time comes.
+    Until(Duration),
+    /// Somebody has to say so first.
+    Told,
+    /// For good.
+    Ever,
+}
+
+/// One machine. A wiped one is replaced by another, under another name.
+pub(crate) struct Machine {
+    /// Position among the machines of the run.
+    pub(crate) number: usize,
+    pub(crate) name: NodeName,
+    pub(crate) address: SocketAddr,
+    pub(crate) zone: String,
+    pub(crate) id: Option<NodeId>,
+    pub(crate) disk: Arc<Disk>,
+    pub(crate) tasks: Arc<Tasks>,
+    calendar: Arc<Calendar>,
+    process: Option<Process>,
+    rest: Rest,
+    /// Whether the machine has power: without, it has no tasks either.
+    powered: bool,
+    condition: Condition,
+    lives: u32,
+    /// When its process was started last, and when something was wrong with it last.
+    pub(crate) started: Duration,
+    pub(crate) disturbed: Duration,
+}
+
+/// What all machines of a run share.
+pub(crate) struct Site {
+    pub(crate) run: Arc<Run>,
+    pub(crate) wire: Arc<Wire>,
+    pub(crate) crypto: Arc<CryptoProvider>,
+    pub(crate) seed: u64,
+    pub(crate) snapshot_every: u64,
+    /// With what and where a machine joins that is no member yet; the first one creates the cluster.
+    pub(crate) join: Option<(JoinToken, Vec<String>)>,
+}
+
+/// A machine's address: 10.0.0.1 for the first.
+pub(crate) fn address(number: usize) -> SocketAddr {
+    let [.., high, low] = (number + 1).to_be_bytes();
+    SocketAddr::from(([10, 0, high, low], taffeta_node::FABRIC_PORT))
+}
+
+impl Machine {
+    pub(crate) fn new(site: &Site, number: usize, name: &str, zone: &str) -> Self {
+        let address = address(number);
+        let place = number as u64 + 1;
+        let tasks_rng = stream(site.seed, &format!("tasks of {name}"));
+        Self {
+            number,
+            name: NodeName::new(name).expect("a plain name"),
+            address,
+            zone: zone.into(),
+            id: None,
+            disk: Disk::new(Arc::clone(&site.run), place),
+            tasks: Tasks::new(Arc::clone(&site.run), place, tasks_rng),
+            calendar: Arc::default(),
+            process: None,
+            rest: Rest::Told,
+            powered: true,
+            condition: Condition::default(),
+            lives: 0,
+            started: Duration::ZERO,
+            disturbed: Duration::ZERO,
+        }
+    }
+
+    fn config(&self, site: &Site) -> FabricConfig {
+        let mut config = FabricConfig::new("/nowhere");
+        config.name = Some(self.name.clone());
+        config.address = Some(self.address);
+        config.advertise = Some(self.address);
+        config.zone = Some(self.zone.clone());
+        config.capacity = Some(CAPACITY);
+        config.serve = Serve { http: false, dns: false };
+        if let Some((token, addresses)) = &site.join
+            && !self.disk.has_file("membership")
+        {
+            config.token = Some(token.clone());
+            config.join = addresses.clone();
+        }
+        config
+    }
+
+    /// Starts the node's process, and the machine if it is off.
+    pub(crate) fn start(&mut self, site: &Site) {
+        if self.process.is_some() {
+            return;
+        }
+        self.powered = true;
+        self.lives += 1;
+        let now = site.run.now();
+        let around = Surroundings {
+            run: &site.run,
+            wire: &site.wire,
+            disk: &self.disk,
+            tasks: &self.tasks,
+            calendar: &self.calendar,
+            crypto: &site.crypto,
+            address: self.address,
+            seed: site.seed,
+            name: format!("{}.{}", self.name, self.lives),
+            snapshot_every: site.snapshot_every,
+        };
+        site.run.note(now, Event::Life, self.number as u64, u64::from(self.lives), 1);
+        self.process = Some(Process::start(self.config(site), &around));
+        self.started = now;
+    }
+
+    /// kill -9 of the process; it is started again when its rest is over.
+    pub(crate) fn kill(&mut self, site: &Site, rest: Rest) {
+        self.rest = rest;
+        if let Some(process) = self.process.take() {
+            self.disk.close();
+            process.kill();
+            site.run.note(site.run.now(), Event::Life, self.number as u64, u64::from(self.lives), 0);
+        }
+    }
+
+    /// The whole machine goes, with its tasks; with `power_cut`, so does what was not synced. Gives the bytes lost.
+    pub(crate) fn switch_off(&mut self, site: &Site, rest: Rest, power_cut: Option<&mut SmallRng>) -> u64 {
+        self.kill(site, rest);
+        self.tasks.power_off(site.run.now());
+        self.powered = false;
+        power_cut.map_or(0, |rng| self.disk.cut_power(rng))
+    }
+
+    /// Lets the power go in the middle of the write of this number from now; `false` if nothing is running to write.
+    pub(crate) fn light_fuse(&self, writes: u32) -> bool {
+        let Some(process) = &self.process else { return false };
+        self.disk.light_fuse(writes, Arc::clone(process.socket()));
+        true
+    }
+
+    /// Begins a clean stop; a process that is not up yet is killed.
+    pub(crate) fn stop(&mut self, site: &Site, rest: Rest) {
+        let stopping = self.process.as_ref().is_some_and(Process::stop);
+        if stopping {
+            self.rest = rest;
+        } else {
+            self.kill(site, rest);
+        }
+    }
+
+    pub(crate) fn condition(&self) -> Condition {
+        self.condition
+    }
+
+    pub(crate) fn set_condition(&mut self, condition: Condition) {
+        self.condition = condition;
+        self.disk.set_full(condition.full);
+        self.calendar.set_offset(condition.offset_ms);
+    }
+
+    /// Lives through a step: the process, and its being started again. Tells why the process ended, if it did.
+    pub(crate) fn step(&mut self, site: &Site, number: u64, tick: Duration) -> Option<Option<String>> {
+        let now = site.run.now();
+        if self.powered {
+            self.tasks.step(now);
+        }
+        if self.process.is_none() && matches!(self.rest, Rest::Until(at) if at <= now) {
+            self.start(site);
+        }
+        let process = self.process.as_mut()?;
+        let Condition { paused, slow, drift_ppm, .. } = self.condition;
+        let turn = !paused && (slow < 2 || number.is_multiple_of(u64::from(slow)));
+        process.step(tick, 1.0 + drift_ppm as f64 / 1e6, turn);
+        let why = process.ended()?;
+        let rest = if why.is_some() { Rest::Until(now + START_AGAIN) } else { self.rest };
+        self.kill(site, rest);
+        Some(why)
+    }
+
+    /// Looks inside of the node, if it is up or takes leave.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Inspect) -> T) -> Option<T> {
+        self.process.as_ref()?.look(look)
+    }
+
+    pub(crate) fn process(&self) -> Option<&Process> {
+        self.process.as_ref()
+    }
+
+    pub(crate) fn has_power(&self) -> bool {
+        self.powered
+    }
+
+    /// Whether it will never be back.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.rest == Rest::Ever
+    }
+
+    /// Whether its process is there and gets its turns.
+    pub(crate) fn runs(&self) -> bool {
+        self.process.is_some() && !self.condition.paused
+    }
+
+    pub(crate) fn is_sound(&self) -> bool {
+        self.process.is_some()
+            && self.condition == Condition { offset_ms: self.condition.offset_ms, ..Condition::default() }
+    }
+}

@@ -1,0 +1,92 @@
+//! Proof that the interesting was reached: a sweep in which one of these never happened has tested less than it seems.
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+macro_rules! moments {
+    ($($name:ident = $words:literal,)*) => {
+        /// Something that a sweep must have met at least once.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Moment {
+            $(#[doc = $words] $name,)*
+        }
+
+        impl Moment {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// In words, as reports name it.
+            pub fn words(self) -> &'static str {
+                match self {
+                    $(Self::$name => $words,)*
+                }
+            }
+        }
+    };
+}
+
+moments! {
+    LeaderLostWhilePlacing = "a leader was lost while a task waited for its place",
+    LeaderChanged = "another node came to lead",
+    LeaderHandedOver = "a leader that was stopped cleanly was followed by another",
+    SnapshotInstalled = "a node was sent a snapshot",
+    VoterRestarted = "a voter came back with the log on its disk",
+    MinorityAnsweredDns = "a node that sees less than half of the ring answered DNS",
+    TaskReadopted = "an agent took up a task that ran on without it",
+    TaskEndedUnseen = "a task ended while its machine had no agent",
+    TaskMoved = "a task of a dead machine was placed elsewhere",
+    OldCopyStopped = "a machine came back and stopped what had moved away from it",
+    TaskReplaced = "a task made way for a newer version of itself",
+    TaskCrashed = "a crashed task was started again on its machine",
+    TaskUnhealthy = "a task failed its health checks and left DNS",
+    TermIgnored = "a task that ignored SIGTERM was killed",
+    BatchFinished = "a batch task came to its end",
+    BatchFailed = "a batch task failed for good",
+    WriteRefused = "a write was refused for want of a quorum",
+    UnknownTookEffect = "a write of unknown outcome took effect",
+    UnknownWasLost = "a write of unknown outcome took none",
+    WriteTorn = "a power cut lost or tore what was not synced",
+    DiskFull = "a node ended because its disk was full",
+    WipedCameBack = "a wiped machine joined as another one",
+    SuspicionRefuted = "a suspected node was found alive",
+    DownRefuted = "a node that was declared down came back in the same life",
+    MachineLeft = "a node said farewell",
+    JoinedUnderFaults = "a machine joined while something was broken",
+    TaskWaited = "a task waited because no machine could take it",
+    NoLeader = "no node led for more than two seconds",
+    AllDown = "no node ran at all",
+}
+
+/// How often each moment was met.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Moments(BTreeMap<Moment, u64>);
+
+impl Moments {
+    /// It happened.
+    pub(crate) fn note(&mut self, moment: Moment) {
+        *self.0.entry(moment).or_default() += 1;
+    }
+
+    /// How often it happened.
+    pub fn count(&self, moment: Moment) -> u64 {
+        self.0.get(&moment).copied().unwrap_or(0)
+    }
+
+    /// Adds what another run has met.
+    pub fn add(&mut self, other: &Self) {
+        for (moment, count) in &other.0 {
+            *self.0.entry(*moment).or_default() += count;
+        }
+    }
+
+    /// What was never met.
+    pub fn missed(&self) -> Vec<Moment> {
+        Moment::ALL.iter().copied().filter(|moment| self.count(*moment) == 0).collect()
+    }
+}
+
+impl Serialize for Moments {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(Moment::ALL.iter().map(|moment| (moment.words(), self.count(*moment))))
+    }
+}

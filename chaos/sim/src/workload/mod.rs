@@ -1,0 +1,127 @@
+//! Clients that work through it all: they deploy, scale, stop, update, write and read, on any node, whatever is broken.
+//!
+//! A client acts on what it is told, as people and their scripts do: an acknowledged write must stay, a refused one must
+//! never take effect, and of the rest nothing is known.
+
+mod apps;
+mod history;
+mod operator;
+mod reader;
+mod writer;
+
+pub(crate) use apps::{App, Shape};
+pub(crate) use history::{Fate, History};
+
+use crate::{cluster::Cluster, process::reply, trace::Event};
+use operator::Operator;
+use rand::{RngExt, rngs::SmallRng};
+use reader::Reader;
+use std::{future::Future, time::Duration};
+use taffeta_node::api::{ApiError, Backend, ErrorCode};
+use tokio::task::JoinHandle;
+use writer::Writer;
+
+/// All clients of a run.
+pub(crate) struct Workload {
+    writers: Vec<Writer>,
+    operator: Operator,
+    reader: Reader,
+    pub(crate) history: History,
+}
+
+impl Workload {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            writers: (0..2).map(|i| Writer::new(seed, i)).collect(),
+            operator: Operator::new(seed),
+            reader: Reader::new(seed),
+            history: History::default(),
+        }
+    }
+
+    /// Lets every client go on.
+    pub(crate) fn step(&mut self, cluster: &mut Cluster) {
+        for writer in &mut self.writers {
+            writer.step(cluster, &mut self.history);
+        }
+        self.operator.step(cluster);
+        self.reader.step(cluster);
+    }
+
+    /// No more changes of mind: from now on the operator wants these apps, and says so until each is acknowledged.
+    pub(crate) fn settle(&mut self, cluster: &mut Cluster) {
+        self.operator.settle(cluster);
+    }
+
+    /// Whether all that was wanted last has been acknowledged.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.operator.is_settled()
+    }
+
+    /// The apps that are wanted last.
+    pub(crate) fn wanted(&self) -> Vec<App> {
+        self.operator.wanted()
+    }
+
+    /// Gives up what is under way: its fate is unknown.
+    pub(crate) fn end(&mut self, cluster: &Cluster) {
+        for writer in &mut self.writers {
+            writer.give_up(cluster, &mut self.history);
+        }
+    }
+}
+
+/// How a client's question ended.
+pub(crate) enum Ending<T> {
+    Done(T),
+    /// Refused: nothing was changed.
+    Refused(ApiError),
+    /// It may or may not have taken effect.
+    Unknown,
+}
+
+/// A question under way.
+pub(crate) struct Question<T> {
+    handle: JoinHandle<Result<T, ApiError>>,
+    number: u64,
+    machine: usize,
+}
+
+impl<T: Send + 'static> Question<T> {
+    /// Asks a random node that is up; `None` if there is none.
+    pub(crate) fn ask<F: Future<Output = Result<T, ApiError>> + Send + 'static>(
+        cluster: &Cluster,
+        rng: &mut SmallRng,
+        what: impl FnOnce(std::sync::Arc<dyn Backend>) -> F,
+    ) -> Option<Self> {
+        let machine = cluster.places[rng.random_range(0..cluster.places.len())];
+        let process = cluster.machines[machine].process()?;
+        let handle = process.ask(|fabric| what(fabric.backend()))?;
+        let number = rng.random();
+        cluster.site.run.note(cluster.now(), Event::Ask, machine as u64, 0, number);
+        Some(Self { handle, number, machine })
+    }
+
+    /// How it ended, once it has.
+    pub(crate) fn ending(&mut self, cluster: &Cluster) -> Option<Ending<T>> {
+        let ending = match reply(&mut self.handle)? {
+            Some(Ok(answer)) => Ending::Done(answer),
+            // The one code that leaves it open.
+            Some(Err(error)) if error.code == ErrorCode::Timeout => Ending::Unknown,
+            Some(Err(error)) => Ending::Refused(error),
+            None => Ending::Unknown, // the node died over it
+        };
+        let code = match &ending {
+            Ending::Done(_) => 0,
+            Ending::Refused(_) => 1,
+            Ending::Unknown => 2,
+        };
+        cluster.site.run.note(cluster.now(), Event::Answer, self.machine as u64, code, self.number);
+        Some(ending)
+    }
+}
+
+/// A pause with this mean, never zero.
+pub(crate) fn pause(rng: &mut SmallRng, mean: Duration) -> Duration {
+    mean.mul_f64(rng.random_range(0.1..1.9))
+}

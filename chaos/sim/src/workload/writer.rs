@@ -1,0 +1,69 @@
+//! A client that writes unique serials: join tokens of which each may be used as often as its serial says, which is how
+//! the serial is found again in the replicated state.
+
+use super::{Ending, Fate, History, Question, pause};
+use crate::{cluster::Cluster, moments::Moment, random::stream};
+use rand::rngs::SmallRng;
+use std::time::Duration;
+use taffeta_node::api::{ErrorCode, TokenRequest, TokenView};
+
+/// Writes of a run: the state keeps a thousand tokens.
+const WRITES_MAX: usize = 900;
+
+/// Pause between two writes.
+const THINKS: Duration = Duration::from_millis(600);
+
+/// A client gives up after this.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(super) struct Writer {
+    rng: SmallRng,
+    next: Duration,
+    asking: Option<(u32, Duration, Question<TokenView>)>,
+}
+
+impl Writer {
+    pub(super) fn new(seed: u64, number: usize) -> Self {
+        Self { rng: stream(seed, &format!("writer {number}")), next: Duration::ZERO, asking: None }
+    }
+
+    pub(super) fn step(&mut self, cluster: &mut Cluster, history: &mut History) {
+        let now = cluster.now();
+        if let Some((serial, began, question)) = &mut self.asking {
+            let fate = match question.ending(cluster) {
+                Some(Ending::Done(_)) => Fate::Acknowledged(now),
+                Some(Ending::Refused(error)) => {
+                    if error.code == ErrorCode::NoQuorum {
+                        cluster.moments.note(Moment::WriteRefused);
+                    }
+                    cluster.tell(format!("write {serial} was refused: {}", error.message));
+                    Fate::Refused
+                }
+                Some(Ending::Unknown) => Fate::Unknown,
+                None if now - *began > PATIENCE => Fate::Unknown,
+                None => return,
+            };
+            history.end(*serial, fate);
+            self.asking = None;
+            self.next = now + pause(&mut self.rng, THINKS);
+        }
+        if now < self.next || history.len() >= WRITES_MAX {
+            return;
+        }
+        self.next = now + pause(&mut self.rng, THINKS);
+        let serial = history.begin();
+        let request = TokenRequest { role: None, ttl_seconds: Some(300 * 86_400), uses: Some(serial) };
+        let question =
+            Question::ask(cluster, &mut self.rng, |backend| async move { backend.create_token(request).await });
+        match question {
+            Some(question) => self.asking = Some((serial, now, question)),
+            None => history.end(serial, Fate::Refused), // nobody was there to take it
+        }
+    }
+
+    pub(super) fn give_up(&mut self, _: &Cluster, history: &mut History) {
+        if let Some((serial, ..)) = self.asking.take() {
+            history.end(serial, Fate::Unknown);
+        }
+    }
+}

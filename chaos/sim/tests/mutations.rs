@@ -1,0 +1,101 @@
+//! Every check is proven by bugs that it catches: each is planted, and the seed that caught it is run again.
+//!
+//! `cargo run --release -p taffeta-sim --features planted-bugs --example hunt` finds such seeds anew when a change of the
+//! code has moved them.
+
+use std::time::Duration;
+use taffeta_model::{Bug, plant};
+use taffeta_sim::{SimConfig, Verdict, run};
+
+/// A bug, the seed that catches it, and words of what is then said.
+const CAUGHT: &[(Bug, u64, &str)] = &[
+    (Bug::ObeyOldFence, 1, "takes an assigned set of"),
+    (Bug::AcknowledgeBeforeSync, 9, "the acknowledged write"),
+    (Bug::ForgetVote, 4, "two leaders"),
+    (Bug::PublishForeignRecord, 1, "which was never placed there"),
+    (Bug::ForgeRecord, 1, "has not signed"),
+    (Bug::KeepDeadRecords, 7, "after it died"),
+    (Bug::ServeUnhealthy, 2, "after it fell ill"),
+    (Bug::HideHealthy, 2, "although"),
+    (Bug::PlaceTwice, 1, "was moved from"),
+    (Bug::KeepUnassigned, 3, "still runs on"),
+    (Bug::StartTwice, 1, "run at once"),
+    (Bug::OverCommit, 2, "was given more than it has"),
+    (Bug::SamePortTwice, 1, "is had by"),
+    (Bug::ForgetObeyed, 1, "takes an assigned set of None"),
+    (Bug::SnapshotInPart, 3, "another state than elsewhere"),
+    (Bug::RefuseAndWrite, 1, "was refused and took effect"),
+    (Bug::NeverLeadAgain, 1, "s after all faults ended"),
+    (Bug::FindNoVoter, 1, "s after all faults ended"),
+    (Bug::PreferOldPlace, 2, "instead of"),
+];
+
+/// Bugs that show when nothing is broken: under faults a task may well be placed twice.
+const QUIET: &[Bug] = &[Bug::PlaceTwice];
+
+/// Seeds within which a bug must be caught.
+const SEEDS: u64 = 50;
+
+/// The seed that caught it once comes first. A change of the code may have made another run of it: then another seed has to
+/// catch the bug, and is named.
+fn is_caught(bug: Bug) {
+    let (_, seed, words) = CAUGHT.iter().find(|(known, ..)| *known == bug).expect("every bug has its seed");
+    plant(Some(bug));
+    let mut seen = String::new();
+    let by = [*seed].into_iter().chain((1..=SEEDS).filter(|other| other != seed)).find(|seed| {
+        let mut config = SimConfig { lasts: Duration::from_secs(120), ..SimConfig::new(*seed) };
+        if QUIET.contains(&bug) {
+            config.faults.clear();
+        }
+        let report = run(&config, &mut |_| {}).expect("a good configuration");
+        let why = report.why.unwrap_or_default();
+        let caught = report.verdict != Verdict::Pass && why.contains(words);
+        if !caught {
+            seen += &format!("seed {seed} is {}: {why}\n", report.verdict);
+        }
+        caught
+    });
+    plant(None);
+    match by {
+        Some(by) if by == *seed => {}
+        Some(by) => println!("{bug:?} is caught by seed {by} now, no more by {seed}: change the table"),
+        None => panic!("{bug:?} is not caught by {SEEDS} seeds:\n{seen}"),
+    }
+}
+
+macro_rules! caught {
+    ($($name:ident: $bug:ident,)*) => {
+        $(#[test]
+        fn $name() {
+            is_caught(Bug::$bug);
+        })*
+
+        #[test]
+        fn every_bug_has_a_test() {
+            let tested = [$(Bug::$bug,)*];
+            assert!(Bug::ALL.iter().all(|bug| tested.contains(bug)));
+        }
+    };
+}
+
+caught! {
+    an_agent_that_obeys_an_old_fence_is_caught: ObeyOldFence,
+    an_acknowledgement_before_the_sync_is_caught: AcknowledgeBeforeSync,
+    a_vote_that_is_not_stored_is_caught: ForgetVote,
+    a_node_that_publishes_the_record_of_another_is_caught: PublishForeignRecord,
+    a_forged_record_is_caught: ForgeRecord,
+    dead_records_that_stay_in_dns_are_caught: KeepDeadRecords,
+    an_unhealthy_instance_in_dns_is_caught: ServeUnhealthy,
+    a_healthy_instance_that_is_hidden_is_caught: HideHealthy,
+    a_task_that_is_placed_twice_after_a_leader_change_is_caught: PlaceTwice,
+    a_task_that_runs_on_although_it_was_moved_is_caught: KeepUnassigned,
+    a_running_task_that_is_started_again_is_caught: StartTwice,
+    an_over_committed_machine_is_caught: OverCommit,
+    a_port_that_is_given_twice_is_caught: SamePortTwice,
+    an_obeyed_set_that_is_not_stored_is_caught: ForgetObeyed,
+    a_snapshot_that_leaves_something_out_is_caught: SnapshotInPart,
+    a_refused_write_that_takes_effect_is_caught: RefuseAndWrite,
+    a_leader_that_places_nothing_is_caught: NeverLeadAgain,
+    a_member_that_finds_no_voter_is_caught: FindNoVoter,
+    a_name_that_tells_of_the_old_place_is_caught: PreferOldPlace,
+}

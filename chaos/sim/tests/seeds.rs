@@ -1,0 +1,148 @@
+//! Whole runs: that they repeat, that they pass, and those that once did not.
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+use taffeta_chaos_plan::{Fault, FaultKind, FaultPlan, PartitionShape, Planned, Target};
+use taffeta_sim::{Report, SimConfig, Verdict, run};
+
+fn simulated(config: &SimConfig) -> Report {
+    println!("seed {}", config.seed);
+    run(config, &mut |_| {}).expect("a good configuration")
+}
+
+#[track_caller]
+fn passes(config: &SimConfig) -> Report {
+    let report = simulated(config);
+    let why = report.why.as_deref().unwrap_or_default();
+    assert_eq!(report.verdict, Verdict::Pass, "{}: {why}", report.repeat());
+    report
+}
+
+fn short(seed: u64, seconds: u64) -> SimConfig {
+    SimConfig { lasts: Duration::from_secs(seconds), ..SimConfig::new(seed) }
+}
+
+/// Runs the seeds on all cores.
+fn sweep(seeds: std::ops::Range<u64>, check: impl Fn(u64) + Sync) {
+    let next = AtomicU64::new(seeds.start);
+    let failed = Mutex::new(None);
+    #[expect(clippy::disallowed_methods, reason = "each run has a thread to itself")]
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let seed = next.fetch_add(1, Ordering::Relaxed)
+                    && seed < seeds.end
+                {
+                    // The message of a panic in a thread of ours names the seed.
+                    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(seed))).is_err() {
+                        failed.lock().expect("no panic while it is held").get_or_insert(seed);
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(failed.into_inner().expect("no panic while it was held"), None, "this seed failed first");
+}
+
+#[test]
+fn equal_seeds_give_equal_traces() {
+    sweep(0..20, |seed| {
+        let (one, two) = (simulated(&short(seed, 40)), simulated(&short(seed, 40)));
+        assert_eq!((one.trace, one.events), (two.trace, two.events), "seed {seed}");
+        assert_eq!(one.sometimes, two.sometimes, "seed {seed}");
+    });
+    assert_ne!(simulated(&short(0, 5)).trace, simulated(&short(1, 5)).trace, "another seed is another run");
+}
+
+#[test]
+fn three_and_seven_nodes_pass_too() {
+    for (seed, nodes) in [(1, 3), (2, 3), (3, 7)] {
+        passes(&SimConfig { nodes, ..short(seed, 60) });
+    }
+}
+
+#[test]
+fn a_run_without_faults_passes_and_no_write_is_refused() {
+    let report = passes(&SimConfig { faults: [].into(), ..short(5, 30) });
+    assert!(report.faults.is_empty());
+    assert_eq!((report.writes["refused"], report.writes["unknown"]), (0, 0));
+    assert!(report.writes["acknowledged"] > 20);
+}
+
+#[test]
+fn a_plan_is_performed_as_it_is_written() {
+    let fault = |at, lasts, target, fault| Planned {
+        at: Duration::from_secs(at),
+        lasts: Some(Duration::from_secs(lasts)),
+        target,
+        fault,
+    };
+    let faults = vec![
+        fault(5, 5, Target::Leader, Fault::PowerCut),
+        fault(12, 6, Target::Minority, Fault::Partition { shape: PartitionShape::Split }),
+        fault(20, 3, Target::Node("n2".into()), Fault::Pause),
+    ];
+    let report = passes(&SimConfig { plan: Some(FaultPlan { faults }), ..short(6, 30) });
+    let performed: Vec<_> = report.faults.into_iter().collect();
+    assert_eq!(performed, [(FaultKind::PowerCut, 1), (FaultKind::Pause, 1), (FaultKind::Partition, 1)]);
+}
+
+#[test]
+fn a_wrong_configuration_is_refused() {
+    let refused = |config: SimConfig| run(&config, &mut |_| {}).expect_err("wrong").to_string();
+    assert!(refused(SimConfig { nodes: 2, ..SimConfig::new(1) }).starts_with("nodes: 2"));
+    assert!(refused(SimConfig { tick: Duration::ZERO, ..SimConfig::new(1) }).starts_with("tick: 0"));
+    assert!(refused(short(1, 1 << 40)).starts_with("minutes: "));
+}
+
+/// Seeds that failed once. What they found is said by the test's name; the seed's run may be another one by now.
+mod found {
+    use super::*;
+
+    #[test]
+    fn a_write_that_was_refused_because_the_log_had_ended_took_effect() {
+        for seed in [6, 9, 16] {
+            passes(&short(seed, 60));
+        }
+    }
+
+    #[test]
+    fn a_member_that_does_not_vote_found_no_voter_after_a_restart() {
+        for seed in [1, 3, 8] {
+            passes(&short(seed, 60));
+        }
+    }
+
+    #[test]
+    fn an_assigned_set_that_could_not_be_stored_was_obeyed() {
+        passes(&short(28, 60));
+    }
+
+    #[test]
+    fn the_older_copy_that_served_was_hidden_by_a_newer_one_that_did_not() {
+        passes(&short(49, 200));
+    }
+
+    #[test]
+    fn a_node_contradicted_its_own_farewell() {
+        passes(&short(91, 150));
+    }
+
+    #[test]
+    fn a_machine_that_was_never_met_stayed_in_dns_for_ever() {
+        for seed in [12, 91] {
+            passes(&short(seed, 300));
+        }
+    }
+
+    #[test]
+    fn a_restarted_node_met_only_those_that_the_ring_had_met_before() {
+        passes(&short(172, 60));
+    }
+}
