@@ -1,7 +1,7 @@
 //! The verbs and their flags. What is left out of a flag's type, as addresses, is parsed in `settings`, where the
 //! environment and the file say the same.
 
-use crate::{output::Format, units};
+use crate::{chaos::ChaosVerb, output::Format, units};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use std::{path::PathBuf, str::FromStr, time::Duration};
@@ -65,6 +65,14 @@ pub(crate) enum Verb {
     Resolve(ResolveArgs),
     /// Print what has happened, and with -f what happens
     Events(EventsArgs),
+    /// Break things on purpose, here in a simulator, and see whether the fabric keeps its promises
+    #[command(
+        subcommand,
+        subcommand_value_name = "VERB",
+        subcommand_help_heading = "Verbs",
+        arg_required_else_help = true
+    )]
+    Chaos(ChaosVerb),
     /// Print the configuration, and where each value came from
     Config(ConfigArgs),
     /// Print a script that completes this program's verbs and flags in a shell

@@ -8,6 +8,7 @@ use taffeta_node::{
     StartError,
     api::{ApiError, ErrorCode},
 };
+use taffeta_sim::Verdict;
 
 /// What a verb ends with.
 pub(crate) type Outcome<T = ()> = Result<T, Failure>;
@@ -15,7 +16,8 @@ pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 /// An end that is not a success.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// 1 it failed, 2 the command or file is wrong, 3 refused, 4 timed out; 0 if only the reader went away.
+    /// 1 it failed, 2 the command or file is wrong, 3 refused, 4 timed out; 127 to 129 from the simulator alone; 0 if
+    /// only the reader went away.
     code: u8,
     /// Empty if everything has been said.
     message: String,
@@ -45,6 +47,11 @@ impl Failure {
     /// It took too long: exit 4.
     pub(crate) fn late(message: impl Into<String>) -> Self {
         Self::new(ErrorCode::Timeout, message)
+    }
+
+    /// A simulated run ended with this verdict.
+    pub(crate) fn simulated(verdict: Verdict, message: impl Into<String>) -> Self {
+        Self { code: verdict.exit_code(), message: message.into(), help: None }
     }
 
     /// The exit code alone says it, as with an answer that was printed.

@@ -1,12 +1,15 @@
 //! The binary `taffeta`: a node, the command line that speaks to one, and a whole cluster to play with.
 //!
-//! A process lives one of four lives. As `shim` it keeps one task and is older than any runtime; as `example` it is a
-//! service of the example shop; as `up` it is a node; as any other verb it asks a node over its API, says what it was
-//! told and ends. Left out: everything a node does, which is `taffeta-node`'s.
+//! A process lives one of five lives. As `shim` it keeps one task and is older than any runtime; as `example` it is a
+//! service of the example shop; as `up` it is a node; as `chaos sim` it is a whole cluster on virtual time; as any other
+//! verb it asks a node over its API, says what it was told and ends. Left out: everything a node does, which is `taffeta-node`'s.
 
 mod args;
+mod chaos;
 mod demo;
+mod end;
 mod failure;
+mod log;
 mod output;
 mod progress;
 mod settings;
@@ -40,6 +43,7 @@ fn live(cli: Cli) -> Outcome {
     match cli.verb {
         Verb::Up(args) => up::run(args),
         Verb::Demo(args) => demo::run(&args),
+        Verb::Chaos(verb) => chaos::run(verb),
         asked => verbs::run(cli.before, asked),
     }
 }

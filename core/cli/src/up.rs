@@ -3,7 +3,7 @@
 use crate::{
     args::UpArgs,
     failure::{Failure, Outcome},
-    output,
+    log, output,
     settings::{Key, Settings, TOKEN_FILE, Value},
 };
 use std::{
@@ -94,12 +94,7 @@ async fn either(one: &mut Signal, other: &mut Signal) {
 }
 
 fn start_log() -> Outcome {
-    let filter = match env::var("TAFFETA_LOG") {
-        Ok(filter) if !filter.is_empty() => EnvFilter::try_new(&filter).map_err(|e| {
-            Failure::wrong(format!("TAFFETA_LOG: {e}")).help("write it as `info`, or `warn,taffeta=debug`")
-        })?,
-        Ok(_) | Err(_) => EnvFilter::new(LOG),
-    };
+    let filter = log::wanted()?.unwrap_or_else(|| EnvFilter::new(LOG));
     let log = tracing_subscriber::fmt().compact().with_env_filter(filter).with_writer(io::stderr);
     log.with_ansi(io::stderr().is_terminal()).init();
     Ok(())

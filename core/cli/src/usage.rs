@@ -31,7 +31,7 @@ fn in_our_shape(rendered: &str) -> String {
     let mut text = format!("error: {}\n", fault.strip_prefix("error: ").unwrap_or(&fault));
     for paragraph in paragraphs {
         if let Some(usage) = paragraph.trim().strip_prefix("Usage: ") {
-            let usage = joined(usage);
+            let usage = joined(usage).replace(" taffeta ", " or taffeta "); // a verb with verbs has two
             let verb: Vec<&str> = usage.split(' ').take_while(|w| !w.starts_with(['<', '[', '-'])).collect();
             text += &format!("help: usage: {usage}; see `{} --help`\n", verb.join(" "));
         } else {
@@ -68,6 +68,12 @@ mod tests {
             "error: unrecognized subcommand 'noeds'\n\
              help: a similar subcommand exists: 'nodes'\n\
              help: usage: taffeta [OPTIONS] <VERB>; see `taffeta --help`\n"
+        );
+        assert_eq!(
+            told("taffeta chaos sim rign"),
+            "error: unrecognized subcommand 'rign'\n\
+             help: a similar subcommand exists: 'ring'\n\
+             help: usage: taffeta chaos sim [OPTIONS] or taffeta chaos sim <TIER>; see `taffeta chaos sim --help`\n"
         );
         let bad_format = told("taffeta ps -o xml");
         assert!(bad_format.starts_with("error: invalid value 'xml' for '--output <FORMAT>' [possible values: "));

@@ -70,7 +70,7 @@ fn json(said: &Said) -> Value {
     serde_json::from_str(&said.stdout).unwrap_or_else(|e| panic!("{e}: {said:?}"))
 }
 
-const VERBS: [&str; 21] = [
+const VERBS: [&str; 22] = [
     "demo",
     "up",
     "token",
@@ -89,6 +89,7 @@ const VERBS: [&str; 21] = [
     "logs",
     "resolve",
     "events",
+    "chaos",
     "config",
     "completions",
     "version",

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     args::DemoArgs,
+    end::End,
     failure::{Failure, Outcome},
     output::{print, remark},
     progress::Progress,
@@ -17,10 +18,7 @@ use crate::{
 use std::{collections::BTreeMap, time::Duration};
 use taffeta_example_shop::SHOP_TOML;
 use taffeta_node::api::{AppView, DeployRequest, TokenRequest};
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    time::{Instant, sleep, timeout},
-};
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long all may take: ten times what it does.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -207,24 +205,5 @@ impl Demo {
                 remark(&format!("{}: {line}", node.name));
             }
         }
-    }
-}
-
-/// The wish that the demo ends: Ctrl-C, SIGTERM, or the terminal's own end.
-struct End(Vec<Signal>);
-
-impl End {
-    fn listen() -> Outcome<Self> {
-        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-        let signals: std::io::Result<Vec<Signal>> = kinds.into_iter().map(signal).collect();
-        signals.map(Self).map_err(|e| Failure::failed(format!("cannot listen for signals: {e}")))
-    }
-
-    async fn wait(&mut self) {
-        std::future::poll_fn(|context| {
-            let any = self.0.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
-            if any { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-        })
-        .await;
     }
 }
