@@ -142,6 +142,16 @@ mod found {
     }
 
     #[test]
+    fn a_node_that_was_alone_after_a_restart_answered_no_name() {
+        passes(&short(246, 300));
+    }
+
+    #[test]
+    fn a_clock_more_than_an_hour_behind_kept_a_machine_out() {
+        passes(&short(469, 300));
+    }
+
+    #[test]
     fn a_restarted_node_met_only_those_that_the_ring_had_met_before() {
         passes(&short(172, 60));
     }
