@@ -32,7 +32,7 @@ fn of_run(config: &AgentConfig, task: &TaskId, run: &Run, wanted: Option<&Wanted
     let assigned = run.assigned.as_deref();
     TaskRecord {
         task: task.clone(),
-        instance: task.index.to_string(),
+        instance: task.index.to_string().into(),
         // A run of which no set has told what it is serves nobody, so that nothing depends on the guess.
         kind: assigned.map_or(JobKind::Service, |a| a.job.kind),
         fence: run.fence,
@@ -40,8 +40,8 @@ fn of_run(config: &AgentConfig, task: &TaskId, run: &Run, wanted: Option<&Wanted
         phase,
         serving,
         address: config.address,
-        ports: run.ports.clone(),
-        tags: assigned.map_or_else(Vec::new, |a| a.job.tags.clone()),
+        ports: run.ports.iter().map(|(name, port)| (name.into(), *port)).collect(),
+        tags: assigned.map_or_else(Vec::new, |a| a.job.tags.iter().map(Into::into).collect()),
         pid: run.pid,
         restarts: run.restart,
         started_at: run.started_at,
@@ -65,7 +65,7 @@ fn of_waiting(config: &AgentConfig, standing: Standing, task: &TaskId, wanted: &
     };
     TaskRecord {
         task: task.clone(),
-        instance: task.index.to_string(),
+        instance: task.index.to_string().into(),
         kind: wanted.assigned.job.kind,
         fence: wanted.assigned.fence,
         version: wanted.assigned.version,
@@ -73,7 +73,7 @@ fn of_waiting(config: &AgentConfig, standing: Standing, task: &TaskId, wanted: &
         serving: false,
         address: config.address,
         ports: vec![],
-        tags: wanted.assigned.job.tags.clone(),
+        tags: wanted.assigned.job.tags.iter().map(Into::into).collect(),
         pid: None,
         restarts: wanted.restarts(),
         started_at: None,

@@ -1,6 +1,7 @@
 //! A type for each identity, so that a mix-up does not compile.
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 use std::{fmt, str::FromStr};
 use thiserror::Error;
 
@@ -79,7 +80,7 @@ macro_rules! label {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $t(String);
+        pub struct $t(SmolStr);
 
         impl $t {
             /// Checks and wraps a name.
@@ -87,7 +88,7 @@ macro_rules! label {
                 let s = s.into();
                 check_label(&s)?;
                 let reserved: &[&str] = $reserved;
-                if reserved.contains(&s.as_str()) { Err(InvalidName::Reserved(s)) } else { Ok(Self(s)) }
+                if reserved.contains(&s.as_str()) { Err(InvalidName::Reserved(s)) } else { Ok(Self(s.into())) }
             }
             /// The name as text.
             pub fn as_str(&self) -> &str {
@@ -112,7 +113,7 @@ macro_rules! label {
         }
         impl From<$t> for String {
             fn from(n: $t) -> Self {
-                n.0
+                n.0.into()
             }
         }
         impl FromStr for $t {

@@ -44,11 +44,17 @@ pub enum Bug {
     FindNoVoter,
     /// A DNS answer tells of a service that has moved as if it had not.
     PreferOldPlace,
+    /// A leader moves the tasks of a machine that the ring calls down, at once and without a probe of its own.
+    BelieveHearsay,
+    /// A member that was declared down does not come back.
+    NeverRenew,
+    /// A suspicion never ends in a verdict.
+    SuspectForEver,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::ObeyOldFence,
         Self::AcknowledgeBeforeSync,
         Self::ForgetVote,
@@ -68,6 +74,9 @@ impl Bug {
         Self::NeverLeadAgain,
         Self::FindNoVoter,
         Self::PreferOldPlace,
+        Self::BelieveHearsay,
+        Self::NeverRenew,
+        Self::SuspectForEver,
     ];
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{Exit, Fence, JobKind, NodeName, Resources, TaskId, UnixMillis};
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 use std::{
     collections::BTreeMap,
     fmt,
@@ -83,7 +84,7 @@ pub struct TaskRecord {
     /// The task.
     pub task: TaskId,
     /// Its label in DNS: the index, or the node's name for a service that an embedded node publishes itself.
-    pub instance: String,
+    pub instance: SmolStr,
     /// Service or batch.
     pub kind: JobKind,
     /// The placement that this is about; zero for what an embedded node publishes itself.
@@ -97,9 +98,9 @@ pub struct TaskRecord {
     /// Where it listens.
     pub address: IpAddr,
     /// Its ports by name, in the order of the app file.
-    pub ports: Vec<(String, u16)>,
+    pub ports: Vec<(SmolStr, u16)>,
     /// Its tags.
-    pub tags: Vec<String>,
+    pub tags: Vec<SmolStr>,
     /// Process id on its machine.
     pub pid: Option<u32>,
     /// Restarts on this machine since the placement.

@@ -63,7 +63,7 @@ fn checks_are_quick_until_the_first_pass_and_regular_after_it() {
 #[test]
 fn a_check_names_its_probe_its_ports_and_its_limit() {
     let mut node = Node::up(checked());
-    let ports = node.record().ports;
+    let ports = node.record().ports.into_iter().map(|(name, port)| (name.to_string(), port)).collect();
     let probe = HealthProbe::Http { path: "/health".into(), port: "http".into() };
     let timeout = Duration::from_millis(500);
     assert_eq!(node.actions(), [Action::Check { run: R0.parse().unwrap(), probe, ports, timeout }]);

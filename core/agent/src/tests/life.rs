@@ -48,7 +48,7 @@ fn a_service_without_check_serves_while_it_runs() {
     let node = Node::up(service());
     let record = node.record();
     assert_eq!((record.phase, record.serving, record.pid), (Phase::Running, true, Some(42)));
-    assert_eq!((record.tags, record.instance.as_str()), (vec!["blue".to_string()], "1"));
+    assert_eq!((record.tags, record.instance.as_str()), (vec!["blue".into()], "1"));
     assert_eq!(record.ports.len(), 1);
 }
 

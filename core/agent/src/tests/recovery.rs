@@ -15,7 +15,7 @@ fn a_run_that_still_runs_is_adopted_and_not_started_twice() {
     assert!(node.run_for(100_000).is_empty());
     let record = node.record();
     assert_eq!((record.pid, record.restarts, record.serving), (Some(7), 1, true));
-    assert_eq!(record.ports, [("http".to_string(), 20_007)]);
+    assert_eq!(record.ports, [("http".into(), 20_007)]);
 }
 
 #[test]
