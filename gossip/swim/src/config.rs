@@ -28,8 +28,13 @@ pub struct SwimConfig {
     pub transmissions_max: u8,
     /// Largest packet in bytes, sent or taken; 400 to 1400. Fixed once the machine runs.
     pub packet_bytes_max: usize,
-    /// How often a random live member is asked for a sample of the ring: mends what gossip lost.
+    /// How often a random live member is asked for a sample of the ring. Mends what gossip lost in a small ring; in a
+    /// large one it is rare, as a sample is a small part then.
     pub announce_every: Duration,
+    /// How often all that is believed is compared with a random live member, by a hash: mends what gossip lost.
+    pub push_pull_every: Duration,
+    /// How many times slower than usual a node judges others at most, while it has signs of being slow itself.
+    pub slowness_max: u8,
     /// How often members that are down, or seeds never met, are called: this heals partitions.
     pub reach_out_every: Duration,
     /// The same while no member is known to live; shorter, as nothing else goes on.
@@ -73,7 +78,9 @@ impl SwimConfig {
             gossip_fanout: 3,
             transmissions_max: transmissions(n),
             packet_bytes_max: 1100, // fits a QUIC datagram at the smallest MTU, 1200, with about 60 to spare
-            announce_every: Duration::from_secs(10),
+            announce_every: announce(n, Duration::from_secs(10)),
+            push_pull_every: Duration::from_secs(10),
+            slowness_max: 8,
             reach_out_every: Duration::from_secs(5),
             reach_out_alone_every: Duration::from_secs(1),
             reach_out_fanout: 3,
@@ -88,7 +95,8 @@ impl SwimConfig {
             suspicion: suspicion(n, Duration::from_secs(5)),
             gossip_every: Duration::from_millis(300),
             gossip_fanout: 4,
-            announce_every: Duration::from_secs(30),
+            announce_every: announce(n, Duration::from_secs(30)),
+            push_pull_every: Duration::from_secs(30),
             reach_out_every: Duration::from_secs(15),
             reach_out_alone_every: Duration::from_secs(3),
             ..Self::lan(n)
@@ -103,6 +111,7 @@ impl SwimConfig {
             ("suspicion", self.suspicion),
             ("gossip_every", self.gossip_every),
             ("announce_every", self.announce_every),
+            ("push_pull_every", self.push_pull_every),
             ("reach_out_every", self.reach_out_every),
             ("reach_out_alone_every", self.reach_out_alone_every),
         ];
@@ -111,6 +120,7 @@ impl SwimConfig {
             ("gossip_fanout", self.gossip_fanout),
             ("transmissions_max", self.transmissions_max),
             ("reach_out_fanout", self.reach_out_fanout),
+            ("slowness_max", self.slowness_max),
         ];
         // The machine counts in milliseconds: less than one is a timer that fires for ever.
         let zeros = durations.iter().filter(|(_, d)| d.as_millis() == 0).map(|(name, _)| *name);
@@ -152,7 +162,7 @@ impl SwimConfig {
             suspect_to_down_after: self.suspicion,
             // Remembered for good: a late packet must not raise the dead. Bounded by the number of nodes.
             remove_down_after: None,
-            max_packet_size: NonZeroUsize::new(self.packet_bytes_max).unwrap_or(NonZeroUsize::MIN),
+            max_packet_size: NonZeroUsize::new(self.packet_bytes_max - 1).unwrap_or(NonZeroUsize::MIN), // less its kind
             notify_down_members: true,
             periodic_announce: Some(PeriodicParams { frequency: self.announce_every, num_members: count(1) }),
             periodic_announce_to_down_members: None,
@@ -167,6 +177,11 @@ impl SwimConfig {
 /// `base` x max(1, log10(n) - 2): news needs longer through a large ring, and so does its refutation.
 fn suspicion(n: usize, base: Duration) -> Duration {
     base.mul_f64((log10(n) - 2.0).max(1.0))
+}
+
+/// A sample holds about fifty members: as often as `base` in rings of that size, and less often in larger ones.
+fn announce(n: usize, base: Duration) -> Duration {
+    base * (n / 50).clamp(1, 100) as u32
 }
 
 /// A piece of news that everyone sends T times misses a given member with a chance of about e^-T: with ln(n) + 7 one

@@ -9,7 +9,9 @@
 //! Left out on purpose: sockets, identities on the wire (`taffeta-net` tells which member a packet came from), records
 //! of tasks (`taffeta-catalogue`) and what follows from a verdict (`taffeta-scheduler`, DNS).
 
+mod codec;
 mod config;
+mod digest;
 mod identity;
 mod outbox;
 mod packet;
@@ -19,7 +21,7 @@ mod table;
 pub use config::{InvalidConfig, SwimConfig};
 pub use identity::{Identity, Incarnation};
 pub use packet::PacketError;
-pub use swim::{Effect, Swim};
+pub use swim::{Effect, Members, Swim};
 pub use table::{MemberChange, MemberFact, MemberState};
 
 #[cfg(test)]

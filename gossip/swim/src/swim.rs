@@ -1,30 +1,35 @@
 //! The machine itself: inputs, timers, and the comparison that turns Foca's table into changes.
 
 mod compare;
+mod health;
+mod push_pull;
 mod upkeep;
 
 use crate::{
     Identity, Incarnation, InvalidConfig, MemberChange, MemberFact, MemberState, PacketError, SwimConfig,
-    outbox::{MarkingCodec, Outbox},
+    codec::{FAREWELL, RingCodec},
+    digest::Digest,
+    outbox::Outbox,
     packet,
+    packet::{Kind, is_stale},
 };
 use foca::{Foca, Member, Message, NoCustomBroadcast, State, Timer};
+use imbl::OrdMap;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
-use taffeta_model::{Liveness, Millis, NodeId};
+use taffeta_model::{Bug, Liveness, Millis, NodeId, planted};
 
 /// Seeds that are kept: a joiner needs one that answers.
 const SEEDS_MAX: usize = 64;
 
 /// Further rounds of the farewell, one in each gossip interval: the first one may be lost.
 const FAREWELL_ROUNDS: u8 = 4;
+
+/// Members by id.
+pub type Members = OrdMap<NodeId, MemberState>;
 
 /// Something the machine wants done or known, in the order in which it came up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +43,24 @@ pub enum Effect {
     },
     /// The view changed; [`Swim::members`] has the new one already.
     Changed(MemberChange),
+    /// Before the member is suspected: if there is a live connection to it, ask there for an answer within the time, and
+    /// tell of one by [`Swim::note_answer`]. Without a connection there is nothing to do.
+    PingConnection {
+        /// Whom.
+        to: Identity,
+        /// How long an answer is worth something.
+        within: Duration,
+    },
+    /// Give these facts to the member on a stream, and [`Swim::merge`] those that it gives in return, which are
+    /// [`Swim::facts_in`] of the parts on its side: the two believe different things of these.
+    Exchange {
+        /// With whom.
+        with: NodeId,
+        /// Which parts of the ring, as bits.
+        parts: u64,
+        /// What is believed here.
+        facts: Vec<MemberFact>,
+    },
     /// The ring had declared this node down; it now goes by this identity.
     Renewed(Identity),
     /// The ring remembers a later incarnation of this node, so nobody will believe it: its start counter went back
@@ -61,6 +84,11 @@ enum Presence {
 /// What a timer is about.
 enum Due {
     Foca(Timer<Identity>),
+    /// A probe of this member, by its number, has its last chance.
+    Confirm(Identity, u8),
+    /// Tell the member that it is suspected, and so many times more.
+    Remind(Member<Identity>, u8),
+    PushPull,
     ReachOut,
     Renew,
     Farewell(u8),
@@ -79,16 +107,33 @@ enum Due {
 /// assert_eq!(swim.take_effects().len(), 1);
 /// ```
 pub struct Swim {
-    foca: Foca<Identity, MarkingCodec, SmallRng, NoCustomBroadcast>,
-    /// Set by the codec when Foca's table may have changed.
-    changed: Arc<AtomicBool>,
+    foca: Foca<Identity, RingCodec, SmallRng, NoCustomBroadcast>,
+    /// Sees what Foca does: shared with it.
+    codec: RingCodec,
     config: SwimConfig,
     rng: SmallRng,
     /// By due time, then by order of submission. Foca has a handful of periodic timers and one for each suspect, so
     /// its size is bounded by the number of members.
     timers: BTreeMap<(Millis, u64), Due>,
     timers_made: u64,
-    table: BTreeMap<NodeId, MemberState>,
+    /// At most [`MEMBERS_MAX`]. Persistent: a view of it is a clone in constant time.
+    table: Members,
+    /// Over the table and this node itself.
+    digest: Digest,
+    alive: usize,
+    /// Members that have left.
+    gone: usize,
+    /// See [`Swim::slowness`].
+    slowness: u8,
+    /// Whether a packet came in since the last probe began.
+    heard: bool,
+    /// How many suspicions this node had refuted when last looked at.
+    refuted: u16,
+    /// Probes in a row that had no answer while nothing was heard.
+    silent_probes: u8,
+    /// What was passed on last of a member, as far as anything was: most of what packets tell is this once more. At most
+    /// [`MEMBERS_MAX`].
+    passed: BTreeMap<NodeId, Member<Identity>>,
     /// Incarnations that said farewell; at most [`MEMBERS_MAX`].
     left: BTreeMap<NodeId, Incarnation>,
     seeds: Vec<Identity>,
@@ -103,18 +148,28 @@ impl Swim {
     /// A node that knows nobody. `me.incarnation.start` must be higher than in any earlier life of the node.
     pub fn new(now: Millis, me: Identity, config: SwimConfig, seed: u64) -> Result<Self, InvalidConfig> {
         config.check()?;
-        let changed = Arc::new(AtomicBool::new(false));
+        let codec = RingCodec::new(me);
         let mut rng = SmallRng::seed_from_u64(seed);
         let foca_rng = SmallRng::seed_from_u64(rng.random());
-        let foca = Foca::new(me, config.to_foca(), foca_rng, MarkingCodec(changed.clone()));
+        let foca = Foca::new(me, config.to_foca(), foca_rng, codec.clone());
+        let mut digest = Digest::new();
+        digest.add(&me, Liveness::Alive);
         let mut swim = Self {
             foca,
-            changed,
+            codec,
             config,
             rng,
             timers: BTreeMap::new(),
             timers_made: 0,
-            table: BTreeMap::new(),
+            table: Members::new(),
+            digest,
+            alive: 0,
+            gone: 0,
+            slowness: 1,
+            heard: false,
+            refuted: 0,
+            silent_probes: 0,
+            passed: BTreeMap::new(),
             left: BTreeMap::new(),
             seeds: Vec::new(),
             presence: Presence::Present,
@@ -127,6 +182,8 @@ impl Swim {
         // A random part of a period, so that machines started together do not call together.
         let first = period.mul_f64(swim.rng.random_range(0.5..1.0));
         swim.schedule(now + first, Due::ReachOut);
+        let first = swim.config.push_pull_every.mul_f64(swim.rng.random_range(0.0..1.0));
+        swim.schedule(now + first, Due::PushPull);
         Ok(swim)
     }
 
@@ -136,7 +193,7 @@ impl Swim {
     }
 
     /// All other members that were ever met, the dead included.
-    pub fn members(&self) -> &BTreeMap<NodeId, MemberState> {
+    pub fn members(&self) -> &Members {
         &self.table
     }
 
@@ -148,9 +205,7 @@ impl Swim {
     /// Whether more than half of the members that have not left are alive, this node included. A node that does not
     /// see that may itself be the one cut off: its *down* is worth no more than *suspect*.
     pub fn sees_majority(&self) -> bool {
-        let count = |wanted: fn(Liveness) -> bool| self.table.values().filter(|m| wanted(m.liveness)).count();
-        let alive = 1 + count(|l| l == Liveness::Alive);
-        let known = 1 + count(|l| l != Liveness::Left);
+        let (alive, known) = (1 + self.alive, 1 + self.table.len() - self.gone);
         alive * 2 > known
     }
 
@@ -166,7 +221,18 @@ impl Swim {
 
     /// A packet that the transport has authenticated as coming from `from`. A refused packet changes nothing.
     pub fn handle_packet(&mut self, now: Millis, from: NodeId, packet: &[u8]) -> Result<(), PacketError> {
-        let read = packet::read(packet, self.config.packet_bytes_max)?;
+        let (kind, packet) = packet::split(packet, self.config.packet_bytes_max)?;
+        match kind {
+            Kind::Swim => self.handle_swim(now, from, packet)?,
+            Kind::Digest => self.handle_digest(from, packet)?,
+            Kind::Parts => self.handle_parts(from, packet)?,
+        }
+        self.heard = true;
+        Ok(())
+    }
+
+    fn handle_swim(&mut self, now: Millis, from: NodeId, packet: &[u8]) -> Result<(), PacketError> {
+        let read = packet::read(&self.me(), packet)?;
         let src = read.header.src;
         if src.id != from {
             return Err(PacketError::WrongSender { claimed: src.id, actual: from });
@@ -175,7 +241,9 @@ impl Swim {
             return Err(PacketError::FromOurselves(src.id));
         }
         self.check_room(read.updates.iter().map(|u| u.id().id).chain([src.id]))?;
-        self.drive(now, |foca, out| foca.handle_data(packet, out));
+        // Foca looks through all members for each update that it is given.
+        let news = read.without(packet, |update| self.passed.get(&update.id().id).is_some_and(|k| is_stale(update, k)));
+        self.drive(now, |foca, out| foca.handle_data(&news, out));
         if read.header.message == Message::Feed {
             let alive = read.updates.iter().filter(|u| u.state() == State::Alive).map(|u| *u.id()).collect();
             self.call_disputed(now, alive);
@@ -190,7 +258,10 @@ impl Swim {
         while let Some(entry) = self.timers.first_entry().filter(|entry| entry.key().0 <= now) {
             match entry.remove() {
                 Due::Foca(timer) if self.is_refuted(&timer) => {}
-                Due::Foca(timer) => self.drive(now, |foca, out| foca.handle_timer(timer, out)),
+                Due::Foca(timer) => self.fire(now, timer),
+                Due::Confirm(target, number) => self.ask_connection(target, number),
+                Due::Remind(suspect, left) => self.tell_suspect(now, suspect, left),
+                Due::PushPull => self.compare_with_someone(now),
                 Due::ReachOut => self.reach_out_again(now),
                 Due::Renew => self.renew(now),
                 Due::Farewell(rounds) => self.farewell(now, rounds),
@@ -212,22 +283,49 @@ impl Swim {
         }
     }
 
+    /// Begins with members that the ring knows already, as given, so that nobody has to be told of them.
+    pub fn begin_with(&mut self, now: Millis, members: &Members) {
+        let me = self.me().id;
+        let believed =
+            |m: &MemberState| MemberFact { identity: m.identity, refutations: 0, liveness: m.liveness }.to_foca();
+        let others = members.values().filter(|m| m.identity.id != me).map(believed);
+        self.drive(now, |foca, out| foca.apply_many(others, false, out));
+        // Equal tables of many nodes share their memory as long as they stay equal.
+        self.table = members.clone();
+        self.table.remove(&me);
+        self.sum_up();
+    }
+
+    /// Takes in what a member told a newcomer. As [`Swim::merge`], but it is not passed on: the ring knows it.
+    pub fn adopt(&mut self, now: Millis, facts: &[MemberFact]) -> Result<(), PacketError> {
+        self.check_room(facts.iter().map(|f| f.identity.id))?;
+        let me = self.me();
+        self.check_own(&me, facts);
+        let others: Vec<Member<Identity>> =
+            facts.iter().filter(|f| f.identity.id != me.id).map(|f| f.to_foca()).collect();
+        for gone in facts.iter().filter(|f| f.liveness == Liveness::Left && f.identity.id != me.id) {
+            self.note_left(gone.identity.id, gone.identity.incarnation);
+        }
+        self.drive(now, |foca, out| foca.apply_many(others.into_iter(), false, out));
+        let told: BTreeSet<NodeId> = facts.iter().map(|f| f.identity.id).collect();
+        self.settle_all(now, &told);
+        Ok(())
+    }
+
     /// Takes in what another member knows. Foca's cost grows with facts times members: give a large ring's in pieces of
     /// about 200, so that packets are answered in between.
     pub fn merge(&mut self, now: Millis, facts: &[MemberFact]) -> Result<(), PacketError> {
         self.check_room(facts.iter().map(|f| f.identity.id))?;
         let me = self.me();
-        if let Some(later) = facts.iter().map(|f| f.identity).find(|i| i.id == me.id && i.incarnation > me.incarnation)
-        {
-            self.report_outranked(later.incarnation);
-        }
+        self.check_own(&me, facts);
         for fact in facts.iter().filter(|f| f.liveness == Liveness::Left && f.identity.id != me.id) {
             self.note_left(fact.identity.id, fact.identity.incarnation);
         }
         // Of earlier lives of ours nothing new can be learnt.
         let news = facts.iter().filter(|f| f.identity.id != me.id || f.identity == me).map(|f| f.to_foca());
         self.drive(now, |foca, out| foca.apply_many(news, true, out));
-        self.compare(now); // a farewell may be the only news
+        let left = facts.iter().filter(|f| f.liveness == Liveness::Left);
+        left.for_each(|fact| self.settle_farewell(now, fact.identity.id)); // a farewell may be the only news
         let alive = facts.iter().filter(|f| f.liveness == Liveness::Alive).map(|f| f.identity).collect();
         self.call_disputed(now, alive);
         Ok(())
@@ -235,13 +333,23 @@ impl Swim {
 
     /// All that this node knows, itself included: what [`Swim::merge`] takes on the other side.
     pub fn facts(&self) -> Vec<MemberFact> {
+        self.all_facts().collect()
+    }
+
+    fn all_facts(&self) -> impl Iterator<Item = MemberFact> {
         let me = MemberFact { identity: self.me(), refutations: 0, liveness: Liveness::Alive };
-        let others = self.foca.iter_membership_state().filter(|m| m.id().id != me.identity.id).map(|m| MemberFact {
-            identity: *m.id(),
-            refutations: m.incarnation(),
-            liveness: compare::liveness(m, &self.left),
+        let others = self.foca.iter_membership_state().filter(move |m| m.id().id != me.identity.id).map(|m| {
+            MemberFact { identity: *m.id(), refutations: m.incarnation(), liveness: compare::liveness(m, &self.left) }
         });
-        [me].into_iter().filter(|_| self.presence != Presence::Leaving).chain(others).collect()
+        [me].into_iter().filter(|_| self.presence != Presence::Leaving).chain(others)
+    }
+
+    /// Whether this node speaks for itself.
+    fn takes_part(&self) -> bool {
+        match self.presence {
+            Presence::Present | Presence::Declined => true,
+            Presence::Resigned | Presence::Leaving => false,
+        }
     }
 
     /// The member itself said, in a way that only it could, that this incarnation of it leaves. It is down at once, and
@@ -253,10 +361,10 @@ impl Swim {
         }
         self.note_left(id, incarnation);
         if let Some(known) = known {
-            let gone = Member::down(Identity { incarnation, ..known.identity });
+            let gone = Member::new(Identity { incarnation, ..known.identity }, FAREWELL, State::Down);
             self.drive(now, |foca, out| foca.apply_many([gone].into_iter(), true, out));
         }
-        self.compare(now);
+        self.settle_farewell(now, id);
     }
 
     /// Forgets a member that was removed from the cluster, if it is down or has left; says whether it did. Others may
@@ -268,7 +376,9 @@ impl Swim {
             return false;
         }
         self.drive(now, |foca, out| foca.handle_timer(Timer::RemoveDown(known.identity), out));
+        self.count(&known, false);
         self.table.remove(&id);
+        self.passed.remove(&id);
         self.left.remove(&id);
         self.seeds.retain(|seed| seed.id != id);
         self.note_change(MemberChange { id, before: Some(known.liveness), after: None, identity: known.identity });
@@ -289,6 +399,7 @@ impl Swim {
             return;
         }
         self.presence = Presence::Leaving;
+        self.codec.notes().leaving = true;
         self.drive(now, |foca, out| foca.leave_cluster(out));
         self.schedule(now + self.config.gossip_every, Due::Farewell(FAREWELL_ROUNDS));
     }
@@ -316,26 +427,39 @@ impl Swim {
         &mut self,
         now: Millis,
         call: impl FnOnce(
-            &mut Foca<Identity, MarkingCodec, SmallRng, NoCustomBroadcast>,
+            &mut Foca<Identity, RingCodec, SmallRng, NoCustomBroadcast>,
             &mut Outbox,
         ) -> Result<(), foca::Error>,
     ) {
         let mut out = Outbox::default();
+        self.codec.begin();
         if let Err(fault) = call(&mut self.foca, &mut out) {
             self.effects.push(Effect::Fault(fault.to_string()));
         }
         let me = self.me().id;
         // Foca keeps earlier lives of ours as members that are down, and would talk to them.
         let sends = out.sends.into_iter().filter(|(to, _)| to.id != me);
-        self.effects.extend(sends.map(|(to, packet)| Effect::Send { to, packet }));
+        let framed = |(to, packet): (Identity, Vec<u8>)| Effect::Send { to, packet: packet::join(Kind::Swim, &packet) };
+        self.effects.extend(sends.map(framed));
         for (timer, after) in out.timers {
-            self.schedule(now + after.max(Duration::from_millis(1)), Due::Foca(timer));
+            self.note_accusation(now, &timer);
+            let after = self.stretched(&timer, after).max(Duration::from_millis(1));
+            self.schedule(now + after, Due::Foca(timer));
         }
-        if self.changed.swap(false, Ordering::Relaxed) {
-            self.compare(now);
-        }
+        self.take_over(now);
         if out.defunct && self.presence == Presence::Present {
             self.become_declined(now);
+        }
+    }
+
+    fn fire(&mut self, now: Millis, timer: Timer<Identity>) {
+        let direct_is_over = matches!(timer, Timer::SendIndirectProbe { .. });
+        if matches!(timer, Timer::ProbeRandomMember(_)) {
+            self.judge_probe();
+        }
+        self.drive(now, |foca, out| foca.handle_timer(timer, out));
+        if direct_is_over {
+            self.await_indirect(now);
         }
     }
 
@@ -349,6 +473,22 @@ impl Swim {
     fn is_refuted(&self, timer: &Timer<Identity>) -> bool {
         let Timer::ChangeSuspectToDown { member_id, incarnation, token: _ } = timer else { return false };
         let suspect = Member::new(*member_id, *incarnation, State::Suspect);
-        !self.foca.iter_membership_state().any(|known| *known == suspect)
+        planted(Bug::SuspectForEver) || !self.foca.iter_membership_state().any(|known| *known == suspect)
+    }
+
+    /// The sums kept over the table are those of the table, and the table is what Foca's says.
+    #[cfg(test)]
+    pub(crate) fn check_sums(&self) {
+        let mut digest = Digest::new();
+        digest.add(&self.me(), Liveness::Alive);
+        self.table.values().for_each(|m| digest.add(&m.identity, m.liveness));
+        let count = |liveness| self.table.values().filter(|m| m.liveness == liveness).count();
+        assert_eq!((self.alive, self.gone), (count(Liveness::Alive), count(Liveness::Left)));
+        assert_eq!(self.digest.hash(), digest.hash());
+        let others = self.foca.iter_membership_state().filter(|m| m.id().id != self.me().id);
+        let believed = |m: &Member<Identity>| (m.id().id, (*m.id(), compare::liveness(m, &self.left)));
+        let expected: BTreeMap<_, _> = others.map(believed).collect();
+        let shown: BTreeMap<_, _> = self.table.iter().map(|(id, m)| (*id, (m.identity, m.liveness))).collect();
+        assert_eq!(shown, expected);
     }
 }

@@ -1,6 +1,6 @@
 //! What this node believes of each other member, and how it shows.
 
-use crate::Identity;
+use crate::{Identity, codec::FAREWELL};
 use serde::{Deserialize, Serialize};
 use taffeta_model::{Liveness, Millis, NodeId};
 
@@ -42,6 +42,11 @@ pub struct MemberFact {
 }
 
 impl MemberState {
+    /// A member that has been alive since then.
+    pub fn known(identity: Identity, since: Millis) -> Self {
+        Self { identity, liveness: Liveness::Alive, since, suspect_since: None }
+    }
+
     /// The state after a new verdict at `now`. The first suspicion counts, not the verdict that follows from it.
     pub(crate) fn next(before: Option<&Self>, now: Millis, identity: Identity, liveness: Liveness) -> Self {
         let since = before.filter(|b| b.liveness == liveness).map_or(now, |b| b.since);
@@ -60,6 +65,7 @@ impl MemberFact {
             Liveness::Suspect => foca::State::Suspect,
             Liveness::Down | Liveness::Left => foca::State::Down,
         };
-        foca::Member::new(self.identity, self.refutations, state)
+        let refutations = if self.liveness == Liveness::Left { FAREWELL } else { self.refutations };
+        foca::Member::new(self.identity, refutations, state)
     }
 }

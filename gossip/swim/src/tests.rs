@@ -1,10 +1,11 @@
 mod cluster;
 
 use crate::{
-    Effect, Identity, Incarnation, InvalidConfig, MemberFact, PacketError, Swim, SwimConfig,
+    Effect, Identity, Incarnation, InvalidConfig, MemberFact, MemberState, Members, PacketError, Swim, SwimConfig,
+    codec, packet,
     tests::cluster::{Cluster, Seen, identity},
 };
-use foca::{Codec, Header, Message, PostcardCodec};
+use foca::{Header, Message};
 use std::time::Duration;
 use taffeta_model::{Liveness, MEMBERS_MAX, Millis, NodeId};
 
@@ -216,24 +217,149 @@ fn a_member_that_has_resigned_does_not_contradict_its_farewell() {
 }
 
 #[test]
-fn a_member_that_says_farewell_is_seen_as_left() {
-    for seed in 0..5 {
-        let mut cluster = Cluster::formed(8, seed);
+fn a_farewell_is_known_everywhere_within_a_second() {
+    for (n, seeds) in [(2, 5), (8, 5), (60, 3)] {
+        for seed in 0..seeds {
+            let mut cluster = Cluster::formed(n, seed);
+            cluster.loss = 0.02;
+            let at = cluster.now;
+            cluster.on(n, |swim, now| swim.leave(now));
+            cluster.run(millis(500));
+            cluster.kill(n);
+            let gone = cluster.run_until(millis(500), |c| c.all_see(Liveness::Left, &[NodeId(n)]));
+            assert!(gone, "{n} nodes, seed {seed}");
+            println!("{n} nodes: left everywhere within {:?}", cluster.now.since(at));
+            cluster.run(secs(30));
+            assert!(cluster.all_see(Liveness::Left, &[NodeId(n)]), "seed {seed}: stale news of it change nothing");
+            cluster.start(n, 2, n as usize);
+            assert!(cluster.run_until(secs(3), |c| c.all_see(Liveness::Alive, &c.ids())), "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_farewell_that_the_member_itself_told_counts_at_once() {
+    let mut cluster = Cluster::formed(5, 3);
+    let incarnation = cluster.nodes[&NodeId(5)].me().incarnation;
+    cluster.on(5, |swim, _| swim.resign());
+    cluster.on(1, |swim, now| swim.mark_left(now, NodeId(5), incarnation));
+    assert_eq!(cluster.sees(1, 5), Some(Liveness::Left));
+    assert!(cluster.run_until(secs(1), |c| (1..5).all(|by| c.sees(by, 5) == Some(Liveness::Left))));
+}
+
+#[test]
+fn a_member_that_answers_on_its_connection_is_not_suspected() {
+    let suspected = |connections| {
+        let mut cluster = Cluster::formed(4, 9);
+        cluster.connections = connections;
+        cluster.loss = 0.6; // few probes get through, direct or not
+        cluster.run(secs(60));
+        let of = |s: &&Seen| s.change.after == Some(Liveness::Suspect);
+        (cluster.seen.iter().filter(of).count(), cluster.answered)
+    };
+    let (without, with) = (suspected(false), suspected(true));
+    println!("suspicions: {without:?} without and {with:?} with connections");
+    assert!(without.0 >= 20 && with.0 == 0 && with.1 >= 20);
+}
+
+#[test]
+fn the_suspect_hears_of_it_first() {
+    let mut tried = 0;
+    for seed in 0..30 {
+        let mut cluster = Cluster::formed(12, seed);
+        cluster.run(millis(300 * seed % 500));
+        cluster.paused.insert(NodeId(3));
+        let seen = |c: &Cluster| (1..=12).find(|by| *by != 3 && c.sees(*by, 3) == Some(Liveness::Suspect));
+        assert!(cluster.run_until(secs(3), |c| seen(c).is_some()));
+        let accuser = seen(&cluster).expect("waited for it");
+        cluster.resume(3);
+        // Sooner than by gossip, which takes a round of 100 ms there and another one back.
+        let refuted = cluster.run_until(millis(20), |c| c.sees(accuser, 3) == Some(Liveness::Alive));
+        tried += usize::from(refuted);
+    }
+    assert!(tried >= 29, "only {tried} of 30 accusers were told at once");
+}
+
+#[test]
+fn a_node_that_hears_nobody_judges_more_slowly_and_recovers() {
+    let mut cluster = Cluster::formed(8, 2);
+    assert_eq!(cluster.nodes[&NodeId(8)].slowness(), 1);
+    cluster.group.insert(NodeId(8), 1);
+    cluster.run(secs(3));
+    assert!(cluster.nodes[&NodeId(8)].slowness() >= 3);
+    assert!((1..8).all(|id| cluster.nodes[&NodeId(id)].slowness() <= 2), "the others hear each other");
+    cluster.group.clear();
+    cluster.run(secs(60));
+    assert!(cluster.all_see(Liveness::Alive, &cluster.ids()));
+    assert_eq!(cluster.nodes[&NodeId(8)].slowness(), 1);
+}
+
+#[test]
+fn a_comparison_brings_what_gossip_lost() {
+    let patient = SwimConfig { suspicion: secs(60), ..SwimConfig::lan(300) }; // nobody answers here
+    let mut full = Swim::new(Millis(0), identity(1, 1), patient.clone(), 1).expect("a good config");
+    let mut lacking = Swim::new(Millis(0), identity(2, 1), patient, 2).expect("a good config");
+    let fact = |id| MemberFact { identity: identity(id, 1), refutations: 0, liveness: Liveness::Alive };
+    full.merge(Millis(0), &(2..=300).map(fact).collect::<Vec<_>>()).expect("few facts");
+    let known: Vec<_> = (1..=300).filter(|id| id % 100 != 0 && *id != 2).map(fact).collect();
+    lacking.merge(Millis(0), &known).expect("few facts");
+    full.take_effects();
+    lacking.take_effects();
+    // Only what the comparison sends gets through; whom the fuller one meets first does not matter.
+    let sends = |effects: Vec<Effect>| -> Vec<Vec<u8>> {
+        let packet = |e| if let Effect::Send { packet, .. } = e { Some(packet) } else { None };
+        effects.into_iter().filter_map(packet).filter(|p| p[0] != 0).collect()
+    };
+    (0..=100).for_each(|step| full.handle_timeout(Millis(100 * step)));
+    let digest = sends(full.take_effects()).remove(0);
+    assert_eq!(digest.len(), 9);
+    lacking.handle_packet(Millis(10_000), NodeId(1), &digest).expect("a good packet");
+    let parts = sends(lacking.take_effects()).remove(0);
+    full.handle_packet(Millis(10_000), NodeId(2), &parts).expect("a good packet");
+    let exchange = full.take_effects().into_iter().find_map(|e| match e {
+        Effect::Exchange { with, parts, facts } => Some((with, parts, facts)),
+        _ => None,
+    });
+    let (with, parts, facts) = exchange.expect("they differ");
+    assert_eq!((with, parts.count_ones() <= 3), (NodeId(2), true), "100, 200 and 300 are in three parts at most");
+    assert!(facts.len() < 60, "{} facts, though three are lacking", facts.len());
+    lacking.merge(Millis(10_000), &facts).expect("few facts");
+    assert_eq!(lacking.members().len(), 299);
+    let back = lacking.facts_in(parts);
+    full.merge(Millis(10_000), &back).expect("few facts");
+    full.take_effects();
+    lacking.handle_packet(Millis(10_001), NodeId(1), &digest).expect("a good packet");
+    assert!(sends(lacking.take_effects()).is_empty(), "they believe the same now");
+}
+
+#[test]
+fn of_two_processes_with_the_same_start_one_gives_way() {
+    let mut cluster = Cluster::formed(5, 4);
+    cluster.kill(5);
+    assert!(cluster.run_until(secs(5), |c| c.all_see(Liveness::Down, &[NodeId(5)])));
+    // Another machine goes on with a copy of the folder: the same start, another address.
+    cluster.start(5, 2, 5);
+    assert!(cluster.run_until(secs(3), |c| c.all_see(Liveness::Alive, &c.ids())));
+    let elsewhere = Identity { address: "127.0.9.9:7400".parse().expect("an address"), ..identity(5, 2) };
+    let fact = MemberFact { identity: elsewhere, refutations: 0, liveness: Liveness::Alive };
+    cluster.on(1, |swim, now| swim.merge(now, &[fact])).expect("one fact");
+    let told = |c: &Cluster| c.other_effects.contains(&(NodeId(5), Effect::Outranked(elsewhere.incarnation)));
+    assert!(cluster.run_until(secs(3), told), "the one with the lower address is told");
+    assert_eq!(cluster.nodes[&NodeId(1)].members()[&NodeId(5)].identity, elsewhere, "all settle on the other");
+}
+
+#[test]
+fn a_ring_across_continents_neither_errs_nor_sleeps() {
+    for seed in 0..3 {
+        let mut cluster = Cluster::formed_far_apart(12, seed);
         cluster.loss = 0.02;
-        let incarnation = cluster.nodes[&NodeId(8)].me().incarnation;
-        cluster.on(8, |swim, now| swim.leave(now));
-        cluster.on(1, |swim, now| swim.mark_left(now, NodeId(8), incarnation));
-        assert_eq!(cluster.sees(1, 8), Some(Liveness::Left));
-        cluster.run(millis(500));
-        cluster.kill(8);
-        // The others learn it as down first; the signed farewell then reaches them another way.
-        assert!(cluster.run_until(secs(1), |c| (2..8).all(|by| c.sees(by, 8) == Some(Liveness::Down))), "seed {seed}");
-        (2..8).for_each(|id| cluster.on(id, |swim, now| swim.mark_left(now, NodeId(8), incarnation)));
-        assert!(cluster.all_see(Liveness::Left, &[NodeId(8)]));
-        cluster.run(secs(30));
-        assert!(cluster.all_see(Liveness::Left, &[NodeId(8)]), "seed {seed}: stale news of it change nothing");
-        cluster.start(8, 2, 8);
-        assert!(cluster.run_until(secs(3), |c| c.all_see(Liveness::Alive, &c.ids())), "seed {seed}");
+        cluster.run(secs(120));
+        let down = cluster.seen.iter().find(|s| s.change.after == Some(Liveness::Down));
+        assert_eq!(down, None, "seed {seed}");
+        let at = cluster.now;
+        cluster.kill(12);
+        assert!(cluster.run_until(secs(30), |c| c.all_see(Liveness::Down, &[NodeId(12)])), "seed {seed}");
+        println!("down everywhere after {:?}", cluster.now.since(at));
     }
 }
 
@@ -281,13 +407,30 @@ fn a_member_list_brings_a_joiner_everyone_at_once() {
     let facts = cluster.nodes[&NodeId(3)].facts();
     assert_eq!(facts.len(), 20);
     cluster.start(21, 1, 21);
-    cluster.on(21, |swim, now| swim.merge(now, &facts)).expect("few facts");
+    cluster.on(21, |swim, now| swim.adopt(now, &facts)).expect("few facts");
     let joiner = &cluster.nodes[&NodeId(21)];
     assert_eq!(joiner.members().len(), 20);
     assert_eq!(cluster.sees(21, 20), Some(Liveness::Down));
     let (facts, before) = (joiner.facts(), joiner.revision());
     cluster.on(21, |swim, now| swim.merge(now, &facts)).expect("few facts");
     assert_eq!(cluster.nodes[&NodeId(21)].revision(), before, "what is known already changes nothing");
+}
+
+#[test]
+fn a_ring_that_is_known_from_the_start_needs_no_news() {
+    let known: Members = (1..=30).map(|id| (NodeId(id), MemberState::known(identity(id, 1), Millis(0)))).collect();
+    let mut swim = Swim::new(Millis(0), identity(7, 1), SwimConfig::lan(30), 1).expect("a preset");
+    swim.begin_with(Millis(0), &known);
+    swim.check_sums();
+    assert_eq!(swim.members().len(), 29);
+    let sends: Vec<Effect> = (0..=6)
+        .flat_map(|step| {
+            swim.handle_timeout(Millis(100 * step));
+            swim.take_effects()
+        })
+        .collect();
+    let probes = sends.iter().filter(|e| matches!(e, Effect::Send { .. })).count();
+    assert!((1..5).contains(&probes), "it probes and tells nothing: {probes} packets");
 }
 
 #[test]
@@ -345,8 +488,8 @@ fn a_node_does_not_talk_to_its_own_earlier_life() {
         let message = Message::PingReq { target, probe_number: 1 };
         let header = Header { src: identity(2, 1), src_incarnation: 0, dst: identity(1, 2), message };
         let mut packet = Vec::new();
-        PostcardCodec.encode_header(&header, &mut packet).expect("it fits");
-        packet
+        codec::put_header(&header, &mut packet).expect("it fits");
+        packet::join(packet::Kind::Swim, &packet)
     };
     let sent = |swim: &mut Swim| -> Vec<NodeId> {
         let to = |e| if let Effect::Send { to, .. } = e { Some(to.id) } else { None };

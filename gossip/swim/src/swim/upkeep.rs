@@ -5,7 +5,7 @@ use super::{Due, Effect, Presence, Swim};
 use crate::Identity;
 use rand::RngExt;
 use std::time::Duration;
-use taffeta_model::{Liveness, Millis};
+use taffeta_model::{Bug, Liveness, Millis, planted};
 
 /// Shortest time between two renewals. Two processes with the same id decline each other for ever: this bounds the noise.
 const RENEWAL_GAP: Duration = Duration::from_secs(1);
@@ -19,6 +19,7 @@ impl Swim {
     pub(super) fn forgive_standstill(&mut self, now: Millis) {
         let lag = self.next_timeout().map_or(Duration::ZERO, |due| now.since(due));
         if lag >= self.config.probe_timeout {
+            self.become_slower(2);
             let late = std::mem::take(&mut self.timers);
             self.timers = late.into_iter().map(|((due, n), what)| ((due + lag, n), what)).collect();
         }
@@ -68,6 +69,9 @@ impl Swim {
     /// Declared down: comes back under a renewed identity, at once unless it did so just before.
     pub(super) fn become_declined(&mut self, now: Millis) {
         self.presence = Presence::Declined;
+        if planted(Bug::NeverRenew) {
+            return;
+        }
         match self.renewed_at.map(|at| at + RENEWAL_GAP) {
             Some(allowed) if allowed > now => self.schedule(allowed, Due::Renew),
             Some(_) | None => self.renew(now),
@@ -87,6 +91,13 @@ impl Swim {
     pub(super) fn become_identity(&mut self, now: Millis, identity: Identity) {
         self.presence = Presence::Present;
         self.renewed_at = Some(now);
+        self.digest.remove(&self.me(), Liveness::Alive);
+        self.digest.add(&identity, Liveness::Alive);
+        self.refuted = 0;
+        {
+            let mut notes = self.codec.notes();
+            (notes.me, notes.refutations, notes.probe) = (identity, 0, None);
+        }
         self.effects.push(Effect::Renewed(identity));
         self.drive(now, |foca, out| foca.change_identity(identity, out));
         // Applying nothing makes Foca see that it has members, and probe again rather than wait for a packet.

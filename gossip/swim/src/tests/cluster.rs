@@ -1,10 +1,11 @@
 //! A ring in one thread on virtual time: one seed makes latency, loss and every machine's choices.
 
-use crate::{Effect, Identity, Incarnation, MemberChange, Swim, SwimConfig};
+use crate::{Effect, Identity, Incarnation, MemberChange, MemberFact, Swim, SwimConfig};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
+    ops::RangeInclusive,
     time::Duration,
 };
 use taffeta_model::{Liveness, Millis, NodeId};
@@ -25,9 +26,19 @@ pub(super) struct Cluster {
     /// Nodes of different groups do not hear each other; 0 unless set.
     pub(super) group: BTreeMap<NodeId, u8>,
     pub(super) loss: f64,
+    /// Of packets, one way, in milliseconds.
+    pub(super) delay: RangeInclusive<u64>,
+    /// The settings of members in a ring of so many.
+    preset: fn(usize) -> SwimConfig,
     pub(super) seen: Vec<Seen>,
     pub(super) other_effects: Vec<(NodeId, Effect)>,
     pub(super) packets: u64,
+    /// Whether members have connections, on which nothing is lost.
+    pub(super) connections: bool,
+    /// Answers on connections.
+    pub(super) answered: u64,
+    /// Facts given on streams.
+    pub(super) exchanged: usize,
     wire: BTreeMap<(Millis, u64), (NodeId, NodeId, Vec<u8>)>,
     inbox: BTreeMap<NodeId, Vec<(NodeId, Vec<u8>)>>,
     rng: SmallRng,
@@ -52,14 +63,28 @@ impl Cluster {
             paused: BTreeSet::new(),
             group: BTreeMap::new(),
             loss: 0.0,
+            delay: 1..=3,
+            preset: SwimConfig::lan,
             seen: Vec::new(),
             other_effects: Vec::new(),
             packets: 0,
+            connections: false,
+            answered: 0,
+            exchanged: 0,
             wire: BTreeMap::new(),
             inbox: BTreeMap::new(),
             rng: SmallRng::seed_from_u64(seed),
         };
         (1..=n).for_each(|id| cluster.start(id, 1, n as usize));
+        cluster
+    }
+
+    /// Members on several continents.
+    pub(super) fn formed_far_apart(n: u64, seed: u64) -> Self {
+        let mut cluster = Self { delay: 40..=160, preset: SwimConfig::wan, ..Self::new(0, seed) };
+        (1..=n).for_each(|id| cluster.start(id, 1, n as usize));
+        let formed = cluster.run_until(Duration::from_secs(60), |c| c.all_see(Liveness::Alive, &c.ids()));
+        assert!(formed, "no ring of {n} after 60 s");
         cluster
     }
 
@@ -73,7 +98,7 @@ impl Cluster {
 
     pub(super) fn start(&mut self, id: u64, start: u64, n: usize) {
         let seed = self.rng.random();
-        let swim = Swim::new(self.now, identity(id, start), SwimConfig::lan(n), seed).expect("a preset");
+        let swim = Swim::new(self.now, identity(id, start), (self.preset)(n), seed).expect("a preset");
         self.nodes.insert(NodeId(id), swim);
         self.on(id, |swim, now| swim.join(now, &[identity(1, 0), identity(2, 0)]));
     }
@@ -164,6 +189,8 @@ impl Cluster {
                 Effect::Changed(change) => self.seen.push(Seen { at: self.now, by, change }),
                 Effect::Fault(fault) => panic!("{by} at {:?}: {fault}", self.now),
                 Effect::Renewed(_) | Effect::Outranked(_) => self.other_effects.push((by, effect)),
+                Effect::PingConnection { to, within: _ } => self.ping(by, to),
+                Effect::Exchange { with, parts, facts } => self.exchange(by, with, parts, facts),
             }
         }
     }
@@ -171,17 +198,40 @@ impl Cluster {
     fn send(&mut self, from: NodeId, to: NodeId, packet: Vec<u8>) {
         assert!(packet.len() <= 1100 && from != to);
         self.packets += 1;
-        let group = |id| self.group.get(&id).copied().unwrap_or(0);
-        let lost = self.rng.random_bool(self.loss) || group(from) != group(to);
-        let at = self.now + Duration::from_millis(self.rng.random_range(1..=3));
+        let lost = self.rng.random_bool(self.loss) || self.group_of(from) != self.group_of(to);
+        let at = self.now + Duration::from_millis(self.rng.random_range(self.delay.clone()));
         if !lost {
             self.wire.insert((at, self.packets), (from, to, packet));
         }
     }
 
+    /// A connection gets through what packets do not, as long as both ends run and no partition is between them.
+    fn ping(&mut self, from: NodeId, to: Identity) {
+        let there = self.nodes.get(&to.id).is_some_and(|node| node.me() == to) && !self.paused.contains(&to.id);
+        if self.connections && there && self.group_of(from) == self.group_of(to.id) {
+            self.answered += 1;
+            self.on(from.0, |swim, now| swim.note_answer(now, to));
+        }
+    }
+
+    fn exchange(&mut self, from: NodeId, with: NodeId, parts: u64, facts: Vec<MemberFact>) {
+        let runs = self.nodes.contains_key(&with) && !self.paused.contains(&with);
+        if runs && self.group_of(from) == self.group_of(with) {
+            self.exchanged += facts.len();
+            self.on(with.0, |swim, now| swim.merge(now, &facts)).expect("few facts");
+            let theirs = self.nodes[&with].facts_in(parts);
+            self.on(from.0, |swim, now| swim.merge(now, &theirs)).expect("few facts");
+        }
+    }
+
+    fn group_of(&self, id: NodeId) -> u8 {
+        self.group.get(&id).copied().unwrap_or(0)
+    }
+
     /// What holds after every event.
     fn check_invariants(&self) {
         for (id, swim) in &self.nodes {
+            swim.check_sums();
             assert_eq!(swim.me().id, *id);
             assert!(!swim.members().contains_key(id), "a node is not its own peer");
             for (other, member) in swim.members() {
