@@ -33,11 +33,12 @@ pub(crate) fn check(set: &OwnerSet) -> Result<(), InvalidSet> {
     if set.records.len() > RECORDS_MAX {
         return Err(invalid("records", format!("{} records; at most {RECORDS_MAX} are allowed", set.records.len())));
     }
-    let mut tasks = BTreeSet::new();
+    let twice_or_late = set.records.windows(2).find(|pair| pair[0].task >= pair[1].task);
+    if let Some(pair) = twice_or_late {
+        let message = "there are two records of this task, or it is out of order";
+        return Err(invalid(pair[1].task.to_string(), message));
+    }
     for record in &set.records {
-        if !tasks.insert(&record.task) {
-            return Err(invalid(record.task.to_string(), "there are two records of this task"));
-        }
         check_record(record).map_err(|(field, message)| invalid(format!("{} {field}", record.task), message))?;
     }
     Ok(())
@@ -79,9 +80,9 @@ fn check_count(count: usize) -> Result<(), String> {
     if count <= ITEMS_MAX { Ok(()) } else { Err(format!("{count} of them; at most {ITEMS_MAX} are allowed")) }
 }
 
-fn check_texts<'a>(mut texts: impl Iterator<Item = &'a String>) -> Result<(), String> {
-    match texts.find(|text| text.len() > TEXT_BYTES_MAX) {
-        Some(text) => Err(format!("a text of {} bytes; at most {TEXT_BYTES_MAX} are allowed", text.len())),
+fn check_texts<T: AsRef<str>>(texts: impl Iterator<Item = T>) -> Result<(), String> {
+    match texts.map(|text| text.as_ref().len()).find(|bytes| *bytes > TEXT_BYTES_MAX) {
+        Some(bytes) => Err(format!("a text of {bytes} bytes; at most {TEXT_BYTES_MAX} are allowed")),
         None => Ok(()),
     }
 }

@@ -2,9 +2,10 @@
 
 use crate::{Head, digest::fnv1a};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use taffeta_model::{NodeId, NodeInfo, TaskRecord};
 
-/// Largest encoded set in bytes. A thousand ordinary records are about 200 KiB; each change sends the whole set.
+/// Largest encoded set in bytes. A thousand ordinary records are about 200 KiB; a change sends what is different.
 pub const SET_BYTES_MAX: usize = 512 << 10;
 
 /// Stands before the bytes that are signed, so that a signature made for another purpose is worth nothing here.
@@ -21,14 +22,14 @@ pub struct OwnerSet {
     pub seq: u64,
     /// The machine.
     pub info: NodeInfo,
-    /// Its tasks, ordered by id, each once; at most [`crate::RECORDS_MAX`].
-    pub records: Vec<TaskRecord>,
+    /// Its tasks, ordered by id, each once; at most [`crate::RECORDS_MAX`]. That order is checked: deltas rest on it.
+    pub records: Vec<Arc<TaskRecord>>,
 }
 
 /// A set with its owner's signature: relays pass it on unchanged and cannot forge it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedSet {
-    /// The [`OwnerSet`] in postcard; at most [`SET_BYTES_MAX`].
+    /// The [`OwnerSet`] in postcard, in its only encoding; at most [`SET_BYTES_MAX`].
     pub bytes: Vec<u8>,
     /// The owner's Ed25519 key.
     pub public_key: [u8; 32],
@@ -52,6 +53,9 @@ pub trait Verify {
 }
 
 impl SignedSet {
+    /// Most bytes on the wire besides the encoded set: kind, length, key and signature.
+    pub(crate) const OVERHEAD: usize = 1 + 5 + 32 + 64;
+
     /// Reads who wrote the set and which one it is, without checking anything; `None` if that cannot be decoded.
     pub fn head(&self) -> Option<Head> {
         let ((owner, epoch, seq), _) = postcard::take_from_bytes(&self.bytes).ok()?;
@@ -80,21 +84,26 @@ impl SignedSet {
     }
 }
 
+/// The only encoding of a set that is taken: whoever holds the set can make the signed bytes again.
+pub(crate) fn encode_set(set: &OwnerSet) -> Vec<u8> {
+    postcard::to_stdvec(set).expect("plain data can be encoded")
+}
+
 fn message(bytes: &[u8]) -> Vec<u8> {
     [CONTEXT, bytes].concat()
 }
 
 /// serde knows arrays of up to 32 elements.
-mod halves {
+pub(crate) mod halves {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(signature: &[u8; 64], serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(signature: &[u8; 64], serializer: S) -> Result<S::Ok, S::Error> {
         let mut halves = [[0; 32]; 2];
         halves.as_flattened_mut().copy_from_slice(signature);
         halves.serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 64], D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 64], D::Error> {
         let halves = <[[u8; 32]; 2]>::deserialize(deserializer)?;
         let mut signature = [0; 64];
         signature.copy_from_slice(halves.as_flattened());
