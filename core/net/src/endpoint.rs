@@ -1,67 +1,64 @@
-//! The endpoint: one UDP socket, and on it everything that nodes say to one another.
+//! The endpoint: one UDP socket, and what it is made of.
 
 use crate::{
-    DATAGRAM_BYTES_MAX, MESSAGE_BYTES_MAX,
+    close::Close,
     connection_id::{SeededIds, initial_ids},
+    handshakes::{Handshakes, INCOMING_MAX},
     key::NodeKey,
+    net::{Inner, Net, exchange},
     peer::{CallError, Lane, Peer},
-    pool::{Dialled, Pool, Way},
+    pool::Pool,
+    sealed::Seals,
     seams::Clock,
+    serve::STRANGERS_MAX,
+    shared_socket::SharedSocket,
+    stream::FrameSink,
     tls::{self, FOREIGN_CA, Identity, Means, TlsError},
     token::JoinToken,
 };
 use async_trait::async_trait;
 pub use bytes::Bytes;
-use quinn::{
-    AsyncUdpSocket, Connection, ConnectionId, Endpoint, EndpointConfig, RecvStream, SendStream, TransportConfig, VarInt,
-};
+use quinn::{AsyncUdpSocket, ConnectionId, Endpoint, EndpointConfig, TransportConfig, VarInt};
 use std::{
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 use taffeta_model::NodeId;
 use thiserror::Error;
 use tokio::{
-    sync::{Semaphore, watch},
-    task::JoinSet,
-    time::{Instant, timeout, timeout_at},
+    sync::{Semaphore, mpsc},
+    time::timeout,
 };
 
-/// A connection without traffic ends after this. Nothing keeps idle ones alive: the ring's own packets do for the
-/// peers that matter.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection without traffic ends after this: calls to the same peer within it need no handshake. Nothing keeps idle
+/// ones alive, and nothing waits for this time to pass when a peer has died.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Connections that a node keeps: to all others of a cluster of this size. Each idle one costs some 40 kB at each end.
+pub const CONNECTIONS_MAX: usize = 512;
+
 /// A handshake that takes longer is given up.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
+pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
 /// Requests under way from one peer: long polls, consensus, passed-on requests.
 const STREAMS_MAX: u32 = 256;
-/// Largest message from a stranger: a join request is a few hundred bytes.
-const STRANGER_BYTES_MAX: usize = 64 << 10;
-/// Connections of strangers at once: machines join by the dozen, and each connection may make us hold its window.
-const STRANGERS_MAX: usize = 64;
-/// A stranger is served for this long: a join takes less.
-const STRANGER_LIFE: Duration = Duration::from_secs(20);
 /// Bytes that a peer may have sent and that are not yet read; bounds the memory that one connection can claim.
 const UNREAD_BYTES_MAX: u32 = 8 << 20;
-/// Handshakes under way at once.
-const INCOMING_MAX: usize = 1_024;
-
-/// Silence for at least this long, and four round trips, during a call makes its connection doubtful: a live peer's
-/// acknowledgement is delayed by 25 ms at most (RFC 9000, section 18.2).
-const SILENCE_MIN: Duration = Duration::from_millis(80);
-
-const REPLY_OK: u8 = 0;
-const REPLY_REFUSED: u8 = 1;
 
 /// What a node does with what others send it.
 #[async_trait]
 pub trait Service: Send + Sync + 'static {
     /// Answers a request. The lane has been checked against the peer. An `Err` is a reason in words for the caller.
     async fn call(&self, peer: Peer, lane: Lane, request: Bytes) -> Result<Vec<u8>, String>;
+    /// Answers a request on a lane whose replies are streams, frame by frame. An `Err` is a reason in words for the caller,
+    /// who then knows that the frames before it are incomplete. Dropped when the caller has given up.
+    async fn stream(&self, _peer: Peer, _lane: Lane, _request: Bytes, _sink: &mut FrameSink) -> Result<(), String> {
+        Err("nothing is streamed here".into())
+    }
     /// Takes a message that wants no answer.
     fn push(&self, from: NodeId, lane: Lane, message: Bytes);
-    /// Takes a packet of the ring.
+    /// Takes a packet of the ring, which came on a connection or sealed; from whom is certain in both cases.
     fn datagram(&self, from: NodeId, packet: Bytes);
 }
 
@@ -75,8 +72,11 @@ pub struct NetConfig {
     pub runtime: Arc<dyn quinn::Runtime>,
     /// The date by which certificates are judged.
     pub clock: Arc<dyn Clock>,
-    /// Seeds connection ids and the like.
+    /// Seeds connection ids, sessions of sealed datagrams and the like. Fresh randomness in each life of a process.
     pub seed: [u8; 32],
+    /// Connections to nodes that are kept at once, at least 1: one more closes the one used longest ago, of idle ones if
+    /// there are any. [`CONNECTIONS_MAX`] suits most.
+    pub connections_max: usize,
     /// Whether the kernel may cut large sends into packets (GSO). Some network cards fail at it.
     pub segmentation_offload: bool,
 }
@@ -109,26 +109,15 @@ pub enum JoinError {
     Tls(#[from] TlsError),
 }
 
-/// The fabric's endpoint. Cheap to clone; all clones are one endpoint.
-#[derive(Clone)]
-pub struct Net {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    endpoint: Endpoint,
-    identity: Identity,
-    client_config: quinn::ClientConfig,
-    service: Arc<dyn Service>,
-    pool: Mutex<Pool>,
-    strangers: Semaphore,
-}
-
 /// An endpoint that has no identity yet: it can ask to join, and become a [`Net`].
 pub struct Unjoined {
-    endpoint: Endpoint,
+    pub(crate) endpoint: Endpoint,
+    socket: Arc<SharedSocket>,
+    sealed: mpsc::Receiver<Bytes>,
     means: Means,
+    seed: [u8; 32],
     initial_ids: Arc<dyn Fn() -> ConnectionId + Send + Sync>,
+    connections_max: usize,
     segmentation_offload: bool,
 }
 
@@ -141,10 +130,15 @@ impl Unjoined {
         endpoint_config.rng_seed(Some(config.seed));
         let ids = config.seed;
         endpoint_config.cid_generator(move || Box::new(SeededIds::new(&ids)));
-        let endpoint = Endpoint::new_with_abstract_socket(endpoint_config, None, config.socket, config.runtime)?;
+        endpoint_config.grease_quic_bit(false); // the bit tells QUIC's packets from the sealed datagrams
+        let (socket, sealed) = SharedSocket::new(config.socket);
+        let socket = Arc::new(socket);
+        let shared = Arc::clone(&socket) as Arc<dyn AsyncUdpSocket>;
+        let endpoint = Endpoint::new_with_abstract_socket(endpoint_config, None, shared, config.runtime)?;
         let means = Means::new(config.crypto, config.clock);
-        let initial_ids = initial_ids(&config.seed);
-        Ok(Self { endpoint, means, initial_ids, segmentation_offload: config.segmentation_offload })
+        let (seed, initial_ids) = (config.seed, initial_ids(&config.seed));
+        let NetConfig { connections_max, segmentation_offload, .. } = config;
+        Ok(Self { endpoint, socket, sealed, means, seed, initial_ids, connections_max, segmentation_offload })
     }
 
     /// Where the socket is bound.
@@ -168,7 +162,7 @@ impl Unjoined {
             Err(_) => return Err(unreachable("no answer in time".into())),
         };
         let reply = timeout(Duration::from_secs(15), exchange(&connection, Lane::Join, request)).await;
-        connection.close(VarInt::from_u32(0), b"joined");
+        Close::Bye.connection(&connection);
         match reply {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(CallError::Refused(why))) => Err(JoinError::Refused(why)),
@@ -179,279 +173,52 @@ impl Unjoined {
 
     /// Gives the socket back: when this returns, the port is free, or will be within a moment.
     pub async fn close(self) {
-        self.endpoint.close(VarInt::from_u32(0), b"not joined");
+        self.endpoint.close(Close::Bye.code(), Close::Bye.reason());
         let _ = timeout(Duration::from_secs(1), self.endpoint.wait_idle()).await;
     }
 
-    /// Becomes the endpoint of a node.
-    pub fn start(self, identity: Identity, service: Arc<dyn Service>) -> Result<Net, NetError> {
+    /// Becomes the endpoint of a node. `start` counts the starts of the node and must be higher than at any before:
+    /// peers refuse sealed datagrams of a life that they know to be over.
+    pub fn start(self, identity: Identity, start: u64, service: Arc<dyn Service>) -> Result<Net, NetError> {
         let transport = transport(self.segmentation_offload);
-        let mut server = quinn::ServerConfig::with_crypto(Arc::new(identity.server_config(&self.means)?));
+        let crypto = Arc::new(identity.server_config(&self.means)?);
+        let mut server = quinn::ServerConfig::new(crypto, Arc::new(retry_key(&self.seed)));
+        server.time_source(self.means.dates()); // dates the tokens of retries
         server.transport_config(Arc::clone(&transport)).max_incoming(INCOMING_MAX);
         let mut client_config = quinn::ClientConfig::new(Arc::new(identity.client_config(&self.means)?));
-        client_config.transport_config(transport);
-        client_config.initial_dst_cid_provider(self.initial_ids);
+        let mut meet_config = quinn::ClientConfig::new(Arc::new(tls::meet_config(&identity, &self.means)?));
+        for config in [&mut client_config, &mut meet_config] {
+            config.transport_config(Arc::clone(&transport));
+            config.initial_dst_cid_provider(Arc::clone(&self.initial_ids));
+        }
         self.endpoint.set_server_config(Some(server));
-        let endpoint = self.endpoint;
-        let strangers = Semaphore::new(STRANGERS_MAX);
-        let inner = Inner { endpoint, identity, client_config, service, pool: Mutex::default(), strangers };
+        let inner = Inner {
+            endpoint: self.endpoint,
+            socket: self.socket,
+            seals: Mutex::new(Seals::new(identity.cluster, &identity.key, &self.seed, start)),
+            identity,
+            client_config,
+            meet_config,
+            service,
+            pool: Mutex::new(Pool::new(self.connections_max)),
+            handshakes: Handshakes::default(),
+            strangers: Semaphore::new(STRANGERS_MAX),
+            closed: AtomicBool::new(false),
+        };
         let net = Net { inner: Arc::new(inner) };
-        tokio::spawn(net.clone().accept());
+        tokio::spawn(net.clone().run(self.sealed));
         Ok(net)
     }
 }
 
-impl Net {
-    /// Says where a node is reached. Calls to it go there from now on.
-    pub fn set_address(&self, node: NodeId, address: SocketAddr) {
-        self.pool().set_address(node, address);
-    }
-
-    /// Where a node is reached, as far as known.
-    pub fn address(&self, node: NodeId) -> Option<SocketAddr> {
-        self.pool().address(node)
-    }
-
-    /// Calls a node and waits for its reply, at most `limit`.
-    pub async fn call(&self, node: NodeId, lane: Lane, request: &[u8], limit: Duration) -> Result<Vec<u8>, CallError> {
-        let deadline = Instant::now() + limit;
-        let connection = timeout_at(deadline, self.connection(node)).await.map_err(|_| CallError::Timeout)??;
-        let (began, heard) = (Instant::now(), packets_heard(&connection));
-        if let Ok(reply) = timeout_at(deadline, exchange(&connection, lane, request)).await {
-            return reply;
-        }
-        // A live peer acknowledges packets even while it works on the answer. Total silence means that the process at
-        // the other end is no more, and perhaps another one is there already: the next call dials.
-        let patience = SILENCE_MIN.max(connection.rtt() * 4);
-        if began.elapsed() >= patience && packets_heard(&connection) == heard {
-            self.pool().drop_ended(node, connection.stable_id());
-        }
-        Err(CallError::Timeout)
-    }
-
-    /// Sends a message that wants no answer. Reliable as long as the connection lives.
-    pub async fn push(&self, node: NodeId, lane: Lane, message: &[u8], limit: Duration) -> Result<(), CallError> {
-        let work = async {
-            let connection = self.connection(node).await?;
-            let mut stream = connection.open_uni().await.map_err(broken)?;
-            stream.write_all(&[lane.byte()]).await.map_err(broken)?;
-            stream.write_all(message).await.map_err(broken)?;
-            stream.finish().map_err(broken)
-        };
-        timeout(limit, work).await.map_err(|_| CallError::Timeout)?
-    }
-
-    /// Sends a packet of the ring. Lost packets are the ring's business; a missing connection is dialled meanwhile.
-    pub fn send_datagram(&self, node: NodeId, packet: Bytes) {
-        if packet.len() > DATAGRAM_BYTES_MAX {
-            tracing::warn!(%node, bytes = packet.len(), "a packet of the ring is too large and was not sent");
-            return;
-        }
-        let mut pool = self.pool();
-        match pool.way(node) {
-            Way::Open(connection) => {
-                drop(pool);
-                if let Err(e) = connection.send_datagram(packet) {
-                    tracing::debug!(%node, error = %e, "datagram not sent");
-                }
-            }
-            Way::Wait(_) => pool.queue(node, packet),
-            Way::Dial(address, report) => {
-                pool.queue(node, packet);
-                drop(pool);
-                tokio::spawn(self.clone().dial(node, address, report));
-            }
-            Way::Unknown => {}
-        }
-    }
-
-    /// Round-trip time to a node, if there is a live connection.
-    pub fn round_trip(&self, node: NodeId) -> Option<Duration> {
-        self.pool().live(node).map(|c| c.rtt())
-    }
-
-    /// Ends all connections, giving what was sent last a moment to leave.
-    pub async fn close(&self) {
-        self.inner.endpoint.close(VarInt::from_u32(0), b"bye");
-        let _ = timeout(Duration::from_millis(500), self.inner.endpoint.wait_idle()).await;
-    }
-
-    /// Ends all connections at once, and with them the loop that accepts new ones.
-    pub fn close_now(&self) {
-        self.inner.endpoint.close(VarInt::from_u32(0), b"bye");
-    }
-
-    fn pool(&self) -> MutexGuard<'_, Pool> {
-        self.inner.pool.lock().expect("no panic while the pool is held")
-    }
-
-    async fn connection(&self, node: NodeId) -> Result<Connection, CallError> {
-        let way = self.pool().way(node);
-        let mut waiting = match way {
-            Way::Open(connection) => return Ok(connection),
-            Way::Unknown => return Err(CallError::UnknownNode(node)),
-            Way::Wait(receiver) => receiver,
-            Way::Dial(address, report) => {
-                let receiver = report.subscribe();
-                // In a task of its own: the caller may give up, others wait for the same dial.
-                tokio::spawn(self.clone().dial(node, address, report));
-                receiver
-            }
-        };
-        let ended = waiting.wait_for(Option::is_some).await;
-        let ended = ended.map_err(|_| CallError::Broken("the dial was given up".into()))?;
-        ended.clone().expect("waited until it was there")
-    }
-
-    async fn dial(self, node: NodeId, address: SocketAddr, report: watch::Sender<Dialled>) {
-        let result = self.try_dial(node, address).await;
-        if let Ok(connection) = &result {
-            self.adopt(node, connection);
-        }
-        self.pool().end_dial(node);
-        report.send_replace(Some(result));
-    }
-
-    async fn try_dial(&self, node: NodeId, address: SocketAddr) -> Result<Connection, CallError> {
-        let unreachable = |why: String| CallError::Unreachable(address.to_string(), why);
-        let name = tls::server_name(self.inner.identity.cluster, node);
-        let config = self.inner.client_config.clone();
-        let connecting = self.inner.endpoint.connect_with(config, address, &name);
-        let connecting = connecting.map_err(|e| unreachable(e.to_string()))?;
-        let connected = timeout(DIAL_TIMEOUT, connecting).await.map_err(|_| unreachable("no answer in time".into()))?;
-        connected.map_err(|e| unreachable(e.to_string()))
-    }
-
-    /// Takes a connection to a node into use and serves what comes in on it.
-    fn adopt(&self, node: NodeId, connection: &Connection) {
-        for packet in self.pool().adopt(node, connection.clone()) {
-            let _ = connection.send_datagram(packet);
-        }
-        tokio::spawn(self.clone().serve(Peer::Node(node), connection.clone()));
-    }
-
-    async fn accept(self) {
-        while let Some(incoming) = self.inner.endpoint.accept().await {
-            tokio::spawn(self.clone().welcome(incoming));
-        }
-    }
-
-    async fn welcome(self, incoming: quinn::Incoming) {
-        let from = incoming.remote_address();
-        let connection = match timeout(DIAL_TIMEOUT, async { incoming.await }).await {
-            Ok(Ok(connection)) => connection,
-            Ok(Err(e)) => return tracing::debug!(%from, error = %e, "handshake refused"),
-            Err(_) => return,
-        };
-        match tls::peer_of(&connection, self.inner.identity.cluster) {
-            Some(Peer::Node(node)) => self.adopt(node, &connection),
-            Some(Peer::Stranger) => self.serve_stranger(connection).await,
-            None => connection.close(VarInt::from_u32(1), b"the certificate is not one of a node"),
-        }
-    }
-
-    async fn serve_stranger(self, connection: Connection) {
-        let Ok(_permit) = self.inner.strangers.try_acquire() else {
-            return connection.close(VarInt::from_u32(2), b"too many machines join at once; try again");
-        };
-        if timeout(STRANGER_LIFE, self.clone().serve(Peer::Stranger, connection.clone())).await.is_err() {
-            connection.close(VarInt::from_u32(3), b"a join takes less time");
-        }
-    }
-
-    /// Serves streams and datagrams of one connection until it ends.
-    async fn serve(self, peer: Peer, connection: Connection) {
-        let mut work = JoinSet::new(); // ends with the connection; bounded by STREAMS_MAX
-        loop {
-            tokio::select! {
-                stream = connection.accept_bi() => match stream {
-                    Ok((send, receive)) => { work.spawn(self.clone().answer(peer, send, receive)); }
-                    Err(_) => break,
-                },
-                stream = connection.accept_uni() => match stream {
-                    Ok(receive) => { work.spawn(self.clone().take(peer, receive)); }
-                    Err(_) => break,
-                },
-                datagram = connection.read_datagram() => match (datagram, peer) {
-                    (Ok(packet), Peer::Node(node)) => self.inner.service.datagram(node, packet),
-                    (Ok(_), Peer::Stranger) => {}
-                    (Err(_), Peer::Node(_) | Peer::Stranger) => break,
-                },
-                Some(_) = work.join_next() => {}
-            }
-        }
-        if let Peer::Node(node) = peer {
-            self.pool().drop_ended(node, connection.stable_id());
-        }
-    }
-
-    async fn answer(self, peer: Peer, mut send: SendStream, receive: RecvStream) {
-        let Some((lane, request)) = read_message(peer, receive).await else { return };
-        let reply = if lane.allows(peer) {
-            let stopped = send.stopped();
-            tokio::select! {
-                biased;
-                reply = self.inner.service.call(peer, lane, request) => reply,
-                _ = stopped => return, // the caller has given up
-            }
-        } else {
-            Err("this needs a node's certificate".into())
-        };
-        let (status, body) = match reply {
-            Ok(body) => (REPLY_OK, body),
-            Err(why) => (REPLY_REFUSED, why.into_bytes()),
-        };
-        if send.write_all(&[status]).await.is_ok() && send.write_all(&body).await.is_ok() {
-            let _ = send.finish();
-        }
-    }
-
-    async fn take(self, peer: Peer, receive: RecvStream) {
-        let (Some((lane, message)), Peer::Node(node)) = (read_message(peer, receive).await, peer) else { return };
-        if lane.allows(peer) {
-            self.inner.service.push(node, lane, message);
-        }
-    }
-}
-
-async fn read_message(peer: Peer, mut receive: RecvStream) -> Option<(Lane, Bytes)> {
-    let limit = match peer {
-        Peer::Node(_) => MESSAGE_BYTES_MAX,
-        Peer::Stranger => STRANGER_BYTES_MAX,
-    };
-    let mut message = Bytes::from(receive.read_to_end(limit).await.ok()?);
-    let lane = Lane::from_byte(*message.first()?)?;
-    Some((lane, message.split_off(1)))
-}
-
-async fn exchange(connection: &Connection, lane: Lane, request: &[u8]) -> Result<Vec<u8>, CallError> {
-    let (mut send, mut receive) = connection.open_bi().await.map_err(broken)?;
-    send.write_all(&[lane.byte()]).await.map_err(broken)?;
-    send.write_all(request).await.map_err(broken)?;
-    send.finish().map_err(broken)?;
-    let mut reply = receive.read_to_end(MESSAGE_BYTES_MAX).await.map_err(broken)?;
-    if reply.is_empty() {
-        return Err(CallError::Broken("an empty reply".into()));
-    }
-    let body = reply.split_off(1);
-    match reply[0] {
-        REPLY_OK => Ok(body),
-        REPLY_REFUSED => Err(CallError::Refused(String::from_utf8_lossy(&body).into_owned())),
-        other => Err(CallError::Broken(format!("a reply of unknown kind {other}"))),
-    }
-}
-
-fn packets_heard(connection: &Connection) -> u64 {
-    connection.stats().udp_rx.datagrams
-}
-
-fn broken(e: impl std::fmt::Display) -> CallError {
-    CallError::Broken(e.to_string())
+/// Seals the tokens by which a sender shows that it received our retry. They die with the process.
+fn retry_key(seed: &[u8; 32]) -> ring::hkdf::Prk {
+    ring::hkdf::Salt::new(ring::hkdf::HKDF_SHA256, b"taffeta retry tokens").extract(seed)
 }
 
 fn transport(segmentation_offload: bool) -> Arc<TransportConfig> {
     let mut t = TransportConfig::default();
-    t.max_idle_timeout(Some(IDLE_TIMEOUT.try_into().expect("five seconds fit")))
+    t.max_idle_timeout(Some(IDLE_TIMEOUT.try_into().expect("it fits")))
         .initial_rtt(Duration::from_millis(50)) // a lost first packet costs 3 of these, not a second
         .mtu_discovery_config(None) // pinned: discovery can decide wrongly that large packets vanish, and drop ours
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
@@ -462,6 +229,3 @@ fn transport(segmentation_offload: bool) -> Arc<TransportConfig> {
         .enable_segmentation_offload(segmentation_offload);
     Arc::new(t)
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,5 +1,6 @@
 //! A node's key: Ed25519, made from a 32-byte seed. The node's id is bound to it.
 
+use curve25519_dalek::{MontgomeryPoint, edwards::CompressedEdwardsY};
 use ring::{
     digest,
     signature::{self, Ed25519KeyPair, KeyPair},
@@ -56,6 +57,12 @@ impl NodeKey {
         sha256(&[&self.seed[..], b"/taffeta/", purpose.as_bytes()].concat())
     }
 
+    /// The scalar behind the public key, not yet clamped (RFC 8032, section 5.1.5): the X25519 secret of the same identity.
+    pub(crate) fn x25519_secret(&self) -> [u8; 32] {
+        let hash = digest::digest(&digest::SHA512, &self.seed);
+        hash.as_ref()[..32].try_into().expect("half of 64 bytes")
+    }
+
     pub(crate) fn pkcs8(&self) -> Vec<u8> {
         [&PKCS8_HEADER[..], &self.seed].concat()
     }
@@ -71,6 +78,11 @@ impl PublicKey {
     /// Whether the signature is this key's over the message.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         signature::UnparsedPublicKey::new(&signature::ED25519, &self.0).verify(message, signature).is_ok()
+    }
+
+    /// The X25519 public key of the same identity (RFC 7748, section 4.1). `None` if this is no point of the curve.
+    pub(crate) fn x25519(&self) -> Option<MontgomeryPoint> {
+        Some(CompressedEdwardsY(self.0).decompress()?.to_montgomery())
     }
 
     /// Takes the key out of a DER SubjectPublicKeyInfo.

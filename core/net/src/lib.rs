@@ -1,30 +1,52 @@
 //! Everything between nodes: one QUIC endpoint, mutual TLS from the cluster's own CA, calls, pushes and datagrams.
 //!
+//! Connections are few and kept while in use. Packets of the ring, which go to peers at random, need none: they go as
+//! sealed datagrams on the same socket.
+//!
 //! There is no plaintext path and no switch to make one. What a message means is none of this crate's business: it
 //! carries bytes on named lanes between authenticated nodes, and lets a stranger with a join token call one lane only.
 //! The socket, the dates and the randomness come from outside, so that a simulator can supply its own.
 
 mod authority;
+mod close;
 mod connection_id;
+mod counts;
 mod endpoint;
+mod frame;
+mod handshakes;
 mod key;
+mod link;
+mod net;
 mod peer;
 mod pool;
+mod pulse;
+mod sealed;
 mod seams;
+mod serve;
+mod shared_socket;
+mod stream;
 mod tls;
 mod token;
 
 pub use authority::{Authority, CertificateError, SealedAuthority};
-pub use endpoint::{Bytes, JoinError, Net, NetConfig, NetError, Service, Unjoined};
+pub use endpoint::{Bytes, CONNECTIONS_MAX, JoinError, NetConfig, NetError, Service, Unjoined};
+pub use frame::{FRAME_BYTES_MAX, Frame, FrameDecoder, FrameError};
 pub use key::{NodeKey, PublicKey, sha256};
+pub use net::Net;
 pub use peer::{CallError, Lane, Peer};
 pub use rustls::crypto::CryptoProvider;
+pub use sealed::{Header as SealedHeader, KeyRefused, Refused, Session};
 pub use seams::{Clock, Entropy, SystemClock, SystemEntropy};
+pub use stream::{FrameSink, Frames};
 pub use tls::{Identity, TlsError, crypto};
 pub use token::{InvalidToken, JoinToken};
 
 /// Largest request or reply on any lane: a snapshot of the replicated state is the largest thing that is sent.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
-/// Largest datagram: what fits one packet at the pinned MTU of 1,200 bytes with room for QUIC's own headers.
+/// Largest packet of the ring: what fits one QUIC packet at the pinned MTU of 1,200 bytes beside its headers. Sealed, it
+/// has 1,165 bytes.
 pub const DATAGRAM_BYTES_MAX: usize = 1_120;
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,10 @@ pub enum Lane {
     Catalogue,
     /// A machine that wants to become a node. The only lane for strangers.
     Join,
+    /// A sign of life, which the endpoint itself gives: it says nothing about the service behind it.
+    Ping,
+    /// All that a new member needs to know. The only lane whose replies are streams, and nothing is pushed on it.
+    Snapshot,
 }
 
 impl Lane {
@@ -33,19 +37,30 @@ impl Lane {
             Self::Control => 2,
             Self::Catalogue => 3,
             Self::Join => 4,
+            Self::Ping => 5,
+            Self::Snapshot => 6,
         }
     }
 
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Raft, Self::Control, Self::Catalogue, Self::Join].into_iter().find(|lane| lane.byte() == byte)
+        let lanes = [Self::Raft, Self::Control, Self::Catalogue, Self::Join, Self::Ping, Self::Snapshot];
+        lanes.into_iter().find(|lane| lane.byte() == byte)
+    }
+
+    /// Whether replies on this lane are streams: [`crate::Net::stream`] asks on it, and no call does.
+    pub fn is_streamed(self) -> bool {
+        match self {
+            Self::Snapshot => true,
+            Self::Raft | Self::Control | Self::Catalogue | Self::Join | Self::Ping => false,
+        }
     }
 
     /// Whether `peer` may use this lane. Checked at every call.
     pub(crate) fn allows(self, peer: Peer) -> bool {
         match (self, peer) {
             (Self::Join, Peer::Node(_) | Peer::Stranger) => true,
-            (Self::Raft | Self::Control | Self::Catalogue, Peer::Node(_)) => true,
-            (Self::Raft | Self::Control | Self::Catalogue, Peer::Stranger) => false,
+            (Self::Raft | Self::Control | Self::Catalogue | Self::Ping | Self::Snapshot, Peer::Node(_)) => true,
+            (Self::Raft | Self::Control | Self::Catalogue | Self::Ping | Self::Snapshot, Peer::Stranger) => false,
         }
     }
 }

@@ -1,11 +1,16 @@
-//! Which connection leads to which node. One live connection a peer, in whichever direction it was dialled.
+//! Which connection leads to which node: a bounded number of them, the ones used last.
 
-use crate::peer::CallError;
+use crate::{
+    close::Close,
+    link::{Link, Uses},
+    peer::CallError,
+};
 use bytes::Bytes;
 use quinn::Connection;
 use std::{
     collections::{BTreeMap, VecDeque},
     net::SocketAddr,
+    time::Duration,
 };
 use taffeta_model::NodeId;
 use tokio::sync::watch;
@@ -13,19 +18,30 @@ use tokio::sync::watch;
 /// Datagrams that wait for a dial to end; older ones are dropped first, as the ring sends new ones anyway.
 const QUEUED_MAX: usize = 16;
 
-pub(crate) type Dialled = Option<Result<Connection, CallError>>;
+pub(crate) type Dialled = Option<Result<Link, CallError>>;
 
-/// Addresses and connections by node. Bounded by the number of members, which the ring bounds; connections without
-/// traffic end by themselves after the idle time-out.
-#[derive(Default)]
+/// Addresses and connections by node. Addresses are bounded by the number of members, which the ring bounds.
 pub(crate) struct Pool {
-    addresses: BTreeMap<NodeId, SocketAddr>,
+    places: BTreeMap<NodeId, Place>,
     slots: BTreeMap<NodeId, Slot>,
+    uses: Uses,
+    connections_max: usize,
 }
 
+struct Place {
+    address: SocketAddr,
+    /// As measured on the last connection, after it is gone.
+    round_trip: Option<Duration>,
+}
+
+/// One node's connections, in whichever direction they were dialled.
 #[derive(Default)]
 struct Slot {
-    connection: Option<Connection>,
+    /// The newest, since an older one may lead to a process that is no more.
+    current: Option<Link>,
+    /// The one before, left to end by itself: if two nodes dial each other at once, each may prefer another one of the
+    /// two, and whoever closed the other's at once would break what is under way on it.
+    former: Option<Link>,
     dialling: Option<watch::Receiver<Dialled>>,
     queued: VecDeque<Bytes>,
 }
@@ -33,7 +49,7 @@ struct Slot {
 /// What to do to get a connection.
 pub(crate) enum Way {
     /// Here it is.
-    Open(Connection),
+    Open(Link),
     /// Somebody dials already.
     Wait(watch::Receiver<Dialled>),
     /// Dial this address and report to the sender.
@@ -43,29 +59,65 @@ pub(crate) enum Way {
 }
 
 impl Pool {
+    pub(crate) fn new(connections_max: usize) -> Self {
+        let connections_max = connections_max.max(1);
+        Self { places: BTreeMap::new(), slots: BTreeMap::new(), uses: Uses::default(), connections_max }
+    }
+
     pub(crate) fn set_address(&mut self, node: NodeId, address: SocketAddr) {
-        let moved = self.addresses.insert(node, address).is_some_and(|old| old != address);
-        if moved && let Some(slot) = self.slots.get_mut(&node) {
-            slot.connection = None; // it leads to where the node was
+        let place = self.places.entry(node).or_insert(Place { address, round_trip: None });
+        if place.address != address {
+            *place = Place { address, round_trip: None };
+            if let Some(slot) = self.slots.get_mut(&node) {
+                slot.set_aside(); // it leads to where the node was
+            }
         }
     }
 
     pub(crate) fn address(&self, node: NodeId) -> Option<SocketAddr> {
-        self.addresses.get(&node).copied()
+        self.places.get(&node).map(|place| place.address)
     }
 
-    pub(crate) fn live(&self, node: NodeId) -> Option<Connection> {
-        let connection = self.slots.get(&node)?.connection.as_ref()?;
-        connection.close_reason().is_none().then(|| connection.clone())
+    /// How many nodes have an address.
+    pub(crate) fn addresses(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Drops a node's address and closes its connections.
+    pub(crate) fn forget(&mut self, node: NodeId) {
+        self.close(node, Close::Forgotten);
+        self.places.remove(&node);
+    }
+
+    /// Closes a node's connections and drops the datagrams that wait for one.
+    pub(crate) fn close(&mut self, node: NodeId, why: Close) {
+        self.remember_round_trip(node);
+        let Some(slot) = self.slots.get_mut(&node) else { return };
+        slot.queued.clear();
+        for link in slot.current.take().into_iter().chain(slot.former.take()) {
+            why.connection(&link.connection);
+        }
+        self.tidy(node);
+    }
+
+    /// The live connection to a node, if there is one, to be looked at.
+    pub(crate) fn live(&self, node: NodeId) -> Option<&Link> {
+        self.slots.get(&node)?.current.as_ref().filter(|link| link.is_live())
+    }
+
+    /// The live connection to a node, if there is one, to be used.
+    pub(crate) fn take_live(&self, node: NodeId) -> Option<Link> {
+        let link = self.live(node)?;
+        link.mark_used();
+        Some(link.clone())
     }
 
     pub(crate) fn way(&mut self, node: NodeId) -> Way {
-        if let Some(connection) = self.live(node) {
-            return Way::Open(connection);
+        if let Some(link) = self.take_live(node) {
+            return Way::Open(link);
         }
         let Some(address) = self.address(node) else { return Way::Unknown };
         let slot = self.slots.entry(node).or_default();
-        slot.connection = None;
         if let Some(waiting) = &slot.dialling {
             return Way::Wait(waiting.clone());
         }
@@ -83,12 +135,35 @@ impl Pool {
         queued.push_back(packet);
     }
 
-    /// Takes a new connection in use; the newest wins, since an older one may lead to a process that is no more.
+    /// A connection that is to be kept by somebody else.
+    pub(crate) fn link(&self, connection: Connection) -> Link {
+        Link::new(connection, self.uses.clone())
+    }
+
+    /// Takes a new connection in use, and closes the least worthy one if there are too many now.
     /// Gives the datagrams that waited for it.
-    pub(crate) fn adopt(&mut self, node: NodeId, connection: Connection) -> VecDeque<Bytes> {
+    pub(crate) fn adopt(&mut self, node: NodeId, connection: Connection) -> (Link, VecDeque<Bytes>) {
+        let link = self.link(connection);
         let slot = self.slots.entry(node).or_default();
-        slot.connection = Some(connection);
-        std::mem::take(&mut slot.queued)
+        slot.set_aside();
+        slot.current = Some(link.clone());
+        let queued = std::mem::take(&mut slot.queued);
+        while self.links().count() > self.connections_max {
+            self.close_least_worthy(link.id());
+        }
+        (link, queued)
+    }
+
+    fn links(&self) -> impl Iterator<Item = (NodeId, &Link)> {
+        self.slots.iter().flat_map(|(node, slot)| slot.current.iter().chain(&slot.former).map(|link| (*node, link)))
+    }
+
+    fn close_least_worthy(&mut self, spared: usize) {
+        let others = self.links().filter(|(_, link)| link.id() != spared);
+        let Some((node, link)) = others.min_by_key(|(_, link)| link.worth()) else { return };
+        Close::LeastUsed.connection(&link.connection);
+        let id = link.id();
+        self.drop_ended(node, id);
     }
 
     /// A dial has ended, with or without success.
@@ -97,18 +172,65 @@ impl Pool {
             slot.dialling = None;
             slot.queued.clear();
         }
+        self.tidy(node);
     }
 
-    /// Drops a connection that has ended, if it is still the one in use.
-    pub(crate) fn drop_ended(&mut self, node: NodeId, stable_id: usize) {
+    /// Uses a connection no more that nothing is heard on. Others may yet get their answers on it.
+    pub(crate) fn set_aside(&mut self, node: NodeId, id: usize) {
+        self.remember_round_trip(node);
         if let Some(slot) = self.slots.get_mut(&node)
-            && slot.connection.as_ref().is_some_and(|c| c.stable_id() == stable_id)
+            && is(slot.current.as_ref(), id)
         {
-            slot.connection = None;
+            slot.set_aside();
         }
-        let empty = |s: &Slot| s.connection.is_none() && s.dialling.is_none() && s.queued.is_empty();
-        if self.slots.get(&node).is_some_and(empty) {
+    }
+
+    /// Drops a connection that has ended.
+    pub(crate) fn drop_ended(&mut self, node: NodeId, id: usize) {
+        if self.slots.get(&node).is_some_and(|slot| is(slot.current.as_ref(), id)) {
+            self.remember_round_trip(node);
+        }
+        if let Some(slot) = self.slots.get_mut(&node) {
+            slot.current.take_if(|link| link.id() == id);
+            slot.former.take_if(|link| link.id() == id);
+        }
+        self.tidy(node);
+    }
+
+    /// Round-trip time on the live connection, or as it was on the last one.
+    pub(crate) fn round_trip(&self, node: NodeId) -> Option<Duration> {
+        let remembered = || self.places.get(&node)?.round_trip;
+        self.live(node).map(|link| link.connection.rtt()).or_else(remembered)
+    }
+
+    fn remember_round_trip(&mut self, node: NodeId) {
+        let last = self.slots.get(&node).and_then(|slot| slot.current.as_ref()).map(|link| link.connection.rtt());
+        if let (Some(place), Some(_)) = (self.places.get_mut(&node), last) {
+            place.round_trip = last;
+        }
+    }
+
+    fn tidy(&mut self, node: NodeId) {
+        if self.slots.get(&node).is_some_and(Slot::is_empty) {
             self.slots.remove(&node);
         }
     }
+}
+
+impl Slot {
+    /// Closes the former connection and makes the current one the former.
+    fn set_aside(&mut self) {
+        let Some(current) = self.current.take() else { return };
+        if let Some(older) = self.former.replace(current) {
+            Close::Replaced.connection(&older.connection);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.current.is_none() && self.former.is_none() && self.dialling.is_none() && self.queued.is_empty()
+    }
+}
+
+fn is(link: Option<&Link>, id: usize) -> bool {
+    link.is_some_and(|link| link.id() == id)
 }

@@ -17,7 +17,10 @@ use rustls::{
     server::WebPkiClientVerifier,
     time_provider::TimeProvider,
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 use taffeta_model::{ClusterId, NodeId};
 use thiserror::Error;
 
@@ -64,6 +67,12 @@ impl TimeProvider for Dates {
     }
 }
 
+impl quinn::TimeSource for Dates {
+    fn now(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(self.0.date().0)
+    }
+}
+
 /// What TLS is made with: cipher suites, randomness and dates.
 #[derive(Clone, Debug)]
 pub(crate) struct Means {
@@ -74,6 +83,11 @@ pub(crate) struct Means {
 impl Means {
     pub(crate) fn new(provider: Arc<CryptoProvider>, clock: Arc<dyn Clock>) -> Self {
         Self { provider, dates: Arc::new(Dates(clock)) }
+    }
+
+    /// The dates of the endpoint's own tokens.
+    pub(crate) fn dates(&self) -> Arc<dyn quinn::TimeSource> {
+        Arc::clone(&self.dates) as _
     }
 
     fn server(&self) -> ConfigBuilder<ServerConfig, WantsVersions> {
@@ -139,6 +153,23 @@ impl Identity {
 
 fn private_key(key: &NodeKey) -> PrivateKeyDer<'static> {
     PrivatePkcs8KeyDer::from(key.pkcs8()).into()
+}
+
+/// Client side of a dial to an address of which it is not known which node is there: its chain must lead to our CA.
+pub(crate) fn meet_config(
+    identity: &Identity,
+    means: &Means,
+) -> Result<quinn::crypto::rustls::QuicClientConfig, TlsError> {
+    let ca_hash = sha256(&identity.authority);
+    let verifier = Arc::new(PinnedAuthority { ca_hash, provider: Arc::clone(&means.provider) });
+    let mut config = means
+        .client()
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous() // as for a join
+        .with_custom_certificate_verifier(verifier)
+        .with_client_auth_cert(identity.chain(), private_key(&identity.key))?;
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok(config.try_into()?)
 }
 
 /// Client side of a join: no certificate of our own yet, the server's chain must lead to the pinned CA.

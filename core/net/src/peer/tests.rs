@@ -1,6 +1,6 @@
 use super::*;
 
-const LANES: [Lane; 4] = [Lane::Raft, Lane::Control, Lane::Catalogue, Lane::Join];
+const LANES: [Lane; 6] = [Lane::Raft, Lane::Control, Lane::Catalogue, Lane::Join, Lane::Ping, Lane::Snapshot];
 
 #[test]
 fn a_lane_is_known_by_its_byte() {

@@ -93,7 +93,7 @@ async fn a_stream_of_an_unknown_lane_is_dropped_and_the_connection_lives() {
     let (a, mut b) = pair();
     a.call(b.id, b"hi").await.unwrap();
     b.heard().await;
-    let connection = a.net.pool().live(b.id).unwrap();
+    let connection = a.net.pool().live(b.id).unwrap().connection.clone();
     for message in [&[99, 1, 2][..], &[]] {
         let (mut send, mut receive) = connection.open_bi().await.unwrap();
         send.write_all(message).await.unwrap();
@@ -138,16 +138,16 @@ async fn a_closed_node_ends_its_peers_connections() {
 }
 
 /// A node whose process can be killed: its runtime and socket go from one moment to the next, and nothing is said.
-struct Process {
-    id: NodeId,
-    address: SocketAddr,
+pub(super) struct Process {
+    pub(super) id: NodeId,
+    pub(super) address: SocketAddr,
     net: Net,
     kill: oneshot::Sender<()>,
     thread: thread::JoinHandle<()>,
 }
 
 impl Process {
-    fn start(socket: UdpSocket) -> Self {
+    pub(super) fn start(socket: UdpSocket) -> Self {
         let (kill, killed) = oneshot::channel::<()>();
         let (tell, told) = blocking::channel();
         #[expect(clippy::disallowed_methods, reason = "a process of its own, which dies at once with all its tasks")]
@@ -163,7 +163,7 @@ impl Process {
         Self { id, address, net, kill, thread }
     }
 
-    async fn kill(self) -> UdpSocket {
+    pub(super) async fn kill(self) -> UdpSocket {
         let Self { address, net, kill, thread, .. } = self;
         drop(kill);
         thread.join().unwrap();
@@ -220,7 +220,7 @@ async fn packets_of_the_ring_alone_reach_a_restarted_peer_soon() {
     let first = Process::start(any_port());
     a.net.set_address(first.id, first.address);
     a.call(first.id, b"hi").await.unwrap();
-    let old = a.net.pool().live(first.id).unwrap();
+    let old = a.net.pool().live(first.id).unwrap().connection.clone();
     let id = first.id;
     let second = Process::start(first.kill().await);
     let began = Instant::now();

@@ -115,7 +115,7 @@ async fn a_machine_that_has_joined_becomes_a_node_on_the_same_port() {
     let machine = machine(9);
     machine.join(node.address, &token(&ca), b"me").await.unwrap();
     let address = machine.local_address().unwrap();
-    let mut joined = Node::started(machine, identity(&ca, 9));
+    let mut joined = Node::started(machine, identity(&ca, 9), 1);
     assert_eq!(joined.address, address);
     node.knows(&joined);
     assert_eq!(node.call(joined.id, b"hi").await, Ok(b"ih".to_vec()));

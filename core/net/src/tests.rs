@@ -1,14 +1,34 @@
 //! Real endpoints on loopback: what nodes may say to one another, and what they refuse.
 
 mod calls;
+mod counting;
 mod failures;
+mod floods;
+mod frames;
+mod pool;
+mod sealed;
 mod strangers;
 
-use super::*;
-use crate::authority::Authority;
-use std::net::UdpSocket;
-use taffeta_model::{ClusterId, UnixMillis};
-use tokio::sync::mpsc;
+use crate::{
+    Authority, Bytes, CONNECTIONS_MAX, CallError, DATAGRAM_BYTES_MAX, FRAME_BYTES_MAX, FrameSink, Identity, JoinError,
+    JoinToken, Lane, MESSAGE_BYTES_MAX, Net, NetConfig, NodeKey, Peer, Service, Unjoined,
+    endpoint::DIAL_TIMEOUT,
+    net::exchange,
+    serve::{STRANGER_BYTES_MAX, STRANGERS_MAX},
+    tls::{self, Means},
+};
+use async_trait::async_trait;
+use quinn::{Connection, VarInt};
+use std::{
+    net::{SocketAddr, UdpSocket},
+    sync::Arc,
+    time::Duration,
+};
+use taffeta_model::{ClusterId, NodeId, UnixMillis};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
 
 const CLUSTER: ClusterId = ClusterId(0xc1);
 /// No test waits longer than this for anything.
@@ -19,7 +39,7 @@ enum Heard {
     Call(Peer, Lane, Bytes),
     Push(NodeId, Lane, Bytes),
     Datagram(NodeId, Bytes),
-    /// A call was given up before its answer.
+    /// A call was given up before its answer, or a stream has ended.
     GivenUp,
 }
 
@@ -48,6 +68,26 @@ impl Service for Echo {
         }
     }
 
+    /// Counts down: as many frames as the request says, of 1,000 bytes each.
+    async fn stream(&self, peer: Peer, lane: Lane, request: Bytes, sink: &mut FrameSink) -> Result<(), String> {
+        let _ = self.0.send(Heard::Call(peer, lane, request.clone()));
+        let _given_up = OnDrop(self.0.clone());
+        match &request[..] {
+            b"refuse" => return Err("not today".into()),
+            b"oversized" => {
+                let refused = sink.send(&vec![1; FRAME_BYTES_MAX + 1]).await;
+                return Err(format!("{refused:?}"));
+            }
+            b"hang" => return std::future::pending().await,
+            _ => {}
+        }
+        let (first, rest) = request.split_at(4);
+        for n in 0..u32::from_be_bytes(first.try_into().unwrap()) {
+            sink.send(&[(n % 251) as u8; 1_000]).await.map_err(|e| e.to_string())?;
+        }
+        if rest.is_empty() { Ok(()) } else { Err("that was not all".into()) }
+    }
+
     fn push(&self, from: NodeId, lane: Lane, message: Bytes) {
         let _ = self.0.send(Heard::Push(from, lane, message));
     }
@@ -71,18 +111,25 @@ impl Node {
 
     fn with(identity: Identity, socket: UdpSocket) -> Self {
         let unjoined = unjoined(&identity.key, socket);
-        Self::started(unjoined, identity)
+        Self::started(unjoined, identity, 1)
     }
 
-    fn started(unjoined: Unjoined, identity: Identity) -> Self {
+    fn started(unjoined: Unjoined, identity: Identity, start: u64) -> Self {
         let (sender, heard) = mpsc::unbounded_channel();
         let (id, address) = (identity.id(), unjoined.local_address().unwrap());
-        let net = unjoined.start(identity, Arc::new(Echo(sender))).unwrap();
+        let net = unjoined.start(identity, start, Arc::new(Echo(sender))).unwrap();
         Self { net, id, address, heard }
     }
 
     fn knows(&self, other: &Self) {
         self.net.set_address(other.id, other.address);
+    }
+
+    /// Waits until the socket is known to take datagrams: one that is sent sealed before is lost.
+    async fn writable(&self) {
+        use quinn::AsyncUdpSocket as _;
+        let mut poller = Arc::clone(&self.net.inner.socket).create_io_poller();
+        std::future::poll_fn(|cx| poller.as_mut().poll_writable(cx)).await.unwrap();
     }
 
     async fn call(&self, to: NodeId, request: &[u8]) -> Result<Vec<u8>, CallError> {
@@ -91,6 +138,16 @@ impl Node {
 
     async fn heard(&mut self) -> Heard {
         timeout(LIMIT, self.heard.recv()).await.expect("something is heard in time").expect("the service lives")
+    }
+
+    /// Waits for a condition that nothing tells of.
+    async fn until(&self, what: &str, condition: impl Fn(&Net) -> bool) {
+        let met = async {
+            while !condition(&self.net) {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        timeout(LIMIT, met).await.unwrap_or_else(|_| panic!("{what} in time"));
     }
 
     #[track_caller]
@@ -122,6 +179,10 @@ async fn bind_again(address: SocketAddr, limit: Duration) -> UdpSocket {
 }
 
 fn unjoined(key: &NodeKey, socket: UdpSocket) -> Unjoined {
+    unjoined_with(key, socket, CONNECTIONS_MAX)
+}
+
+fn unjoined_with(key: &NodeKey, socket: UdpSocket, connections_max: usize) -> Unjoined {
     let runtime: Arc<dyn quinn::Runtime> = Arc::new(quinn::TokioRuntime);
     let socket = runtime.wrap_udp_socket(socket).unwrap();
     let mut seed = [0; 32];
@@ -129,7 +190,8 @@ fn unjoined(key: &NodeKey, socket: UdpSocket) -> Unjoined {
     crate::SystemEntropy.fill(&mut seed); // each life of a process has its own
     let clock = Arc::new(crate::SystemClock);
     let crypto = crate::crypto();
-    Unjoined::new(NetConfig { socket, crypto, runtime, clock, seed, segmentation_offload: true }, key).unwrap()
+    let config = NetConfig { socket, crypto, runtime, clock, seed, connections_max, segmentation_offload: true };
+    Unjoined::new(config, key).unwrap()
 }
 
 fn now() -> UnixMillis {

@@ -39,10 +39,10 @@ async fn a_call_without_an_answer_times_out_and_the_callee_stops_working() {
 async fn a_call_that_waits_long_keeps_a_live_connection() {
     let (a, b) = pair();
     a.call(b.id, b"dial").await.unwrap();
-    let before = a.net.pool().live(b.id).unwrap().stable_id();
+    let before = a.net.pool().live(b.id).unwrap().id();
     let hung = a.net.call(b.id, Lane::Control, b"hang", Duration::from_millis(300)).await;
     assert_eq!(hung, Err(CallError::Timeout));
-    assert_eq!(a.net.pool().live(b.id).map(|c| c.stable_id()), Some(before));
+    assert_eq!(a.net.pool().live(b.id).map(crate::link::Link::id), Some(before));
 }
 
 #[tokio::test]

@@ -1,0 +1,114 @@
+//! A connection in use, and what is known of its use.
+
+use crate::pulse::Pulse;
+use quinn::Connection;
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// Numbers each use of any connection of an endpoint, so that they have an order.
+#[derive(Clone, Default)]
+pub(crate) struct Uses(Arc<AtomicU64>);
+
+/// A connection to a node or a stranger. Clones are the same connection.
+#[derive(Clone)]
+pub(crate) struct Link {
+    pub(crate) connection: Connection,
+    usage: Arc<Usage>,
+}
+
+struct Usage {
+    uses: Uses,
+    last: AtomicU64,
+    calls: AtomicUsize,
+    pulse: Mutex<Pulse>,
+}
+
+/// A call, push or stream under way on a connection, in either direction, for as long as this lives.
+pub(crate) struct OpenCall(Arc<Usage>);
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Link {
+    /// A connection just made.
+    pub(crate) fn new(connection: Connection, uses: Uses) -> Self {
+        let pulse = Mutex::new(Pulse::new(Instant::now(), packets_heard(&connection)));
+        let usage = Usage { uses, last: AtomicU64::new(0), calls: AtomicUsize::new(0), pulse };
+        let link = Self { connection, usage: Arc::new(usage) };
+        link.mark_used();
+        link
+    }
+
+    pub(crate) fn id(&self) -> usize {
+        self.connection.stable_id()
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        self.connection.close_reason().is_none()
+    }
+
+    /// It is used now.
+    pub(crate) fn mark_used(&self) {
+        self.usage.last.store(self.usage.uses.0.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Begins a call, which also is a use.
+    pub(crate) fn begin(&self) -> OpenCall {
+        self.mark_used();
+        self.usage.calls.fetch_add(1, Ordering::Relaxed);
+        OpenCall(Arc::clone(&self.usage))
+    }
+
+    /// Orders connections by how little harm is done by closing them, least first: first idle ones, then by their last use.
+    pub(crate) fn worth(&self) -> (bool, u64) {
+        (self.usage.calls.load(Ordering::Relaxed) > 0, self.usage.last.load(Ordering::Relaxed))
+    }
+
+    /// The peer may have been silent for this long.
+    pub(crate) fn silence(&self) -> Duration {
+        let now = Instant::now();
+        self.look(now).silence(now)
+    }
+
+    /// The peer has been silent for this long though it was sent a datagram.
+    pub(crate) fn unanswered(&self) -> Duration {
+        let now = Instant::now();
+        self.look(now).unanswered(now)
+    }
+
+    /// A datagram was sent.
+    pub(crate) fn mark_sent(&self) {
+        self.pulse().sent(Instant::now());
+    }
+
+    /// As if all that was heard and sent had been so long before.
+    #[cfg(test)]
+    pub(crate) fn backdate(&self, by: Duration) {
+        self.look(Instant::now()).backdate(by);
+    }
+
+    fn look(&self, now: Instant) -> MutexGuard<'_, Pulse> {
+        let packets = packets_heard(&self.connection);
+        let mut pulse = self.pulse();
+        pulse.look(now, packets);
+        pulse
+    }
+
+    fn pulse(&self) -> MutexGuard<'_, Pulse> {
+        self.usage.pulse.lock().expect("no panic while the pulse is held")
+    }
+}
+
+/// Packets that have come in on a connection.
+pub(crate) fn packets_heard(connection: &Connection) -> u64 {
+    connection.stats().udp_rx.datagrams
+}

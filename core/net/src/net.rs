@@ -1,0 +1,355 @@
+//! What a node says to others: calls, pushes and packets of the ring, over connections from the pool.
+
+use crate::{
+    DATAGRAM_BYTES_MAX, MESSAGE_BYTES_MAX,
+    close::Close,
+    counts::{self, Direction},
+    endpoint::{DIAL_TIMEOUT, Service},
+    handshakes::Handshakes,
+    key::PublicKey,
+    link::{Link, packets_heard},
+    peer::{CallError, Lane, Peer},
+    pool::{Dialled, Pool, Way},
+    sealed::{KeyRefused, Seals},
+    shared_socket::SharedSocket,
+    tls::{self, Identity},
+};
+use bytes::Bytes;
+use quinn::{Connection, Endpoint};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use taffeta_model::NodeId;
+use tokio::{
+    sync::{Semaphore, watch},
+    time::{Instant, timeout, timeout_at},
+};
+
+/// Silence for at least this long, and four round trips, during a call makes its connection doubtful: a live peer's
+/// acknowledgement is delayed by 25 ms at most (RFC 9000, section 18.2).
+const SILENCE_MIN: Duration = Duration::from_millis(80);
+
+/// A connection on which something was heard within this time is trusted to be alive when a message is pushed.
+const TRUST: Duration = Duration::from_secs(3);
+
+/// Packets of the ring that nothing acknowledged for this long go sealed, if they can: a connection whose packets were
+/// lost for a while sends the next ones later and later (RFC 9002, section 6.2), when the network may work again.
+const DOUBT: Duration = Duration::from_secs(1);
+
+/// In a cluster of up to this many other nodes each keeps connections to all: a packet to a peer without one also dials.
+/// In a larger one the ring's random probes would only dial connections that nobody uses again.
+const WARM_MAX: usize = 16;
+
+pub(crate) const REPLY_OK: u8 = 0;
+pub(crate) const REPLY_REFUSED: u8 = 1;
+
+/// The fabric's endpoint. Cheap to clone; all clones are one endpoint.
+#[derive(Clone)]
+pub struct Net {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) socket: Arc<SharedSocket>,
+    pub(crate) seals: Mutex<Seals>,
+    pub(crate) identity: Identity,
+    pub(crate) client_config: quinn::ClientConfig,
+    /// For addresses of which it is not known which node is there.
+    pub(crate) meet_config: quinn::ClientConfig,
+    pub(crate) service: Arc<dyn Service>,
+    pub(crate) pool: Mutex<Pool>,
+    pub(crate) handshakes: Handshakes,
+    pub(crate) strangers: Semaphore,
+    /// QUIC's endpoint knows by itself when it is closed; the sealed datagrams need to be told.
+    pub(crate) closed: AtomicBool,
+}
+
+impl Net {
+    /// Says where a node is reached. Calls to it go there from now on.
+    pub fn set_address(&self, node: NodeId, address: SocketAddr) {
+        self.pool().set_address(node, address);
+    }
+
+    /// Where a node is reached, as far as known.
+    pub fn address(&self, node: NodeId) -> Option<SocketAddr> {
+        self.pool().address(node)
+    }
+
+    /// Calls a node and waits for its reply, at most `limit`.
+    pub async fn call(&self, node: NodeId, lane: Lane, request: &[u8], limit: Duration) -> Result<Vec<u8>, CallError> {
+        if lane.is_streamed() {
+            return Err(CallError::Refused(format!("the lane {lane:?} answers with a stream")));
+        }
+        let deadline = Instant::now() + limit;
+        let link = timeout_at(deadline, self.link(node)).await.map_err(|_| CallError::Timeout)??;
+        let work = exchange(&link.connection, lane, request);
+        self.watched(node, &link, deadline, work).await
+    }
+
+    /// Connects to whichever node of this cluster is at the address, and says which one that is. The address is that
+    /// node's from now on.
+    pub async fn meet(&self, address: SocketAddr) -> Result<NodeId, CallError> {
+        let unreachable = |why: String| CallError::Unreachable(address.to_string(), why);
+        // The name is not known; that the chain leads to the cluster's CA is what is checked.
+        let connecting =
+            self.inner.endpoint.connect_with(self.inner.meet_config.clone(), address, "meet.taffeta.internal");
+        let connecting = connecting.map_err(|e| unreachable(e.to_string()))?;
+        let connected = timeout(DIAL_TIMEOUT, connecting).await.map_err(|_| unreachable("no answer in time".into()))?;
+        let connection = connected.map_err(|e| unreachable(e.to_string()))?;
+        match tls::peer_of(&connection, self.inner.identity.cluster) {
+            Some(Peer::Node(node)) if node != self.inner.identity.id() => {
+                self.set_address(node, address);
+                self.adopt(node, connection);
+                Ok(node)
+            }
+            Some(Peer::Node(_) | Peer::Stranger) | None => {
+                Close::Bye.connection(&connection);
+                Err(unreachable("no other node of this cluster is there".into()))
+            }
+        }
+    }
+
+    /// Asks a node for a sign of life on the connection to it, if one is alive, and waits for it at most `limit`.
+    /// `None` if there is no connection: none is dialled.
+    pub async fn probe_live(&self, node: NodeId, limit: Duration) -> Option<bool> {
+        let link = self.pool().take_live(node)?;
+        let work = exchange(&link.connection, Lane::Ping, b"");
+        Some(self.watched(node, &link, Instant::now() + limit, work).await.is_ok())
+    }
+
+    /// Sends a message that wants no answer. Reliable as long as the connection lives; on one that has been silent for
+    /// seconds, it waits until the peer's end has the message.
+    pub async fn push(&self, node: NodeId, lane: Lane, message: &[u8], limit: Duration) -> Result<(), CallError> {
+        let deadline = Instant::now() + limit;
+        let link = timeout_at(deadline, self.link(node)).await.map_err(|_| CallError::Timeout)??;
+        let trusted = link.silence() < TRUST;
+        let work = async {
+            let mut stream = link.connection.open_uni().await.map_err(broken)?;
+            stream.write_all(&on_lane(lane, message)).await.map_err(broken)?;
+            stream.finish().map_err(broken)?;
+            if !trusted && stream.stopped().await.map_err(broken)?.is_some() {
+                return Err(CallError::Broken("the peer did not read the message".into()));
+            }
+            Ok(())
+        };
+        self.watched(node, &link, deadline, work).await
+    }
+
+    /// Waits for work on a connection. A live peer acknowledges packets even while it works on the answer. Total silence
+    /// means that the process at the other end is no more, and perhaps another one is there already: the next call dials.
+    pub(crate) async fn watched<T>(
+        &self,
+        node: NodeId,
+        link: &Link,
+        deadline: Instant,
+        work: impl Future<Output = Result<T, CallError>>,
+    ) -> Result<T, CallError> {
+        let _open = link.begin();
+        let (began, heard) = (Instant::now(), packets_heard(&link.connection));
+        if let Ok(result) = timeout_at(deadline, work).await {
+            return result;
+        }
+        let patience = SILENCE_MIN.max(link.connection.rtt() * 4);
+        if began.elapsed() >= patience && packets_heard(&link.connection) == heard {
+            self.pool().set_aside(node, link.id());
+        }
+        Err(CallError::Timeout)
+    }
+
+    /// Closes the connections to a node that is taken for dead. Calls under way on them fail at once, the next one dials.
+    pub fn drop_connection(&self, node: NodeId) {
+        self.pool().close(node, Close::Down);
+    }
+
+    /// Tells a node's key, as the cluster's directory of members has it: packets of the ring can be sealed for it and
+    /// are taken from it. At most [`taffeta_model::MEMBERS_MAX`] keys are held.
+    pub fn set_peer_key(&self, node: NodeId, key: PublicKey) -> Result<(), KeyRefused> {
+        self.seals().set_key(node, key)
+    }
+
+    /// Forgets all about a node: its key, its address and its connections, which are closed.
+    pub fn forget_peer(&self, node: NodeId) {
+        self.seals().forget(node);
+        self.pool().forget(node);
+    }
+
+    /// The node learnt that its start counter had been set back: sealed datagrams name this higher one from now on.
+    pub fn raise_start(&self, start: u64) {
+        self.seals().raise_start(start);
+    }
+
+    /// Sends a packet of the ring: on the connection if one is alive, else sealed if the node's key is known, else a
+    /// connection is dialled and the packet waits for it. Lost packets are the ring's business.
+    pub fn send_datagram(&self, node: NodeId, packet: Bytes) {
+        if packet.len() > DATAGRAM_BYTES_MAX {
+            tracing::warn!(%node, bytes = packet.len(), "a packet of the ring is too large and was not sent");
+            return;
+        }
+        let (live, address, few) = {
+            let pool = self.pool();
+            (pool.take_live(node), pool.address(node), pool.addresses() < WARM_MAX)
+        };
+        if let Some(link) = &live
+            && link.unanswered() < DOUBT
+        {
+            return send_on(link, packet);
+        }
+        let sealed = address.and_then(|address| Some((address, self.seals().seal(node, &packet)?)));
+        match (sealed, live) {
+            (Some((address, datagram)), _) => {
+                self.send_sealed(address, &datagram, packet.len());
+                if few {
+                    self.dial_for(node, None);
+                }
+            }
+            (None, Some(link)) => send_on(&link, packet), // doubtful, but the only way
+            (None, None) => self.dial_for(node, Some(packet)),
+        }
+    }
+
+    /// Dials in the background, unless somebody does already or there is a connection. The packet goes on it.
+    fn dial_for(&self, node: NodeId, packet: Option<Bytes>) {
+        let mut pool = self.pool();
+        let way = pool.way(node);
+        if let (Some(packet), Way::Wait(_) | Way::Dial(..)) = (&packet, &way) {
+            pool.queue(node, packet.clone());
+        }
+        drop(pool);
+        match way {
+            Way::Dial(address, report) => drop(tokio::spawn(self.clone().dial(node, address, report))),
+            Way::Open(link) => packet.into_iter().for_each(|packet| send_on(&link, packet)),
+            Way::Wait(_) | Way::Unknown => {}
+        }
+    }
+
+    fn send_sealed(&self, address: SocketAddr, datagram: &[u8], packet_bytes: usize) {
+        if self.inner.closed.load(Ordering::Relaxed) {
+            return;
+        }
+        match self.inner.socket.send(address, datagram) {
+            Ok(()) => counts::datagram(counts::Way::Sealed, Direction::Out, packet_bytes),
+            Err(error) => {
+                counts::lost(Direction::Out);
+                tracing::debug!(%address, %error, "sealed datagram not sent");
+            }
+        }
+    }
+
+    /// Round-trip time to a node: on the live connection, else as it was on the last one to the node's address.
+    pub fn round_trip(&self, node: NodeId) -> Option<Duration> {
+        self.pool().round_trip(node)
+    }
+
+    /// Ends all connections, giving what was sent last a moment to leave.
+    pub async fn close(&self) {
+        self.close_now();
+        let _ = timeout(Duration::from_millis(500), self.inner.endpoint.wait_idle()).await;
+    }
+
+    /// Ends all connections at once, and with them the loop that accepts new ones.
+    pub fn close_now(&self) {
+        self.inner.closed.store(true, Ordering::Relaxed);
+        self.inner.endpoint.close(Close::Bye.code(), Close::Bye.reason());
+    }
+
+    pub(crate) fn pool(&self) -> MutexGuard<'_, Pool> {
+        self.inner.pool.lock().expect("no panic while the pool is held")
+    }
+
+    pub(crate) fn seals(&self) -> MutexGuard<'_, Seals> {
+        self.inner.seals.lock().expect("no panic while the seals are held")
+    }
+
+    pub(crate) async fn link(&self, node: NodeId) -> Result<Link, CallError> {
+        let way = self.pool().way(node);
+        let mut waiting = match way {
+            Way::Open(link) => return Ok(link),
+            Way::Unknown => return Err(CallError::UnknownNode(node)),
+            Way::Wait(receiver) => receiver,
+            Way::Dial(address, report) => {
+                let receiver = report.subscribe();
+                // In a task of its own: the caller may give up, others wait for the same dial.
+                tokio::spawn(self.clone().dial(node, address, report));
+                receiver
+            }
+        };
+        let ended = waiting.wait_for(Option::is_some).await;
+        let ended = ended.map_err(|_| CallError::Broken("the dial was given up".into()))?;
+        ended.clone().expect("waited until it was there")
+    }
+
+    async fn dial(self, node: NodeId, address: SocketAddr, report: watch::Sender<Dialled>) {
+        let result = self.try_dial(node, address).await.and_then(|connection| {
+            // The node may have been forgotten or have moved meanwhile.
+            if self.address(node) == Some(address) {
+                return Ok(self.adopt(node, connection));
+            }
+            Close::Forgotten.connection(&connection);
+            Err(CallError::UnknownNode(node))
+        });
+        self.pool().end_dial(node);
+        report.send_replace(Some(result));
+    }
+
+    async fn try_dial(&self, node: NodeId, address: SocketAddr) -> Result<Connection, CallError> {
+        let unreachable = |why: String| CallError::Unreachable(address.to_string(), why);
+        let name = tls::server_name(self.inner.identity.cluster, node);
+        let config = self.inner.client_config.clone();
+        let connecting = self.inner.endpoint.connect_with(config, address, &name);
+        let connecting = connecting.map_err(|e| unreachable(e.to_string()))?;
+        let connected = timeout(DIAL_TIMEOUT, connecting).await.map_err(|_| unreachable("no answer in time".into()))?;
+        connected.map_err(|e| unreachable(e.to_string()))
+    }
+
+    /// Takes a connection to a node into use and serves what comes in on it.
+    pub(crate) fn adopt(&self, node: NodeId, connection: Connection) -> Link {
+        let (link, queued) = self.pool().adopt(node, connection);
+        for packet in queued {
+            send_on(&link, packet);
+        }
+        tokio::spawn(self.clone().serve(Peer::Node(node), link.clone()));
+        link
+    }
+}
+
+/// In one piece, so that a short message is one packet.
+fn on_lane(lane: Lane, message: &[u8]) -> Vec<u8> {
+    [&[lane.byte()], message].concat()
+}
+
+pub(crate) async fn exchange(connection: &Connection, lane: Lane, request: &[u8]) -> Result<Vec<u8>, CallError> {
+    let (mut send, mut receive) = connection.open_bi().await.map_err(broken)?;
+    send.write_all(&on_lane(lane, request)).await.map_err(broken)?;
+    send.finish().map_err(broken)?;
+    let mut reply = receive.read_to_end(MESSAGE_BYTES_MAX).await.map_err(broken)?;
+    if reply.is_empty() {
+        return Err(CallError::Broken("an empty reply".into()));
+    }
+    let body = reply.split_off(1);
+    match reply[0] {
+        REPLY_OK => Ok(body),
+        REPLY_REFUSED => Err(CallError::Refused(String::from_utf8_lossy(&body).into_owned())),
+        other => Err(CallError::Broken(format!("a reply of unknown kind {other}"))),
+    }
+}
+
+fn send_on(link: &Link, packet: Bytes) {
+    let bytes = packet.len();
+    match link.connection.send_datagram(packet) {
+        Ok(()) => {
+            link.mark_sent();
+            counts::datagram(counts::Way::Quic, Direction::Out, bytes);
+        }
+        Err(error) => tracing::debug!(%error, "datagram not sent"),
+    }
+}
+
+pub(crate) fn broken(e: impl std::fmt::Display) -> CallError {
+    CallError::Broken(e.to_string())
+}

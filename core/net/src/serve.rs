@@ -1,0 +1,196 @@
+//! What a node answers to others, and whom it lets in.
+
+use crate::{
+    MESSAGE_BYTES_MAX,
+    close::Close,
+    counts::{self, Direction, Fate, Way},
+    endpoint::DIAL_TIMEOUT,
+    frame,
+    handshakes::{Admission, Handshake},
+    link::{Link, OpenCall},
+    net::{Net, REPLY_OK, REPLY_REFUSED},
+    peer::{Lane, Peer},
+    stream::FrameSink,
+    tls,
+};
+use bytes::Bytes;
+use quinn::{Connection, RecvStream, SendStream};
+use std::time::Duration;
+use tokio::{sync::mpsc, task::JoinSet, time::timeout};
+
+/// Largest message from a stranger: a join request is a few hundred bytes.
+pub(crate) const STRANGER_BYTES_MAX: usize = 64 << 10;
+/// Connections of strangers at once: machines join by the dozen, and each connection may make us hold its window.
+pub(crate) const STRANGERS_MAX: usize = 64;
+/// A stranger is served for this long: a join takes less.
+const STRANGER_LIFE: Duration = Duration::from_secs(20);
+
+/// Told to a stranger on every lane but one.
+const NOT_FOR_STRANGERS: &str = "this needs a node's certificate";
+
+impl Net {
+    /// Takes in what comes until the endpoint is closed.
+    pub(crate) async fn run(self, sealed: mpsc::Receiver<Bytes>) {
+        let opening = tokio::spawn(self.clone().open(sealed));
+        self.accept().await;
+        opening.abort();
+    }
+
+    /// Opens sealed datagrams. One task for all, so that of two equal ones the second is surely seen as such.
+    async fn open(self, mut sealed: mpsc::Receiver<Bytes>) {
+        while let Some(datagram) = sealed.recv().await {
+            let opened = self.seals().open(&datagram);
+            match opened {
+                Ok((from, packet)) => {
+                    counts::datagram(Way::Sealed, Direction::In, packet.len());
+                    self.inner.service.datagram(from, packet);
+                }
+                Err(refused) => {
+                    counts::refused(refused.word());
+                    tracing::debug!(%refused, "sealed datagram refused");
+                }
+            }
+        }
+    }
+
+    async fn accept(self) {
+        while let Some(incoming) = self.inner.endpoint.accept().await {
+            match self.inner.handshakes.admit(incoming.remote_address_validated()) {
+                Admission::Begin(handshake) => {
+                    counts::incoming(Fate::Accepted);
+                    tokio::spawn(self.clone().welcome(incoming, handshake));
+                }
+                Admission::Retry => {
+                    counts::incoming(Fate::Retried);
+                    let _ = incoming.retry(); // fails for a checked address only
+                }
+                Admission::Ignore => {
+                    counts::incoming(Fate::Ignored);
+                    incoming.ignore();
+                }
+            }
+        }
+    }
+
+    async fn welcome(self, incoming: quinn::Incoming, handshake: Handshake) {
+        let from = incoming.remote_address();
+        let shaken = timeout(DIAL_TIMEOUT, async { incoming.await }).await;
+        drop(handshake);
+        let connection = match shaken {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) => {
+                counts::incoming(Fate::Refused);
+                return tracing::debug!(%from, %error, "handshake refused");
+            }
+            Err(_) => return counts::incoming(Fate::Refused),
+        };
+        match tls::peer_of(&connection, self.inner.identity.cluster) {
+            Some(Peer::Node(node)) => {
+                self.adopt(node, connection);
+            }
+            Some(Peer::Stranger) => self.serve_stranger(connection).await,
+            None => {
+                counts::incoming(Fate::Refused);
+                Close::NotANode.connection(&connection);
+            }
+        }
+    }
+
+    async fn serve_stranger(self, connection: Connection) {
+        let Ok(_permit) = self.inner.strangers.try_acquire() else {
+            counts::incoming(Fate::Refused);
+            return Close::TooManyStrangers.connection(&connection);
+        };
+        let link = self.pool().link(connection);
+        if timeout(STRANGER_LIFE, self.clone().serve(Peer::Stranger, link.clone())).await.is_err() {
+            Close::StrangerTooLong.connection(&link.connection);
+        }
+    }
+
+    /// Serves streams and datagrams of one connection until it ends.
+    pub(crate) async fn serve(self, peer: Peer, link: Link) {
+        let connection = &link.connection;
+        let mut work = JoinSet::new(); // ends with the connection; bounded by STREAMS_MAX
+        loop {
+            tokio::select! {
+                stream = connection.accept_bi() => match stream {
+                    Ok((send, receive)) => { work.spawn(self.clone().answer(peer, link.begin(), send, receive)); }
+                    Err(_) => break,
+                },
+                stream = connection.accept_uni() => match stream {
+                    Ok(receive) => { work.spawn(self.clone().take(peer, link.begin(), receive)); }
+                    Err(_) => break,
+                },
+                datagram = connection.read_datagram() => match (datagram, peer) {
+                    (Ok(packet), Peer::Node(node)) => {
+                        link.mark_used();
+                        counts::datagram(Way::Quic, Direction::In, packet.len());
+                        self.inner.service.datagram(node, packet);
+                    }
+                    (Ok(_), Peer::Stranger) => {}
+                    (Err(_), Peer::Node(_) | Peer::Stranger) => break,
+                },
+                Some(_) = work.join_next() => {}
+            }
+        }
+        if let Peer::Node(node) = peer {
+            self.pool().drop_ended(node, link.id());
+        }
+    }
+
+    async fn answer(self, peer: Peer, _open: OpenCall, mut send: SendStream, receive: RecvStream) {
+        let Some((lane, request)) = read_message(peer, receive).await else { return };
+        if lane.is_streamed() {
+            return self.answer_in_frames(peer, lane, request, send).await;
+        }
+        let reply = if !lane.allows(peer) {
+            Err(NOT_FOR_STRANGERS.into())
+        } else if lane == Lane::Ping {
+            Ok(vec![])
+        } else {
+            let stopped = send.stopped();
+            tokio::select! {
+                biased;
+                reply = self.inner.service.call(peer, lane, request) => reply,
+                _ = stopped => return, // the caller has given up
+            }
+        };
+        let (status, body) = match reply {
+            Ok(body) => (REPLY_OK, body),
+            Err(why) => (REPLY_REFUSED, why.into_bytes()),
+        };
+        if send.write_all(&[status]).await.is_ok() && send.write_all(&body).await.is_ok() {
+            let _ = send.finish();
+        }
+    }
+
+    async fn answer_in_frames(self, peer: Peer, lane: Lane, request: Bytes, send: SendStream) {
+        let mut sink = FrameSink::new(send);
+        let stopped = sink.stopped();
+        let result = if lane.allows(peer) {
+            tokio::select! {
+                biased;
+                result = self.inner.service.stream(peer, lane, request, &mut sink) => result,
+                () = stopped => return, // the caller has given up
+            }
+        } else {
+            Err(NOT_FOR_STRANGERS.into())
+        };
+        sink.end(result).await;
+    }
+
+    async fn take(self, peer: Peer, _open: OpenCall, receive: RecvStream) {
+        let (Some((lane, message)), Peer::Node(node)) = (read_message(peer, receive).await, peer) else { return };
+        if lane.allows(peer) && lane != Lane::Ping && !lane.is_streamed() {
+            self.inner.service.push(node, lane, message);
+        }
+    }
+}
+
+async fn read_message(peer: Peer, mut receive: RecvStream) -> Option<(Lane, Bytes)> {
+    let limit = match peer {
+        Peer::Node(_) => MESSAGE_BYTES_MAX,
+        Peer::Stranger => STRANGER_BYTES_MAX,
+    };
+    frame::split_lane(receive.read_to_end(limit).await.ok()?.into())
+}
