@@ -2,8 +2,9 @@
 
 use crate::{
     Answer, Class, Data, MAX_RRSET, Name, Question, Record, RecordType, Snapshot,
+    counted::Counted,
     sample::{SplitMix, sample},
-    snapshot::RrSets,
+    zone::RrSet,
 };
 
 /// Answers a question from a snapshot. The seed decides the order of records, and which of them are given when there
@@ -18,7 +19,7 @@ pub fn answer(snapshot: &Snapshot, question: &Question, seed: u64) -> Answer {
         return in_zone(snapshot, question, &mut random);
     }
     match question.name.reverse_address().and_then(|a| snapshot.reverse.get(&a)) {
-        Some(pointers) => reverse(snapshot, question, pointers, &mut random),
+        Some(names) => reverse(snapshot, question, names, &mut random),
         None => Answer::NotOurs,
     }
 }
@@ -28,26 +29,26 @@ fn in_zone(snapshot: &Snapshot, question: &Question, random: &mut SplitMix) -> A
     if !snapshot.ready {
         return Answer::NotReady;
     }
-    let Some(sets) = snapshot.names.get(&question.name) else {
+    let Some(place) = snapshot.find(&question.name) else {
         return Answer::NxDomain { soa: negative_soa(snapshot, &snapshot.domain), stale };
     };
-    let Some(set) = select(sets, question.record_type) else {
+    let Some(set) = place.rrset(snapshot, question.record_type) else {
         return Answer::NoData { soa: negative_soa(snapshot, &snapshot.domain), stale };
     };
-    let records = given(snapshot, &question.name, set, random);
+    let records = given(snapshot, &question.name, &set, random);
     Answer::Data { additional: additional(snapshot, &records, random), records, stale }
 }
 
 /// Each address that we know is the apex of a small zone of its own, so that the SOA of its NODATA is an ancestor of
 /// the name; the rest of the reverse tree belongs to others.
-fn reverse(snapshot: &Snapshot, question: &Question, pointers: &[Data], random: &mut SplitMix) -> Answer {
+fn reverse(snapshot: &Snapshot, question: &Question, names: &Counted<Name>, random: &mut SplitMix) -> Answer {
     if !snapshot.ready {
         return Answer::NotReady;
     }
     let owner = &question.name;
     let one = |data| Record { name: owner.clone(), ttl: snapshot.ttl, data };
     let records = match question.record_type {
-        RecordType::Ptr | RecordType::Any => given(snapshot, owner, pointers, random),
+        RecordType::Ptr | RecordType::Any => given(snapshot, owner, &RrSet::Pointers(names), random),
         RecordType::Soa => vec![one(snapshot.soa())],
         RecordType::Ns => vec![one(Data::Ns(snapshot.own_node.clone()))],
         RecordType::A
@@ -63,13 +64,8 @@ fn reverse(snapshot: &Snapshot, question: &Question, pointers: &[Data], random: 
     Answer::Data { additional: Vec::new(), records, stale: snapshot.stale }
 }
 
-/// The RRset of a type. ANY takes the first there is: one RRset is enough (RFC 8482 section 4.1).
-fn select(sets: &RrSets, record_type: RecordType) -> Option<&Vec<Data>> {
-    if record_type == RecordType::Any { sets.values().next() } else { sets.get(&record_type) }
-}
-
-fn given(snapshot: &Snapshot, owner: &Name, set: &[Data], random: &mut SplitMix) -> Vec<Record> {
-    let record = |i: usize| Record { name: owner.clone(), ttl: snapshot.ttl, data: set[i].clone() };
+fn given(snapshot: &Snapshot, owner: &Name, set: &RrSet<'_>, random: &mut SplitMix) -> Vec<Record> {
+    let record = |position| Record { name: owner.clone(), ttl: snapshot.ttl, data: set.at(position) };
     sample(set.len(), MAX_RRSET, random).into_iter().map(record).collect()
 }
 
@@ -85,10 +81,10 @@ fn additional(snapshot: &Snapshot, records: &[Record], random: &mut SplitMix) ->
     }
     let mut more = Vec::new();
     for target in targets {
-        let Some(sets) = snapshot.names.get(target) else { continue };
+        let Some(place) = snapshot.find(target) else { continue };
         for record_type in [RecordType::A, RecordType::Aaaa] {
-            if let Some(set) = sets.get(&record_type) {
-                more.extend(given(snapshot, target, set, random));
+            if let Some(set) = place.rrset(snapshot, record_type) {
+                more.extend(given(snapshot, target, &set, random));
             }
         }
     }

@@ -1,10 +1,12 @@
 //! Why a name is answered as it is: for people who ask `taffeta resolve`.
 
 use crate::{
-    Answer, Instance, MAX_RRSET, Name, Question, RecordType, Snapshot, answer,
-    snapshot::{ServiceEntry, canonical, in_group, port_of},
+    Answer, MAX_RRSET, Name, Question, RecordType, Snapshot, answer,
+    machines::{group_members, in_group},
+    service::{Held, ServiceEntry, canonical},
 };
-use std::{fmt, net::IpAddr};
+use smol_str::SmolStr;
+use std::{collections::BTreeSet, fmt, net::IpAddr};
 
 /// What DNS answers, what the name is about, and the verdict on each instance or machine behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,7 +125,7 @@ fn subject(snapshot: &Snapshot, name: &Name, record_type: RecordType) -> (Subjec
         let known = name.reverse_address().filter(|a| snapshot.reverse.contains_key(a));
         return known.map_or((Subject::NotOurs, Vec::new()), |a| (Subject::Address(a), at_address(snapshot, a)));
     };
-    if !snapshot.names.contains_key(name) {
+    if snapshot.find(name).is_none() {
         return (Subject::Unknown, Vec::new());
     }
     let texts: Option<Vec<&str>> = labels.iter().map(|l| std::str::from_utf8(l).ok()).collect();
@@ -131,7 +133,8 @@ fn subject(snapshot: &Snapshot, name: &Name, record_type: RecordType) -> (Subjec
     match texts[..] {
         [node, "node"] => (Subject::Machines, machines(snapshot, record_type, |n| n.eq_ignore_ascii_case(node))),
         [group @ ("leader" | "voters" | "nodes")] => {
-            let (given, all) = (in_group(&snapshot.nodes, group), group_members(snapshot, group));
+            let nodes = &snapshot.machines.list;
+            let (given, all) = (in_group(nodes, group), group_members(nodes, group));
             (Subject::Machines, all.into_iter().map(|n| machine(n, &given, record_type)).collect())
         }
         [service, app] => of_service(snapshot, app, service, None, None, record_type),
@@ -152,7 +155,7 @@ fn of_service(
     port: Option<&str>,
     record_type: RecordType,
 ) -> (Subject, Vec<Explained>) {
-    let Some(entry) = snapshot.services.get(&(app.to_owned(), service.to_owned())) else {
+    let Some(entry) = snapshot.service(app, service) else {
         return (Subject::Structure, Vec::new());
     };
     if label == Some("_tcp") {
@@ -161,9 +164,9 @@ fn of_service(
     let wanted = entry.instances.iter().filter(|i| label.is_none_or(|l| i.label == l));
     let behind = wanted.map(|i| Explained {
         name: format!("{}.{service}.{app}", i.label),
-        node: i.node.clone(),
+        node: i.node.to_string(),
         address: i.address,
-        port: port.or_else(|| entry.ports.first().map(String::as_str)).and_then(|p| port_of(i, p)),
+        port: port.or_else(|| entry.ports.first().map(SmolStr::as_str)).and_then(|p| i.port(p)),
         verdict: verdict(entry, i, label.is_some(), port, record_type),
     });
     let subject = Subject::Service {
@@ -177,7 +180,7 @@ fn of_service(
 
 fn verdict(
     entry: &ServiceEntry,
-    instance: &Instance,
+    instance: &Held,
     by_label: bool,
     port: Option<&str>,
     record_type: RecordType,
@@ -185,12 +188,12 @@ fn verdict(
     if !instance.serving {
         return Verdict::NotServing;
     }
-    if instance.suspected && entry.has_unsuspected() {
+    if instance.suspected && entry.hides_suspected {
         return Verdict::Suspected;
     }
     let shown = if instance.suspected { Verdict::GivenThoughSuspected } else { Verdict::Given };
     let has_port =
-        || port.or_else(|| entry.ports.first().map(String::as_str)).and_then(|p| port_of(instance, p)).is_some();
+        || port.or_else(|| entry.ports.first().map(SmolStr::as_str)).and_then(|p| instance.port(p)).is_some();
     match record_type {
         RecordType::Srv if has_port() => shown,
         RecordType::Any if port.is_some() && has_port() => shown,
@@ -227,17 +230,8 @@ fn family(address: IpAddr, record_type: RecordType) -> Option<Verdict> {
     (canonical(address).is_ipv4() != (record_type == RecordType::A)).then_some(Verdict::OtherFamily)
 }
 
-fn group_members<'a>(snapshot: &'a Snapshot, group: &str) -> Vec<&'a crate::Node> {
-    let member = |n: &&crate::Node| match group {
-        "leader" => n.is_leader,
-        "voters" => n.is_voter,
-        _ => true,
-    };
-    snapshot.nodes.iter().filter(member).collect()
-}
-
 fn machines(snapshot: &Snapshot, record_type: RecordType, wanted: impl Fn(&str) -> bool) -> Vec<Explained> {
-    let nodes: Vec<&crate::Node> = snapshot.nodes.iter().filter(|n| wanted(&n.name)).collect();
+    let nodes: Vec<&crate::Node> = snapshot.machines.list.iter().filter(|n| wanted(&n.name)).collect();
     nodes.iter().map(|n| machine(n, &nodes, record_type)).collect()
 }
 
@@ -253,19 +247,25 @@ fn machine(node: &crate::Node, given: &[&crate::Node], record_type: RecordType) 
     } else {
         Verdict::NoSuchType
     };
-    Explained { name: node.name.clone(), node: node.name.clone(), address: node.address, port: None, verdict }
+    Explained { name: node.name.to_string(), node: node.name.to_string(), address: node.address, port: None, verdict }
 }
 
 /// Everything at an address has a pointer, hidden or not: a reverse look-up serves reading logs.
 fn at_address(snapshot: &Snapshot, address: IpAddr) -> Vec<Explained> {
-    let machines = snapshot.nodes.iter().filter(|n| canonical(n.address) == address).map(|n| (n.name.clone(), &n.name));
-    let instances = snapshot.services.iter().flat_map(|((app, service), entry)| {
-        let here = entry.instances.iter().filter(move |i| canonical(i.address) == address);
-        here.map(move |i| (format!("{}.{service}.{app}", i.label), &i.node))
+    let here = |a: IpAddr| canonical(a) == address;
+    let machines = snapshot.machines.list.iter().filter(|n| here(n.address)).map(|n| (n.name.to_string(), &n.name));
+    let names: BTreeSet<&Name> = snapshot.reverse.get(&address).into_iter().flat_map(|names| names.iter()).collect();
+    let instances = names.into_iter().flat_map(|name| {
+        let labels = name.strip(&snapshot.domain).unwrap_or_default();
+        let texts: Vec<&str> = labels.iter().filter_map(|l| std::str::from_utf8(l).ok()).collect();
+        let (label, service, app) =
+            if let [label, service, app] = texts[..] { (label, service, app) } else { ("", "", "") };
+        let held = snapshot.service(app, service).into_iter().flat_map(|entry| entry.labelled(label));
+        held.filter(|i| here(i.address)).map(|i| (format!("{label}.{service}.{app}"), &i.node)).collect::<Vec<_>>()
     });
-    let explained = |(name, node): (String, &String)| Explained {
+    let explained = |(name, node): (String, &SmolStr)| Explained {
         name,
-        node: node.clone(),
+        node: node.to_string(),
         address,
         port: None,
         verdict: Verdict::Given,

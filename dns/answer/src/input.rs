@@ -1,12 +1,14 @@
-//! What a snapshot is built from.
+//! What a snapshot is built from, and what changes it.
 
 use crate::Name;
-use std::net::IpAddr;
+use smol_str::SmolStr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 /// All that DNS is to know at one moment. Plain values; [`crate::Snapshot::build`] indexes them.
 ///
 /// Labels (apps, services, instances, nodes, ports) that DNS cannot carry, or that would shadow a name of the
 /// fabric's own (`node`, `leader`, a leading `_`), are passed over: they come from peers and must not break the zone.
+/// So are apps and services with a dot in their names, which no app file can give them.
 #[derive(Clone, Debug)]
 pub struct SnapshotInput {
     /// The zone, as a rule `fabric.internal`.
@@ -50,34 +52,62 @@ impl SnapshotInput {
     }
 }
 
+/// What is different from one snapshot to the next; see [`crate::Snapshot::changed`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// As in [`SnapshotInput::serial`].
+    pub serial: u32,
+    /// As in [`SnapshotInput::ttl`].
+    pub ttl: u32,
+    /// As in [`SnapshotInput::negative_ttl`].
+    pub negative_ttl: u32,
+    /// As in [`SnapshotInput::ready`].
+    pub ready: bool,
+    /// As in [`SnapshotInput::stale`].
+    pub stale: bool,
+    /// Services that changed, by app and name: as they are now, or `None` if they are no more. The others stay.
+    pub services: BTreeMap<(SmolStr, SmolStr), Option<ServiceState>>,
+    /// All machines, if one of them changed.
+    pub nodes: Option<Vec<Node>>,
+}
+
+/// A service that exists, whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceState {
+    /// As in [`Service::ports`]; empty for a service that is not registered.
+    pub ports: Vec<SmolStr>,
+    /// All its instances. Of which app and service they are is said by the key of the change.
+    pub instances: Vec<Instance>,
+}
+
 /// A service of an app that was accepted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     /// The app.
-    pub app: String,
+    pub app: SmolStr,
     /// The service.
-    pub service: String,
+    pub service: SmolStr,
     /// Names of its ports, in the order of the app file: the first answers SRV of the bare name.
-    pub ports: Vec<String>,
+    pub ports: Vec<SmolStr>,
 }
 
 /// One instance of a service.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
     /// The app.
-    pub app: String,
+    pub app: SmolStr,
     /// The service.
-    pub service: String,
+    pub service: SmolStr,
     /// Its label: the stable index, or a node's name.
-    pub label: String,
+    pub label: SmolStr,
     /// The machine it runs on.
-    pub node: String,
+    pub node: SmolStr,
     /// Where it listens.
     pub address: IpAddr,
     /// Its ports by name.
-    pub ports: Vec<(String, u16)>,
+    pub ports: Vec<(SmolStr, u16)>,
     /// Its tags.
-    pub tags: Vec<String>,
+    pub tags: Vec<SmolStr>,
     /// Whether it is healthy and may be given out.
     pub serving: bool,
     /// Whether its machine is suspected or down: hidden while the service has another that serves and is not.
@@ -85,10 +115,10 @@ pub struct Instance {
 }
 
 /// A machine.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
     /// Its name.
-    pub name: String,
+    pub name: SmolStr,
     /// Its address.
     pub address: IpAddr,
     /// Whether it is neither suspected nor down. The others leave `nodes.`, `voters.` and `leader.` as long as one

@@ -130,10 +130,17 @@ impl Name {
         same.then(|| own[..keep].to_vec())
     }
 
+    #[cfg(test)]
     /// The name without its leftmost label; `None` for the root.
     pub(crate) fn parent(&self) -> Option<Self> {
         let len = usize::from(*self.wire.first()?);
         Some(Self { wire: self.wire[1 + len..].into() })
+    }
+
+    /// Whether labels of these lengths in front of this name make a name.
+    pub(crate) fn has_room_for<const N: usize>(&self, labels: [usize; N]) -> bool {
+        let wire = self.wire.len() + labels.iter().map(|l| l + 1).sum::<usize>();
+        wire < MAX_NAME && labels.iter().all(|l| (1..=MAX_LABEL).contains(l))
     }
 
     /// The same name in lower case. Length bytes are at most 63 and so are no letters.

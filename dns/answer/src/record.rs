@@ -34,6 +34,13 @@ pub enum RecordType {
     Other(u16),
 }
 
+impl RecordType {
+    /// Whether a question of this type asks for records of another.
+    pub(crate) fn takes(self, record_type: Self) -> bool {
+        self == record_type || self == Self::Any
+    }
+}
+
 const TYPES: [(RecordType, u16, &str); 10] = [
     (RecordType::A, 1, "A"),
     (RecordType::Ns, 2, "NS"),

@@ -1,47 +1,26 @@
-//! The zone at one moment, laid out by name.
+//! The zone at one moment, indexed for questions, and how the next moment's comes from it.
 //!
-//! Building expands every name that exists, empty non-terminals included, so that a question is one look-up and
-//! "does anything exist below this name" needs no search. Hidden instances are decided here, once.
+//! A snapshot is persistent: the next one shares with it all that did not change, so a change costs in proportion to
+//! the services that changed, and whoever still reads the older one is not disturbed. Services are the unit; each lays
+//! out its own records when the first question needs them. What services share (pointers to addresses, browsing) is in
+//! sets that count their sources. Hidden instances are decided when a service is taken in, once.
 
-use crate::{Data, Instance, Name, Node, RecordType, SnapshotInput};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+use crate::{
+    Change, Data, Instance, Name, Node, Service, ServiceState, SnapshotInput,
+    browsing::Browsing,
+    counted::Counted,
+    machines::Machines,
+    service::{Held, ServiceEntry, ServiceKey, canonical, common_ends, is_label, service_key},
 };
+use imbl::OrdMap;
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 /// Most records in one RRset. BIND refuses more by default (`max-records-per-type`, CVE-2024-1737), and PowerDNS's
 /// recursor has a like bound, so larger sets would be lost on the way. Above it a fair sample is given.
 pub const MAX_RRSET: usize = 100;
 
-/// Names below the domain that no app may take; [`SnapshotInput`] promises to pass them over.
-const RESERVED: [&str; 5] = ["node", "nodes", "leader", "voters", "tag"];
-
-/// The records of one name by type. Empty for an empty non-terminal.
-pub(crate) type RrSets = BTreeMap<RecordType, Vec<Data>>;
-
-/// A service and all its instances, for [`crate::explain`].
-#[derive(Debug, Default)]
-pub(crate) struct ServiceEntry {
-    /// Ports in order, registered ones first.
-    pub(crate) ports: Vec<String>,
-    pub(crate) instances: Vec<Instance>,
-}
-
-impl ServiceEntry {
-    /// Whether suspected instances are hidden: another serves and is not suspected.
-    pub(crate) fn has_unsuspected(&self) -> bool {
-        self.instances.iter().any(|i| i.serving && !i.suspected)
-    }
-
-    /// The instances that are given out.
-    pub(crate) fn shown(&self) -> impl Iterator<Item = &Instance> {
-        let hide = self.has_unsuspected();
-        self.instances.iter().filter(move |i| i.serving && !(hide && i.suspected))
-    }
-}
-
-/// An immutable view of the zone, cheap to ask and shared behind an atomic pointer.
-#[derive(Debug)]
+/// An immutable view of the zone, cheap to ask, cheap to clone, and shared behind an atomic pointer.
+#[derive(Clone, Debug)]
 pub struct Snapshot {
     pub(crate) domain: Name,
     pub(crate) own_node: Name,
@@ -50,15 +29,15 @@ pub struct Snapshot {
     pub(crate) negative_ttl: u32,
     pub(crate) ready: bool,
     pub(crate) stale: bool,
-    pub(crate) names: BTreeMap<Name, RrSets>,
-    pub(crate) reverse: BTreeMap<IpAddr, Vec<Data>>,
-    /// By app and service.
-    pub(crate) services: BTreeMap<(String, String), ServiceEntry>,
-    pub(crate) nodes: Vec<Node>,
+    pub(crate) services: OrdMap<ServiceKey, Arc<ServiceEntry>>,
+    pub(crate) browsing: Browsing,
+    /// Names by address, of instances hidden or not and of machines. None of the sets is empty.
+    pub(crate) reverse: OrdMap<IpAddr, Arc<Counted<Name>>>,
+    pub(crate) machines: Arc<Machines>,
 }
 
 impl Snapshot {
-    /// Lays the zone out. Takes time in proportion to the number of instances and ports.
+    /// The first snapshot. Takes time in proportion to the number of instances and ports.
     pub fn build(input: SnapshotInput) -> Self {
         let domain = input.domain.to_lowercase();
         let own = input.own_node.to_ascii_lowercase();
@@ -70,22 +49,44 @@ impl Snapshot {
             negative_ttl: input.negative_ttl,
             ready: input.ready,
             stale: input.stale,
-            names: BTreeMap::new(),
-            reverse: BTreeMap::new(),
-            services: group(input.services, input.instances),
-            nodes: input.nodes,
+            services: OrdMap::new(),
+            browsing: Browsing::new(&domain),
+            reverse: OrdMap::new(),
+            machines: Arc::default(),
             domain,
         };
-        snapshot.lay_out_apex();
-        snapshot.lay_out_nodes();
-        let services = std::mem::take(&mut snapshot.services);
-        for ((app, service), entry) in &services {
-            // A name too long for DNS was refused at deploy; one that a peer made up is passed over.
-            let _ = snapshot.lay_out_service(app, service, entry);
+        snapshot.replace_machines(input.nodes);
+        for ((app, service), state) in group(input.services, input.instances) {
+            snapshot.replace_service(&app, &service, Some(state));
         }
-        snapshot.services = services;
-        snapshot.settle();
         snapshot
+    }
+
+    /// The change that changes nothing: what is to be changed is put into it.
+    pub fn no_change(&self) -> Change {
+        Change {
+            serial: self.serial,
+            ttl: self.ttl,
+            negative_ttl: self.negative_ttl,
+            ready: self.ready,
+            stale: self.stale,
+            services: BTreeMap::new(),
+            nodes: None,
+        }
+    }
+
+    /// The next snapshot. Takes time in proportion to the instances of the services in the change, times the logarithm
+    /// of all; with machines in it, also to their number.
+    pub fn changed(&self, change: Change) -> Self {
+        let Change { serial, ttl, negative_ttl, ready, stale, services, nodes } = change;
+        let mut next = Self { serial, ttl, negative_ttl, ready, stale, ..self.clone() };
+        if let Some(nodes) = nodes.filter(|nodes| *nodes != self.machines.list) {
+            next.replace_machines(nodes);
+        }
+        for ((app, service), state) in services {
+            next.replace_service(&app, &service, state);
+        }
+        next
     }
 
     /// The zone.
@@ -108,204 +109,103 @@ impl Snapshot {
         self.stale
     }
 
+    /// The machines, as they were given.
+    pub fn nodes(&self) -> &[Node] {
+        &self.machines.list
+    }
+
     pub(crate) fn soa(&self) -> Data {
         let rname = self.domain.child("hostmaster").unwrap_or_else(|_| self.domain.clone());
         Data::Soa { mname: self.own_node.clone(), rname, serial: self.serial, minimum: self.negative_ttl }
     }
 
-    fn lay_out_apex(&mut self) {
-        let (soa, ns) = (self.soa(), Data::Ns(self.own_node.clone()));
-        let domain = self.domain.clone();
-        self.add(&domain, soa);
-        self.add(&domain, ns);
+    fn replace_machines(&mut self, nodes: Vec<Node>) {
+        let (old, new) = (Arc::clone(&self.machines), Machines::new(&self.domain, nodes));
+        for (address, name) in only_in(&new.pointers, &old.pointers) {
+            self.point(*address, name);
+        }
+        for (address, name) in only_in(&old.pointers, &new.pointers) {
+            self.unpoint(*address, name);
+        }
+        self.machines = Arc::new(new);
     }
 
-    fn lay_out_nodes(&mut self) {
-        let nodes = std::mem::take(&mut self.nodes);
-        for group in ["leader", "voters", "nodes"] {
-            let Ok(name) = self.domain.child(group) else { continue };
-            self.exists(&name);
-            for node in in_group(&nodes, group) {
-                self.add(&name, address(node.address));
-            }
+    fn replace_service(&mut self, app: &str, service: &str, state: Option<ServiceState>) {
+        // A name too long for DNS was refused at deploy; one that a peer made up is passed over.
+        let Some(key) = service_key(app, service) else { return };
+        let Ok(name) = self.domain.child(&key.0).and_then(|app| app.child(&key.1)) else { return };
+        let old = self.services.get(&key).cloned();
+        let new = state.map(|s| Arc::new(ServiceEntry::new(name, s.ports, s.instances, old.as_deref())));
+        self.replace_shared(old.as_deref(), new.as_deref());
+        match new {
+            Some(entry) => drop(self.services.insert(key, entry)),
+            None => drop(self.services.remove(&key)),
         }
-        let Ok(parent) = self.domain.child("node") else { return };
-        self.exists(&parent);
-        for node in &nodes {
-            let Ok(name) = parent.child(node.name.to_ascii_lowercase()) else { continue };
-            self.add(&name, address(node.address));
-            self.reverse.entry(canonical(node.address)).or_default().push(Data::Ptr(name));
-        }
-        self.nodes = nodes;
     }
 
-    fn lay_out_service(&mut self, app: &str, service: &str, entry: &ServiceEntry) -> Result<(), crate::InvalidDnsName> {
-        let name = self.domain.child(app)?.child(service)?;
-        self.exists(&name);
-        for port in &entry.ports {
-            let Ok(port_name) = name.child("_tcp")?.child(format!("_{port}")) else { continue };
-            self.exists(&port_name);
-        }
-        for instance in &entry.instances {
-            if let Ok(own) = name.child(&instance.label) {
-                self.exists(&own);
-                self.reverse.entry(canonical(instance.address)).or_default().push(Data::Ptr(own));
-            }
-        }
-        for instance in entry.shown() {
-            let Ok(own) = name.child(&instance.label) else { continue };
-            self.lay_out_instance(&name, &own, instance, entry);
-            self.lay_out_browsing(&own, instance, &format!("{}.{service}.{app}", instance.label));
-        }
-        Ok(())
+    /// Adds what a service gives to the names it shares with others, and takes away what it gave. Adding comes first,
+    /// so that nothing goes and comes again.
+    fn replace_shared(&mut self, old: Option<&ServiceEntry>, new: Option<&ServiceEntry>) {
+        let instances = |entry: Option<&ServiceEntry>| entry.map(|e| e.instances.clone()).unwrap_or_default();
+        let hides = |entry: Option<&ServiceEntry>| entry.is_some_and(|e| e.hides_suspected);
+        let (was, is) = (instances(old), instances(new));
+        let (start, end) = common_ends(&was, &is, Arc::ptr_eq);
+        let (was_changed, is_changed) = (&was[start..was.len() - end], &is[start..is.len() - end]);
+        is_changed.iter().filter_map(|i| pointer(i)).for_each(|(address, own)| self.point(address, own));
+        was_changed.iter().filter_map(|i| pointer(i)).for_each(|(address, own)| self.unpoint(address, own));
+        // Whether suspected ones are hidden is of all instances, also of those that are as they were.
+        let (was_hiding, is_hiding) = (hides(old), hides(new));
+        let (gone, come) = if was_hiding == is_hiding { (was_changed, is_changed) } else { (&was[..], &is[..]) };
+        come.iter().filter(|i| i.is_shown(is_hiding)).for_each(|i| self.browsing.add(i));
+        gone.iter().filter(|i| i.is_shown(was_hiding)).for_each(|i| self.browsing.take(i));
     }
 
-    fn lay_out_instance(&mut self, service: &Name, own: &Name, instance: &Instance, entry: &ServiceEntry) {
-        for name in [service, own] {
-            self.add(name, address(instance.address));
-            if let Some(port) = entry.ports.first().and_then(|p| port_of(instance, p)) {
-                self.add(name, srv(port, own));
-            }
-            for tag in &instance.tags {
-                self.add(name, text([tag.as_str()]));
-            }
-        }
-        let Ok(tcp) = service.child("_tcp") else { return };
-        for (port, number) in &instance.ports {
-            if let Ok(name) = tcp.child(format!("_{}", port.to_ascii_lowercase())) {
-                self.add(&name, srv(*number, own));
+    fn point(&mut self, address: IpAddr, name: &Name) {
+        match self.reverse.get_mut(&address) {
+            Some(names) => Arc::make_mut(names).add(name.clone()),
+            None => {
+                let mut names = Counted::default();
+                names.add(name.clone());
+                self.reverse.insert(address, Arc::new(names));
             }
         }
     }
 
-    /// DNS-SD (RFC 6763): `_http._tcp` lists the instances, each a single label such as `2.web.shop`.
-    fn lay_out_browsing(&mut self, own: &Name, instance: &Instance, label: &str) {
-        for (port, number) in &instance.ports {
-            let kind = self.domain.child("_tcp").and_then(|n| n.child(format!("_{}", port.to_ascii_lowercase())));
-            let all = ["_udp", "_dns-sd", "_services"].iter().try_fold(self.domain.clone(), |n, l| n.child(l));
-            let (Ok(kind), Ok(all)) = (kind, all) else { continue };
-            let Ok(one) = kind.child(label) else { continue };
-            self.add(&all, Data::Ptr(kind.clone()));
-            self.add(&kind, Data::Ptr(one.clone()));
-            self.add(&one, srv(*number, own));
-            // The TXT record is not optional, section 6.1; without tags it holds one empty string.
-            let tags = instance.tags.iter().map(String::as_str);
-            self.add(&one, if instance.tags.is_empty() { text([""]) } else { text(tags) });
-        }
-    }
-
-    /// Makes a name and all its ancestors in the zone exist.
-    fn exists(&mut self, name: &Name) {
-        let mut at = name.clone();
-        while !self.names.contains_key(&at) && at.is_within(&self.domain) {
-            let parent = at.parent();
-            self.names.insert(at, RrSets::new());
-            let Some(parent) = parent else { break };
-            at = parent;
-        }
-    }
-
-    fn add(&mut self, name: &Name, data: Data) {
-        self.exists(name);
-        self.names.entry(name.clone()).or_default().entry(data.record_type()).or_default().push(data);
-    }
-
-    /// An RRset is a set (RFC 2181 section 5): two instances on one address are one A record.
-    fn settle(&mut self) {
-        let forward = self.names.values_mut().flat_map(BTreeMap::values_mut);
-        for set in forward.chain(self.reverse.values_mut()) {
-            set.sort();
-            set.dedup();
+    fn unpoint(&mut self, address: IpAddr, name: &Name) {
+        let names = Arc::make_mut(self.reverse.get_mut(&address).expect("it was pointed to"));
+        names.take(name);
+        if names.len() == 0 {
+            self.reverse.remove(&address);
         }
     }
 }
 
-/// Members of `leader`, `voters` or `nodes`: those that are up, or all of them if none is.
-pub(crate) fn in_group<'a>(nodes: &'a [Node], group: &str) -> Vec<&'a Node> {
-    let member = |n: &&Node| match group {
-        "leader" => n.is_leader,
-        "voters" => n.is_voter,
-        _ => true,
-    };
-    let members: Vec<&Node> = nodes.iter().filter(member).collect();
-    let any_up = members.iter().any(|n| n.up);
-    members.into_iter().filter(|n| n.up || !any_up).collect()
+fn pointer(held: &Held) -> Option<(IpAddr, &Name)> {
+    held.own.as_ref().map(|own| (canonical(held.address), own))
 }
 
-fn group(registered: Vec<crate::Service>, instances: Vec<Instance>) -> BTreeMap<(String, String), ServiceEntry> {
-    let mut services: BTreeMap<(String, String), ServiceEntry> = BTreeMap::new();
-    for s in registered {
-        let Some(key) = service_key(&s.app, &s.service) else { continue };
-        let entry = services.entry(key).or_default();
-        add_ports(&mut entry.ports, s.ports.iter());
+/// The items of a sorted list that another does not have; of equal ones, those that it has fewer of.
+fn only_in<'a, T: Ord>(list: &'a [T], other: &'a [T]) -> impl Iterator<Item = &'a T> {
+    let mut rest = other.iter().peekable();
+    list.iter().filter(move |item| {
+        while rest.next_if(|o| o < item).is_some() {}
+        rest.next_if(|o| o == item).is_none()
+    })
+}
+
+fn group(registered: Vec<Service>, instances: Vec<Instance>) -> BTreeMap<ServiceKey, ServiceState> {
+    let mut services: BTreeMap<ServiceKey, ServiceState> = BTreeMap::new();
+    for Service { app, service, ports } in registered {
+        if let Some(key) = service_key(&app, &service) {
+            services.entry(key).or_default().ports.extend(ports);
+        }
     }
-    for mut instance in instances {
-        let Some(key) = service_key(&instance.app, &instance.service) else { continue };
-        if !is_label(&instance.label) {
+    for instance in instances {
+        // A service of which nothing is known but instances that DNS cannot carry does not exist.
+        let Some(key) = service_key(&instance.app, &instance.service).filter(|_| is_label(&instance.label)) else {
             continue;
-        }
-        instance.label.make_ascii_lowercase();
-        let entry = services.entry(key).or_default();
-        add_ports(&mut entry.ports, instance.ports.iter().map(|(name, _)| name));
-        entry.instances.push(instance);
+        };
+        services.entry(key).or_default().instances.push(instance);
     }
     services
-}
-
-fn service_key(app: &str, service: &str) -> Option<(String, String)> {
-    let (app, service) = (app.to_ascii_lowercase(), service.to_ascii_lowercase());
-    let fits = is_label(&app) && is_label(&service) && !RESERVED.contains(&app.as_str());
-    fits.then_some((app, service))
-}
-
-/// Whether DNS can carry the label and no name of the fabric's own begins like it.
-fn is_label(label: &str) -> bool {
-    (1..=63).contains(&label.len()) && !label.starts_with('_')
-}
-
-fn add_ports<'a>(ports: &mut Vec<String>, more: impl Iterator<Item = &'a String>) {
-    let mut known: BTreeSet<String> = ports.iter().cloned().collect();
-    for port in more.map(|p| p.to_ascii_lowercase()) {
-        if known.insert(port.clone()) {
-            ports.push(port);
-        }
-    }
-}
-
-pub(crate) fn port_of(instance: &Instance, name: &str) -> Option<u16> {
-    instance.ports.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, number)| *number)
-}
-
-/// An IPv4 address in IPv6 clothes is the IPv4 address, in A and in the reverse zone.
-pub(crate) fn canonical(address: IpAddr) -> IpAddr {
-    address.to_canonical()
-}
-
-fn address(address: IpAddr) -> Data {
-    match canonical(address) {
-        IpAddr::V4(v4) => Data::A(v4),
-        IpAddr::V6(v6) => Data::Aaaa(v6),
-    }
-}
-
-/// All instances are equal; a weight above zero makes clients spread over them (RFC 2782).
-fn srv(port: u16, target: &Name) -> Data {
-    Data::Srv { priority: 0, weight: 10, port, target: target.clone() }
-}
-
-/// Character strings hold 255 bytes; a longer text goes into several. At most [`MAX_RRSET`] of them.
-fn text<'a>(texts: impl IntoIterator<Item = &'a str>) -> Data {
-    let split = texts.into_iter().flat_map(|text| {
-        let mut rest = text;
-        let mut parts = Vec::new();
-        while rest.len() > 255 {
-            let cut = (0..=255).rev().find(|i| rest.is_char_boundary(*i)).unwrap_or(0);
-            let (part, tail) = rest.split_at(cut);
-            parts.push(part.to_owned());
-            rest = tail;
-        }
-        parts.push(rest.to_owned());
-        parts
-    });
-    Data::Txt(split.take(MAX_RRSET).collect())
 }

@@ -31,7 +31,7 @@ pub(crate) fn zone(n: u8) -> SnapshotInput {
     let instance = |service: &str, label: String, address: IpAddr| Instance {
         app: "shop".into(),
         service: service.into(),
-        label,
+        label: label.into(),
         node: "n1".into(),
         address,
         ports: vec![("http".into(), 31000)],
