@@ -17,12 +17,16 @@ use serde::de::DeserializeOwned;
 use std::{sync::Arc, time::Duration};
 use taffeta_dns_answer::{Answer, Data, Name, Record, RecordType, Subject, Verdict, explain};
 use taffeta_isolation_plan::{Piece, PieceStart, Stream};
-use taffeta_model::{App, AppName, Command, FileSource, JobName, ShippedFile, TaskId, Token, TokenId, parse_app_file};
+use taffeta_model::{
+    App, AppName, Command, FileSource, JobName, Liveness, NodeId, ShippedFile, TaskId, Token, TokenId, parse_app_file,
+};
 use taffeta_net::{JoinToken, sha256};
 use tokio::sync::broadcast;
 
 /// How long another node may take to answer a reading request.
 const READ_LIMIT: Duration = Duration::from_secs(2);
+/// The same where this node could nearly answer by itself.
+const HELP_LIMIT: Duration = Duration::from_millis(400);
 /// Life of a token that is asked for without one, and the longest.
 const TOKEN_LIFE: Duration = Duration::from_secs(3_600);
 const TOKEN_LIFE_MAX: Duration = Duration::from_secs(365 * 86_400);
@@ -36,9 +40,14 @@ impl NodeBackend {
     /// The leader's answer, or, without one, what is known here.
     async fn read<T: DeserializeOwned>(&self, query: Query) -> Result<T, ApiError> {
         let core = &self.0;
-        let leader = core.consensus.borrow().leader.map(|(id, _)| id).filter(|id| *id != core.me);
+        // One that the ring holds for dead would only be waited for.
+        let answers = |id: &NodeId| *id != core.me && core.met(*id) == Some(Liveness::Alive);
+        let leader = core.consensus.borrow().leader.map(|(id, _)| id).filter(answers);
         let told = match leader {
-            Some(leader) => core.ask(leader, &Ask::Read(query.clone()), READ_LIMIT).await.ok(),
+            Some(leader) => {
+                let limit = if query.needs_state() { READ_LIMIT } else { HELP_LIMIT };
+                core.ask(leader, &Ask::Read(query.clone()), limit).await.ok()
+            }
             None => None,
         };
         let document = match told {
@@ -96,14 +105,12 @@ impl Backend for NodeBackend {
 
     async fn nodes(&self) -> Result<Vec<NodeView>, ApiError> {
         let core = &self.0;
+        let theirs = if core.has_state() { None } else { self.read::<Vec<NodeView>>(Query::Nodes).await.ok() };
+        // Looked at last: what the ring says may have changed while the leader was asked.
         let mut own = core.nodes_view();
-        if !core.has_state()
-            && let Ok(theirs) = self.read::<Vec<NodeView>>(Query::Nodes).await
-        {
-            for node in &mut own {
-                if let Some(known) = theirs.iter().find(|n| n.id == node.id) {
-                    (node.used, node.tasks, node.role) = (known.used, known.tasks, known.role);
-                }
+        for node in &mut own {
+            if let Some(known) = theirs.iter().flatten().find(|n| n.id == node.id) {
+                (node.used, node.tasks, node.role) = (known.used, known.tasks, known.role);
             }
         }
         Ok(own)

@@ -14,10 +14,10 @@ use taffeta_net::{
 };
 use tokio::time::{Instant, sleep};
 
-/// How long a machine looks for a node to join before it gives up.
-const JOIN_PATIENCE: Duration = Duration::from_secs(10);
-/// Pause between two rounds over the addresses.
+/// First pause between two rounds over the addresses; each is twice as long as the one before.
 const JOIN_PAUSE: Duration = Duration::from_millis(500);
+/// Longest one: how late a machine may notice that the cluster is there.
+const JOIN_PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// What a node is born with.
 pub(crate) struct Born {
@@ -144,16 +144,18 @@ pub(crate) fn member(settings: &Settings, key: PublicKey, capacity: Resources) -
     }
 }
 
-/// Joins a cluster: asks the given addresses in turn until one answers.
+/// Joins a cluster: asks the given addresses in turn, names resolved anew each time, until one lets it in; for ever,
+/// unless a patience is given.
 pub(crate) async fn join(
     endpoint: &Unjoined,
-    addresses: &[String],
+    (addresses, patience): (&[String], Option<Duration>),
     token: &JoinToken,
     member: Member,
     key: &NodeKey,
 ) -> Result<Born, StartError> {
     let request = request(token, member, key);
-    let deadline = Instant::now() + JOIN_PATIENCE;
+    let deadline = patience.map(|patience| Instant::now() + patience);
+    let mut pause = JOIN_PAUSE;
     loop {
         let mut last = String::new();
         for address in addresses {
@@ -168,12 +170,14 @@ pub(crate) async fn join(
                 }
             }
         }
-        if Instant::now() >= deadline {
-            let message = format!("no node could be joined within {} s: {last}", JOIN_PATIENCE.as_secs());
+        if deadline.is_some_and(|deadline| Instant::now() + pause >= deadline) {
+            let message = format!("no node could be joined: {last}");
             return Err(StartError::new(ErrorCode::Timeout, message)
                 .help("is a node running there, and does UDP reach it? `--join HOST[:PORT]` is its fabric address"));
         }
-        sleep(JOIN_PAUSE).await;
+        tracing::warn!(why = last, retry_in = ?pause, "no node could be joined yet");
+        sleep(pause).await;
+        pause = (pause * 2).min(JOIN_PAUSE_MAX);
     }
 }
 
@@ -216,7 +220,7 @@ fn welcomed(token: &JoinToken, reply: &[u8]) -> Result<Born, StartError> {
 }
 
 /// `HOST`, `HOST:PORT`, `IP` or `[IPv6]:PORT`.
-async fn resolve(address: &str) -> Result<Vec<SocketAddr>, StartError> {
+pub(crate) async fn resolve(address: &str) -> Result<Vec<SocketAddr>, StartError> {
     if let Ok(address) = address.parse::<SocketAddr>() {
         return Ok(vec![address]);
     }

@@ -6,15 +6,19 @@ use crate::{
     machine,
     start_error::StartError,
 };
+use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
+    str::FromStr,
+    time::Duration,
 };
 use taffeta_isolation_linux::LinuxExecutor;
 use taffeta_isolation_plan::Executor;
 use taffeta_model::NodeName;
 use taffeta_net::JoinToken;
+use taffeta_swim::SwimConfig;
 
 /// Default port of everything between nodes.
 pub const FABRIC_PORT: u16 = 7400;
@@ -24,6 +28,40 @@ pub const HTTP_PORT: u16 = 7480;
 pub const DNS_PORT: u16 = 7453;
 /// Default DNS domain.
 pub const DOMAIN: &str = "fabric.internal";
+
+/// How quickly the ring judges its members. All of a ring should use the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RingPreset {
+    /// Machines within some milliseconds of each other: a dead one is down after about two seconds.
+    #[default]
+    Lan,
+    /// Machines on several continents, or behind links that stall: after about ten.
+    Wan,
+}
+
+impl RingPreset {
+    /// The settings for a ring of about `size` members.
+    pub(crate) fn swim(self, size: usize) -> SwimConfig {
+        match self {
+            Self::Lan => SwimConfig::lan(size),
+            Self::Wan => SwimConfig::wan(size),
+        }
+    }
+}
+
+impl FromStr for RingPreset {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "lan" => Ok(Self::Lan),
+            "wan" => Ok(Self::Wan),
+            other => Err(format!("`{other}` is not a kind of ring: expected lan or wan")),
+        }
+    }
+}
+
 /// How a node is to run. What is `None` is taken from the data folder, where it was given before, or else the default.
 #[derive(Clone, Debug)]
 pub struct FabricConfig {
@@ -43,8 +81,15 @@ pub struct FabricConfig {
     pub zone: Option<String>,
     /// Attributes of the machine; empty means: as before.
     pub attributes: BTreeMap<String, String>,
-    /// Addresses of nodes to join.
+    /// Addresses of nodes to join, `HOST[:PORT]` each; tried in turn until one lets this machine in. A member asks there
+    /// too, whenever it sees less than half of the ring.
     pub join: Vec<String>,
+    /// How long to try to join before giving up; `None`: for ever.
+    pub join_patience: Option<Duration>,
+    /// How quickly the ring judges its members; as the machines of a LAN by default.
+    pub ring: Option<RingPreset>,
+    /// Whether the kernel may not cut large sends into packets (GSO), since the network card fails at it.
+    pub no_gso: bool,
     /// Token to join with.
     pub token: Option<JoinToken>,
     /// Whether the HTTP API needs no token; on a loopback address only.
@@ -84,6 +129,9 @@ impl FabricConfig {
             zone: None,
             attributes: BTreeMap::new(),
             join: vec![],
+            join_patience: None,
+            ring: None,
+            no_gso: false,
             token: None,
             api_open: false,
             best_effort: false,
@@ -139,6 +187,8 @@ pub(crate) fn settings(config: &FabricConfig, before: Option<Settings>) -> Resul
         dns: Some(dns.unwrap_or_else(|| SocketAddr::new(local, DNS_PORT))),
         zone: config.zone.clone().or_else(|| remembered.map(|b| b.zone.clone())).unwrap_or_default(),
         attributes,
+        ring: config.ring.or_else(|| remembered.map(|b| b.ring)).unwrap_or_default(),
+        no_gso: config.no_gso || remembered.is_some_and(|b| b.no_gso),
         api_open: config.api_open || remembered.is_some_and(|b| b.api_open),
         best_effort: config.best_effort || remembered.is_some_and(|b| b.best_effort),
     })

@@ -1,6 +1,7 @@
 //! Who leads and who votes as this node knows it, and the pull of its assigned set and directory through a voter.
 
 use crate::{
+    fabric::introduce,
     folder::{file, save},
     node::Core,
     wire::{Ask, Pull, Pulled, Told},
@@ -131,7 +132,9 @@ impl Core {
             .voters
             .iter()
             .partition(|id| ring.liveness(**id).is_none_or(|l| l == taffeta_model::Liveness::Alive));
-        let members = || ring.alive();
+        // Whose generation is older is not heard in the ring, and has to ask whom it remembers.
+        let remembered = || self.directory.borrow().members.keys().copied().filter(|id| *id != self.me).collect();
+        let members = || Some(ring.alive()).filter(|alive| !alive.is_empty()).unwrap_or_else(remembered);
         let known = [alive, others].into_iter().find(|some| !some.is_empty());
         let candidates = known.unwrap_or_else(|| if planted(Bug::FindNoVoter) { vec![] } else { members() });
         candidates.get(turn % candidates.len().max(1)).copied()
@@ -178,6 +181,7 @@ impl Core {
         let newer = self.directory.send_if_modified(|known| {
             let newer = directory.fence > known.fence;
             if newer {
+                introduce(self.net(), self.me, known, &directory);
                 *known = Arc::new(directory.clone());
             }
             newer
@@ -227,6 +231,7 @@ impl Core {
                     generation: remote.generation,
                 }
             };
+            self.generation.learn(now.generation);
             self.consensus.send_if_modified(|known| {
                 if now.leader != known.leader && now.leader.is_some() {
                     tracing::info!(leader = ?now.leader, "the leader is known");

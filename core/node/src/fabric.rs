@@ -8,6 +8,7 @@ use crate::{
     consensus::{Consensus, Remote},
     events::Events,
     folder::{DiskFolder, Folder, Membership, Settings, file, load, save},
+    generation::Generation,
     gossip::{GossipHub, GossipParts},
     http::{HttpConfig, HttpServer},
     machine,
@@ -35,9 +36,12 @@ use taffeta_model::{
     AppName, AssignedSet, Command, Directory, Fence, JobKind, JobName, NodeId, NodeInfo, NodeName, Phase, Resources,
     TaskId, TaskRecord,
 };
-use taffeta_net::{Clock, Entropy, Identity, NetConfig, NodeKey, SystemClock, SystemEntropy, Unjoined, sha256};
+use taffeta_net::{
+    CONNECTIONS_MAX, Clock, Entropy, Identity, Net, NetConfig, NodeKey, PublicKey, SystemClock, SystemEntropy,
+    Unjoined, sha256,
+};
 use taffeta_store::{Driver, RedbDisk, SNAPSHOT_EVERY, Store, StoreConfig};
-use taffeta_swim::{Identity as RingIdentity, Incarnation, Swim, SwimConfig};
+use taffeta_swim::{Identity as RingIdentity, Incarnation, Swim};
 use tokio::{
     sync::{Notify, Semaphore, watch},
     task::JoinSet,
@@ -164,7 +168,8 @@ impl Fabric {
             runtime: Arc::new(quinn::TokioRuntime),
             clock: Arc::clone(&world.clock),
             seed,
-            segmentation_offload: true,
+            connections_max: CONNECTIONS_MAX,
+            segmentation_offload: !settings.no_gso,
         };
         let endpoint = Unjoined::new(net_config, &key).map_err(StartError::failed)?;
         let capacity = config.capacity.unwrap_or_else(|| machine::capacity(&config.data));
@@ -218,10 +223,13 @@ impl Fabric {
             incarnation: Incarnation { start: starts, renewal: 0 },
         };
         let size = born.peers.len() + 1;
-        let swim = Swim::new(taffeta_model::Millis(0), ring_identity, SwimConfig::lan(size), world.entropy.seed());
+        let swim = Swim::new(taffeta_model::Millis(0), ring_identity, settings.ring.swim(size), world.entropy.seed());
         let raised = Arc::clone(&folder);
+        let generation = Generation::default();
         let ring = RingDriver {
             swim: swim.map_err(StartError::failed)?,
+            preset: settings.ring,
+            generation: generation.clone(),
             net: Arc::clone(&net),
             epoch,
             raise: Box::new(move |start| {
@@ -240,6 +248,7 @@ impl Fabric {
             ring: ring.clone(),
             directory: directory.subscribe(),
             entropy: Arc::clone(&world.entropy),
+            generation: generation.clone(),
             epoch,
         });
         let address = settings.advertise.ip();
@@ -275,6 +284,7 @@ impl Fabric {
             net: Arc::clone(&net),
             ring,
             gossip,
+            generation,
             tasks,
             store,
             directory,
@@ -298,25 +308,33 @@ impl Fabric {
 
         let (responder, dns, http) = listen(&core, world.upstreams, world.api_socket)?;
         let inlet = Arc::new(OnceLock::new());
-        let started = endpoint.start(identity, Arc::new(Inlet(Arc::clone(&inlet)))).map_err(StartError::failed)?;
+        let started =
+            endpoint.start(identity, starts, Arc::new(Inlet(Arc::clone(&inlet)))).map_err(StartError::failed)?;
         for (id, address) in &born.peers {
             started.set_address(*id, *address);
         }
+        introduce(&started, me, &Directory::default(), &core.directory.borrow());
         let _ = net.set(started);
         let _ = inlet.set(Arc::downgrade(&core));
         remember(&*folder, me, &settings, &born)?;
         spawn_loops(&core, &mut loops);
-        let fabric = Self { core, responder, http, dns, loops };
+        if !config.join.is_empty() {
+            loops.spawn(guarded("seek", core.failed.clone(), Arc::clone(&core).run_seek(config.join.clone())));
+        }
+        let mut fabric = Self { core, responder, http, dns, loops };
         fabric.enter_ring(born, &member).await?;
         Ok(fabric)
     }
 
     /// Meets the ring, and, in a cluster that was created now, makes the first entry of its log.
-    async fn enter_ring(&self, born: Born, member: &taffeta_model::Member) -> Result<(), StartError> {
-        let core = &self.core;
+    async fn enter_ring(&mut self, born: Born, member: &taffeta_model::Member) -> Result<(), StartError> {
+        let core = Arc::clone(&self.core);
+        let core = &core;
         let others = born.peers.into_iter().filter(|(id, _)| *id != core.me).collect::<Vec<_>>();
         if others.is_empty() {
-            core.gossip.set_complete(); // there is nobody to compare with
+            core.gossip.set_complete(); // there is nobody to ask
+        } else {
+            self.loops.spawn(core.gossip.clone().learn_all(others.clone()));
         }
         core.ring.join(others).await;
         let Some(admin_token_hash) = born.created.or_else(|| interrupted_birth(core)) else { return Ok(()) };
@@ -407,15 +425,15 @@ impl Fabric {
         let task = TaskId { app: service.app, job: service.service, index: 0 };
         let record = TaskRecord {
             task: task.clone(),
-            instance: self.name().to_string(),
+            instance: self.name().to_string().into(),
             kind: JobKind::Service,
             fence: Fence::default(),
             version: 0,
             phase: Phase::Running,
             serving: true,
             address: service.address.unwrap_or_else(|| self.address().ip()),
-            ports: service.ports,
-            tags: service.tags,
+            ports: service.ports.into_iter().map(|(name, port)| (name.into(), port)).collect(),
+            tags: service.tags.into_iter().map(Into::into).collect(),
             pid: Some(std::process::id()),
             restarts: 0,
             started_at: Some(self.core.clock.date()),
@@ -502,7 +520,9 @@ async fn be_born(
     match (membership, config.join.is_empty(), &config.token) {
         (Some(membership), _, token) => birth::resume(folder, key, membership, token.as_ref()),
         (None, true, None) => birth::create(folder, entropy, clock, key),
-        (None, false, Some(token)) => birth::join(endpoint, &config.join, token, member.clone(), key).await,
+        (None, false, Some(token)) => {
+            birth::join(endpoint, (&config.join, config.join_patience), token, member.clone(), key).await
+        }
         (None, false, None) => Err(lacks("--join", "--token", "mint one on a member: `taffeta token create`")),
         (None, true, Some(_)) => Err(lacks("--token", "--join", "name a member: `--join HOST[:PORT]`")),
     }
@@ -571,6 +591,18 @@ fn spawn_loops(core: &Arc<Core>, loops: &mut JoinSet<()>) {
     loops.spawn(guarded("names", failed(), Arc::clone(core).run_names()));
     loops.spawn(guarded("upkeep", failed(), Arc::clone(core).run_upkeep()));
     loops.spawn(guarded("gossip", failed(), core.gossip.clone().run()));
+}
+
+/// Tells the endpoint the keys of members, so that packets to them need no connection.
+pub(crate) fn introduce(net: &Net, me: NodeId, before: &Directory, now: &Directory) {
+    for (id, member) in now.members.iter().filter(|(id, _)| **id != me && !before.members.contains_key(*id)) {
+        if let Err(error) = net.set_peer_key(*id, PublicKey(member.public_key)) {
+            tracing::warn!(node = %id, %error, "the key of a member was refused");
+        }
+    }
+    for gone in before.members.keys().filter(|id| !now.members.contains_key(*id)) {
+        net.forget_peer(*gone);
+    }
 }
 
 /// Stores what makes the folder a member's. The membership comes last: with it the node has been born.

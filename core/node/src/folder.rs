@@ -1,5 +1,6 @@
 //! The data folder: what a node remembers from one start to the next.
 
+use crate::config::RingPreset;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, net::SocketAddr};
 use std::{
@@ -100,6 +101,10 @@ pub(crate) struct Settings {
     pub(crate) dns: Option<SocketAddr>,
     pub(crate) zone: String,
     pub(crate) attributes: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) ring: RingPreset,
+    #[serde(default)]
+    pub(crate) no_gso: bool,
     pub(crate) api_open: bool,
     pub(crate) best_effort: bool,
 }

@@ -1,31 +1,33 @@
-//! Drives the catalogue: this node's set goes out, others' come in, and what packets lost is mended by comparing.
+//! Drives the catalogue's machine: this node's set goes out, others' come in, and a newcomer gets all at once.
 
-use crate::{
-    ring::Ring,
-    wire::{Gossip, GossipReply, decode, encode},
-};
+mod newcomer;
+
+use crate::{generation::Generation, ring::Ring};
 use std::{
-    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, OnceLock},
     time::Duration,
 };
-use taffeta_catalogue::{Catalogue, Merged, OwnerSet, Sign, SignedSet, Verify, forward};
+use taffeta_catalogue::{
+    MergeError, Message, Sign, SignedSet, SnapshotChunks, Spread, SpreadEffect, Update, Verify, Way, decode, encode,
+};
 use taffeta_model::{Bug, Directory, Liveness, Millis, NodeId, NodeInfo, TaskRecord, planted};
-use taffeta_net::{Entropy, Lane, Net, NodeKey, PublicKey};
+use taffeta_net::{Bytes, Entropy, Lane, Net, NodeKey, PublicKey};
 use tokio::{
-    sync::{Semaphore, watch},
-    time::{Instant, interval},
+    sync::{Notify, Semaphore, watch},
+    time::{Instant, sleep_until},
 };
 
-/// How often two nodes compare what they hold. Pushes bring news; this mends what they lost.
-const COMPARE_EVERY: Duration = Duration::from_secs(1);
-/// How long a push or a comparison may take.
-const EXCHANGE_LIMIT: Duration = Duration::from_secs(2);
-/// Pushes under way at once; more wait for a comparison.
+pub use taffeta_catalogue::Sets;
+
+/// How often it is looked for sets that are to be dropped.
+const EXPIRE_EVERY: Duration = Duration::from_secs(1);
+/// How long a push may take.
+const PUSH_LIMIT: Duration = Duration::from_secs(2);
+/// Pushes under way at once; what more is wanted is mended by comparisons.
 const PUSHES_MAX: usize = 256;
 
-/// Everything that is held, by owner.
-pub(crate) type Sets = BTreeMap<NodeId, Arc<OwnerSet>>;
+/// Stands before a catalogue's packet: the ring's own kinds of packets begin with lower numbers.
+pub(crate) const PACKET: u8 = 16;
 
 /// The catalogue with its transport. Clones are one.
 #[derive(Clone)]
@@ -36,14 +38,17 @@ pub(crate) struct GossipHub {
 struct Inner {
     me: NodeId,
     key: Arc<NodeKey>,
-    catalogue: Mutex<Catalogue>,
+    spread: Mutex<Spread>,
+    /// Told when the machine may want to be woken earlier.
+    rearm: Notify,
     sets: watch::Sender<Arc<Sets>>,
-    /// Whether a comparison with a live member has been completed, or there was nobody to compare with.
+    /// Whether a member has told this node all that it holds, or there was nobody to ask.
     complete: watch::Sender<bool>,
     net: Arc<OnceLock<Net>>,
     ring: Ring,
     directory: watch::Receiver<Arc<Directory>>,
     entropy: Arc<dyn Entropy>,
+    generation: Generation,
     pushes: Arc<Semaphore>,
     epoch: Instant,
 }
@@ -79,23 +84,27 @@ pub(crate) struct GossipParts {
     pub(crate) ring: Ring,
     pub(crate) directory: watch::Receiver<Arc<Directory>>,
     pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) generation: Generation,
     pub(crate) epoch: Instant,
 }
 
 impl GossipHub {
     pub(crate) fn new(parts: GossipParts) -> Self {
-        let GossipParts { me, key, starts, net, ring, directory, entropy, epoch } = parts;
+        let GossipParts { me, key, starts, net, ring, directory, entropy, generation, epoch } = parts;
+        let spread = Spread::new(me, starts, entropy.seed());
         Self {
             inner: Arc::new(Inner {
                 me,
                 key,
-                catalogue: Mutex::new(Catalogue::new(me, starts)),
+                spread: Mutex::new(spread),
+                rearm: Notify::new(),
                 sets: watch::Sender::new(Arc::default()),
                 complete: watch::Sender::new(false),
                 net,
                 ring,
                 directory,
                 entropy,
+                generation,
                 pushes: Arc::new(Semaphore::new(PUSHES_MAX)),
                 epoch,
             }),
@@ -114,7 +123,12 @@ impl GossipHub {
 
     /// Everything that is held, with the owners' signatures.
     pub(crate) fn signed_sets(&self) -> Vec<Arc<SignedSet>> {
-        self.catalogue().signed().cloned().collect()
+        self.sets().values().map(|held| Arc::new(held.signed())).collect()
+    }
+
+    /// Everything that is held, for a newcomer.
+    pub(crate) fn snapshot(&self) -> SnapshotChunks {
+        self.spread().catalogue().snapshot_chunks()
     }
 
     /// Whether this node has had a complete view once.
@@ -122,151 +136,141 @@ impl GossipHub {
         self.inner.complete.subscribe()
     }
 
+    /// There is nobody to ask, or somebody has told all.
+    pub(crate) fn set_complete(&self) {
+        self.inner.complete.send_if_modified(|done| !std::mem::replace(done, true));
+    }
+
     /// Publishes what this node says of itself, if it is something new.
     pub(crate) fn publish(&self, info: NodeInfo, records: Vec<TaskRecord>) {
-        let published = self.catalogue().publish(info, records, &Signer(&self.inner.key));
-        match published {
-            Ok(Some(set)) => {
-                self.announce();
-                self.spread(&set, self.inner.me);
+        let effects = {
+            let mut spread = self.spread();
+            if let Err(error) = spread.publish(self.now(), info, records, &Signer(&self.inner.key)) {
+                tracing::error!(%error, "this node's records could not be published");
             }
-            Ok(None) => {}
-            Err(error) => tracing::error!(%error, "this node's records could not be published"),
-        }
+            spread.take_effects()
+        };
+        self.perform(effects);
     }
 
     /// A record of another node, if there is any.
     pub(crate) fn foreign_record(&self) -> Option<TaskRecord> {
         let sets = self.sets();
         let others = sets.values().filter(|set| set.owner != self.inner.me);
-        others.flat_map(|set| &set.records).next().cloned()
+        others.flat_map(|set| &set.records).next().map(|record| TaskRecord::clone(record))
     }
 
-    /// Takes a message that was pushed.
+    /// Takes a message of another member, pushed or in a packet.
     pub(crate) fn take(&self, from: NodeId, message: &[u8]) {
-        match decode(message) {
-            Ok(Gossip::Set(set)) => self.merge(from, set),
-            Ok(Gossip::Compare(_) | Gossip::Fetch(_)) => tracing::debug!(%from, "a question that was not called"),
-            Err(error) => tracing::debug!(%from, error, "a catalogue message was refused"),
-        }
-    }
-
-    /// Answers a call.
-    pub(crate) fn answer(&self, from: NodeId, message: &[u8]) -> Result<Vec<u8>, String> {
-        let reply = match decode(message)? {
-            Gossip::Compare(hash) if hash == self.catalogue().digest_hash() => GossipReply::Same,
-            Gossip::Compare(_) => GossipReply::Digest(self.catalogue().digest()),
-            Gossip::Fetch(owners) => {
-                let sets = self.catalogue().sets_of(&owners, self.inner.entropy.seed());
-                GossipReply::Sets(sets.iter().map(|set| (**set).clone()).collect())
-            }
-            Gossip::Set(set) => {
-                self.merge(from, set);
-                GossipReply::Same
+        let message = match decode(message) {
+            Ok(message) => message,
+            Err(error) => {
+                count_refused("malformed");
+                return tracing::debug!(%from, %error, "a catalogue message was refused");
             }
         };
-        Ok(encode(&reply))
+        self.drive(|spread, directory, known| spread.handle(self.now(), from, message, &Verifier(directory), known));
     }
 
-    /// Compares with a random live member now and then, until the node ends.
+    /// Takes sets that a member told this newcomer.
+    fn adopt(&self, from: NodeId, sets: Vec<SignedSet>) {
+        self.drive(|spread, directory, known| spread.handle_snapshot(from, sets, &Verifier(directory), known));
+    }
+
+    /// Keeps the machine's time, and its idea of who is there, until the node ends.
     pub(crate) async fn run(self) {
-        let mut tick = interval(COMPARE_EVERY);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut ring = self.inner.ring.watch();
+        let mut expire_at = Instant::now() + EXPIRE_EVERY;
+        let mut peers = vec![];
         loop {
+            let present = ring.borrow_and_update().present();
+            if present != peers {
+                self.drive(|spread, _, _| spread.set_peers(self.now(), &present));
+                peers = present;
+            }
+            let due = self.spread().next_timeout().map(|at| self.inner.epoch + Duration::from_millis(at.0));
             tokio::select! {
-                _ = tick.tick() => {}
-                changed = ring.changed(), if !*self.inner.complete.borrow() => if changed.is_err() { return },
-            }
-            self.expire();
-            let alive = self.inner.ring.state().alive();
-            if alive.is_empty() {
-                continue;
-            }
-            let pick = self.inner.entropy.seed() % alive.len() as u64;
-            let peer = alive[usize::try_from(pick).expect("smaller than a length")];
-            match self.compare(peer).await {
-                Ok(()) => self.set_complete(),
-                Err(error) => tracing::debug!(%peer, error, "comparing catalogues failed"),
+                () = sleep_until(due.unwrap_or(expire_at)), if due.is_some() => {
+                    self.drive(|spread, _, _| spread.handle_timeout(self.now()));
+                }
+                () = sleep_until(expire_at) => {
+                    self.expire();
+                    expire_at = Instant::now() + EXPIRE_EVERY;
+                }
+                changed = ring.changed() => if changed.is_err() { return },
+                () = self.inner.rearm.notified() => {}
             }
         }
     }
 
-    /// There is nobody to compare with, or a comparison was completed.
-    pub(crate) fn set_complete(&self) {
-        self.inner.complete.send_if_modified(|done| !std::mem::replace(done, true));
-    }
-
-    async fn compare(&self, peer: NodeId) -> Result<(), String> {
-        let hash = self.catalogue().digest_hash();
-        let theirs = match self.call(peer, &Gossip::Compare(hash)).await? {
-            GossipReply::Digest(digest) => digest,
-            GossipReply::Same | GossipReply::Sets(_) => return Ok(()),
-        };
-        let (missing, wanted) = {
-            let catalogue = self.catalogue();
-            (catalogue.missing_from(&theirs, self.inner.entropy.seed()), catalogue.wants(&theirs))
-        };
-        for set in missing {
-            self.push(peer, &set);
-        }
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        if let GossipReply::Sets(sets) = self.call(peer, &Gossip::Fetch(wanted)).await? {
-            sets.into_iter().for_each(|set| self.merge(peer, set));
-        }
-        Ok(())
-    }
-
-    async fn call(&self, peer: NodeId, message: &Gossip) -> Result<GossipReply, String> {
-        let net = self.inner.net.get().ok_or("not joined yet")?;
-        let reply = net.call(peer, Lane::Catalogue, &encode(message), EXCHANGE_LIMIT).await;
-        decode(&reply.map_err(|e| e.to_string())?)
-    }
-
-    fn merge(&self, from: NodeId, set: SignedSet) {
-        let set = Arc::new(set);
-        let Some(owner) = set.head().map(|head| head.owner) else { return };
+    /// Gives the machine an input and performs what it wants.
+    fn drive(&self, input: impl FnOnce(&mut Spread, &Directory, &dyn Fn(NodeId) -> bool)) {
         let (directory, ring) = (Arc::clone(&self.inner.directory.borrow()), self.inner.ring.state());
         let known = |id| directory.members.contains_key(&id) || ring.members.contains_key(&id);
-        let merged = self.catalogue().merge(Arc::clone(&set), &Verifier(&directory), &known);
-        match merged {
-            Ok(Merged::New) => {
-                self.announce();
-                self.spread(&set, from);
-            }
-            Ok(Merged::Old | Merged::Same) => {}
-            Err(error) => {
-                metrics::counter!("taffeta_catalogue_refused_total").increment(1);
-                tracing::warn!(%from, %owner, %error, "a set of records was refused");
-            }
-        }
+        let effects = {
+            let mut spread = self.spread();
+            input(&mut spread, &directory, &known);
+            spread.take_effects()
+        };
+        self.perform(effects);
     }
 
-    /// Pushes a set that was news here to those who may not have it.
-    fn spread(&self, set: &Arc<SignedSet>, from: NodeId) {
-        let Some(head) = set.head() else { return };
-        let alive = self.inner.ring.state().alive();
-        for peer in forward(head.owner, from, &alive, self.inner.entropy.seed()) {
-            self.push(peer, set);
+    fn perform(&self, effects: Vec<SpreadEffect>) {
+        let mut changed = false;
+        for effect in effects {
+            match effect {
+                SpreadEffect::Send { to, message, way: Way::Stream } => {
+                    let message = if planted(Bug::ForgeRecord) { self.forged(message) } else { message };
+                    self.push(to, self.inner.generation.mark(&encode(&message)));
+                }
+                SpreadEffect::Send { to, message, way: Way::Datagram } => {
+                    if let Some(net) = self.inner.net.get() {
+                        let packet = [&[PACKET], &encode(&message)[..]].concat();
+                        net.send_datagram(to, Bytes::from(self.inner.generation.mark(&packet)));
+                    }
+                }
+                SpreadEffect::Changed(_) => changed = true,
+                SpreadEffect::Refused { from, owner, error } => {
+                    count_refused(reason(&error));
+                    tracing::warn!(%from, ?owner, %error, "a set of records was refused");
+                }
+                SpreadEffect::Outranked(head) => tracing::warn!(
+                    epoch = head.epoch,
+                    seq = head.seq,
+                    "a newer set of this node exists: its data was restored, or runs twice"
+                ),
+            }
         }
+        if changed {
+            // Looked at and told in one go, so that an older view cannot follow a newer one.
+            let spread = self.spread();
+            self.inner.sets.send_replace(Arc::new(spread.catalogue().sets().clone()));
+            metrics::gauge!("taffeta_catalogue_bytes").set(spread.catalogue().bytes() as f64);
+            metrics::gauge!("taffeta_catalogue_owners").set(spread.catalogue().sets().len() as f64);
+        }
+        self.inner.rearm.notify_one();
     }
 
-    fn push(&self, peer: NodeId, set: &Arc<SignedSet>) {
+    /// What a relay that changes others' sets would pass on.
+    fn forged(&self, message: Message) -> Message {
+        let Message::Push(mut updates) = message else { return message };
+        for update in updates.iter_mut().filter(|update| update.owner() != Some(self.inner.me)) {
+            if let Update::Whole(set) = update {
+                Arc::make_mut(set).signature[0] ^= 1;
+            }
+        }
+        Message::Push(updates)
+    }
+
+    fn push(&self, peer: NodeId, message: Vec<u8>) {
         let (Some(net), Ok(permit)) =
             (self.inner.net.get().cloned(), Arc::clone(&self.inner.pushes).try_acquire_owned())
         else {
-            return;
+            return count_refused("push_backlog");
         };
-        let mut sent = (**set).clone();
-        if planted(Bug::ForgeRecord) && set.head().is_some_and(|head| head.owner != self.inner.me) {
-            sent.signature[0] ^= 1;
-        }
-        let message = encode(&Gossip::Set(sent));
         tokio::spawn(async move {
-            if let Err(error) = net.push(peer, Lane::Catalogue, &message, EXCHANGE_LIMIT).await {
-                tracing::debug!(%peer, %error, "a set was not pushed");
+            if let Err(error) = net.push(peer, Lane::Catalogue, &message, PUSH_LIMIT).await {
+                tracing::debug!(%peer, %error, "a catalogue message was not pushed");
             }
             drop(permit);
         });
@@ -278,20 +282,30 @@ impl GossipHub {
             Some(member) => Some((member.liveness, member.since)),
             None => (id == self.inner.me).then_some((Liveness::Alive, Millis(0))),
         };
-        let now = Millis(u64::try_from(self.inner.epoch.elapsed().as_millis()).unwrap_or(u64::MAX));
-        let directory = Arc::clone(&self.inner.directory.borrow());
-        let known = |id| directory.members.contains_key(&id) || ring.members.contains_key(&id);
-        if !self.catalogue().expire(now, &verdict, &known).is_empty() {
-            self.announce();
-        }
+        self.drive(|spread, _, known| spread.expire(self.now(), &verdict, known));
     }
 
-    fn announce(&self) {
-        let sets = self.catalogue().owners().map(|set| (set.owner, Arc::clone(set))).collect();
-        self.inner.sets.send_replace(Arc::new(sets));
+    fn now(&self) -> Millis {
+        Millis(u64::try_from(self.inner.epoch.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
-    fn catalogue(&self) -> MutexGuard<'_, Catalogue> {
-        self.inner.catalogue.lock().expect("no panic while the catalogue is held")
+    fn spread(&self) -> MutexGuard<'_, Spread> {
+        self.inner.spread.lock().expect("no panic while the catalogue is held")
+    }
+}
+
+fn count_refused(reason: &'static str) {
+    metrics::counter!("taffeta_catalogue_refused_total", "reason" => reason).increment(1);
+}
+
+fn reason(error: &MergeError) -> &'static str {
+    match error {
+        MergeError::TooLarge(_) => "oversized",
+        MergeError::Malformed => "malformed",
+        MergeError::UnknownOwner(_) => "unknown_owner",
+        MergeError::BadSignature(_) => "bad_signature",
+        MergeError::Invalid { .. } => "invalid",
+        MergeError::OwnIsNewer(_) => "own_is_newer",
+        MergeError::Full => "full",
     }
 }

@@ -55,6 +55,12 @@ impl Inspect {
         self.0.directory.borrow().fence
     }
 
+    /// Lets this node tell the ring that a member is down: what a node that lies would do. Says whether it knows the
+    /// member, and its driver had room.
+    pub fn slander(&self, member: NodeId) -> bool {
+        self.0.ring.slander(member)
+    }
+
     /// The catalogue, by owner.
     pub fn sets(&self) -> Arc<Sets> {
         self.0.gossip.sets()

@@ -102,7 +102,10 @@ impl Core {
         let mut members: BTreeMap<NodeId, MemberView> = BTreeMap::new();
         for (id, member) in &ring.members {
             let since = member.suspect_since.unwrap_or(member.since);
-            let view = MemberView { liveness: member.liveness, since, confirmed_dead: dead.contains(id) };
+            let mut view = MemberView { liveness: member.liveness, since, confirmed_dead: dead.contains(id) };
+            if planted(Bug::BelieveHearsay) {
+                (view.since, view.confirmed_dead) = (Millis(0), true);
+            }
             members.insert(*id, view);
         }
         members.insert(self.me, MemberView { liveness: Liveness::Alive, since: Millis(0), confirmed_dead: false });

@@ -1,31 +1,39 @@
 //! Keeps the DNS snapshot and the events up to date with what this node knows.
 
-use crate::{node::Core, view::liveness_word, view::records};
+mod index;
+#[cfg(test)]
+mod index_tests;
+mod known;
+
+use self::{
+    index::Index,
+    known::{Bugs, Known, UNMET_WAIT},
+};
+use crate::{consensus::Consensus, gossip::Sets, node::Core, ring::RingState, view::liveness_word};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use taffeta_dns_answer::{Instance, Name, Node, Service, Snapshot, SnapshotInput};
-use taffeta_model::{Bug, Directory, Fence, JobKind, Liveness, NodeId, TaskId, TaskRecord, planted};
-use tokio::time::sleep;
+use taffeta_dns_answer::Change;
+use taffeta_model::{Bug, Directory, Fence, Liveness, NodeId, planted};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// Changes that come within this time make one snapshot.
 const SETTLE: Duration = Duration::from_millis(5);
-/// While time alone changes what is said, it is looked at this often.
+/// While a node that was just started makes up its mind, it looks this often at what time alone changes.
 const RECONSIDER: Duration = Duration::from_millis(500);
 /// How long a node that was just started waits for the sets of all that are alive, before it answers without them.
 const VIEW_WAIT: Duration = Duration::from_secs(3);
-/// How long a node that was just started takes a machine that it has not met for one that is there.
-const UNMET_WAIT: Duration = Duration::from_secs(10);
-/// How long the last instance of a machine that left is still given: it runs on while its agent is replaced.
-const LEFT_KEPT: Duration = Duration::from_secs(10);
+/// Least time from one telling of events to the next.
+const TELL_EVERY: Duration = Duration::from_millis(100);
+/// And in multiples of what a telling takes: it walks all tasks where one of them may have changed.
+const TELL_PAUSE: u32 = 10;
 
 impl Core {
-    /// Rebuilds the snapshot whenever something that it is made of changes.
+    /// Changes the snapshot, and tells events, whenever something that they are made of changes.
     pub(crate) async fn run_names(self: Arc<Self>) {
         let (mut ring, mut sets) = (self.ring.watch(), self.gossip.watch());
         let (mut directory, mut consensus) = (self.directory.subscribe(), self.consensus.subscribe());
         let (mut complete, mut spoken) = (self.gossip.complete(), self.spoken.subscribe());
         let mut applied = self.store.watch();
-        let mut serial = 0u32;
-        let mut told = Told::default();
+        let (mut index, mut told, mut tell_at) = (Index::default(), Told::default(), Instant::now());
         loop {
             ring.borrow_and_update();
             sets.borrow_and_update();
@@ -34,9 +42,14 @@ impl Core {
             complete.borrow_and_update();
             spoken.borrow_and_update();
             applied.borrow_and_update();
-            serial = serial.wrapping_add(1);
-            self.names.store(Arc::new(Snapshot::build(self.snapshot_input(serial))));
-            self.tell_events(&mut told);
+            self.change_names(&mut index);
+            let begun = Instant::now();
+            let telling = begun >= tell_at;
+            if telling {
+                self.tell_events(&mut told);
+                tell_at = begun + TELL_EVERY.max(begun.elapsed() * TELL_PAUSE);
+            }
+            let wake = self.reconsider_at(&index).into_iter().chain((!telling).then_some(tell_at)).min();
             tokio::select! {
                 changed = ring.changed() => if changed.is_err() { return },
                 changed = sets.changed() => if changed.is_err() { return },
@@ -45,101 +58,51 @@ impl Core {
                 changed = complete.changed() => if changed.is_err() { return },
                 changed = spoken.changed() => if changed.is_err() { return },
                 changed = applied.changed() => if changed.is_err() { return },
-                () = sleep(RECONSIDER), if self.is_settling() => {}
+                () = sleep_until(wake.unwrap_or(begun)), if wake.is_some() => {}
             }
             sleep(SETTLE).await;
         }
     }
 
-    fn snapshot_input(&self, serial: u32) -> SnapshotInput {
-        let (ring, sets) = (self.ring.state(), self.gossip.sets());
-        let (directory, consensus) = (Arc::clone(&self.directory.borrow()), self.consensus.borrow().clone());
-        let domain: Name = self.domain.parse().expect("checked at start");
-        let mut input = SnapshotInput::new(domain, self.name().to_string());
-        input.serial = serial;
-        input.ready = self.has_view() && directory.members.contains_key(&self.me);
-        input.stale = !ring.majority || (self.epoch.elapsed() >= UNMET_WAIT && !self.sees_most(&directory));
-        for (app, jobs) in &directory.apps {
-            for (job, entry) in jobs.iter().filter(|(_, entry)| entry.kind == JobKind::Service) {
-                let (app, service) = (app.to_string(), job.to_string());
-                input.services.push(Service { app, service, ports: entry.ports.clone() });
-            }
+    /// Puts the next snapshot in the place of the present one, if there is a difference.
+    fn change_names(&self, index: &mut Index) {
+        let known = self.known();
+        let ready = self.has_view() && known.directory.members.contains_key(&self.me);
+        let snapshot = self.names.load_full();
+        let change = Change { ready, ..index.update(known, &snapshot) };
+        if change != snapshot.no_change() {
+            let serial = snapshot.serial().wrapping_add(1);
+            self.names.store(Arc::new(snapshot.changed(Change { serial, ..change })));
         }
-        // Cut off from most of the ring, our verdicts are worth no more than a suspicion; nor is it a verdict that a
-        // machine was not met yet, until those that are there have had their time to be met.
-        let sees_most = self.sees_most(&directory);
-        let unmet_is_gone = sees_most && self.epoch.elapsed() >= UNMET_WAIT;
-        let left_long = |owner| ring.members.get(&owner).is_none_or(|m| self.now().since(m.since) >= LEFT_KEPT);
-        let is_gone = |owner| {
-            !planted(Bug::KeepDeadRecords)
-                && ring.majority
-                && match self.met(owner) {
-                    Some(Liveness::Down) => true,
-                    Some(Liveness::Left) => left_long(owner),
-                    Some(Liveness::Alive | Liveness::Suspect) => false,
-                    None => unmet_is_gone,
-                }
-        };
-        // Of a task that has moved, the newer placement counts, whatever the older node still says; but as long as the
-        // newer one does not serve, and the older one does, that one is better than nothing.
-        let rank = |owner: NodeId, record: &TaskRecord| {
-            let serves = record.serving && !is_gone(owner);
-            if planted(Bug::PreferOldPlace) {
-                return (false, false, Fence { index: u64::MAX - record.fence.index, ..record.fence });
-            }
-            (serves, serves && self.met(owner) == Some(Liveness::Alive), record.fence)
-        };
-        let mut best: BTreeMap<(&TaskId, &str), (NodeId, &TaskRecord)> = BTreeMap::new();
-        for (owner, record) in records(&sets).filter(|(_, r)| r.kind == JobKind::Service) {
-            let key = (&record.task, record.instance.as_str());
-            if best.get(&key).is_none_or(|(holder, known)| rank(*holder, known) < rank(owner, record)) {
-                best.insert(key, (owner, record));
-            }
-        }
-        let shown = |owner| owner == self.me || !planted(Bug::HideHealthy);
-        for (owner, record) in best.into_values().filter(|(owner, _)| shown(*owner)) {
-            let (liveness, gone) = (self.met(owner), is_gone(owner));
-            input.instances.push(Instance {
-                app: record.task.app.to_string(),
-                service: record.task.job.to_string(),
-                label: record.instance.clone(),
-                node: self.name_of(owner),
-                address: record.address,
-                ports: record.ports.clone(),
-                tags: record.tags.clone(),
-                serving: record.serving && !gone,
-                suspected: liveness != Some(Liveness::Alive) && !planted(Bug::KeepDeadRecords),
-            });
-        }
-        for (id, member) in &directory.members {
-            let address = ring.members.get(id).map_or(member.address, |m| m.identity.address);
-            input.nodes.push(Node {
-                name: member.name.to_string(),
-                address: if *id == self.me { self.settings.advertise.ip() } else { address.ip() },
-                up: self.liveness(*id) == Liveness::Alive,
-                is_leader: consensus.leader.is_some_and(|(leader, _)| leader == *id),
-                is_voter: consensus.voters.contains(id),
-            });
-        }
-        input
     }
 
-    /// Whether more than half of the members that have not left are there, as far as this node has met them.
-    fn sees_most(&self, directory: &Directory) -> bool {
-        let met = |id: &NodeId| self.met(*id);
-        let there = |id: &&NodeId| matches!(met(id), Some(Liveness::Alive | Liveness::Suspect));
-        let stays = |id: &&NodeId| met(id) != Some(Liveness::Left);
-        let members = directory.members.keys();
-        members.clone().filter(there).count() * 2 > members.filter(stays).count()
+    fn known(&self) -> Known {
+        let consensus = self.consensus.borrow().clone();
+        Known {
+            now: self.now(),
+            me: self.me,
+            name: self.settings.name.as_str().into(),
+            address: self.settings.advertise.ip(),
+            ring: self.ring.state(),
+            sets: self.gossip.sets(),
+            directory: Arc::clone(&self.directory.borrow()),
+            leader: consensus.leader.map(|(leader, _)| leader),
+            voters: consensus.voters,
+            bugs: Bugs {
+                keep_dead: planted(Bug::KeepDeadRecords),
+                hide_healthy: planted(Bug::HideHealthy),
+                prefer_old: planted(Bug::PreferOldPlace),
+            },
+        }
     }
 
     /// Whether this node knows enough to say that something is not there: it has published what it runs itself, has
     /// compared with a member (or has met none for long), and holds the sets of all that are alive, or has waited for them long enough.
     fn has_view(&self) -> bool {
         // Where nobody answers, there is nobody to compare with: what is known here is all there is.
-        let alone = self.ring.state().alive().is_empty() && self.epoch.elapsed() >= UNMET_WAIT;
-        let compared = *self.gossip.complete().borrow() || alone;
-        compared && *self.spoken.borrow() && (self.holds_all() || self.epoch.elapsed() >= VIEW_WAIT)
+        let alone = || self.ring.state().alive().is_empty() && self.epoch.elapsed() >= UNMET_WAIT;
+        let compared = *self.gossip.complete().borrow() || alone();
+        compared && *self.spoken.borrow() && (self.epoch.elapsed() >= VIEW_WAIT || self.holds_all())
     }
 
     fn holds_all(&self) -> bool {
@@ -147,65 +110,95 @@ impl Core {
         self.ring.state().alive().iter().all(|id| sets.contains_key(id))
     }
 
-    /// Whether time alone may change the snapshot.
-    fn is_settling(&self) -> bool {
-        let ring = self.ring.state();
-        let leaving = |m: &taffeta_swim::MemberState| {
-            m.liveness == Liveness::Left && self.now().since(m.since) < LEFT_KEPT + RECONSIDER
-        };
-        self.epoch.elapsed() < UNMET_WAIT + RECONSIDER || ring.members.values().any(leaving)
+    /// When time alone may change the snapshot.
+    fn reconsider_at(&self, index: &Index) -> Option<Instant> {
+        let settling = self.epoch.elapsed() < UNMET_WAIT + RECONSIDER;
+        let turn = index.next_turn().map(|at| self.epoch + Duration::from_millis(at.0));
+        turn.into_iter().chain(settling.then(|| Instant::now() + RECONSIDER)).min()
     }
 
     /// Compares with what was told last and tells the differences.
     fn tell_events(&self, told: &mut Told) {
-        let at = self.clock.date();
-        let directory = Arc::clone(&self.directory.borrow());
-        let mut now = Told {
-            leader: self.consensus.borrow().leader,
-            // Of a member that was not met yet there is nothing to tell.
-            nodes: directory.members.keys().filter_map(|id| Some((*id, self.met(*id)?))).collect(),
-            apps: directory.apps.iter().map(|(app, jobs)| (app.to_string(), format!("{jobs:?}"))).collect(),
-            tasks: BTreeMap::new(),
+        let heard = Heard {
+            ring: self.ring.state(),
+            sets: self.gossip.sets(),
+            directory: Arc::clone(&self.directory.borrow()),
+            consensus: self.consensus.borrow().clone(),
+            applied: *self.store.watch().borrow(),
         };
-        for view in self.tasks_view(None) {
-            let name = format!("{}/{}", view.app, view.task);
-            now.tasks.insert(name, (view.state, view.node, view.reason));
+        let before = told.heard.replace(heard.clone());
+        if before.as_ref().is_some_and(|before| before.is(&heard)) {
+            return; // nothing of what events are about has changed
         }
-        for (id, liveness) in &now.nodes {
+        self.tell_nodes(told, &heard.directory);
+        self.tell_leader(told, heard.consensus.leader);
+        if before.is_none_or(|before| !Arc::ptr_eq(&before.directory, &heard.directory)) {
+            self.tell_apps(told, &heard.directory);
+        }
+        self.tell_tasks(told);
+        told.measure();
+    }
+
+    fn tell_nodes(&self, told: &mut Told, directory: &Directory) {
+        // Of a member that was not met yet there is nothing to tell.
+        let nodes: BTreeMap<_, _> = directory.members.keys().filter_map(|id| Some((*id, self.met(*id)?))).collect();
+        for (id, liveness) in &nodes {
             if told.nodes.get(id) != Some(liveness) {
                 let (name, word) = (self.name_of(*id), liveness_word(*liveness));
                 let says = if *liveness == Liveness::Left { "has" } else { "is" };
-                self.events.tell(at, &format!("node.{word}"), &name, format!("{name} {says} {word}"));
+                self.tell(&format!("node.{word}"), &name, format!("{name} {says} {word}"));
             }
         }
-        if now.leader != told.leader {
-            let (subject, message) = match now.leader {
+        told.nodes = nodes;
+    }
+
+    fn tell_leader(&self, told: &mut Told, leader: Option<(NodeId, u64)>) {
+        if leader != told.leader {
+            let (subject, message) = match leader {
                 Some((id, term)) => (self.name_of(id), format!("{} leads in term {term}", self.name_of(id))),
                 None => (String::new(), "no leader is known".into()),
             };
-            self.events.tell(at, "leader.changed", subject, message);
+            self.tell("leader.changed", &subject, message);
         }
-        for (app, shape) in &now.apps {
+        told.leader = leader;
+    }
+
+    fn tell_apps(&self, told: &mut Told, directory: &Directory) {
+        let shape = |jobs| format!("{jobs:?}");
+        let apps: BTreeMap<_, _> = directory.apps.iter().map(|(app, jobs)| (app.to_string(), shape(jobs))).collect();
+        for (app, shape) in &apps {
             if told.apps.get(app) != Some(shape) {
-                self.events.tell(at, "app.deployed", app, format!("{app} was deployed or changed"));
+                self.tell("app.deployed", app, format!("{app} was deployed or changed"));
             }
         }
-        for app in told.apps.keys().filter(|app| !now.apps.contains_key(*app)) {
-            self.events.tell(at, "app.stopped", app, format!("{app} was stopped"));
+        for app in told.apps.keys().filter(|app| !apps.contains_key(*app)) {
+            self.tell("app.stopped", app, format!("{app} was stopped"));
         }
-        for (task, (state, node, reason)) in &now.tasks {
+        told.apps = apps;
+    }
+
+    fn tell_tasks(&self, told: &mut Told) {
+        let mut tasks = BTreeMap::new();
+        for view in self.tasks_view(None) {
+            let name = format!("{}/{}", view.app, view.task);
+            tasks.insert(name, (view.state, view.node, view.reason));
+        }
+        for (task, (state, node, reason)) in &tasks {
             let before = told.tasks.get(task).map(|(state, node, _)| (state, node));
             if before != Some((state, node)) {
                 let place = node.as_ref().map(|n| format!(" on {n}")).unwrap_or_default();
                 let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-                self.events.tell(at, &format!("task.{state}"), task, format!("{task} is {state}{place}{why}"));
+                self.tell(&format!("task.{state}"), task, format!("{task} is {state}{place}{why}"));
             }
         }
-        for task in told.tasks.keys().filter(|task| !now.tasks.contains_key(*task)) {
-            self.events.tell(at, "task.gone", task, format!("{task} is gone"));
+        for task in told.tasks.keys().filter(|task| !tasks.contains_key(*task)) {
+            self.tell("task.gone", task, format!("{task} is gone"));
         }
-        now.measure();
-        *told = now;
+        told.tasks = tasks;
+    }
+
+    fn tell(&self, kind: &str, subject: &str, message: String) {
+        self.events.tell(self.clock.date(), kind, subject, message);
     }
 }
 
@@ -233,8 +226,29 @@ const TASK_STATES: [&str; 9] =
 /// What was told last.
 #[derive(Default)]
 struct Told {
+    /// What it was told of; `None` before the first time.
+    heard: Option<Heard>,
     leader: Option<(NodeId, u64)>,
     nodes: BTreeMap<NodeId, Liveness>,
     apps: BTreeMap<String, String>,
     tasks: BTreeMap<String, (String, Option<String>, String)>,
+}
+
+/// All that events come from.
+#[derive(Clone)]
+struct Heard {
+    ring: Arc<RingState>,
+    sets: Arc<Sets>,
+    directory: Arc<Directory>,
+    consensus: Consensus,
+    applied: Fence,
+}
+
+impl Heard {
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.ring, &other.ring)
+            && Arc::ptr_eq(&self.sets, &other.sets)
+            && Arc::ptr_eq(&self.directory, &other.directory)
+            && (&self.consensus, self.applied) == (&other.consensus, other.applied)
+    }
 }

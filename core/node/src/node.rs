@@ -5,6 +5,7 @@ use crate::{
     consensus::{Consensus, Remote},
     events::Events,
     folder::{Folder, Settings, file},
+    generation::Generation,
     gossip::GossipHub,
     ring::Ring,
     tasks::Tasks,
@@ -57,6 +58,7 @@ pub(crate) struct Core {
     pub(crate) net: Arc<OnceLock<Net>>,
     pub(crate) ring: Ring,
     pub(crate) gossip: GossipHub,
+    pub(crate) generation: Generation,
     pub(crate) tasks: Tasks,
     pub(crate) store: Store,
     pub(crate) directory: watch::Sender<Arc<Directory>>,
@@ -136,7 +138,10 @@ impl Core {
                 let there = self.ask(node, &Ask::Ping, Duration::from_millis(700)).await;
                 if matches!(there, Ok(Told::Yes)) { Told::Yes } else { Told::No }
             }
-            Ask::Facts => Told::Facts(self.ring.facts().await),
+            Ask::Exchange { parts, facts } => {
+                self.ring.merge(facts).await;
+                Told::Facts(self.ring.facts_in(parts).await)
+            }
             Ask::Farewell(incarnation) => {
                 self.ring.left(from, incarnation).await;
                 Told::Yes
@@ -350,10 +355,9 @@ impl Core {
         }
     }
 
-    /// Remembers where other members are, so that a restart finds the ring; and mends the view by asking one of them.
+    /// Remembers where other members are, so that a restart finds the ring.
     pub(crate) async fn run_upkeep(self: Arc<Self>) {
         let mut stored = BTreeMap::new();
-        let mut round = 0u32;
         loop {
             let ring = self.ring.state();
             let peers: BTreeMap<_, _> = ring.members.iter().map(|(id, m)| (*id, m.identity.address)).collect();
@@ -363,17 +367,6 @@ impl Core {
                     Err(error) => tracing::error!(%error, "the member list could not be stored"),
                 }
             }
-            // At once at first, since a packet holds few members; then now and then.
-            if round < 3 || round.is_multiple_of(15) {
-                let alive = ring.alive();
-                let pick = self.entropy.seed() as usize % alive.len().max(1);
-                if let Some(peer) = alive.get(pick)
-                    && let Ok(Told::Facts(facts)) = self.ask(*peer, &Ask::Facts, Duration::from_secs(2)).await
-                {
-                    self.ring.merge(facts).await;
-                }
-            }
-            round = round.wrapping_add(1);
             tokio::time::sleep(Duration::from_secs(2)).await;
         }
     }

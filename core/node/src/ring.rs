@@ -1,29 +1,43 @@
 //! Drives the ring's machine: packets and time in, packets and a view of the members out.
 
-use crate::node::guarded;
+mod watchdog;
+
+use crate::{
+    config::RingPreset,
+    generation::Generation,
+    node::guarded,
+    wire::{Ask, Told, decode, encode},
+};
 use bytes::Bytes;
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 use taffeta_model::{Liveness, Millis, NodeId};
-use taffeta_net::Net;
-use taffeta_swim::{Effect, Identity, Incarnation, MemberFact, MemberState, Swim};
+use taffeta_net::{Lane, Net};
+use taffeta_swim::{Effect, Identity, Incarnation, MemberFact, Members, PacketError, Swim};
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{Semaphore, mpsc, oneshot, watch},
     task::JoinSet,
     time::{Instant, sleep_until},
 };
+use watchdog::Watchdog;
 
 /// Packets that wait for the driver; more are dropped, as the network would: the ring repeats itself.
 const INBOX_MAX: usize = 1_024;
 /// Starts by which a data folder may have been set back.
 const START_LEAP_MAX: u64 = 1_000_000;
-/// A turn that takes longer may make this node look dead to others.
-const TURN_MAX: Duration = Duration::from_millis(100);
+/// How long an exchange of facts with one member may take.
+const EXCHANGE_LIMIT: Duration = Duration::from_secs(3);
+/// Exchanges under way at once, of those that this node begins: the next comparison comes soon.
+const EXCHANGES_MAX: usize = 2;
+/// Facts that are taken in at one go, so that packets are answered in between: Foca takes up to 20 us for each.
+const FACTS_PER_TURN: usize = 200;
+/// The settings follow the size of the ring when it has changed by this factor.
+const RESIZED: usize = 2;
 
 /// The ring as seen from here.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RingState {
     /// The others.
-    pub(crate) members: BTreeMap<NodeId, MemberState>,
+    pub(crate) members: Members,
     /// Whether this node sees more than half of the ring.
     pub(crate) majority: bool,
     /// This node's present incarnation.
@@ -37,6 +51,12 @@ impl RingState {
         alive.map(|(id, _)| *id).collect()
     }
 
+    /// Members that are there as far as is known: a suspicion does not take a neighbour's place away.
+    pub(crate) fn present(&self) -> Vec<NodeId> {
+        let there = |l| matches!(l, Liveness::Alive | Liveness::Suspect);
+        self.members.iter().filter(|(_, m)| there(m.liveness)).map(|(id, _)| *id).collect()
+    }
+
     /// What the ring thinks of a node.
     pub(crate) fn liveness(&self, id: NodeId) -> Option<Liveness> {
         self.members.get(&id).map(|m| m.liveness)
@@ -47,8 +67,10 @@ enum Input {
     Packet(NodeId, Bytes),
     Join(Vec<Identity>),
     Merge(Vec<MemberFact>),
+    Adopt(Vec<MemberFact>),
     Left(NodeId, Incarnation),
-    Facts(oneshot::Sender<Vec<MemberFact>>),
+    Answered(Identity),
+    Facts(Option<u64>, oneshot::Sender<Vec<MemberFact>>),
     Resign,
     Leave,
 }
@@ -80,11 +102,25 @@ impl Ring {
         }
     }
 
-    /// Takes in what another member knows, in pieces, so that packets are answered in between.
+    /// Takes in what another member believes, and passes on what is news.
     pub(crate) async fn merge(&self, facts: Vec<MemberFact>) {
-        for piece in facts.chunks(200) {
-            let _ = self.inbox.send(Input::Merge(piece.to_vec())).await;
+        merge(&self.inbox, facts).await;
+    }
+
+    /// Takes in what a member told this newcomer: the ring knows it.
+    pub(crate) async fn adopt(&self, facts: Vec<MemberFact>) {
+        for piece in facts.chunks(FACTS_PER_TURN) {
+            let _ = self.inbox.send(Input::Adopt(piece.to_vec())).await;
         }
+        // The driver works in order: when this is answered, the view holds them all.
+        self.facts_in(0).await;
+    }
+
+    /// Says of a member that it is down, whatever this node knows of it.
+    pub(crate) fn slander(&self, member: NodeId) -> bool {
+        let known = self.state().members.get(&member).map(|m| m.identity);
+        let down = |identity| MemberFact { identity, refutations: 0, liveness: Liveness::Down };
+        known.is_some_and(|identity| self.inbox.try_send(Input::Merge(vec![down(identity)])).is_ok())
     }
 
     /// A member said farewell.
@@ -95,7 +131,14 @@ impl Ring {
     /// All that this node knows.
     pub(crate) async fn facts(&self) -> Vec<MemberFact> {
         let (sender, receiver) = oneshot::channel();
-        let _ = self.inbox.send(Input::Facts(sender)).await;
+        let _ = self.inbox.send(Input::Facts(None, sender)).await;
+        receiver.await.unwrap_or_default()
+    }
+
+    /// What this node knows in these parts of the ring, as bits: see [`Swim::facts_in`].
+    pub(crate) async fn facts_in(&self, parts: u64) -> Vec<MemberFact> {
+        let (sender, receiver) = oneshot::channel();
+        let _ = self.inbox.send(Input::Facts(Some(parts), sender)).await;
         receiver.await.unwrap_or_default()
     }
 
@@ -120,9 +163,17 @@ impl Ring {
     }
 }
 
+async fn merge(inbox: &mpsc::Sender<Input>, facts: Vec<MemberFact>) {
+    for piece in facts.chunks(FACTS_PER_TURN) {
+        let _ = inbox.send(Input::Merge(piece.to_vec())).await;
+    }
+}
+
 /// What the driver needs besides its machine.
 pub(crate) struct RingDriver {
     pub(crate) swim: Swim,
+    pub(crate) preset: RingPreset,
+    pub(crate) generation: Generation,
     pub(crate) net: Arc<std::sync::OnceLock<Net>>,
     /// Start of this node's monotonic time.
     pub(crate) epoch: Instant,
@@ -138,34 +189,58 @@ impl RingDriver {
         let (inbox, inputs) = mpsc::channel(INBOX_MAX);
         let first = RingState { majority: true, incarnation: self.swim.me().incarnation, ..RingState::default() };
         let (view, state) = watch::channel(Arc::new(first));
+        let watchdog = Watchdog::new(self.epoch);
+        loops.spawn(guarded("ring watchdog", self.failed.clone(), watchdog.clone().run()));
         let failed = self.failed.clone();
-        loops.spawn(guarded("ring", failed, self.run(inputs, view)));
+        // Weakly: the driver ends when nobody talks to it any more.
+        let own = inbox.downgrade();
+        loops.spawn(guarded("ring", failed, self.run(inputs, own, view, watchdog)));
         Ring { inbox, state }
     }
 
-    async fn run(mut self, mut inputs: mpsc::Receiver<Input>, view: watch::Sender<Arc<RingState>>) {
+    async fn run(
+        mut self,
+        mut inputs: mpsc::Receiver<Input>,
+        own: mpsc::WeakSender<Input>,
+        view: watch::Sender<Arc<RingState>>,
+        watchdog: Watchdog,
+    ) {
         let mut published = self.swim.revision();
+        let mut sized_for = self.swim.members().len() + 1;
+        let exchanges = Arc::new(Semaphore::new(EXCHANGES_MAX));
         loop {
             let due = self.swim.next_timeout().map(|at| self.epoch + Duration::from_millis(at.0));
-            tokio::select! {
+            let input = tokio::select! {
                 biased;
-                () = sleep_until(due.unwrap_or(self.epoch)), if due.is_some() => {
-                    let now = self.now();
-                    self.swim.handle_timeout(now);
-                }
+                () = sleep_until(due.unwrap_or(self.epoch)), if due.is_some() => None,
                 input = inputs.recv() => match input {
-                    Some(input) => self.take(input),
+                    Some(input) => Some(input),
                     None => return,
                 },
+            };
+            let turn = watchdog.begin_turn();
+            match input {
+                Some(input) => self.take(input),
+                None => self.swim.handle_timeout(self.now()),
             }
-            let turn = Instant::now();
-            self.perform();
+            self.perform(&own, &exchanges);
             if self.swim.revision() != published {
                 published = self.swim.revision();
+                self.resize(&mut sized_for);
                 view.send_replace(Arc::new(self.look()));
             }
-            if turn.elapsed() > TURN_MAX {
-                tracing::warn!(took = ?turn.elapsed(), "a turn of the ring took long");
+            metrics::gauge!("taffeta_ring_slowness").set(f64::from(self.swim.slowness()));
+            drop(turn);
+        }
+    }
+
+    /// Lets the settings follow the size of the ring: news has farther to go in a larger one.
+    fn resize(&mut self, sized_for: &mut usize) {
+        let size = self.swim.members().len() + 1;
+        if size >= *sized_for * RESIZED || size * RESIZED <= *sized_for {
+            match self.swim.set_config(self.preset.swim(size)) {
+                Ok(()) => *sized_for = size,
+                Err(error) => tracing::error!(%error, "the settings of the ring could not follow its size"),
             }
         }
     }
@@ -179,6 +254,7 @@ impl RingDriver {
         match input {
             Input::Packet(from, packet) => {
                 if let Err(error) = self.swim.handle_packet(now, from, &packet) {
+                    metrics::counter!("taffeta_ring_refused_total", "reason" => reason(&error)).increment(1);
                     tracing::debug!(%from, %error, "a packet of the ring was refused");
                 }
             }
@@ -188,16 +264,23 @@ impl RingDriver {
                     tracing::debug!(%error, "facts about members were refused");
                 }
             }
+            Input::Adopt(facts) => {
+                if let Err(error) = self.swim.adopt(now, &facts) {
+                    tracing::debug!(%error, "facts about members were refused");
+                }
+            }
             Input::Left(id, incarnation) => self.swim.mark_left(now, id, incarnation),
-            Input::Facts(reply) => {
-                let _ = reply.send(self.swim.facts());
+            Input::Answered(of) => self.swim.note_answer(now, of),
+            Input::Facts(parts, reply) => {
+                let facts = parts.map_or_else(|| self.swim.facts(), |parts| self.swim.facts_in(parts));
+                let _ = reply.send(facts);
             }
             Input::Resign => self.swim.resign(),
             Input::Leave => self.swim.leave(now),
         }
     }
 
-    fn perform(&mut self) {
+    fn perform(&mut self, own: &mpsc::WeakSender<Input>, exchanges: &Arc<Semaphore>) {
         for effect in self.swim.take_effects() {
             match effect {
                 Effect::Send { to, packet } => {
@@ -205,7 +288,18 @@ impl RingDriver {
                         if net.address(to.id).is_none() {
                             net.set_address(to.id, to.address);
                         }
-                        net.send_datagram(to.id, packet.into());
+                        net.send_datagram(to.id, self.generation.mark(&packet).into());
+                    }
+                }
+                Effect::PingConnection { to, within } => self.ping_connection(own, to, within),
+                Effect::Exchange { with, parts, facts } => {
+                    if let Ok(permit) = Arc::clone(exchanges).try_acquire_owned()
+                        && let (Some(net), Some(own)) = (self.net.get().cloned(), own.upgrade())
+                    {
+                        tokio::spawn(async move {
+                            exchange(&net, with, &Ask::Exchange { parts, facts }, &own).await;
+                            drop(permit);
+                        });
                     }
                 }
                 Effect::Changed(change) => {
@@ -221,6 +315,16 @@ impl RingDriver {
                 Effect::Fault(why) => tracing::error!(why, "an invariant of the ring broke"),
             }
         }
+    }
+
+    /// Asks on the connection to a member, if there is one.
+    fn ping_connection(&self, own: &mpsc::WeakSender<Input>, to: Identity, within: Duration) {
+        let (Some(net), Some(own)) = (self.net.get().cloned(), own.upgrade()) else { return };
+        tokio::spawn(async move {
+            if net.probe_live(to.id, within).await == Some(true) {
+                let _ = own.send(Input::Answered(to)).await;
+            }
+        });
     }
 
     /// The ring remembers a later start of this node. What it says is hearsay, so a leap is not followed: it could
@@ -242,5 +346,25 @@ impl RingDriver {
             majority: self.swim.sees_majority(),
             incarnation: self.swim.me().incarnation,
         }
+    }
+}
+
+/// Gives facts to a member and takes those that it gives in return.
+async fn exchange(net: &Net, with: NodeId, ask: &Ask, own: &mpsc::Sender<Input>) {
+    let reply = net.call(with, Lane::Control, &encode(ask), EXCHANGE_LIMIT).await;
+    match reply.map_err(|e| e.to_string()).and_then(|reply| decode(&reply)) {
+        Ok(Told::Facts(theirs)) => merge(own, theirs).await,
+        Ok(_) => tracing::debug!(%with, "an unexpected reply to facts"),
+        Err(error) => tracing::debug!(%with, error, "facts could not be exchanged"),
+    }
+}
+
+fn reason(error: &PacketError) -> &'static str {
+    match error {
+        PacketError::TooLarge { .. } => "oversized",
+        PacketError::Malformed(_) => "malformed",
+        PacketError::WrongSender { .. } => "wrong_sender",
+        PacketError::FromOurselves(_) => "from_ourselves",
+        PacketError::TooManyMembers(_) => "full",
     }
 }

@@ -6,12 +6,12 @@ use crate::{
         Role, ServiceInstanceView, ServiceView, StatusView, TaskView, WhyView,
     },
     events::rfc3339,
+    gossip::Sets,
     node::{Core, refused},
     wire::Query,
 };
 use serde::Serialize;
 use std::{collections::BTreeMap, sync::Arc};
-use taffeta_catalogue::OwnerSet;
 use taffeta_model::{
     App, AppName, ClusterId, JobKind, Liveness, NodeId, Place, Resources, State, Task, TaskId, TaskRecord,
 };
@@ -82,6 +82,7 @@ impl Core {
                     zone: info.map(|i| i.zone.clone()).unwrap_or_default(),
                     state: liveness_word(self.liveness(*id)).into(),
                     role: role(id),
+                    rtt_ms: self.net().round_trip(*id).map(|rtt| (rtt.as_secs_f64() * 1e6).round() / 1e3),
                     generation: consensus.generation,
                     attributes: info.map(|i| i.attributes.clone()).unwrap_or_default(),
                     resources: info.map(|i| resources(&i.capacity)).unwrap_or_default(),
@@ -202,7 +203,7 @@ impl Core {
         view.state = record.phase.to_string();
         view.node = Some(self.name_of(owner));
         view.address = Some(record.address.to_string());
-        view.ports = record.ports.iter().cloned().collect();
+        view.ports = record.ports.iter().map(|(name, port)| (name.to_string(), *port)).collect();
         view.pid = record.pid;
         view.restarts = record.restarts;
         view.started_at = record.started_at.map(rfc3339);
@@ -254,10 +255,10 @@ impl Core {
         for (owner, record) in records(&sets).filter(|(_, r)| r.kind == JobKind::Service) {
             let key = (record.task.app.to_string(), record.task.job.to_string());
             services.entry(key).or_default().push(ServiceInstanceView {
-                instance: record.instance.clone(),
+                instance: record.instance.to_string(),
                 node: self.name_of(owner),
                 address: record.address.to_string(),
-                ports: record.ports.iter().cloned().collect(),
+                ports: record.ports.iter().map(|(name, port)| (name.to_string(), *port)).collect(),
                 state: record.phase.to_string(),
                 serving: record.serving && self.liveness(owner) == Liveness::Alive,
             });
@@ -320,11 +321,9 @@ impl Core {
     }
 }
 
-type Sets = BTreeMap<NodeId, Arc<OwnerSet>>;
-
 /// All records with their owners.
 pub(crate) fn records(sets: &Sets) -> impl Iterator<Item = (NodeId, &TaskRecord)> {
-    sets.iter().flat_map(|(owner, set)| set.records.iter().map(move |record| (*owner, record)))
+    sets.iter().flat_map(|(owner, set)| set.records.iter().map(move |record| (*owner, &**record)))
 }
 
 fn blank(id: &TaskId, kind: Option<JobKind>) -> TaskView {

@@ -3,7 +3,6 @@
 use crate::api::{ApiError, LogChunk, LogRead};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
-use taffeta_catalogue::{Digest, SignedSet};
 use taffeta_model::{App, AppName, AssignedSet, ClusterId, Command, Directory, Fence, Member, NodeId, TaskId, TokenId};
 use taffeta_swim::{Incarnation, MemberFact};
 
@@ -14,8 +13,13 @@ pub(crate) enum Ask {
     Ping,
     /// Can you reach this one?
     PingVia(NodeId),
-    /// Whom do you know?
-    Facts,
+    /// We believe different things of members in these parts of the ring: this is what I believe.
+    Exchange {
+        /// As bits.
+        parts: u64,
+        /// At most some thousands.
+        facts: Vec<MemberFact>,
+    },
     /// I leave.
     Farewell(Incarnation),
     /// What have I to run? Held back until there is news.
@@ -39,7 +43,7 @@ pub(crate) enum Told {
     Yes,
     /// I cannot.
     No,
-    /// The members.
+    /// And this is what I believe of them.
     Facts(Vec<MemberFact>),
     /// The assigned set and more.
     Pulled(Box<Pulled>),
@@ -141,28 +145,6 @@ pub(crate) struct Welcome {
     pub(crate) members: Vec<(NodeId, SocketAddr)>,
     pub(crate) voters: Vec<NodeId>,
     pub(crate) directory: Directory,
-}
-
-/// A message on the catalogue lane, pushed or called.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) enum Gossip {
-    /// A set that is news to the sender.
-    Set(SignedSet),
-    /// Called: is this your hash too? Answered by [`GossipReply`].
-    Compare(u64),
-    /// Called: give me the sets of these.
-    Fetch(Vec<NodeId>),
-}
-
-/// Answer to a call on the catalogue lane.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) enum GossipReply {
-    /// We hold the same.
-    Same,
-    /// We do not: this is what I hold.
-    Digest(Digest),
-    /// The sets that were asked for.
-    Sets(Vec<SignedSet>),
 }
 
 /// Encodes a message.

@@ -44,6 +44,8 @@ pub struct NodeView {
     pub state: String,
     /// Its part in the consensus.
     pub role: Role,
+    /// Round trip from the answering node to it in milliseconds, as last measured on a connection; `null` if never.
+    pub rtt_ms: Option<f64>,
     /// Generation of the cluster that it belongs to.
     pub generation: u64,
     /// Free attributes.

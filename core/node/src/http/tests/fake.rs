@@ -69,6 +69,7 @@ pub(super) fn node(name: &str, state: &str, role: Role) -> NodeView {
         zone: "z1".into(),
         state: state.into(),
         role,
+        rtt_ms: Some(0.4),
         generation: 0,
         attributes: [("disk".to_owned(), "ssd".to_owned())].into(),
         resources: ResourcesView { cpus: 4.0, memory: 8 << 30, disk: 1 << 40 },
