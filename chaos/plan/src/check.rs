@@ -133,7 +133,9 @@ fn check_fault(fault: &Fault) -> Result<(), Wrong> {
         | Fault::TaskCrash
         | Fault::TaskHang
         | Fault::TaskIgnoreTerm
-        | Fault::TaskFailHealth => Ok(()),
+        | Fault::TaskFailHealth
+        | Fault::Lie
+        | Fault::Move => Ok(()),
     }
 }
 

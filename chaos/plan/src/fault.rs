@@ -81,6 +81,11 @@ pub enum Fault {
     TaskIgnoreTerm,
     /// A task works, but its health checks fail. Without `lasts` until it is replaced.
     TaskFailHealth,
+    /// The node tells the ring again and again that another one is down, which is not so.
+    Lie,
+    /// As [`Fault::KillMachine`], and when the machine is started again it has another address. Without `lasts` it never
+    /// is.
+    Move,
 }
 
 /// Who does not hear whom. Of a target of several nodes, these still hear each other, except in [`Self::Swizzle`].
@@ -123,6 +128,8 @@ impl Fault {
             Self::TaskHang => FaultKind::TaskHang,
             Self::TaskIgnoreTerm => FaultKind::TaskIgnoreTerm,
             Self::TaskFailHealth => FaultKind::TaskFailHealth,
+            Self::Lie => FaultKind::Lie,
+            Self::Move => FaultKind::Move,
         }
     }
 }
@@ -151,7 +158,9 @@ impl fmt::Display for Fault {
             | Self::TaskCrash
             | Self::TaskHang
             | Self::TaskIgnoreTerm
-            | Self::TaskFailHealth => write!(f, "{kind}"),
+            | Self::TaskFailHealth
+            | Self::Lie
+            | Self::Move => write!(f, "{kind}"),
         }
     }
 }

@@ -32,6 +32,8 @@ pub enum FaultKind {
     TaskHang,
     TaskIgnoreTerm,
     TaskFailHealth,
+    Lie,
+    Move,
 }
 
 /// A word that is none of the known ones. Write one of those that the message names.
@@ -49,7 +51,7 @@ pub struct UnknownWord {
 impl FaultKind {
     /// All kinds, in the order of their declaration. New ones go to the end: [`crate::Swarm::draw`] then gives the
     /// others the same faults as before.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::KillAgent,
         Self::KillMachine,
         Self::PowerCut,
@@ -69,6 +71,8 @@ impl FaultKind {
         Self::TaskHang,
         Self::TaskIgnoreTerm,
         Self::TaskFailHealth,
+        Self::Lie,
+        Self::Move,
     ];
 
     /// As it is written.
@@ -93,6 +97,8 @@ impl FaultKind {
             Self::TaskHang => "task-hang",
             Self::TaskIgnoreTerm => "task-ignore-term",
             Self::TaskFailHealth => "task-fail-health",
+            Self::Lie => "lie",
+            Self::Move => "move",
         }
     }
 

@@ -75,6 +75,8 @@ fn typical(kind: FaultKind, dice: &mut Dice) -> Fault {
         FaultKind::TaskHang => Fault::TaskHang,
         FaultKind::TaskIgnoreTerm => Fault::TaskIgnoreTerm,
         FaultKind::TaskFailHealth => Fault::TaskFailHealth,
+        FaultKind::Lie => Fault::Lie,
+        FaultKind::Move => Fault::Move,
     }
 }
 
@@ -107,7 +109,9 @@ fn vary(fault: Fault, dice: &mut Dice) -> Fault {
         | Fault::TaskCrash
         | Fault::TaskHang
         | Fault::TaskIgnoreTerm
-        | Fault::TaskFailHealth => fault,
+        | Fault::TaskFailHealth
+        | Fault::Lie
+        | Fault::Move => fault,
     }
 }
 
@@ -124,7 +128,12 @@ fn draw_target(fault: &Fault, nodes: usize, dice: &mut Dice) -> Target {
         _ => Target::All,
     };
     // A lost disk is one voter less for good until it is replaced: two at once may be beyond what any quorum survives.
-    if *fault == Fault::Wipe || unsuited(fault, &target).is_some() { Target::One } else { target }
+    // It is one member that lies. And machines that all move at once know of nobody where anybody is.
+    if matches!(fault, Fault::Wipe | Fault::Lie | Fault::Move) || unsuited(fault, &target).is_some() {
+        Target::One
+    } else {
+        target
+    }
 }
 
 fn draw_shape(dice: &mut Dice) -> PartitionShape {

@@ -2,7 +2,7 @@
 
 use crate::{
     crypto::provider,
-    machine::{Machine, Rest, Site},
+    machine::{self, Machine, Rest, Site},
     moments::{Moment, Moments},
     random::stream,
     time::Run,
@@ -18,6 +18,9 @@ use taffeta_store::Leadership;
 
 /// Zones of the machines, in turn.
 const ZONES: [&str; 3] = ["a", "b", "c"];
+
+/// Addresses from this one on are those of machines that have moved.
+const MOVED_FROM: usize = 10_000;
 
 /// What is written into a timeline at most: a person reads it.
 const TIMELINE_MAX: usize = 20_000;
@@ -37,6 +40,9 @@ pub(crate) struct Cluster {
     /// Who leads, and since when.
     pub(crate) led: Option<(usize, Duration)>,
     step: u64,
+    moves: usize,
+    /// A machine that joins for the first time while something is broken, and how long after the faults have begun.
+    pub(crate) late: Option<(usize, Duration)>,
     order: SmallRng,
 }
 
@@ -61,6 +67,8 @@ impl Cluster {
             voters: BTreeSet::new(),
             led: None,
             step: 0,
+            moves: 0,
+            late: None,
             order: stream(seed, "order"),
         }
     }
@@ -114,6 +122,24 @@ impl Cluster {
         self.places[place] = number;
     }
 
+    /// A machine that was off comes up at another address.
+    pub(crate) fn relocate(&mut self, i: usize) {
+        // Another fault may have ended meanwhile and let it come up where it was.
+        if self.machines[i].is_gone() || self.machines[i].process().is_some() {
+            return;
+        }
+        self.moves += 1;
+        let address = machine::address(MOVED_FROM + self.moves);
+        let before = std::mem::replace(&mut self.machines[i].address, address);
+        self.machines[i].former.push(before);
+        if let Some((_, addresses)) = &mut self.site.join {
+            addresses.push(address.to_string());
+        }
+        self.tell(format!("{} is at {address} now", self.machines[i].name));
+        self.machines[i].start(&self.site);
+        self.moments.note(Moment::Moved);
+    }
+
     /// Who leads, as far as the leader itself says so.
     pub(crate) fn leader(&self) -> Option<(usize, Leadership)> {
         self.present().filter(|m| m.runs()).find_map(|machine| {
@@ -160,19 +186,41 @@ impl Cluster {
         })?;
         let token = token.expect("waited for it").map_err(|e| format!("no join token: {e}"))?;
         let token: JoinToken = token.token.parse().map_err(|e| format!("the token is none: {e}"))?;
-        let addresses = self.machines.iter().take(3).map(|machine| machine.address.to_string()).collect();
+        let addresses = self.machines.iter().map(|machine| machine.address.to_string()).collect();
         self.site.join = Some((token, addresses));
-        for machine in &mut self.machines[1..] {
+        let late = self.late.map(|(i, _)| i);
+        for machine in self.machines[1..].iter_mut().filter(|m| late != Some(m.number)) {
             machine.start(&self.site);
         }
         let all = self.machines.len();
         let formed = |cluster: &Self| {
             let voters = cluster.leader().map_or(0, |(_, leadership)| leadership.voters.len());
-            (0..all).all(|i| cluster.is_ready(i)) && (all < 3 || voters >= 3)
+            (0..all).all(|i| late == Some(i) || cluster.is_ready(i)) && voters >= 3
         };
         self.run_until(Duration::from_secs(60), "all nodes are ready", formed)?;
-        self.tell(format!("{all} nodes are ready"));
+        self.tell(format!("{} nodes are ready", all - usize::from(late.is_some())));
         Ok(())
+    }
+
+    /// Draws whether a machine joins late, and when.
+    pub(crate) fn draw_late(&mut self, lasts: Duration) {
+        let mut rng = stream(self.site.seed, "late");
+        let last = self.machines.len() - 1;
+        // Three are needed for a quorum that survives something.
+        if last >= 3 && rng.random_bool(0.5) {
+            self.late = Some((last, lasts.mul_f64(rng.random_range(0.0..0.7))));
+        }
+    }
+
+    /// Starts the machine that is late, if it is time.
+    pub(crate) fn start_late(&mut self, since: Duration) {
+        if let Some((i, _)) = self.late.take_if(|(_, after)| self.site.run.now() >= since + *after)
+            && !self.machines[i].is_gone()
+        {
+            self.tell(format!("{} joins", self.machines[i].name));
+            self.machines[i].start(&self.site);
+            self.moments.note(Moment::JoinedLate);
+        }
     }
 
     fn is_ready(&self, i: usize) -> bool {

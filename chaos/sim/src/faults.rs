@@ -36,12 +36,17 @@ pub(crate) struct Injector {
     /// Machines whose power goes in the middle of a write, by then at the latest, and when they come back.
     fuses: Vec<(usize, Duration, Rest)>,
     rng: SmallRng,
+    /// When lies are told next.
+    lie_at: Duration,
     /// How many faults of each kind were performed.
     pub(crate) performed: BTreeMap<FaultKind, u64>,
 }
 
 /// A power cut that waits for the middle of a write comes without one after this time.
 const FUSE_MAX: Duration = Duration::from_millis(400);
+
+/// A liar does not leave it at one lie.
+const LIE_EVERY: Duration = Duration::from_millis(700);
 
 /// For how long without an end.
 const FOR_EVER: Duration = Duration::from_secs(365 * 86_400);
@@ -55,6 +60,7 @@ impl Injector {
             active: vec![],
             fuses: vec![],
             rng: stream(seed, "faults"),
+            lie_at: Duration::ZERO,
             performed: BTreeMap::new(),
         }
     }
@@ -85,7 +91,30 @@ impl Injector {
         if changed || swizzles {
             self.apply(cluster);
         }
+        self.lie(cluster);
         self.mark(cluster);
+    }
+
+    /// Each liar tells of a random other machine that it is down, a few times a second.
+    fn lie(&mut self, cluster: &mut Cluster) {
+        let now = cluster.now();
+        if now < self.lie_at {
+            return;
+        }
+        self.lie_at = now + LIE_EVERY;
+        let lies = self.active.iter().filter(|a| a.fault == Fault::Lie);
+        let pairs: Vec<(usize, usize)> = lies
+            .flat_map(|a| a.machines.iter())
+            .map(|liar| (*liar, cluster.places[self.rng.random_range(0..cluster.places.len())]))
+            .collect();
+        for (liar, victim) in pairs {
+            let (Some(id), true) = (cluster.machines[victim].id, cluster.machines[liar].runs()) else { continue };
+            let told = liar != victim && cluster.machines[liar].look(|inspect| inspect.slander(id)).unwrap_or(false);
+            if told {
+                cluster.machines[victim].slandered = now;
+                cluster.moments.note(Moment::LiedAbout);
+            }
+        }
     }
 
     /// Undoes everything that is still on. What would come is dropped.
@@ -154,6 +183,14 @@ impl Injector {
                 });
                 self.push(planned.fault, machines, now, until);
             }
+            Fault::Move => {
+                each.for_each(|i| {
+                    down(cluster, i, |machine, site| {
+                        machine.switch_off(site, Rest::Told, None);
+                    });
+                });
+                self.push(planned.fault, machines, now, until);
+            }
             Fault::TaskCrash => self.strike(cluster, &planned, &machines, Ill::Crash),
             Fault::TaskHang => self.strike(cluster, &planned, &machines, Ill::Hang(until.unwrap_or(now + FOR_EVER))),
             Fault::TaskIgnoreTerm => self.strike(cluster, &planned, &machines, Ill::IgnoreTerm),
@@ -169,7 +206,8 @@ impl Injector {
             | Fault::Duplicate { .. }
             | Fault::Reorder { .. }
             | Fault::ClockOffset { .. }
-            | Fault::ClockDrift { .. } => self.push(planned.fault, machines, now, until),
+            | Fault::ClockDrift { .. }
+            | Fault::Lie => self.push(planned.fault, machines, now, until),
         }
     }
 
@@ -211,6 +249,9 @@ impl Injector {
                     cluster.replace(place);
                 }
             }
+        }
+        if ended.fault == Fault::Move {
+            ended.machines.iter().for_each(|i| cluster.relocate(*i));
         }
     }
 
@@ -289,7 +330,9 @@ impl Injector {
                     | Fault::TaskCrash
                     | Fault::TaskHang
                     | Fault::TaskIgnoreTerm
-                    | Fault::TaskFailHealth => {}
+                    | Fault::TaskFailHealth
+                    | Fault::Lie
+                    | Fault::Move => {}
                 }
             }
             if condition != machine.condition() {
@@ -337,7 +380,9 @@ impl Injector {
                 | Fault::TaskCrash
                 | Fault::TaskHang
                 | Fault::TaskIgnoreTerm
-                | Fault::TaskFailHealth => {}
+                | Fault::TaskFailHealth
+                | Fault::Lie
+                | Fault::Move => {}
             }
         }
         for machine in &mut cluster.machines {
@@ -400,7 +445,9 @@ impl Active {
             | Fault::TaskCrash
             | Fault::TaskHang
             | Fault::TaskIgnoreTerm
-            | Fault::TaskFailHealth => return None,
+            | Fault::TaskFailHealth
+            | Fault::Lie
+            | Fault::Move => return None,
         };
         let partition = matches!(self.fault, Fault::Partition { .. });
         (!link.is_sound() && (partition || from_in || to_in)).then_some(link)

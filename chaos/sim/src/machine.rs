@@ -66,9 +66,17 @@ pub(crate) struct Machine {
     powered: bool,
     condition: Condition,
     lives: u32,
-    /// When its process was started last, and when something was wrong with it last.
+    /// Whether the present process has come up.
+    up: bool,
+    /// When its process came up last, or was started if it has not, and when something was wrong with it last.
     pub(crate) started: Duration,
     pub(crate) disturbed: Duration,
+    /// When its process ended last.
+    pub(crate) died: Duration,
+    /// Where it was before it moved.
+    pub(crate) former: Vec<SocketAddr>,
+    /// When somebody told the ring last that it is down, which was not so: it may be hidden for a moment, no more.
+    pub(crate) slandered: Duration,
 }
 
 /// What all machines of a run share.
@@ -107,8 +115,12 @@ impl Machine {
             powered: true,
             condition: Condition::default(),
             lives: 0,
+            up: false,
             started: Duration::ZERO,
             disturbed: Duration::ZERO,
+            slandered: Duration::ZERO,
+            died: Duration::ZERO,
+            former: vec![],
         }
     }
 
@@ -120,11 +132,11 @@ impl Machine {
         config.zone = Some(self.zone.clone());
         config.capacity = Some(CAPACITY);
         config.serve = Serve { http: false, dns: false };
-        if let Some((token, addresses)) = &site.join
-            && !self.disk.has_file("membership")
-        {
-            config.token = Some(token.clone());
+        if let Some((token, addresses)) = &site.join {
             config.join = addresses.clone();
+            if !self.disk.has_file("membership") {
+                config.token = Some(token.clone());
+            }
         }
         config
     }
@@ -159,7 +171,9 @@ impl Machine {
         self.rest = rest;
         if let Some(process) = self.process.take() {
             self.disk.close();
+            self.up = false;
             process.kill();
+            self.died = site.run.now();
             site.run.note(site.run.now(), Event::Life, self.number as u64, u64::from(self.lives), 0);
         }
     }
@@ -212,6 +226,10 @@ impl Machine {
         let Condition { paused, slow, drift_ppm, .. } = self.condition;
         let turn = !paused && (slow < 2 || number.is_multiple_of(u64::from(slow)));
         process.step(tick, 1.0 + drift_ppm as f64 / 1e6, turn);
+        if !self.up && process.look(|_| ()).is_some() {
+            // A machine that joins may have waited long for a quorum.
+            (self.up, self.started) = (true, now);
+        }
         let why = process.ended()?;
         let rest = if why.is_some() { Rest::Until(now + START_AGAIN) } else { self.rest };
         self.kill(site, rest);
@@ -225,6 +243,11 @@ impl Machine {
 
     pub(crate) fn process(&self) -> Option<&Process> {
         self.process.as_ref()
+    }
+
+    /// Whether the address is, or was, this machine's.
+    pub(crate) fn had(&self, address: std::net::IpAddr) -> bool {
+        self.address.ip() == address || self.former.iter().any(|former| former.ip() == address)
     }
 
     pub(crate) fn has_power(&self) -> bool {

@@ -55,6 +55,10 @@ moments! {
     TaskWaited = "a task waited because no machine could take it",
     NoLeader = "no node led for more than two seconds",
     AllDown = "no node ran at all",
+    LiedAbout = "a node told the ring of another that it is down, which was not so",
+    LieWasHeard = "a node that was slandered was down to somebody",
+    Moved = "a machine came up at another address",
+    JoinedLate = "a machine joined for the first time while something was broken",
 }
 
 /// How often each moment was met.

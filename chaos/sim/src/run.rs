@@ -171,11 +171,16 @@ struct Sim {
 
 impl Sim {
     fn run(&mut self, config: &SimConfig, progress: &mut dyn FnMut(Duration)) -> Result<(), Failure> {
+        // Where nothing is to go wrong, nobody is missing either.
+        if !config.faults().faults.is_empty() {
+            self.cluster.draw_late(config.lasts);
+        }
         self.cluster.form().map_err(Failure::Stuck)?;
         let since = self.cluster.now();
         let mut told = Duration::ZERO;
         self.injector.begin_at(since);
         while self.cluster.now() < since + config.lasts {
+            self.cluster.start_late(since);
             self.step()?;
             if self.cluster.now() - told >= Duration::from_secs(1) {
                 told = self.cluster.now();

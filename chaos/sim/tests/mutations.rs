@@ -4,6 +4,7 @@
 //! code has moved them.
 
 use std::time::Duration;
+use taffeta_chaos_plan::FaultKind;
 use taffeta_model::{Bug, plant};
 use taffeta_sim::{SimConfig, Verdict, run};
 
@@ -28,10 +29,16 @@ const CAUGHT: &[(Bug, u64, &str)] = &[
     (Bug::NeverLeadAgain, 1, "s after all faults ended"),
     (Bug::FindNoVoter, 1, "s after all faults ended"),
     (Bug::PreferOldPlace, 2, "instead of"),
+    (Bug::BelieveHearsay, 1, "and nothing was wrong with any machine"),
+    (Bug::NeverRenew, 1, "although both have long been well"),
+    (Bug::SuspectForEver, 1, "although it is dead"),
 ];
 
 /// Bugs that show when nothing is broken: under faults a task may well be placed twice.
 const QUIET: &[Bug] = &[Bug::PlaceTwice];
+
+/// A bug that shows when nothing happens but lies: a machine that is ill besides may well be evicted.
+const BELIEVED: Bug = Bug::BelieveHearsay;
 
 /// Seeds within which a bug must be caught.
 const SEEDS: u64 = 50;
@@ -46,6 +53,9 @@ fn is_caught(bug: Bug) {
         let mut config = SimConfig { lasts: Duration::from_secs(120), ..SimConfig::new(*seed) };
         if QUIET.contains(&bug) {
             config.faults.clear();
+        }
+        if bug == BELIEVED {
+            config.faults = [FaultKind::Lie].into();
         }
         let report = run(&config, &mut |_| {}).expect("a good configuration");
         let why = report.why.unwrap_or_default();
@@ -98,4 +108,7 @@ caught! {
     a_leader_that_places_nothing_is_caught: NeverLeadAgain,
     a_member_that_finds_no_voter_is_caught: FindNoVoter,
     a_name_that_tells_of_the_old_place_is_caught: PreferOldPlace,
+    a_leader_that_believes_hearsay_is_caught: BelieveHearsay,
+    a_member_that_stays_down_is_caught: NeverRenew,
+    a_suspicion_without_a_verdict_is_caught: SuspectForEver,
 }

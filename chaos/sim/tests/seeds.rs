@@ -71,7 +71,9 @@ fn three_and_seven_nodes_pass_too() {
 fn a_run_without_faults_passes_and_no_write_is_refused() {
     let report = passes(&SimConfig { faults: [].into(), ..short(5, 30) });
     assert!(report.faults.is_empty());
-    assert_eq!((report.writes["refused"], report.writes["unknown"]), (0, 0));
+    assert_eq!(report.writes["refused"], 0);
+    // A run ends with the death of some nodes, which may be answering one of the two writers then.
+    assert!(report.writes["unknown"] <= 2, "{:?}", report.writes);
     assert!(report.writes["acknowledged"] > 20);
 }
 

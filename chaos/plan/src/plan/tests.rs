@@ -34,6 +34,8 @@ fn full() -> FaultPlan {
         at(24_000, Some(8000), "majority", Fault::TaskHang),
         at(25_000, Some(8000), "n1", Fault::TaskIgnoreTerm),
         at(26_000, Some(8000), "n1", Fault::TaskFailHealth),
+        at(27_000, Some(8000), "one", Fault::Lie),
+        at(28_000, Some(8000), "one", Fault::Move),
     ];
     FaultPlan { faults }
 }
@@ -113,6 +115,8 @@ fn a_planned_fault_is_one_line_of_a_timeline() {
 23.000 s: task-crash at service=web/shop
 24.000 s: task-hang at majority for 8 s
 25.000 s: task-ignore-term at n1 for 8 s
-26.000 s: task-fail-health at n1 for 8 s";
+26.000 s: task-fail-health at n1 for 8 s
+27.000 s: lie at one for 8 s
+28.000 s: move at one for 8 s";
     assert_eq!(lines.join("\n"), expected);
 }

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use taffeta_agent::RunId;
 use taffeta_catalogue::{OwnerSet, SignedSet};
 use taffeta_model::NodeId;
-use taffeta_node::Inspect;
+use taffeta_node::{Inspect, Sets};
 
 impl Checker {
     pub(super) fn check_catalogue(
@@ -47,7 +47,7 @@ impl Checker {
     }
 
     /// Remembers since when a machine gives out each of its own instances.
-    fn learn_serving(&mut self, cluster: &Cluster, machine: &Machine, sets: &BTreeMap<NodeId, Arc<OwnerSet>>) {
+    fn learn_serving(&mut self, cluster: &Cluster, machine: &Machine, sets: &Sets) {
         let Some(own) = machine.id.and_then(|id| sets.get(&id)) else { return };
         let now = cluster.now();
         let given: BTreeMap<(usize, String), Duration> = own

@@ -8,6 +8,7 @@ mod agent;
 mod catalogue;
 mod consensus;
 mod names;
+mod ring;
 mod watch;
 
 pub(crate) use consensus::{invariant_no_acknowledged_write_is_lost, serials};
@@ -18,8 +19,8 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use taffeta_catalogue::OwnerSet;
 use taffeta_model::{Fence, NodeId, TaskId};
+use taffeta_node::Sets;
 
 /// A promise that was broken, in words.
 pub(crate) type Broken = String;
@@ -42,6 +43,7 @@ pub(crate) struct Checker {
     /// Live runs that nobody wants, and since when.
     unwanted: BTreeMap<(usize, String), Duration>,
     names: names::Questions,
+    views: ring::Views,
     watch: watch::Watch,
 }
 
@@ -56,7 +58,7 @@ struct Seen {
     term: u64,
     runs: (usize, u32),
     /// Kept, so that another one cannot come to lie in the same place.
-    sets: Option<Arc<BTreeMap<NodeId, Arc<OwnerSet>>>>,
+    sets: Option<Arc<Sets>>,
     placed: BTreeMap<TaskId, (u32, u64, Option<NodeId>)>,
 }
 
@@ -76,6 +78,7 @@ impl Checker {
             self.check_deeds(cluster, machine)?;
         }
         self.names.step(cluster, &self.serving)?;
+        self.views.step(cluster)?;
         self.watch.step(cluster);
         Ok(())
     }

@@ -36,6 +36,9 @@ const HAVE_CHECKS: [&str; 2] = ["web", "gate"];
 /// How long an instance that serves may be unknown to a node, both of them being well.
 const UNKNOWN_MAX: Duration = Duration::from_secs(10);
 
+/// For how long a lie about a machine may hide its instances.
+const SLANDER_MAX: Duration = Duration::from_secs(6);
+
 /// Asks questions and judges the answers.
 #[derive(Default)]
 pub(super) struct Questions {
@@ -105,7 +108,7 @@ fn invariant_no_dead_task_is_answered(
     let now = cluster.now();
     let wrong =
         |what: String| Err(format!("{}: {label}.{service}.{} is answered as {at}, {what}", asked.name, shape.name()));
-    let Some(host) = cluster.machines.iter().find(|m| m.address.ip() == at.ip()) else {
+    let Some(host) = cluster.machines.iter().find(|m| m.had(at.ip())) else {
         return wrong("an address that no machine has".into());
     };
     let dead = host.tasks.dead_since(|run, ports| is_of(run, shape, service) && ports.contains(&at.port()));
@@ -154,11 +157,12 @@ fn invariant_never_empty_while_an_instance_serves(
     if !well(asked) || now - asked.started < UNKNOWN_MAX + MEETING || reply.code == ResponseCode::NXDomain {
         return Ok(()); // which names exist comes through the log, not from the machines
     }
+    let believed = |host: &Machine| now.saturating_sub(host.slandered) > SLANDER_MAX;
     for ((number, run), since) in serving {
         let Ok(run) = run.parse::<RunId>() else { continue };
         let host = &cluster.machines[*number];
         let works = host.tasks.serves_since(now, &run).is_some_and(|since| now - since > UNKNOWN_MAX);
-        if is_of(&run, shape, service) && works && now - *since > UNKNOWN_MAX && well(host) {
+        if is_of(&run, shape, service) && works && now - *since > UNKNOWN_MAX && well(host) && believed(host) {
             return Err(format!(
                 "{}: {service}.{} is answered with {}, although {run} serves on {} since {:?}; it knows {}",
                 asked.name,
