@@ -1,80 +1,120 @@
 //! What can happen, and in which order it does.
 
-use crate::trace::Kind;
+use crate::{tally::Phase, trace::Kind};
 use std::{collections::BTreeMap, sync::Arc};
-use taffeta_catalogue::{Digest, SignedSet};
-use taffeta_model::{Millis, NodeId};
+use taffeta_catalogue::{SignedSet, Way};
+use taffeta_model::Millis;
+use taffeta_swim::MemberFact;
 
-/// A head in a digest: an owner and a hash of 9 or 10 bytes each in postcard, and two small counters.
-const HEAD_BYTES: usize = 22;
-/// Beside the encoded set: its length, the owner's key and signature.
-const SEAL_BYTES: usize = 99;
 /// The lane or status, and which message it is.
 const TAG_BYTES: usize = 2;
+/// A fact about a member in postcard: id, address, counters, verdict.
+const FACT_BYTES: usize = 24;
+/// What reading and checking one set takes of the processor, most of it the signature; see the crate's documentation.
+const SET_US: u64 = 100;
+/// What the ring's library takes for one fact about a member when all of a large ring come at once.
+const FACT_US: u64 = 10;
 
 /// What a node tells another, as `taffeta-node` does.
 #[derive(Clone, Debug)]
 pub(crate) enum Message {
     /// A packet of the ring, unreliable.
     Swim(Vec<u8>),
-    /// A set that is news to the sender.
-    Set(Arc<SignedSet>),
-    /// Is this your hash too?
-    Compare(u64),
-    /// It is.
-    Same,
-    /// It is not: this is what I hold.
-    Digest(Box<Digest>),
-    /// Give me the sets of these.
-    Fetch(Vec<NodeId>),
-    /// Here they are.
-    Sets(Vec<Arc<SignedSet>>),
+    /// What the sender believes of these parts of the ring; it wants the same back.
+    Exchange { parts: u64, facts: Arc<[MemberFact]> },
+    /// What was wanted.
+    Facts(Arc<[MemberFact]>),
+    /// Are you there? On a live connection.
+    Ask,
+    /// Yes.
+    Answer,
+    /// A message of the catalogue, and its bytes on the wire.
+    Spread(Arc<taffeta_catalogue::Message>, usize, Way),
+    /// A newcomer wants all members and all sets.
+    Join,
+    /// Some of the members, for a newcomer.
+    Members(Arc<[MemberFact]>),
+    /// A chunk of the sets, for a newcomer, and its bytes on the wire.
+    Chunk(Arc<[SignedSet]>, usize),
 }
 
 /// Something that happens to one node.
 #[derive(Clone, Debug)]
-pub(crate) enum Event {
-    /// The ring's machine may be due; stale if the node meanwhile waits for another time.
-    Timer(u32),
-    /// Time to compare catalogues.
-    Tick(u32),
+pub(crate) struct Event {
+    pub(crate) at: u32,
+    pub(crate) what: What,
+}
+
+/// What happens to it.
+#[derive(Clone, Debug)]
+pub(crate) enum What {
+    /// One of its machines may be due; stale if the node meanwhile waits for another time.
+    Timer,
     /// A message arrives.
-    Message { from: u32, to: u32, message: Message },
+    Message { from: u32, message: Message },
     /// The node has news about its tasks.
-    Publish(u32),
+    Publish(Phase),
     /// It ends without a farewell.
-    Kill(u32),
+    Kill,
     /// It stands still.
-    Stall(u32),
+    Stall,
     /// It goes on.
-    Resume(u32),
+    Resume,
+    /// It comes into the ring, of which it knows one member.
+    Join { seed: u32 },
 }
 
 impl Message {
     pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::Swim(_) => Kind::Swim,
-            Self::Set(_) => Kind::Set,
-            Self::Compare(_) => Kind::Compare,
-            Self::Same => Kind::Same,
-            Self::Digest(_) => Kind::Digest,
-            Self::Fetch(_) => Kind::Fetch,
-            Self::Sets(_) => Kind::Sets,
+            Self::Exchange { .. } | Self::Facts(_) => Kind::Facts,
+            Self::Ask | Self::Answer => Kind::Ask,
+            Self::Spread(..) => Kind::Spread,
+            Self::Join | Self::Members(_) | Self::Chunk(..) => Kind::Told,
         }
     }
 
-    /// Its encoded size in a ring of `nodes`. A digest is charged for all of them, as each has published something.
-    pub(crate) fn bytes(&self, nodes: usize) -> usize {
-        let sealed = |set: &Arc<SignedSet>| set.bytes.len() + SEAL_BYTES;
+    /// Its encoded size.
+    pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Swim(packet) => packet.len(),
-            Self::Set(set) => TAG_BYTES + sealed(set),
-            Self::Compare(_) => TAG_BYTES + 10,
-            Self::Same => TAG_BYTES,
-            Self::Digest(_) => TAG_BYTES + 12 + HEAD_BYTES * nodes,
-            Self::Fetch(owners) => TAG_BYTES + 2 + 10 * owners.len(),
-            Self::Sets(sets) => TAG_BYTES + 2 + sets.iter().map(sealed).sum::<usize>(),
+            Self::Exchange { facts, .. } => TAG_BYTES + 9 + FACT_BYTES * facts.len(),
+            Self::Facts(facts) | Self::Members(facts) => TAG_BYTES + FACT_BYTES * facts.len(),
+            Self::Ask | Self::Answer | Self::Join => TAG_BYTES,
+            Self::Spread(_, bytes, _) | Self::Chunk(_, bytes) => TAG_BYTES + bytes,
         }
+    }
+}
+
+impl Message {
+    /// Whether it is part of the one stream that a newcomer reads.
+    pub(crate) fn is_for_newcomer(&self) -> bool {
+        matches!(self, Self::Members(_) | Self::Chunk(..))
+    }
+
+    /// What it takes of the receiver's processor besides its packets, in microseconds.
+    pub(crate) fn work_us(&self) -> u64 {
+        match self {
+            Self::Swim(_) | Self::Ask | Self::Answer | Self::Join => 0,
+            Self::Exchange { facts, .. } | Self::Facts(facts) | Self::Members(facts) => FACT_US * facts.len() as u64,
+            Self::Spread(message, _, _) => SET_US * updates(message) as u64,
+            Self::Chunk(sets, _) => SET_US * sets.len() as u64,
+        }
+    }
+}
+
+/// Sets that the message brings.
+pub(crate) fn updates(message: &taffeta_catalogue::Message) -> usize {
+    match message {
+        taffeta_catalogue::Message::Push(updates) => updates.len(),
+        taffeta_catalogue::Message::Have(_)
+        | taffeta_catalogue::Message::Want(_)
+        | taffeta_catalogue::Message::Prune
+        | taffeta_catalogue::Message::Summary { .. }
+        | taffeta_catalogue::Message::Buckets { .. }
+        | taffeta_catalogue::Message::Check(_)
+        | taffeta_catalogue::Message::Heads { .. } => 0,
     }
 }
 

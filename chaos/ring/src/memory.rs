@@ -1,24 +1,24 @@
-//! How much memory a node's gossip takes: an estimate by counting, explained at [`crate::RingReport`].
+//! How much memory a node's gossip takes in a process of its own, where nothing is shared with others: an estimate by
+//! counting.
 
 use crate::node::Node;
+use smol_str::SmolStr;
 use std::sync::Arc;
-use taffeta_catalogue::{Head, OwnerSet, SignedSet};
+use taffeta_catalogue::{BUCKETS, Held};
 use taffeta_model::{NodeId, TaskRecord};
 use taffeta_swim::{MemberFact, MemberState};
 
 /// A live connection's end, without traffic, as measured with quinn and mutual TLS.
 const CONNECTION_END: usize = 37 << 10;
 
-/// Bytes of one node in a ring of `nodes` that looks like this one; `connections`: its live connections on average.
-pub(crate) fn estimate(node: &Node, nodes: usize, connections: f64) -> u64 {
-    let sets = node.catalogue.owners();
-    let set = sets.len().max(1);
-    let decoded: usize = node.catalogue.owners().map(|set| decoded(set)).sum::<usize>() / set;
-    let ids: Vec<NodeId> = node.catalogue.owners().map(|set| set.owner).collect();
-    let encoded = node.catalogue.sets_of(&ids, 0).iter().map(|set| encoded(set)).sum::<usize>() / set;
+/// Bytes of one node; `connections`: the live connections of a node on average.
+pub(crate) fn estimate(node: &Node, connections: f64) -> u64 {
+    let (members, sets) = (node.swim.members(), node.spread.catalogue().sets());
+    // The protocol library's list, with the same fields, and this fabric's map.
     let member = size_of::<MemberFact>() + in_map(size_of::<(NodeId, MemberState)>());
-    let entry = in_map(size_of::<(NodeId, Head, Arc<SignedSet>, Arc<OwnerSet>)>()) + encoded + decoded;
-    (node.swim.members().len() * member + nodes * entry) as u64 + (connections * CONNECTION_END as f64) as u64
+    let entry = in_map(size_of::<(NodeId, Arc<Held>)>()) + in_map(size_of::<(u16, NodeId)>());
+    let held: usize = sets.values().map(|held| entry + held_bytes(held)).sum();
+    (members.len() * member + held + BUCKETS * size_of::<u64>()) as u64 + (connections * CONNECTION_END as f64) as u64
 }
 
 /// A B-tree that was filled in no order is two thirds full.
@@ -26,18 +26,37 @@ fn in_map(bytes: usize) -> usize {
     bytes * 3 / 2
 }
 
-fn encoded(set: &SignedSet) -> usize {
-    size_of::<SignedSet>() + set.bytes.len()
+/// What the allocator takes for so many bytes: glibc's.
+fn allocated(bytes: usize) -> usize {
+    if bytes == 0 { 0 } else { (bytes + 8).next_multiple_of(16).max(32) }
 }
 
-/// A set in memory, with the texts that it points to.
-fn decoded(set: &OwnerSet) -> usize {
-    let texts = |r: &TaskRecord| {
-        let ports = r.ports.iter().map(|(name, _)| size_of::<(String, u16)>() + name.len());
-        let tags = r.tags.iter().map(|tag| size_of::<String>() + tag.len());
-        r.task.to_string().len() + r.instance.len() + r.reason.len() + ports.chain(tags).sum::<usize>()
-    };
-    let records = set.records.iter().map(|r| size_of::<TaskRecord>() + texts(r));
-    let attributes = set.info.attributes.iter().map(|(k, v)| in_map(2 * size_of::<String>()) + k.len() + v.len());
-    size_of::<OwnerSet>() + records.chain(attributes).sum::<usize>()
+/// Behind an [`Arc`], with its two counters.
+fn shared<T>() -> usize {
+    allocated(size_of::<T>() + 16)
+}
+
+/// A set in memory, with all that it points to. Names of up to 23 bytes point to nothing.
+fn held_bytes(held: &Held) -> usize {
+    let info = &held.info;
+    let attributes = info.attributes.iter().map(|(k, v)| in_map(2 * size_of::<String>()) + texts([k, v]));
+    let records =
+        held.records.iter().map(|record| size_of::<Arc<TaskRecord>>() + shared::<TaskRecord>() + points(record));
+    let machine = attributes.sum::<usize>() + texts([&info.zone, &info.version]) + texts(&info.not_isolated);
+    shared::<Held>() + machine + records.sum::<usize>()
+}
+
+fn points(record: &TaskRecord) -> usize {
+    let ports = allocated(size_of_val(&record.ports[..])) + small(record.ports.iter().map(|(name, _)| name));
+    let tags = allocated(size_of_val(&record.tags[..])) + small(&record.tags);
+    ports + tags + small([&record.instance]) + texts([&record.reason])
+}
+
+/// Texts that are kept in place if they are short.
+fn small<'a>(texts: impl IntoIterator<Item = &'a SmolStr>) -> usize {
+    texts.into_iter().filter(|text| text.is_heap_allocated()).map(|text| allocated(text.len() + 16)).sum()
+}
+
+fn texts<'a>(texts: impl IntoIterator<Item = &'a String>) -> usize {
+    texts.into_iter().map(|text| allocated(text.len())).sum()
 }

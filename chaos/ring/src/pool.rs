@@ -4,12 +4,11 @@ use std::{collections::BTreeMap, time::Duration};
 use taffeta_model::Millis;
 
 /// A connection without traffic ends silently after this.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A dial without an answer is given up after this.
 pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
-/// Connections kept by one node; the one that was used longest ago makes room. Twice what gossip to three random
-/// members each 100 ms keeps alive, in both directions.
-const CONNECTIONS_MAX: usize = 600;
+/// Connections kept by one node; the one that was used longest ago makes room.
+const CONNECTIONS_MAX: usize = 512;
 
 #[derive(Clone, Copy)]
 struct Connection {
@@ -47,7 +46,7 @@ impl Pool {
         Self((0..nodes).map(|_| BTreeMap::new()).collect())
     }
 
-    /// What a packet from one to the other meets; it counts as traffic.
+    /// What a packet from one to the other meets; it counts as traffic if there is a connection.
     pub(crate) fn way(&mut self, now: Millis, from: u32, to: u32) -> Way {
         let Some(connection) = self.touch(now, from, to) else { return Way::Dial };
         if connection.fails {

@@ -8,10 +8,10 @@ use std::{fmt, time::Duration};
 pub struct RingReport {
     /// The seed that gave it.
     pub seed: u64,
-    /// Members at the start.
+    /// Members, the joiner included.
     pub nodes: usize,
-    /// Over the kills: from the kill until half of the survivors (members that are never killed) have it as down.
-    /// `None` if nobody was killed, or for one of them it was not reached.
+    /// Over the kills: from the kill until half of the survivors (members that are never killed, without the joiner)
+    /// have it as down. `None` if nobody was killed, or for one of them it was not reached.
     pub know50: Option<Percentiles>,
     /// The same until 99 % of the survivors have it so.
     pub know99: Option<Percentiles>,
@@ -20,20 +20,38 @@ pub struct RingReport {
     pub false_suspect: u64,
     /// The same for down.
     pub false_down: u64,
+    /// How often a survivor came to have as down a member that stood still, before or after it went on.
+    pub stalled_down: u64,
+    /// From the moment when those that stood still go on until the last such verdict was taken back. `None` if there
+    /// was none.
+    pub reversed_ms: Option<u64>,
+    /// Such verdicts that stand at the end.
+    pub unreversed: u64,
     /// Bytes that a node sends a second while nothing happens: UDP and IP headers, QUIC's, tags, acknowledgements and
     /// handshakes included.
     pub idle_bytes_per_s: f64,
     /// Packets, counted so.
     pub idle_packets_per_s: f64,
-    /// Over five changes at different nodes: from the publication of a changed set until 99 % of the nodes hold it.
-    /// `None` if for one of them it was not reached.
+    /// Over eight changes at different nodes, one a second: from the publication of a changed set until 99 % of the
+    /// nodes hold it. `None` if for one of them it was not reached.
     pub change99: Option<Percentiles>,
-    /// Bits that a node sends a second beyond the idle ones, while one node in the ring changes its set each second;
-    /// acknowledgements and handshakes included. A set is one of ten tasks, about 900 bytes.
-    pub change_bits_per_s: f64,
-    /// An estimate of what a node's gossip occupies. Tables are counted as entries times their size in memory: the
-    /// protocol library's list, this fabric's map and the catalogue's with a fill of two thirds, each set both as it
-    /// travels and decoded; and 37 KiB for each end of a live connection in the idle time, as measured with quinn.
+    /// The same for each of the changes of the burst.
+    pub burst99: Option<Percentiles>,
+    /// Until half of the nodes hold a change of the burst.
+    pub burst50: Option<Percentiles>,
+    /// Changes of the burst.
+    pub burst_changes: usize,
+    /// Bits that a node sends and receives a second during the burst, both together and everything included, also what
+    /// it would send anyway. What is lost counts as received. `None` without a burst.
+    pub change_bits_per_s: Option<f64>,
+    /// How often a node is sent a change of the burst on average: 1 is the least.
+    pub messages_per_change: Option<f64>,
+    /// From the joiner's first packet until it holds all members and all sets. `None` if none joined, or it got not
+    /// all.
+    pub join_ms: Option<u64>,
+    /// What the joiner got by then: lists of members and sets, without headers.
+    pub join_bytes: Option<u64>,
+    /// An estimate of what a node's gossip occupies: see the crate's documentation.
     pub memory_bytes_per_node: u64,
     /// Hash of kind, from, to, bytes and virtual time of every event, in hexadecimal; equal for equal seeds.
     pub trace: String,
@@ -59,27 +77,55 @@ impl Percentiles {
     }
 }
 
-impl fmt::Display for RingReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "ring of {} nodes, seed {}, trace {}", self.nodes, self.seed, self.trace)?;
-        writeln!(f, "{:<34}{:>10}{:>10}{:>10}", "ms", "median", "p99", "max")?;
-        let times = [
+impl RingReport {
+    fn times(&self) -> [(&'static str, Option<Percentiles>); 5] {
+        [
             ("kill known to half", self.know50),
             ("kill known to 99 %", self.know99),
             ("changed set held by 99 %", self.change99),
-        ];
-        for (what, times) in times {
+            ("in the burst, held by half", self.burst50),
+            ("in the burst, held by 99 %", self.burst99),
+        ]
+    }
+
+    fn numbers(&self) -> [(&'static str, Option<f64>); 13] {
+        let whole = |n: u64| Some(n as f64);
+        [
+            ("false verdicts: suspect", whole(self.false_suspect)),
+            ("false verdicts: down", whole(self.false_down)),
+            ("standing still, held for down", whole(self.stalled_down)),
+            ("the last taken back after, ms", self.reversed_ms.and_then(whole)),
+            ("not taken back", whole(self.unreversed)),
+            ("idle bytes/s of a node", Some(self.idle_bytes_per_s)),
+            ("idle packets/s of a node", Some(self.idle_packets_per_s)),
+            ("changes in the burst", whole(self.burst_changes as u64)),
+            ("in the burst, bits/s of a node", self.change_bits_per_s),
+            ("copies of a change to a node", self.messages_per_change),
+            ("joined after, ms", self.join_ms.and_then(whole)),
+            ("bytes for the joiner", self.join_bytes.and_then(whole)),
+            ("memory of a node, KiB", Some(self.memory_bytes_per_node as f64 / 1024.0)),
+        ]
+    }
+}
+
+impl fmt::Display for RingReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "ring of {} nodes, seed {}, trace {}", self.nodes, self.seed, self.trace)?;
+        write!(f, "{:<34}{:>10}{:>10}{:>10}", "ms", "median", "p99", "max")?;
+        for (what, times) in self.times() {
             match times {
-                Some(t) => writeln!(f, "{what:<34}{:>10}{:>10}{:>10}", t.median_ms, t.p99_ms, t.max_ms)?,
-                None => writeln!(f, "{what:<34}{:>10}{:>10}{:>10}", "-", "-", "-")?,
+                Some(t) => write!(f, "\n{what:<34}{:>10}{:>10}{:>10}", t.median_ms, t.p99_ms, t.max_ms)?,
+                None => write!(f, "\n{what:<34}{:>10}{:>10}{:>10}", "-", "-", "-")?,
             }
         }
-        writeln!(f, "{:<34}{:>10}", "false verdicts: suspect", self.false_suspect)?;
-        writeln!(f, "{:<34}{:>10}", "false verdicts: down", self.false_down)?;
-        writeln!(f, "{:<34}{:>10.0}", "idle bytes/s of a node", self.idle_bytes_per_s)?;
-        writeln!(f, "{:<34}{:>10.1}", "idle packets/s of a node", self.idle_packets_per_s)?;
-        writeln!(f, "{:<34}{:>10.0}", "changes: more bits/s of a node", self.change_bits_per_s)?;
-        write!(f, "{:<34}{:>10.1}", "memory of a node, KiB", self.memory_bytes_per_node as f64 / 1024.0)
+        for (what, number) in self.numbers() {
+            match number {
+                Some(n) if n.fract() == 0.0 || n >= 1_000.0 => write!(f, "\n{what:<34}{n:>10.0}")?,
+                Some(n) => write!(f, "\n{what:<34}{n:>10.2}")?,
+                None => write!(f, "\n{what:<34}{:>10}", "-")?,
+            }
+        }
+        Ok(())
     }
 }
 

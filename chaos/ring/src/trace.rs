@@ -21,23 +21,27 @@ impl Fnv {
 }
 
 /// What kind of event the trace tells of.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Timer,
-    Tick,
+    /// A packet of the ring.
     Swim,
-    Set,
-    Compare,
-    Same,
-    Digest,
-    Fetch,
-    Sets,
+    /// A message of the catalogue.
+    Spread,
+    /// A question or an answer about members, on a stream.
+    Facts,
+    /// A question or an answer on a live connection.
+    Ask,
+    /// What a newcomer asks for and is told.
+    Told,
+    /// A message of the catalogue.
     /// A message that was lost, or had no connection to travel on.
     Lost,
     Publish,
     Kill,
     Stall,
     Resume,
+    Join,
 }
 
 /// The hash over all events so far that did something, in their order.

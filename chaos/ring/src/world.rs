@@ -2,23 +2,21 @@
 
 mod opening;
 mod plan;
+mod turns;
 
 use crate::{
     RingConfig, RingReport,
     config::Timeline,
-    event::{Event, Message, Queue},
+    event::{Event, Message, Queue, What, updates},
     memory,
     network::Network,
-    node::{Condition, Ids, Node, Outgoing},
-    tally::Tally,
+    node::{Ids, Node, Turn, index},
+    tally::{Phase, Tally},
     trace::{Kind, Trace},
 };
-use std::time::Duration;
-use taffeta_model::{Millis, NodeId};
-use taffeta_swim::Effect;
-
-/// How often a node compares its catalogue with another one's.
-const COMPARE_EVERY: Duration = Duration::from_secs(1);
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use taffeta_catalogue::{Held, Way};
+use taffeta_model::Millis;
 
 /// All members and what is between them. Between two events nothing changes, and one seed makes them all.
 pub(crate) struct World {
@@ -30,6 +28,8 @@ pub(crate) struct World {
     tally: Tally,
     trace: Trace,
     timeline: Timeline,
+    /// The newest sets that have changed, by owner: see [`World::share`].
+    newest: BTreeMap<u32, Arc<Held>>,
     /// At the end of the idle time.
     connections_per_node: f64,
 }
@@ -40,7 +40,10 @@ impl World {
         let end = Millis(second * 1000);
         while let Some((now, events)) = self.queue.take_next(end) {
             self.now = now;
-            events.into_iter().for_each(|event| self.handle(event));
+            let events = self.take_off(events);
+            for (at, turn) in turns::take(now, &mut self.nodes, &self.ids, events) {
+                self.perform(at, turn);
+            }
         }
         self.now = end;
         self.tally.note_second(self.network.sent);
@@ -51,166 +54,151 @@ impl World {
 
     pub(crate) fn report(self, config: &RingConfig) -> RingReport {
         let nodes = self.nodes.len() as f64;
-        let (idle_bytes, idle_packets) = self.tally.rate(self.timeline.idle);
-        let (busy_bytes, _) = self.tally.rate(self.timeline.changes);
-        let survivor = (0..).find(|index| !self.tally.is_victim(*index)).expect("one survives") as usize;
+        let (idle_bytes, idle_packets) = self.tally.rate(&self.timeline.idle).expect("it is never empty");
+        let busy = self.tally.rate(&self.timeline.burst);
+        let (verdicts, changes) = (&self.tally.verdicts, &self.tally.changes);
+        let survivor = (0..).find(|index| !verdicts.is_victim(*index)).expect("one survives") as usize;
+        let ms = |time: Duration| time.as_millis() as u64;
         RingReport {
             seed: config.seed,
             nodes: config.nodes,
-            know50: self.tally.know50(),
-            know99: self.tally.know99(),
-            false_suspect: self.tally.false_suspect,
-            false_down: self.tally.false_down,
+            know50: verdicts.know50(),
+            know99: verdicts.know99(),
+            false_suspect: verdicts.false_suspect,
+            false_down: verdicts.false_down,
+            stalled_down: verdicts.stalled_down,
+            reversed_ms: verdicts.reversed().map(ms),
+            unreversed: verdicts.unreversed(),
             idle_bytes_per_s: idle_bytes / nodes,
             idle_packets_per_s: idle_packets / nodes,
-            change99: self.tally.change99(),
-            change_bits_per_s: (busy_bytes - idle_bytes) * 8.0 / nodes,
-            memory_bytes_per_node: memory::estimate(&self.nodes[survivor], config.nodes, self.connections_per_node),
+            change99: changes.held99(Phase::Single),
+            burst99: changes.held99(Phase::Burst),
+            burst50: changes.held50(Phase::Burst),
+            burst_changes: changes.count(Phase::Burst),
+            change_bits_per_s: busy.map(|(bytes, _)| bytes * 2.0 * 8.0 / nodes),
+            messages_per_change: self.tally.copies_per_change(nodes),
+            join_ms: self.tally.join.took().map(ms),
+            join_bytes: self.tally.join.bytes(),
+            memory_bytes_per_node: memory::estimate(&self.nodes[survivor], self.connections_per_node),
             trace: self.trace.hex(),
         }
     }
 
-    fn handle(&mut self, event: Event) {
-        match event {
-            Event::Timer(at) => self.handle_timer(at),
-            Event::Tick(at) => self.handle_tick(at),
-            Event::Message { from, to, message } => self.handle_message(from, to, message),
-            Event::Publish(at) => self.publish(at),
-            Event::Kill(at) => {
-                self.note(Kind::Kill, at, at, 0);
-                self.nodes[at as usize].condition = Condition::Dead;
-                self.tally.note_kill(self.now, at);
-            }
-            Event::Stall(at) => {
-                self.note(Kind::Stall, at, at, 0);
-                self.nodes[at as usize].condition = Condition::Stalled(Vec::new());
-            }
-            Event::Resume(at) => self.resume(at),
-        }
-    }
-
-    fn handle_timer(&mut self, at: u32) {
-        let node = &mut self.nodes[at as usize];
-        if node.armed != Some(self.now) || !node.is_running() {
-            return; // it waits for another time; or it stands still and looks at its timers when it goes on
-        }
-        node.armed = None;
-        node.swim.handle_timeout(self.now);
-        self.note(Kind::Timer, at, at, 0);
-        self.perform(at, Vec::new());
-    }
-
-    fn handle_tick(&mut self, at: u32) {
-        if self.hold(at, || Event::Tick(at)) {
-            return;
-        }
-        self.note(Kind::Tick, at, at, 0);
-        self.queue.add(self.now + COMPARE_EVERY, Event::Tick(at));
-        let outgoing = self.nodes[at as usize].compare(&self.ids);
-        self.perform(at, outgoing.into_iter().collect());
-    }
-
-    fn handle_message(&mut self, from: u32, to: u32, message: Message) {
-        if self.hold(to, || Event::Message { from, to, message: message.clone() }) {
-            return;
-        }
-        self.note(message.kind(), from, to, message.bytes(self.nodes.len()));
-        let sender = self.nodes[from as usize].me;
-        let (outgoing, news) = self.nodes[to as usize].handle_message(self.now, sender, message, &self.ids);
-        news.iter().for_each(|news| self.tally.note_news(self.now, news.owner));
-        self.perform(to, outgoing);
-    }
-
-    /// Keeps an event for a node that stands still; says whether the node cannot take it now.
-    fn hold(&mut self, at: u32, event: impl FnOnce() -> Event) -> bool {
-        match &mut self.nodes[at as usize].condition {
-            Condition::Running => false,
-            Condition::Stalled(held) => {
-                held.push(event());
-                true
-            }
-            Condition::Dead => true,
-        }
-    }
-
-    fn publish(&mut self, at: u32) {
-        self.note(Kind::Publish, at, at, 0);
-        let outgoing = self.nodes[at as usize].publish(at, false, &self.ids);
-        self.tally.note_publish(self.now, at);
-        self.perform(at, outgoing);
-    }
-
-    /// The worst case: timers are served before the packets that waited.
-    fn resume(&mut self, at: u32) {
-        self.note(Kind::Resume, at, at, 0);
-        let node = &mut self.nodes[at as usize];
-        let Condition::Stalled(held) = std::mem::replace(&mut node.condition, Condition::Running) else {
-            unreachable!("only who stands still goes on");
-        };
-        node.swim.handle_timeout(self.now);
-        self.perform(at, Vec::new());
-        held.into_iter().for_each(|event| self.handle(event));
-    }
-
-    /// Does what a node wants after an input.
-    fn perform(&mut self, at: u32, outgoing: Vec<Outgoing>) {
-        for effect in self.nodes[at as usize].swim.take_effects() {
-            match effect {
-                Effect::Send { to, packet } => self.send(at, self.ids.index(to.id), Message::Swim(packet)),
-                Effect::Changed(change) => {
-                    let of = self.ids.index(change.id);
-                    let runs = self.nodes[of as usize].is_running();
-                    self.tally.note_change(self.now, at, of, &change, runs);
+    /// Puts off what a busy processor cannot take yet.
+    fn take_off(&mut self, events: Vec<Event>) -> Vec<Event> {
+        let mut now = Vec::with_capacity(events.len());
+        for event in events {
+            let busy = match &event.what {
+                What::Message { message, .. } if !message.is_for_newcomer() => {
+                    self.network.busy_until(self.now, event.at, message.work_us())
                 }
-                Effect::Fault(fault) => panic!("node {at} at {:?}: {fault}", self.now),
-                Effect::Renewed(_) | Effect::Outranked(_) => {} // the ring's own business: others see it as a change
+                What::Message { .. }
+                | What::Timer
+                | What::Publish(_)
+                | What::Kill
+                | What::Stall
+                | What::Resume
+                | What::Join { .. } => None,
+            };
+            match busy {
+                Some(free) => self.queue.add(free, event),
+                None => now.push(event),
             }
         }
-        outgoing.into_iter().for_each(|Outgoing { to, message }| self.send(at, to, message));
-        self.arm(at);
+        now
     }
 
-    fn arm(&mut self, at: u32) {
-        let node = &mut self.nodes[at as usize];
-        let due = node.swim.next_timeout();
-        if due != node.armed {
-            node.armed = due.map(|due| due.max(self.now));
-            node.armed.into_iter().for_each(|due| self.queue.add(due, Event::Timer(at)));
+    /// Does what came of a turn.
+    fn perform(&mut self, at: u32, turn: Turn) {
+        if let Some((kind, from, bytes)) = turn.took {
+            self.trace.note(kind, from, at, bytes, self.now);
+            match kind {
+                Kind::Kill => self.tally.verdicts.note_kill(self.now, at),
+                Kind::Join => self.tally.join.note_begin(self.now, at),
+                _ => {}
+            }
+        }
+        if let Some((phase, seq)) = turn.published {
+            self.tally.changes.note_publish(self.now, at, seq, phase);
+        }
+        for change in &turn.changes {
+            let of = index(&change.identity);
+            let runs = self.nodes[of as usize].is_running();
+            self.tally.verdicts.note(self.now, at, of, change, runs);
+        }
+        for held in &turn.held {
+            self.tally.changes.note_held(self.now, at, self.ids.index(held.owner), held.head.seq);
+            self.share(at, held);
+        }
+        let (told, sends): (Vec<_>, Vec<_>) =
+            turn.sends.into_iter().partition(|(_, message)| message.is_for_newcomer());
+        if let Some((to, _)) = told.first() {
+            self.send_all(at, *to, told.into_iter().map(|(_, message)| message).collect());
+        }
+        sends.into_iter().for_each(|(to, message)| self.send(at, to, message));
+        for to in turn.asks {
+            if self.network.is_connected(self.now, (at, to)) {
+                self.send(at, to, Message::Ask);
+            }
+        }
+        turn.arm.into_iter().for_each(|due| self.queue.add(due, Event { at, what: What::Timer }));
+        if self.tally.join.waits_for(at) && self.nodes[at as usize].knows_all(self.nodes.len()) {
+            self.tally.join.note_end(self.now);
         }
     }
 
     fn send(&mut self, from: u32, to: u32, message: Message) {
-        let (bytes, answers) = (message.bytes(self.nodes.len()), !self.is_dead(to));
+        let (bytes, answers) = (message.bytes(), self.nodes[to as usize].is_there());
         let way = (from, to);
-        let arrives = match message {
-            Message::Swim(_) => self.network.send_datagram(self.now, way, bytes, answers),
-            Message::Set(_)
-            | Message::Compare(_)
-            | Message::Same
-            | Message::Digest(_)
-            | Message::Fetch(_)
-            | Message::Sets(_) => self.network.send_stream(self.now, way, bytes, answers),
+        let arrives = match &message {
+            Message::Swim(_) | Message::Spread(_, _, Way::Datagram) => {
+                self.network.send_packet(self.now, way, bytes, answers)
+            }
+            Message::Spread(_, _, Way::Stream)
+            | Message::Exchange { .. }
+            | Message::Facts(_)
+            | Message::Ask
+            | Message::Answer
+            | Message::Join
+            | Message::Members(_)
+            | Message::Chunk(..) => self.network.send_stream(self.now, way, bytes, answers),
         };
+        if let Message::Spread(message, _, _) = &message {
+            self.tally.note_copies(self.now, updates(message) as u64);
+        }
         match arrives {
-            Some(at) => self.queue.add(at, Event::Message { from, to, message }),
-            None => self.note(Kind::Lost, from, to, bytes),
+            Some(at) => self.deliver(at, from, to, message),
+            None => self.trace.note(Kind::Lost, from, to, bytes, self.now),
         }
     }
 
-    fn is_dead(&self, at: u32) -> bool {
-        matches!(self.nodes[at as usize].condition, Condition::Dead)
+    /// All that a newcomer is told, on one stream. It takes each message as soon as it is done with the one before;
+    /// meanwhile it takes packets as usual.
+    fn send_all(&mut self, from: u32, to: u32, messages: Vec<Message>) {
+        let Some(mut stream) = self.network.open_stream(self.now, (from, to), true) else { return };
+        let mut free = self.now;
+        for message in messages {
+            let arrives = self.network.send_part(self.now, &mut stream, message.bytes());
+            free = free.max(arrives) + Duration::from_micros(message.work_us());
+            self.tally.join.note_told(message.bytes());
+            self.deliver(free, from, to, message);
+        }
     }
 
-    fn note(&mut self, kind: Kind, from: u32, to: u32, bytes: usize) {
-        self.trace.note(kind, from, to, bytes, self.now);
+    /// Nothing arrives in the moment in which it is sent: turns of one moment do not see each other.
+    fn deliver(&mut self, at: Millis, from: u32, to: u32, message: Message) {
+        let at = at.max(Millis(self.now.0 + 1));
+        self.queue.add(at, Event { at: to, what: What::Message { from, message } });
     }
 
-    /// Its own set and what it holds of others, from before the run.
-    fn know(nodes: &mut [Node], owner: u32, ids: &Ids) {
-        nodes[owner as usize].publish(owner, true, ids);
-        let me: NodeId = ids.0[owner as usize];
-        let sets = nodes[owner as usize].catalogue.sets_of(&[me], 0);
-        let others = nodes.iter_mut().filter(|node| node.me != me);
-        others.for_each(|node| sets.iter().for_each(|set| assert!(node.take(set), "it is new")));
+    /// Sets that are equal everywhere are in memory once.
+    fn share(&mut self, at: u32, held: &Arc<Held>) {
+        let owner = self.ids.index(held.owner);
+        let newest = self.newest.entry(owner).or_insert_with(|| Arc::clone(held));
+        if held.head.is_newer_than(&newest.head) {
+            *newest = Arc::clone(held);
+        } else if held.head == newest.head {
+            self.nodes[at as usize].spread.share(newest);
+        }
     }
 }

@@ -7,9 +7,9 @@ fn a_connection_serves_both_directions_until_it_was_idle() {
     pool.note_dial(Millis(0), Millis(4), 0, 1);
     assert_eq!(pool.way(Millis(1), 1, 0), Way::Wait(Millis(4)));
     assert_eq!(pool.way(Millis(4_000), 1, 0), Way::Open);
-    assert_eq!(pool.way(Millis(8_999), 0, 1), Way::Open);
-    assert_eq!(pool.live_ends(Millis(9_000)), 2);
-    assert_eq!(pool.way(Millis(13_999), 0, 1), Way::Dial);
+    assert_eq!(pool.way(Millis(33_999), 0, 1), Way::Open);
+    assert_eq!(pool.live_ends(Millis(34_000)), 2);
+    assert_eq!(pool.way(Millis(63_999), 0, 1), Way::Dial);
 }
 
 #[test]
