@@ -1,15 +1,25 @@
-//! Machines made of real processes on loopback addresses, killed on purpose: what end-to-end tests are written with.
+//! Machines made of real processes on loopback addresses, killed on purpose: what end-to-end tests and benchmarks are
+//! written with.
 //!
 //! A machine is a `taffeta up` with its data folder, on an address and a port of its own, and with everything that it
-//! started: killing the machine kills all of it at once. Left out: what is expected of the survivors, which is the
-//! tests' own, and faults inside of a process, which are the simulator's.
+//! started: killing the machine kills all of it at once. What tests and benchmarks measure is measured here. Left out:
+//! what is expected of the survivors, which is the tests' own, and faults inside of a process, which are the
+//! simulator's.
 
 mod dns;
 mod http;
+mod list;
 mod machine;
+mod ring;
+mod sweep;
+mod usage;
 mod wait;
 
 pub use dns::{Reply, ask};
 pub use http::get;
+pub use list::{Listed, Shown};
 pub use machine::{Cluster, Machine, Output, Ports};
+pub use ring::{Idle, Killed, Ring};
+pub use sweep::sweep;
+pub use usage::{cores_used, cpu_time, resident_mib};
 pub use wait::{eventually, within};

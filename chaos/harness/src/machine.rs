@@ -1,7 +1,11 @@
 //! Machines and clusters of them.
 
-use crate::wait::{eventually, within};
-use rustix::process::{Pid, Signal, kill_process};
+use crate::{
+    http::get,
+    sweep::{kill_all, processes_of, signal, sweep},
+    wait::{eventually, within},
+};
+use rustix::process::Signal;
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
@@ -10,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU8, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// The ports that all machines of a cluster use, each on its own address.
@@ -22,6 +26,19 @@ pub struct Ports {
     pub http: u16,
     /// DNS.
     pub dns: u16,
+}
+
+impl Ports {
+    /// Those of a node that is told nothing else.
+    pub const DEFAULT: Self = Self { fabric: 7400, http: 7480, dns: 7453 };
+
+    /// Says which of them is taken on an address, and why it cannot be had.
+    fn try_bind(self, address: IpAddr) -> Result<(), String> {
+        let udp = |port| (port, UdpSocket::bind((address, port)).map(drop));
+        let tcp = |port| (port, TcpListener::bind((address, port)).map(drop));
+        let mut tried = [udp(self.fabric), tcp(self.http), udp(self.dns), tcp(self.dns)].into_iter();
+        tried.try_for_each(|(port, bound)| bound.map_err(|e| format!("{address}:{port}: {e}")))
+    }
 }
 
 /// What a command printed and how it ended.
@@ -78,6 +95,11 @@ fn subnet() -> [u8; 2] {
     [(process % 200 + 20) as u8, NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add((process >> 8) as u8)]
 }
 
+/// Address of the machine `n1`, `n2`, ... of a cluster.
+fn address([b, c]: [u8; 2], index: usize) -> IpAddr {
+    IpAddr::from([127, b, c, u8::try_from(index).expect("few machines")])
+}
+
 /// A port that nobody uses on any address, for UDP and TCP.
 fn free_port() -> u16 {
     for _ in 0..100 {
@@ -94,11 +116,21 @@ fn free_port() -> u16 {
 impl Cluster {
     /// A cluster without machines. `binary` is the `taffeta` under test.
     pub fn new(binary: impl Into<PathBuf>) -> Self {
-        let subnet = subnet();
+        Self::at(binary, subnet(), Ports { fabric: free_port(), http: free_port(), dns: free_port() })
+    }
+
+    /// A cluster for `count` machines where people's own would be: on 127.0.0.1 and following, with the default ports.
+    /// If one of them is taken, says which.
+    pub fn on_defaults(binary: impl Into<PathBuf>, count: usize) -> Result<Self, String> {
+        let (subnet, ports) = ([0, 0], Ports::DEFAULT);
+        (1..=count).try_for_each(|index| ports.try_bind(address(subnet, index)))?;
+        Ok(Self::at(binary, subnet, ports))
+    }
+
+    fn at(binary: impl Into<PathBuf>, subnet: [u8; 2], ports: Ports) -> Self {
         let [b, c] = subnet;
         let root = std::env::temp_dir().join(format!("taffeta-test-{}-{b}-{c}", std::process::id()));
         fs::create_dir_all(&root).expect("a folder");
-        let ports = Ports { fabric: free_port(), http: free_port(), dns: free_port() };
         Self { binary: binary.into(), root, subnet, ports, machines: vec![] }
     }
 
@@ -109,14 +141,18 @@ impl Cluster {
 
     /// Starts the first machine and then `count - 1` that join it, all at once.
     pub fn start(&mut self, count: usize) {
-        let [b, c] = self.subnet;
+        self.start_paced(count, count);
+    }
+
+    /// The same with at most `at_once` machines on their way at any time; a machine has arrived when its API answers.
+    /// Gives the moment at which the last one was started.
+    pub fn start_paced(&mut self, count: usize, at_once: usize) -> Instant {
         for index in 1..=count {
             let name = format!("n{index}");
-            let host = u8::try_from(index).expect("few machines");
             self.machines.push(Machine {
                 data: self.root.join(&name),
                 name,
-                address: IpAddr::from([127, b, c, host]),
+                address: address(self.subnet, index),
                 ports: self.ports,
                 binary: self.binary.clone(),
                 process: None,
@@ -128,9 +164,31 @@ impl Cluster {
             let output = self.machines[0].run(&["token", "create"]);
             if output.code == 0 { Ok(output.stdout.trim().to_owned()) } else { Err(output.stderr) }
         });
-        for machine in &mut self.machines[1..] {
-            machine.up(&["--join", &first.to_string(), "--token", &token]);
+        let mut last = Instant::now();
+        let mut on_their_way: Vec<usize> = vec![];
+        for index in 1..count {
+            within(Duration::from_secs(60), "the machines that were started arrive", || {
+                on_their_way.retain(|i| !self.machines[*i].has_arrived());
+                let late = on_their_way.iter().map(|i| self.machines[*i].name.as_str());
+                if on_their_way.len() < at_once { Ok(()) } else { Err(late.collect::<Vec<_>>().join(", ")) }
+            });
+            last = Instant::now();
+            self.machines[index].up(&["--join", &first.to_string(), "--token", &token]);
+            on_their_way.push(index);
         }
+        last
+    }
+
+    /// kill -9 of several nodes in the same moment, which is given. For machines without tasks: those would live on.
+    pub fn kill_at_once(&mut self, indexes: &[usize]) -> Instant {
+        let moment = Instant::now();
+        for index in indexes {
+            if let Some(pid) = self.machines[*index].pid() {
+                signal(pid as i32, Signal::KILL);
+            }
+        }
+        indexes.iter().for_each(|index| self.machines[*index].kill_agent());
+        moment
     }
 
     /// Machines whose process runs.
@@ -160,23 +218,18 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         if std::thread::panicking() {
+            let lines = (300 / self.machines.len().max(1)).clamp(5, 60);
             for machine in &self.machines {
                 let log = fs::read_to_string(machine.log()).unwrap_or_default();
-                let tail: Vec<&str> = log.lines().rev().take(60).collect();
+                let tail: Vec<&str> = log.lines().rev().take(lines).collect();
                 eprintln!("--- {} (last lines) ---", machine.name);
                 tail.iter().rev().for_each(|line| eprintln!("{line}"));
             }
         }
-        let ids: Vec<String> = self.machines.iter().filter_map(Machine::node_id).collect();
         for machine in &mut self.machines {
             machine.kill();
         }
-        eventually("all processes have ended", || {
-            kill_all(&self.root);
-            self.processes().is_empty()
-        });
-        ids.iter().for_each(|id| remove_groups(id));
-        let _ = fs::remove_dir_all(&self.root);
+        sweep(&self.root);
     }
 }
 
@@ -251,6 +304,12 @@ impl Machine {
         serde_json::from_str(&output.stdout).map_err(|e| e.to_string())
     }
 
+    /// Whether its API answers: it has joined. Panics if its node has ended instead.
+    fn has_arrived(&mut self) -> bool {
+        assert!(self.is_running(), "{} has ended, see {}", self.name, self.log().display());
+        get(self.http(), "/health").is_ok_and(|(status, _)| status == 200)
+    }
+
     /// Whether its node runs.
     pub fn is_running(&mut self) -> bool {
         self.process.as_mut().is_some_and(|p| matches!(p.try_wait(), Ok(None)))
@@ -284,10 +343,17 @@ impl Machine {
         });
     }
 
+    /// Tells the node to end, as systemd would, and does not wait for it.
+    pub fn tell_to_end(&self) {
+        if let Some(process) = &self.process {
+            signal(process.id() as i32, Signal::TERM);
+        }
+    }
+
     /// Ends the node as systemd would, and waits for it; gives its exit code.
     pub fn terminate(&mut self) -> i32 {
+        self.tell_to_end();
         let Some(mut process) = self.process.take() else { return 0 };
-        signal(process.id() as i32, Signal::TERM);
         let (code, _) = within(Duration::from_secs(10), "the node ends on SIGTERM", || match process.try_wait() {
             Ok(Some(status)) => Ok(status.code().unwrap_or(128)),
             Ok(None) => Err("it runs".into()),
@@ -300,62 +366,5 @@ impl Machine {
     pub fn node_id(&self) -> Option<String> {
         let text = fs::read_to_string(self.data.join("node.id")).ok()?;
         Some(text.trim().to_owned())
-    }
-}
-
-fn signal(pid: i32, signal: Signal) {
-    if let Some(pid) = Pid::from_raw(pid) {
-        let _ = kill_process(pid, signal);
-    }
-}
-
-/// Kills every process of a folder, again and again by the caller until none is left.
-fn kill_all(folder: &Path) {
-    for pid in processes_of(folder) {
-        signal(pid, Signal::KILL);
-    }
-}
-
-/// Processes that have the folder in their command line (nodes, shims) or in their environment (tasks).
-fn processes_of(folder: &Path) -> BTreeSet<i32> {
-    let needle = folder.to_string_lossy().into_owned();
-    let me = std::process::id() as i32;
-    let mut found = BTreeSet::new();
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
-        let holds = |file: &str| {
-            let bytes = fs::read(entry.path().join(file)).unwrap_or_default();
-            let mut fields = bytes.split(|b| *b == 0).map(String::from_utf8_lossy);
-            fields.any(|field| belongs(&field, &needle))
-        };
-        if pid != me && (holds("cmdline") || holds("environ")) {
-            found.insert(pid);
-        }
-    }
-    found
-}
-
-/// Whether a field names the folder or something below it: `/x/n1` but not `/x/n10`.
-fn belongs(field: &str, folder: &str) -> bool {
-    let mut rest = field;
-    while let Some(at) = rest.find(folder) {
-        rest = &rest[at + folder.len()..];
-        if rest.is_empty() || rest.starts_with('/') || rest.starts_with(':') {
-            return true;
-        }
-    }
-    false
-}
-
-/// Removes what a killed node leaves of its cgroups.
-fn remove_groups(node: &str) {
-    let roots = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|e| e.path());
-    for root in roots.chain(["/sys/fs/cgroup".into()]) {
-        let own = root.join("taffeta").join(node);
-        for run in fs::read_dir(&own).into_iter().flatten().flatten().filter(|e| e.path().is_dir()) {
-            let _ = fs::remove_dir(run.path());
-        }
-        let _ = fs::remove_dir(&own);
-        let _ = fs::remove_dir(root.join("taffeta")); // stays while another node uses it
     }
 }
