@@ -158,6 +158,16 @@ pub(crate) struct NodeFlags {
     /// A member of the cluster to join; may be repeated [env: TAFFETA_JOIN, separated by commas]
     #[arg(long, value_name = "HOST[:PORT]")]
     pub(crate) join: Vec<String>,
+    /// Give up joining after so many seconds [env: TAFFETA_JOIN_TIMEOUT] [default: never]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) join_timeout: Option<String>,
+    /// How quickly the ring judges its members: lan, or wan for machines on several continents; the same on all of them
+    /// [env: TAFFETA_RING] [default: lan]
+    #[arg(long, value_name = "lan|wan")]
+    pub(crate) ring: Option<String>,
+    /// Do not let the kernel cut large sends into packets (GSO): some network cards fail at it [env: TAFFETA_NO_GSO]
+    #[arg(long)]
+    pub(crate) no_gso: bool,
     /// Answer the API without a token; on a loopback address only [env: TAFFETA_API_OPEN]
     #[arg(long)]
     pub(crate) api_open: bool,

@@ -38,6 +38,9 @@ pub(crate) enum Key {
     Attr,
     Join,
     JoinToken,
+    JoinTimeout,
+    Ring,
+    NoGso,
     ApiOpen,
     BestEffort,
 }
@@ -53,7 +56,7 @@ enum Shape {
 }
 
 impl Key {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Api,
         Self::Token,
         Self::Data,
@@ -66,6 +69,9 @@ impl Key {
         Self::Attr,
         Self::Join,
         Self::JoinToken,
+        Self::JoinTimeout,
+        Self::Ring,
+        Self::NoGso,
         Self::ApiOpen,
         Self::BestEffort,
     ];
@@ -85,6 +91,9 @@ impl Key {
             Self::Attr => "attr",
             Self::Join => "join",
             Self::JoinToken => "join_token",
+            Self::JoinTimeout => "join_timeout",
+            Self::Ring => "ring",
+            Self::NoGso => "no_gso",
             Self::ApiOpen => "api_open",
             Self::BestEffort => "best_effort",
         }
@@ -99,7 +108,7 @@ impl Key {
         match self {
             Self::Attr => Shape::Pairs,
             Self::Join => Shape::List,
-            Self::ApiOpen | Self::BestEffort => Shape::Switch,
+            Self::NoGso | Self::ApiOpen | Self::BestEffort => Shape::Switch,
             Self::Api
             | Self::Token
             | Self::Data
@@ -109,7 +118,9 @@ impl Key {
             | Self::Http
             | Self::Dns
             | Self::Zone
-            | Self::JoinToken => Shape::Text,
+            | Self::JoinToken
+            | Self::JoinTimeout
+            | Self::Ring => Shape::Text,
         }
     }
 

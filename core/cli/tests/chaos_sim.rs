@@ -252,8 +252,8 @@ fn what_nodes_log_is_seen_on_request() {
 
 #[test]
 fn the_ring_gives_its_figures_and_repeats_them() {
-    let words =
-        ["ring", "--nodes", "50", "--kill", "2", "--loss", "0.02", "--stall", "0.1:3", "--seed", "5", "-o", "json"];
+    let words = "ring --nodes 50 --kill 2 --loss 0.02 --stall 0.1:3 --join --seed 5 -o json";
+    let words: Vec<&str> = words.split(' ').collect();
     let (one, other) = (json_of(&sim(&words)), json_of(&sim(&words)));
     assert_eq!(one, other);
     let keys: Vec<&str> = one.as_object().expect("an object").keys().map(String::as_str).collect();
@@ -270,6 +270,13 @@ fn the_ring_gives_its_figures_and_repeats_them() {
         "change_bits_per_s",
         "memory_bytes_per_node",
         "trace",
+        // Beside the contract.
+        "stalled_down",
+        "reversed_ms",
+        "burst99",
+        "messages_per_change",
+        "join_ms",
+        "join_bytes",
     ] {
         assert!(keys.contains(&key), "{key}: {one}");
     }
@@ -279,6 +286,7 @@ fn the_ring_gives_its_figures_and_repeats_them() {
         }
     }
     assert_eq!((&one["seed"], &one["nodes"]), (&json!(5), &json!(50)));
+    assert!(one["join_ms"].is_u64() && one["change_bits_per_s"].is_f64(), "{one}");
     let table = sim(&["ring", "--nodes", "2", "--seed", "6"]);
     assert!(table.status.success() && table.stderr == "seed 6\n", "{table:?}");
     assert!(table.stdout.starts_with("ring of 2 nodes, seed 6, trace "), "{table:?}");
@@ -289,7 +297,9 @@ fn a_wrong_ring_is_refused_with_its_field() {
     refused(&sim(&["ring", "--nodes", "10", "--kill", "10"]), "--kill: 10 is not 0 to 9", "");
     refused(&sim(&["ring", "--loss", "0.9"]), "--loss: 0.9 is not 0 to 0.5", "");
     refused(&sim(&["ring", "--stall", "0:5"]), "--stall: fraction 0 is not above 0", "");
-    refused(&sim(&["ring", "--seconds", "10"]), "--seconds: 10 is not 30 to 3600", "");
+    refused(&sim(&["ring", "--seconds", "10"]), "--seconds: 10 is not 49 to 3600", "");
+    refused(&sim(&["ring", "--changes-per-second", "1001"]), "--changes-per-second: 1001 is not 0 to 1000", "");
+    refused(&sim(&["ring", "--nodes", "2", "--join"]), "--join: true is not false", "");
     refused(&sim(&["ring", "--nodes", "1"]), "--nodes: 1 is not 2 to", "");
     refused(&sim(&["ring", "--stall", "0.1"]), "write FRACTION:SECONDS", "");
 }

@@ -67,7 +67,8 @@ fn an_unreachable_or_wrong_join_is_refused() {
     let silent = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let nobody = silent.local_addr().expect("its address").to_string();
     let here = beside(&cluster, 9);
-    let output = up(&data, &["--name", "x", "--address", &here, "--join", &nobody, "--token", &token]);
+    let patient = ["--name", "x", "--address", &here, "--join", &nobody, "--join-timeout", "6", "--token", &token];
+    let output = up(&data, &patient);
     refused(&output, 4, &["no node could be joined", &nobody]);
     let output = up(&data, &["--name", "x", "--address", &here, "--join", "not an address", "--token", &token]);
     assert!(output.code == 2 && output.stderr.contains("not an address"), "{output:?}");

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 use support::{alone, binary, nft_drop};
-use taffeta_harness::{Cluster, ask, eventually, get, within};
+use taffeta_harness::{Cluster, ask, cores_used, eventually, get, resident_mib, within};
 
 const SHOP: [(&str, usize); 3] = [("web", 3), ("orders", 2), ("inventory", 2)];
 
@@ -32,7 +32,7 @@ fn shop() -> (Cluster, Duration) {
     });
     resolves_everywhere(&cluster, &[0, 1, 2], Duration::from_secs(30));
     let took = start.elapsed();
-    three_voters(&cluster);
+    cluster.wait_voters(3);
     (cluster, took)
 }
 
@@ -227,7 +227,7 @@ fn another_leads_within_three_seconds_and_accepts_a_deploy() {
     let mut cluster = Cluster::new(binary());
     cluster.start(3);
     cluster.wait_ready();
-    three_voters(&cluster);
+    cluster.wait_voters(3);
     let leads = leader(&cluster, 0).expect("a leader");
     let victim = cluster.index(&leads);
     let other = (victim + 1) % 3;
@@ -240,15 +240,6 @@ fn another_leads_within_three_seconds_and_accepts_a_deploy() {
     let file = cluster.root().join("one.toml");
     std::fs::write(&file, "app = \"one\"\n[service.one]\nrun = [\"sleep\", \"600\"]\n").expect("a file");
     cluster.machines[other].run(&["deploy", &file.to_string_lossy(), "--wait"]).success();
-}
-
-/// Waits until all three machines vote: before that, the first one's death takes the quorum with it.
-fn three_voters(cluster: &Cluster) {
-    eventually("three voters", || {
-        let nodes = cluster.machines[0].try_json(&["nodes"]).unwrap_or_default();
-        let votes = |n: &&Value| n["role"] == "leader" || n["role"] == "voter";
-        nodes.as_array().is_some_and(|n| n.iter().filter(votes).count() == 3)
-    });
 }
 
 #[test]
@@ -332,14 +323,11 @@ fn an_idle_node_is_small() {
     let mut cluster = Cluster::new(binary());
     cluster.start(3);
     cluster.wait_ready();
-    three_voters(&cluster);
+    cluster.wait_voters(3);
     let pids: Vec<u32> = cluster.machines.iter().filter_map(|m| m.pid()).collect();
-    let before: Vec<u64> = pids.iter().map(|pid| support::cpu_ticks(*pid)).collect();
-    let window = Duration::from_secs(10);
-    std::thread::sleep(window); // the measurement itself: what an idle node uses meanwhile
-    for (pid, before) in pids.iter().zip(before) {
-        let share = (support::cpu_ticks(*pid) - before) as f64 / 100.0 / window.as_secs_f64() * 100.0;
-        let resident = support::resident_mib(*pid);
+    let cores = cores_used(&pids, Duration::from_secs(10));
+    for (pid, cores) in pids.into_iter().zip(cores) {
+        let (resident, share) = (resident_mib(pid), cores * 100.0);
         println!("idle node {pid}: {resident:.1} MiB resident, {share:.2} % of a core");
         assert!(resident <= 40.0, "{resident} MiB resident");
         assert!(share < 2.0, "{share} % of a core");

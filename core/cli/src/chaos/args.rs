@@ -72,7 +72,7 @@ pub(crate) struct SimFlags {
 
 #[derive(Debug, Args)]
 pub(crate) struct RingArgs {
-    /// How many nodes, 2 to 10000; memory grows with the square, to 23 GB
+    /// How many nodes, 2 to 10000; memory grows with the square, to 10 GB
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub(super) nodes: usize,
     /// How many are killed [default: 3, or fewer if none would be left]
@@ -84,7 +84,13 @@ pub(crate) struct RingArgs {
     /// Let this part of the nodes stand still for so long, as 0.1:5
     #[arg(long, value_name = "FRACTION:SECONDS", value_parser = stall)]
     pub(super) stall: Option<Stall>,
-    /// Virtual seconds [default: 60, or as many as the standstill needs]
+    /// Changed sets a second in the whole ring for ten seconds, 0 to 1000 [default: one for each hundred nodes]
+    #[arg(long, value_name = "N")]
+    pub(super) changes_per_second: Option<f64>,
+    /// Let the last of the nodes join at the end, and tell how long that takes
+    #[arg(long)]
+    pub(super) join: bool,
+    /// Virtual seconds [default: 60, or as many as what is to happen needs]
     #[arg(long, value_name = "T")]
     pub(super) seconds: Option<u64>,
     /// Decides all that happens [default: a random one, which is told]

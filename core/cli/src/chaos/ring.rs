@@ -8,14 +8,11 @@ use crate::{
 };
 use taffeta_chaos_ring::{InvalidRing, RingConfig};
 
-/// Virtual seconds that are enough for all that happens but a long standstill.
+/// Virtual seconds of a run that is not told otherwise, if they are enough for all that is to happen.
 const SECONDS: u64 = 60;
 
-/// A standstill begins at the latest at this second.
-const STALL_AT: u64 = 30;
-
-/// What comes of a standstill is known so many seconds after it.
-const STALL_SETTLE: u64 = 5;
+/// Nodes of which one publishes a changed set each second, if nobody says otherwise.
+const NODES_PER_CHANGE: f64 = 100.0;
 
 pub(super) fn run(args: &RingArgs) -> Outcome {
     let config = config(args);
@@ -31,21 +28,22 @@ pub(super) fn run(args: &RingArgs) -> Outcome {
 }
 
 fn config(args: &RingArgs) -> RingConfig {
-    let stands_still = args.stall.map(|stall| stall.lasts.as_secs_f64().ceil() as u64);
-    let needed = stands_still.map(|seconds| seconds.saturating_add(STALL_AT + STALL_SETTLE));
-    RingConfig {
-        nodes: args.nodes,
-        kill: args.kill.unwrap_or_else(|| args.nodes.saturating_sub(1).min(3)),
+    let config = RingConfig {
+        kill: args.kill.unwrap_or_else(|| args.nodes.saturating_sub(1 + usize::from(args.join)).min(3)),
         loss: args.loss,
         stall: args.stall,
-        seconds: args.seconds.unwrap_or_else(|| needed.unwrap_or(0).max(SECONDS)),
-        seed: args.seed.unwrap_or_else(fresh_seed),
-    }
+        changes_per_second: args.changes_per_second.unwrap_or(args.nodes as f64 / NODES_PER_CHANGE),
+        join: args.join,
+        ..RingConfig::quiet(args.nodes, args.seed.unwrap_or_else(fresh_seed))
+    };
+    let seconds = args.seconds.unwrap_or_else(|| config.seconds_min().max(SECONDS));
+    RingConfig { seconds, ..config }
 }
 
-/// `--kill: 9 ...`: fields are named as their flags, `stall` has two.
+/// `--kill: 9 ...`: fields are named as their flags, but with lines; `stall` has two.
 fn wrong(e: &InvalidRing) -> Failure {
     let (flag, part) = e.field.split_once('.').unwrap_or((e.field, ""));
     let part = if part.is_empty() { String::new() } else { format!("{part} ") };
+    let flag = flag.replace('_', "-");
     Failure::wrong(format!("--{flag}: {part}{} is not {}", e.found, e.expected))
 }

@@ -8,9 +8,16 @@ use crate::{
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
+    time::Duration,
 };
 use taffeta_model::NodeName;
-use taffeta_node::{DNS_PORT, FABRIC_PORT, FabricConfig, HTTP_PORT, JoinToken};
+use taffeta_node::{DNS_PORT, FABRIC_PORT, FabricConfig, HTTP_PORT, JoinToken, RingPreset};
+
+/// A whole number of seconds, 1 to a year.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number = text.parse::<u64>().ok().filter(|n| (1..=31_536_000).contains(n));
+    number.map(Duration::from_secs).ok_or_else(|| format!("`{text}` is not a number of seconds from 1 to 31536000"))
+}
 
 impl NodeFlags {
     /// These flags as settings.
@@ -22,9 +29,11 @@ impl NodeFlags {
             (Key::Http, self.http),
             (Key::Dns, self.dns),
             (Key::Zone, self.zone),
+            (Key::Ring, self.ring),
+            (Key::JoinTimeout, self.join_timeout),
         ];
         let lists = [(Key::Attr, self.attr), (Key::Join, self.join)];
-        let switches = [(Key::ApiOpen, self.api_open), (Key::BestEffort, self.best_effort)];
+        let switches = [(Key::NoGso, self.no_gso), (Key::ApiOpen, self.api_open), (Key::BestEffort, self.best_effort)];
         let texts = texts.into_iter().filter_map(|(key, text)| Some((key, Value::Text(text?))));
         let lists = lists.into_iter().filter(|(_, list)| !list.is_empty()).map(|(key, list)| (key, Value::List(list)));
         let switches = switches.into_iter().filter(|(_, on)| *on).map(|(key, on)| (key, Value::Switch(on)));
@@ -47,6 +56,9 @@ impl Settings {
             zone: self.text(Key::Zone).map(|(zone, _)| zone.to_owned()),
             attributes: self.attributes()?,
             join: self.join()?,
+            join_patience: self.parsed(Key::JoinTimeout, seconds)?,
+            ring: self.parsed(Key::Ring, |s| s.parse::<RingPreset>())?,
+            no_gso: self.switch(Key::NoGso),
             token: self.parsed(Key::JoinToken, |s| s.trim().parse::<JoinToken>().map_err(|e| e.to_string()))?,
             api_open: self.switch(Key::ApiOpen),
             best_effort: self.switch(Key::BestEffort),

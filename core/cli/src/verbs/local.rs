@@ -62,6 +62,9 @@ fn shown(settings: &Settings, key: Key) -> Shown {
         | Key::Attr
         | Key::Join
         | Key::JoinToken
+        | Key::JoinTimeout
+        | Key::Ring
+        | Key::NoGso
         | Key::ApiOpen
         | Key::BestEffort => Shown { value: Json::Null, from: "default", place: None },
     }
@@ -92,7 +95,9 @@ fn unset(key: Key) -> &'static str {
         Key::Advertise => "(as before, else the address)",
         Key::Http => "(as before, else 127.0.0.1:7480)",
         Key::Dns => "(as before, else 127.0.0.1:7453)",
-        Key::Zone | Key::Attr | Key::ApiOpen | Key::BestEffort => "(as before, else none)",
+        Key::Ring => "(as before, else lan)",
+        Key::JoinTimeout => "(never)",
+        Key::Zone | Key::Attr | Key::NoGso | Key::ApiOpen | Key::BestEffort => "(as before, else none)",
         Key::Api | Key::Token | Key::Data | Key::Join | Key::JoinToken => "-",
     }
 }

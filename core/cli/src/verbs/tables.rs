@@ -48,6 +48,7 @@ pub(super) fn nodes(nodes: &[NodeView]) -> String {
             format!("{:?}", node.role).to_ascii_lowercase(),
             node.address.clone(),
             or_dash(node.zone.clone()),
+            node.rtt_ms.map_or_else(|| "-".into(), |ms| format!("{ms:.1} ms")),
             node.tasks.to_string(),
             format!("{}/{}", cpus(used.cpus), cpus(have.cpus)),
             format!("{}/{}", bytes_in_words(used.memory), bytes_in_words(have.memory)),
@@ -55,7 +56,7 @@ pub(super) fn nodes(nodes: &[NodeView]) -> String {
             node.id.clone(),
         ]
     });
-    table(&["NAME", "STATE", "ROLE", "ADDRESS", "ZONE", "TASKS", "CPUS", "MEMORY", "VERSION", "ID"], rows)
+    table(&["NAME", "STATE", "ROLE", "ADDRESS", "ZONE", "RTT", "TASKS", "CPUS", "MEMORY", "VERSION", "ID"], rows)
 }
 
 pub(super) fn services(services: &[ServiceView]) -> String {

@@ -47,20 +47,3 @@ impl Drop for Dropped {
         let _ = Command::new("nft").args(["delete", "table", "inet", &self.0]).status();
     }
 }
-
-/// User and system time of a process in ticks of 10 ms.
-pub(crate) fn cpu_ticks(pid: u32) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a running process");
-    let after_name = stat.rsplit(')').next().expect("a name in brackets");
-    let fields: Vec<u64> = after_name.split_whitespace().filter_map(|f| f.parse().ok()).collect();
-    // The state is no number, so numbering begins with field 4: user and system time are fields 14 and 15.
-    fields[10] + fields[11]
-}
-
-/// Resident memory of a process.
-pub(crate) fn resident_mib(pid: u32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a running process");
-    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).expect("resident memory");
-    let kib: f64 = line.trim().trim_end_matches("kB").trim().parse().expect("a number");
-    kib / 1024.0
-}

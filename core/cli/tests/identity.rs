@@ -1,0 +1,141 @@
+//! Who is who: machines that move, folders that were copied, addresses and names that were taken before.
+
+mod support;
+
+use std::{
+    fs::{self, File},
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+use support::{alone, binary};
+use taffeta_harness::{Cluster, within};
+
+/// A node that is not one of the cluster's machines, or no longer at the place of one; killed when dropped.
+struct Other(Child);
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Other {
+    /// Runs `taffeta up`; what it says goes to a file beside the folder.
+    fn up(data: &Path, at: SocketAddr, flags: &[&str]) -> Self {
+        let log = File::create(data.with_extension("other.log")).expect("a log file");
+        let mut command = Command::new(binary());
+        command.args(["up", "--best-effort", "--api-open", "--data"]).arg(data).args(flags);
+        let beside = |port: u16| SocketAddr::new(at.ip(), port).to_string();
+        command.args(["--address", &at.to_string(), "--http", &beside(at.port() + 1), "--dns", &beside(at.port() + 2)]);
+        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a file")).stderr(log);
+        Self(command.env_remove("TAFFETA_API").spawn().expect("the binary starts"))
+    }
+
+    fn is_running(&mut self) -> bool {
+        matches!(self.0.try_wait(), Ok(None))
+    }
+}
+
+fn said(data: &Path) -> String {
+    fs::read_to_string(data.with_extension("other.log")).unwrap_or_default()
+}
+
+/// An address of the cluster's that none of its machines has.
+fn free_address(cluster: &Cluster, host: u8) -> SocketAddr {
+    let first = cluster.machines[0].fabric();
+    let IpAddr::V4(ip) = first.ip() else { panic!("an IPv4 address") };
+    let [a, b, c, _] = ip.octets();
+    SocketAddr::from(([a, b, c, host], first.port()))
+}
+
+/// What a machine says of another: its state, address and id.
+fn seen(cluster: &Cluster, by: usize, name: &str) -> Result<(String, String, String), String> {
+    let nodes = cluster.machines[by].try_json(&["nodes"])?;
+    let node = nodes.as_array().and_then(|all| all.iter().find(|n| n["name"] == name));
+    let node = node.ok_or_else(|| format!("no {name} in {nodes}"))?;
+    let text = |key: &str| node[key].as_str().unwrap_or_default().to_owned();
+    Ok((text("state"), text("address"), text("id")))
+}
+
+#[test]
+fn a_machine_that_moved_is_known_at_its_new_address() {
+    let _alone = alone();
+    let mut cluster = Cluster::new(binary());
+    cluster.start(4);
+    cluster.wait_ready();
+    let (_, before, id) = seen(&cluster, 0, "n4").expect("n4 is a member");
+    cluster.machines[3].terminate();
+    let (data, at) = (cluster.machines[3].data.clone(), free_address(&cluster, 77));
+    let _moved = Other::up(&data, at, &[]);
+    for by in 0..3 {
+        within(Duration::from_secs(10), "the others know where n4 is", || match seen(&cluster, by, "n4")? {
+            (state, address, same) if state == "alive" && address == at.to_string() && same == id => Ok(()),
+            other => Err(format!("{other:?}; before it was at {before}")),
+        });
+    }
+    // Also whoever was not there meanwhile: the change is in the replicated state.
+    cluster.machines[1].kill();
+    cluster.machines[1].up_again();
+    within(Duration::from_secs(15), "a restarted machine finds n4", || match seen(&cluster, 1, "n4")? {
+        (state, address, _) if state == "alive" && address == at.to_string() => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+}
+
+#[test]
+fn a_new_machine_at_the_address_of_a_member_is_refused() {
+    let _alone = alone();
+    let mut cluster = Cluster::new(binary());
+    cluster.start(3);
+    cluster.wait_ready();
+    let token = cluster.machines[0].run(&["token", "create"]).success().stdout.trim().to_owned();
+    let at = cluster.machines[2].fabric();
+    cluster.machines[2].kill();
+    let data = cluster.root().join("x");
+    fs::create_dir_all(&data).expect("a folder");
+    let first = cluster.machines[0].fabric().to_string();
+    let mut other = Other::up(&data, at, &["--name", "x", "--join", &first, "--token", &token]);
+    within(Duration::from_secs(20), "it is refused", || {
+        if other.is_running() { Err("it runs") } else { Ok(()) }.map_err(String::from)
+    });
+    let said = said(&data);
+    assert!(said.contains("n3") && said.contains(&at.to_string()), "it names who has the address: {said}");
+    cluster.machines[2].up_again();
+    cluster.wait_ready(); // whose address it is has come back as if nothing had been
+}
+
+#[test]
+fn of_a_copied_data_folder_one_process_gives_way() {
+    let _alone = alone();
+    let mut cluster = Cluster::new(binary());
+    cluster.start(4);
+    cluster.wait_ready();
+    // One that does not vote: what two copies of a voter would do is the business of consensus.
+    let voters = cluster.machines[0].try_json(&["nodes"]).expect("nodes");
+    let member = voters.as_array().and_then(|all| all.iter().find(|n| n["role"] == "member" || n["role"] == "learner"));
+    let name = member.expect("one of four does not vote")["name"].as_str().expect("a name").to_owned();
+    let (i, copy) = (cluster.index(&name), cluster.root().join("copy"));
+    cluster.machines[i].terminate();
+    let copied = Command::new("cp").arg("-a").arg(&cluster.machines[i].data).arg(&copy).status();
+    assert!(copied.expect("cp runs").success());
+    cluster.machines[i].up_again();
+    let mut other = Other::up(&copy, free_address(&cluster, 88), &[]);
+    within(Duration::from_secs(20), "one of the two gives way", || {
+        let (original, copy) = (cluster.machines[i].is_running(), other.is_running());
+        if original && copy { Err("both run".to_owned()) } else { Ok(()) }
+    });
+    let log = fs::read_to_string(cluster.machines[i].log()).unwrap_or_default() + &said(&copy);
+    assert!(log.contains("in use twice"), "it says why: {log}");
+    // The ring goes on with whichever is left; should both have given way, the machine's supervisor starts its own again.
+    drop(other);
+    if !cluster.machines[i].is_running() {
+        cluster.machines[i].up_again();
+    }
+    within(Duration::from_secs(15), "the machine is back", || match seen(&cluster, (i + 1) % 4, &name)? {
+        (state, address, _) if state == "alive" && address == cluster.machines[i].fabric().to_string() => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+}
