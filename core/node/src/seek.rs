@@ -22,9 +22,8 @@ impl Core {
                 pause = LOOK_EVERY;
                 continue;
             }
-            for address in &addresses {
-                self.seek_at(address).await;
-            }
+            // All at once: most of them may be addresses where nobody is any more.
+            futures::future::join_all(addresses.iter().map(|address| self.seek_at(address))).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
     }

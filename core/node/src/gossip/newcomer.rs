@@ -54,6 +54,10 @@ impl GossipHub {
             while !peers.is_empty() {
                 let pick = usize::try_from(self.inner.entropy.seed() % peers.len() as u64).expect("less than a length");
                 let peer = peers.swap_remove(pick);
+                let alive = self.inner.ring.state().alive();
+                if !alive.is_empty() && !alive.contains(&peer) {
+                    continue; // somebody is there now who is better asked
+                }
                 match self.learn_from(peer).await {
                     Ok(()) => return self.set_complete(),
                     Err(error) => tracing::debug!(%peer, error, "a member did not tell everything"),
