@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ops::RangeInclusive,
 };
-use taffeta_model::{Bug, PortSpec, TaskId, planted};
+use taffeta_model::{Bug, PortSpec, TaskId, fnv1a, mix, planted};
 
 /// The ports that are given to tasks: below the kernel's ephemeral range (from 32768), above what people pick.
 pub const PORTS: RangeInclusive<u16> = 20_000..=31_999;
@@ -17,7 +17,7 @@ const COUNT: u64 = 12_000;
 pub fn port_seed(task: &TaskId, attempt: u32) -> u64 {
     let text = format!("{task}#{attempt}");
     // FNV-1a: spreads short texts well, and needs no secret, as nobody gains by choosing ports.
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    fnv1a(text.as_bytes())
 }
 
 /// Every port of [`PORTS`] exactly once, in an order that depends on the seed.
@@ -29,14 +29,6 @@ pub fn port_order(seed: u64) -> impl Iterator<Item = u16> {
         step += 2; // ends at 11,999 at the latest
     }
     (0..COUNT).map(move |i| PORTS.start() + ((start + i * step) % COUNT) as u16)
-}
-
-/// The finisher of splitmix64.
-fn mix(seed: u64) -> u64 {
-    let x = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }
 
 /// Picks a run's ports: the fixed ones as they are, the others from `order`, past those that runs of this node use and

@@ -8,6 +8,7 @@ mod app;
 mod app_file;
 mod assigned;
 mod command;
+mod hash;
 mod ids;
 mod planted;
 mod record;
@@ -22,6 +23,7 @@ pub use app::{
 pub use app_file::{AppFileError, FileSource, parse_app_file};
 pub use assigned::{Assigned, AssignedSet, Directory, DirectoryJob, DirectoryMember};
 pub use command::{Command, Exit, Outcome, Placement, Refusal, Removal};
+pub use hash::{fnv1a, mix};
 pub use ids::{AppName, ClusterId, Fence, InvalidName, JobName, NodeId, NodeName, RESERVED_NAMES, TaskId, TokenId};
 #[cfg(feature = "planted-bugs")]
 pub use planted::plant;

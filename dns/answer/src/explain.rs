@@ -92,7 +92,7 @@ impl fmt::Display for Verdict {
             Self::GivenThoughSuspected => "given: its machine is suspected, but no other serves",
             Self::Sampled => "given in some answers: there are more than 100",
             Self::NotServing => "hidden: it is not serving",
-            Self::Suspected => "hidden: its machine is suspected and another serves",
+            Self::Suspected => "hidden: its machine is suspected or has left, and another serves",
             Self::OtherFamily => "not given: its address is of the other family",
             Self::NoSuchPort => "not given: it does not have this port",
             Self::NoTags => "not given: it has no tags",

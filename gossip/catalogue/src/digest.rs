@@ -6,7 +6,7 @@
 
 use imbl::OrdSet;
 use serde::{Deserialize, Serialize};
-use taffeta_model::NodeId;
+use taffeta_model::{NodeId, mix};
 
 /// Buckets of owners: ten owners in each in the largest ring, so that what a difference costs is about ten heads.
 pub const BUCKETS: usize = 1024;
@@ -129,20 +129,6 @@ fn head_hash(head: &Head) -> u64 {
 /// What a bucket adds to the hash of all.
 fn share_of(bucket: usize, hash: u64) -> u64 {
     mix(hash ^ mix(bucket as u64))
-}
-
-/// Spreads a number over 64 bits: a step of SplitMix64 (Steele, Lea, Flood 2014).
-pub(crate) fn mix(number: u64) -> u64 {
-    let z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ z >> 31
-}
-
-/// FNV-1a, 64 bits (Fowler, Noll, Vo): the same on every machine and in every version. Not against malice: whoever
-/// makes two sets collide harms only the spreading of the sets that it has signed itself.
-pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// Eight bytes for what looks random.

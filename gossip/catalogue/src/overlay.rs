@@ -6,9 +6,8 @@
 //! O(log n) hops apart (Friedman 1991; as used by Law and Siu 2003). Both ends compute the same from the same members,
 //! and a member that comes or goes moves at most six links.
 
-use crate::digest::mix;
 use std::collections::BTreeSet;
-use taffeta_model::NodeId;
+use taffeta_model::{NodeId, mix};
 
 /// Up to so many peers all are neighbours: a small ring then knows within one hop.
 pub const FLOOD_PEERS_MAX: usize = 8;

@@ -1,9 +1,9 @@
 //! A set as its owner writes it, and as it travels.
 
-use crate::{Head, digest::fnv1a};
+use crate::Head;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use taffeta_model::{NodeId, NodeInfo, TaskRecord};
+use taffeta_model::{NodeId, NodeInfo, TaskRecord, fnv1a};
 
 /// Largest encoded set in bytes. A thousand ordinary records are about 200 KiB; a change sends what is different.
 pub const SET_BYTES_MAX: usize = 512 << 10;

@@ -10,10 +10,10 @@ mod network;
 mod overlay;
 mod spread;
 
-use crate::{Catalogue, MergeError, Merged, OwnerSet, Sign, SignedSet, Update, Verify, digest::fnv1a};
+use crate::{Catalogue, MergeError, Merged, OwnerSet, Sign, SignedSet, Update, Verify};
 use std::sync::Arc;
 use taffeta_model::{
-    AppName, Fence, JobKind, JobName, NodeId, NodeInfo, NodeName, Phase, Resources, TaskId, TaskRecord,
+    AppName, Fence, JobKind, JobName, NodeId, NodeInfo, NodeName, Phase, Resources, TaskId, TaskRecord, fnv1a,
 };
 
 /// A stand-in for Ed25519: whoever knows the owner's id can sign as it, and nobody here cheats but on purpose.

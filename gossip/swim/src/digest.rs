@@ -1,7 +1,7 @@
 //! All that a node believes of the members in a few numbers, so that two nodes find out cheaply where they differ.
 
 use crate::{Identity, packet::PacketError};
-use taffeta_model::{Liveness, NodeId};
+use taffeta_model::{Liveness, NodeId, mix};
 
 /// In how many parts members are compared: at 10,000 members one holds about 156, some four kilobytes of facts.
 pub(crate) const PARTS: usize = 64;
@@ -67,12 +67,4 @@ fn weight(identity: &Identity, liveness: Liveness) -> u64 {
     };
     let life = [identity.incarnation.start, identity.incarnation.renewal.into(), verdict];
     life.into_iter().fold(mix(identity.id.0), |hash, number| mix(hash ^ number))
-}
-
-/// The finaliser of SplitMix64 (Steele, Lea, Flood 2014), moved off its fixed point at zero.
-fn mix(number: u64) -> u64 {
-    let z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }

@@ -155,7 +155,7 @@ proptest! {
         let mut updates = Vec::new();
         for tasks in &history {
             updates.extend(publish_update(&mut owner, 2, &Vec::from_iter(tasks.iter().copied())));
-            let at = crate::digest::mix(order ^ updates.len() as u64);
+            let at = taffeta_model::mix(order ^ updates.len() as u64);
             if at % 4 < loss {
                 continue; // nothing arrives just now
             }

@@ -1,10 +1,10 @@
 //! A network in virtual time: messages take 1 to 3 ms and are lost with a chance, and every wait is one event.
 
 use super::{Checker, Keys, info, record};
-use crate::{Message, Spread, SpreadEffect, Update, decode, digest::mix, encode};
+use crate::{Message, Spread, SpreadEffect, Update, decode, encode};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use std::collections::{BTreeMap, BTreeSet};
-use taffeta_model::{Millis, NodeId, TaskRecord};
+use taffeta_model::{Millis, NodeId, TaskRecord, mix};
 
 enum Event {
     Message { from: usize, to: usize, bytes: Vec<u8> },

@@ -1,8 +1,8 @@
 //! Who is whose neighbour.
 
-use crate::{CYCLES, FLOOD_PEERS_MAX, digest::mix, neighbours};
+use crate::{CYCLES, FLOOD_PEERS_MAX, neighbours};
 use std::collections::{BTreeMap, BTreeSet};
-use taffeta_model::NodeId;
+use taffeta_model::{NodeId, mix};
 
 type Graph = BTreeMap<NodeId, BTreeSet<NodeId>>;
 
