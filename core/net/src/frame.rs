@@ -4,8 +4,9 @@ use crate::peer::Lane;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use thiserror::Error;
 
-/// Largest frame of a streamed reply: what both ends hold at once.
-pub const FRAME_BYTES_MAX: usize = 256 << 10;
+/// Largest frame of a streamed reply: what both ends hold at once. One set of the catalogue, which is 512 KiB at most, with
+/// others before it has to fit.
+pub const FRAME_BYTES_MAX: usize = 768 << 10;
 
 /// Longest reason of a refusal; a longer one is cut.
 const REASON_BYTES_MAX: usize = 4 << 10;

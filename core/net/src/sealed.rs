@@ -20,12 +20,13 @@
 //!
 //! **What an attacker on the network can do:** see who sends to whom, how much and when; drop, delay and repeat
 //! datagrams. A repeated one is refused within the receiver's memory: the newest session of each sender and the last 64
-//! counters in it, and nothing older. That memory ends with the receiver's process, or when it forgets the sender: before the sender is heard again, a
-//! datagram recorded earlier passes once more. It is then old news of the ring, which incarnation numbers refute, and
-//! the first authentic datagram of a newer session or counter ends it. **What they cannot do:** read or alter a packet,
-//! invent one, turn one round or to another receiver or cluster, or make us send to an address of their choice: the
-//! source address of a datagram is never looked at, and replies go where the ring knows the node to be. An unknown
-//! sender costs a table look-up, a forged seal one decryption and, once for each known peer, one X25519.
+//! counters in it, and nothing older. That memory ends with the receiver's process, or when it forgets the sender: before
+//! the sender is heard again, a datagram recorded earlier passes once more. It is then old news of the ring, which
+//! incarnation numbers refute, and the first authentic datagram of a newer session or counter ends it. **What they cannot
+//! do:** read or alter a packet, invent one, turn one round or to another receiver or cluster, or make us send to an address
+//! of their choice: the source address of a datagram is never looked at, and replies go where the ring knows the node to be.
+//! An unknown sender costs a table look-up, a forged seal one decryption, one of a newer session two derivations of keys
+//! besides, and, once for each known peer, one X25519.
 //!
 //! **What is missing on purpose:** forward secrecy. Who obtains a node's key can read the ring's packets it has
 //! exchanged, which hold names, addresses and liveness, never secrets.

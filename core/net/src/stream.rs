@@ -7,7 +7,7 @@ use crate::{
     peer::{CallError, Lane},
 };
 use bytes::Bytes;
-use quinn::{RecvStream, SendStream};
+use quinn::{RecvStream, SendStream, VarInt};
 use std::time::Duration;
 use taffeta_model::NodeId;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -21,6 +21,8 @@ const PIECE_BYTES_MAX: usize = 64 << 10;
 /// Where a service puts the frames of its reply.
 pub struct FrameSink {
     send: SendStream,
+    /// A frame was begun and not ended: nothing that follows could be told from its rest.
+    cut: bool,
 }
 
 /// The frames of a reply, as they come. Dropping it tells the callee to stop.
@@ -38,7 +40,7 @@ pub struct Frames {
 
 impl FrameSink {
     pub(crate) fn new(send: SendStream) -> Self {
-        Self { send }
+        Self { send, cut: false }
     }
 
     /// Sends a frame of at most [`crate::FRAME_BYTES_MAX`] bytes: returns when the transport has it, which is when the
@@ -50,7 +52,10 @@ impl FrameSink {
             self.send.write_all(&head).await.map_err(broken)?;
             self.send.write_all(frame).await.map_err(broken)
         };
-        timeout(STALL_MAX, work).await.map_err(|_| CallError::Timeout)?
+        self.cut = true; // also if the caller drops this future
+        let sent = timeout(STALL_MAX, work).await.map_err(|_| CallError::Timeout)?;
+        self.cut = sent.is_err();
+        sent
     }
 
     pub(crate) fn stopped(&self) -> impl Future<Output = ()> + use<> {
@@ -59,6 +64,10 @@ impl FrameSink {
     }
 
     pub(crate) async fn end(mut self, result: Result<(), String>) {
+        if self.cut {
+            let _ = self.send.reset(VarInt::from_u32(0));
+            return;
+        }
         let last = frame::last(result);
         if matches!(timeout(STALL_MAX, self.send.write_all(&last)).await, Ok(Ok(()))) {
             let _ = self.send.finish();

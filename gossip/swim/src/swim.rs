@@ -5,6 +5,8 @@ mod health;
 mod push_pull;
 mod upkeep;
 
+pub use push_pull::FACTS_MAX;
+
 use crate::{
     Identity, Incarnation, InvalidConfig, MemberChange, MemberFact, MemberState, PacketError, SwimConfig,
     codec::{FAREWELL, RingCodec},
@@ -123,6 +125,8 @@ pub struct Swim {
     alive: usize,
     /// Members that have left.
     gone: usize,
+    /// With whom this node compares, until the answer is there.
+    compared: Option<NodeId>,
     /// See [`Swim::slowness`].
     slowness: u8,
     /// Whether a packet came in since the last probe began.
@@ -165,6 +169,7 @@ impl Swim {
             digest,
             alive: 0,
             gone: 0,
+            compared: None,
             slowness: 1,
             heard: false,
             refuted: 0,
@@ -269,16 +274,17 @@ impl Swim {
         }
     }
 
-    /// Announces this node to seeds, and again every few seconds until they are met. Id and address are enough.
+    /// Announces this node to seeds, and again every few seconds until they are met. Id and address are enough. Of more
+    /// than [`SEEDS_MAX`] the ones that were given last are kept.
     pub fn join(&mut self, now: Millis, seeds: &[Identity]) {
         let me = self.me().id;
-        for seed in seeds.iter().filter(|s| s.id != me) {
-            self.seeds.retain(|known| known.id != seed.id);
-            if self.seeds.len() < SEEDS_MAX {
-                self.seeds.push(*seed);
-            }
-        }
-        for seed in self.seeds.clone() {
+        let given: Vec<Identity> = seeds.iter().filter(|s| s.id != me).take(SEEDS_MAX).copied().collect();
+        let is_given = |id: NodeId| given.iter().any(|seed| seed.id == id);
+        self.seeds.retain(|seed| !self.table.contains_key(&seed.id) && !is_given(seed.id));
+        self.seeds.extend(&given);
+        let excess = self.seeds.len().saturating_sub(SEEDS_MAX);
+        self.seeds.drain(..excess);
+        for seed in given {
             self.drive(now, |foca, out| foca.announce(seed, out));
         }
     }
@@ -303,9 +309,7 @@ impl Swim {
         self.check_own(&me, facts);
         let others: Vec<Member<Identity>> =
             facts.iter().filter(|f| f.identity.id != me.id).map(|f| f.to_foca()).collect();
-        for gone in facts.iter().filter(|f| f.liveness == Liveness::Left && f.identity.id != me.id) {
-            self.note_left(gone.identity.id, gone.identity.incarnation);
-        }
+        self.note_farewells(&me, facts);
         self.drive(now, |foca, out| foca.apply_many(others.into_iter(), false, out));
         let told: BTreeSet<NodeId> = facts.iter().map(|f| f.identity.id).collect();
         self.settle_all(now, &told);
@@ -318,9 +322,7 @@ impl Swim {
         self.check_room(facts.iter().map(|f| f.identity.id))?;
         let me = self.me();
         self.check_own(&me, facts);
-        for fact in facts.iter().filter(|f| f.liveness == Liveness::Left && f.identity.id != me.id) {
-            self.note_left(fact.identity.id, fact.identity.incarnation);
-        }
+        self.note_farewells(&me, facts);
         // Of earlier lives of ours nothing new can be learnt.
         let news = facts.iter().filter(|f| f.identity.id != me.id || f.identity == me).map(|f| f.to_foca());
         self.drive(now, |foca, out| foca.apply_many(news, true, out));
@@ -408,8 +410,7 @@ impl Swim {
     /// Does nothing if it is not higher.
     pub fn raise_start(&mut self, now: Millis, start: u64) {
         let me = self.me();
-        let stays = matches!(self.presence, Presence::Present | Presence::Declined);
-        if start > me.incarnation.start && stays {
+        if start > me.incarnation.start && self.takes_part() {
             self.become_identity(now, Identity { incarnation: Incarnation { start, renewal: 0 }, ..me });
         }
     }

@@ -1,8 +1,8 @@
 mod cluster;
 
 use crate::{
-    Effect, Identity, Incarnation, InvalidConfig, MemberFact, MemberState, Members, PacketError, Swim, SwimConfig,
-    codec, packet,
+    Effect, FACTS_MAX, Identity, Incarnation, InvalidConfig, MemberFact, MemberState, Members, PacketError, Swim,
+    SwimConfig, codec, digest, packet,
     tests::cluster::{Cluster, Seen, identity},
 };
 use foca::{Header, Message};
@@ -306,22 +306,23 @@ fn a_comparison_brings_what_gossip_lost() {
     full.take_effects();
     lacking.take_effects();
     // Only what the comparison sends gets through; whom the fuller one meets first does not matter.
-    let sends = |effects: Vec<Effect>| -> Vec<Vec<u8>> {
-        let packet = |e| if let Effect::Send { packet, .. } = e { Some(packet) } else { None };
-        effects.into_iter().filter_map(packet).filter(|p| p[0] != 0).collect()
+    let sends = |effects: Vec<Effect>| -> Vec<(NodeId, Vec<u8>)> {
+        let packet = |e| if let Effect::Send { to, packet } = e { Some((to.id, packet)) } else { None };
+        effects.into_iter().filter_map(packet).filter(|(_, p)| p[0] != 0).collect()
     };
     (0..=100).for_each(|step| full.handle_timeout(Millis(100 * step)));
-    let digest = sends(full.take_effects()).remove(0);
+    // Whomever it has asked: the lacking one answers in its place.
+    let (asked, digest) = sends(full.take_effects()).remove(0);
     assert_eq!(digest.len(), 9);
     lacking.handle_packet(Millis(10_000), NodeId(1), &digest).expect("a good packet");
-    let parts = sends(lacking.take_effects()).remove(0);
-    full.handle_packet(Millis(10_000), NodeId(2), &parts).expect("a good packet");
+    let (_, parts) = sends(lacking.take_effects()).remove(0);
+    full.handle_packet(Millis(10_000), asked, &parts).expect("a good packet");
     let exchange = full.take_effects().into_iter().find_map(|e| match e {
         Effect::Exchange { with, parts, facts } => Some((with, parts, facts)),
         _ => None,
     });
     let (with, parts, facts) = exchange.expect("they differ");
-    assert_eq!((with, parts.count_ones() <= 3), (NodeId(2), true), "100, 200 and 300 are in three parts at most");
+    assert_eq!((with, parts.count_ones() <= 3), (asked, true), "100, 200 and 300 are in three parts at most");
     assert!(facts.len() < 60, "{} facts, though three are lacking", facts.len());
     lacking.merge(Millis(10_000), &facts).expect("few facts");
     assert_eq!(lacking.members().len(), 299);
@@ -330,6 +331,59 @@ fn a_comparison_brings_what_gossip_lost() {
     full.take_effects();
     lacking.handle_packet(Millis(10_001), NodeId(1), &digest).expect("a good packet");
     assert!(sends(lacking.take_effects()).is_empty(), "they believe the same now");
+}
+
+#[test]
+fn a_seed_that_is_given_last_is_called_however_many_are_remembered() {
+    let mut swim = alone();
+    swim.join(Millis(0), &(100..300).map(|id| identity(id, 0)).collect::<Vec<_>>());
+    swim.take_effects();
+    swim.join(Millis(10), &[identity(7, 0)]);
+    let to: Vec<NodeId> = sent_to(&mut swim);
+    assert_eq!(to, [NodeId(7)]);
+    // It stays among those that are called again.
+    let again: Vec<NodeId> = (1..=60)
+        .flat_map(|s| {
+            swim.handle_timeout(Millis(s * 100));
+            sent_to(&mut swim)
+        })
+        .collect();
+    assert!(again.contains(&NodeId(7)), "{again:?}");
+}
+
+fn sent_to(swim: &mut Swim) -> Vec<NodeId> {
+    let to = |e| if let Effect::Send { to, .. } = e { Some(to.id) } else { None };
+    swim.take_effects().into_iter().filter_map(to).collect()
+}
+
+#[test]
+fn parts_that_nobody_asked_for_are_not_looked_at() {
+    let patient = SwimConfig { suspicion: secs(60), ..SwimConfig::lan(10) };
+    let mut swim = Swim::new(Millis(0), identity(1, 1), patient, 1).expect("a good config");
+    let known: Members = (2..=3).map(|id| (NodeId(id), MemberState::known(identity(id, 1), Millis(0)))).collect();
+    swim.begin_with(Millis(0), &known);
+    let parts = packet::join(packet::Kind::Parts, &[7; 8 * digest::PARTS]);
+    let exchanges = |swim: &mut Swim, now, from| {
+        swim.handle_packet(Millis(now), NodeId(from), &parts).expect("a good packet");
+        swim.take_effects().into_iter().filter(|e| matches!(e, Effect::Exchange { .. })).count()
+    };
+    assert_eq!((exchanges(&mut swim, 1, 2), exchanges(&mut swim, 1, 3)), (0, 0));
+    (0..=105).for_each(|step| swim.handle_timeout(Millis(100 * step))); // it has asked one of the two
+    swim.take_effects();
+    let answered = exchanges(&mut swim, 10_600, 2) + exchanges(&mut swim, 10_600, 3);
+    assert_eq!(answered, 1);
+    assert_eq!(exchanges(&mut swim, 10_601, 2) + exchanges(&mut swim, 10_601, 3), 0, "and only once");
+}
+
+#[test]
+fn too_many_facts_are_cut_between_parts() {
+    let mut swim = Swim::new(Millis(0), identity(1, 1), SwimConfig::lan(6_000), 1).expect("a preset");
+    let known: Members = (2..=6_000).map(|id| (NodeId(id), MemberState::known(identity(id, 1), Millis(0)))).collect();
+    swim.begin_with(Millis(0), &known);
+    let some = swim.facts_in(u64::MAX);
+    assert!(some.len() <= FACTS_MAX && some.len() > FACTS_MAX - 200, "{}", some.len());
+    let parts = |facts: &[MemberFact]| facts.iter().fold(0u64, |bits, f| bits | 1 << digest::part(f.identity.id));
+    assert_eq!(swim.facts_in(parts(&some)).len(), some.len(), "each part that is in there is there whole");
 }
 
 #[test]

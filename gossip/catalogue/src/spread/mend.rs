@@ -21,8 +21,8 @@ use taffeta_model::{MEMBERS_MAX, Millis, NodeId};
 /// Between two comparisons with random members: as long, and up to half as long again.
 const COMPARE_EVERY: Duration = Duration::from_secs(4);
 
-/// Between two comparisons over one link; also keeps its connection from idling.
-const COMPARE_LINK_EVERY: Duration = Duration::from_secs(10);
+/// Between two comparisons over one link: as long, and up to half as long again; also keeps its connection from idling.
+const COMPARE_LINK_EVERY: Duration = Duration::from_secs(8);
 
 /// The first comparison over a new link comes sooner: after a partition heals, links are what is new.
 const COMPARE_NEW_LINK_WITHIN: Duration = Duration::from_secs(1);
@@ -104,7 +104,7 @@ impl Spread {
         let due = |due: Option<Millis>| due.is_some_and(|due| due <= now);
         let links: Vec<NodeId> = self.links.iter().filter(|(_, l)| due(l.compare_due)).map(|(p, _)| *p).collect();
         for peer in links {
-            let next = now + self.jittered(COMPARE_LINK_EVERY.mul_f64(0.8));
+            let next = now + self.jittered(COMPARE_LINK_EVERY);
             self.links.entry(peer).and_modify(|link| link.compare_due = Some(next));
             self.send_summary(peer);
         }

@@ -7,7 +7,8 @@ use std::{
 };
 use taffeta_model::{MEMBERS_MAX, Millis, NodeId};
 
-/// An answer that takes longer is asked of the next source.
+/// An answer that takes longer is asked of the next source; each time the wait is twice as long, as a large answer over
+/// a slow link takes its time.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 /// Nodes that may be asked for a set: enough that one of them lives.
@@ -74,8 +75,8 @@ impl Missing {
                 continue;
             }
             let source = entry.sources[entry.tries % entry.sources.len()];
+            entry.due = now + RETRY_AFTER * (1 << entry.tries);
             entry.tries += 1;
-            entry.due = now + RETRY_AFTER;
             self.queue.insert((entry.due, owner));
             wants.entry(source).or_default().push(owner);
         }

@@ -118,6 +118,12 @@ impl Swim {
         }
     }
 
+    pub(super) fn note_farewells(&mut self, me: &Identity, facts: &[MemberFact]) {
+        for gone in facts.iter().filter(|f| f.liveness == Liveness::Left && f.identity.id != me.id) {
+            self.note_left(gone.identity.id, gone.identity.incarnation);
+        }
+    }
+
     pub(super) fn report_outranked(&mut self, seen: Incarnation) {
         if self.outranked.is_none_or(|reported| reported < seen) {
             self.outranked = Some(seen);

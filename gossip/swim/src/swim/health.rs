@@ -91,7 +91,7 @@ impl Swim {
         codec::put_member(&update, &mut told).expect("a vector has room");
         self.effects.push(Effect::Send { to: *suspect.id(), packet: packet::join(packet::Kind::Swim, &told) });
         if left > 0 {
-            let pause = self.config.suspicion / u32::from(REMINDERS + 1);
+            let pause = self.config.suspicion * u32::from(self.slowness) / u32::from(REMINDERS + 1);
             self.schedule(now + pause, Due::Remind(suspect, left - 1));
         }
     }
@@ -100,7 +100,11 @@ impl Swim {
     pub(super) fn note_accusation(&mut self, now: Millis, timer: &Timer<Identity>) {
         if let Timer::ChangeSuspectToDown { member_id, incarnation, token: _ } = timer {
             let suspect = Member::new(*member_id, *incarnation, State::Suspect);
-            self.schedule(now, Due::Remind(suspect, REMINDERS));
+            // A suspect that is probed once more has a chain of reminders already.
+            let told = self.timers.values().any(|due| matches!(due, Due::Remind(known, _) if *known == suspect));
+            if !told {
+                self.schedule(now + Duration::from_millis(1), Due::Remind(suspect, REMINDERS));
+            }
         }
     }
 }

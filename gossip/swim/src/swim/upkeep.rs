@@ -3,6 +3,7 @@
 
 use super::{Due, Effect, Presence, Swim};
 use crate::Identity;
+use foca::Timer;
 use rand::RngExt;
 use std::time::Duration;
 use taffeta_model::{Bug, Liveness, Millis, planted};
@@ -98,6 +99,10 @@ impl Swim {
             let mut notes = self.codec.notes();
             (notes.me, notes.refutations, notes.probe) = (identity, 0, None);
         }
+        // Foca begins its probes anew; those of before would only take the new one's note away.
+        let of_probes =
+            |timer: &Timer<Identity>| matches!(timer, Timer::ProbeRandomMember(_) | Timer::SendIndirectProbe { .. });
+        self.timers.retain(|_, due| !matches!(due, Due::Foca(timer) if of_probes(timer)));
         self.effects.push(Effect::Renewed(identity));
         self.drive(now, |foca, out| foca.change_identity(identity, out));
         // Applying nothing makes Foca see that it has members, and probe again rather than wait for a packet.
