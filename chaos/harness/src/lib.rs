@@ -21,5 +21,5 @@ pub use list::{Listed, Shown};
 pub use machine::{Cluster, Machine, Output, Ports};
 pub use ring::{Idle, Killed, Ring};
 pub use sweep::sweep;
-pub use usage::{cores_used, cpu_time, resident_mib};
+pub use usage::{cores_used, resident_mib};
 pub use wait::{eventually, within};

@@ -6,7 +6,7 @@ use std::{fs, thread::sleep, time::Duration};
 const TICK: Duration = Duration::from_millis(10);
 
 /// User and system time of a process since its start, to 10 ms. Panics if there is no such process.
-pub fn cpu_time(pid: u32) -> Duration {
+fn cpu_time(pid: u32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a running process");
     let after_name = stat.rsplit(')').next().expect("a name in brackets");
     let fields: Vec<u32> = after_name.split_whitespace().skip(11).take(2).filter_map(|f| f.parse().ok()).collect();

@@ -6,6 +6,7 @@ use crate::{
         LogRead, NodeView, PlanView, RecordView, ResolveView, ScaleRequest, ServiceView, StatusView, TaskView,
         TokenRequest, TokenView, WhyView,
     },
+    config::RingPreset,
     events::rfc3339,
     node::Core,
     view::records,
@@ -25,7 +26,7 @@ use tokio::sync::broadcast;
 
 /// How long another node may take to answer a reading request.
 const READ_LIMIT: Duration = Duration::from_secs(2);
-/// The same where this node could nearly answer by itself.
+/// The same in a LAN where this node's own answer lacks little.
 const HELP_LIMIT: Duration = Duration::from_millis(400);
 /// Life of a token that is asked for without one, and the longest.
 const TOKEN_LIFE: Duration = Duration::from_secs(3_600);
@@ -41,11 +42,12 @@ impl NodeBackend {
     async fn read<T: DeserializeOwned>(&self, query: Query) -> Result<T, ApiError> {
         let core = &self.0;
         // One that the ring holds for dead would only be waited for.
-        let answers = |id: &NodeId| *id != core.me && core.met(*id) == Some(Liveness::Alive);
+        let is_gone = |id| matches!(core.met(id), Some(Liveness::Down | Liveness::Left));
+        let answers = |id: &NodeId| *id != core.me && !is_gone(*id);
         let leader = core.consensus.borrow().leader.map(|(id, _)| id).filter(answers);
         let told = match leader {
             Some(leader) => {
-                let limit = if query.needs_state() { READ_LIMIT } else { HELP_LIMIT };
+                let limit = core.read_limit(&query);
                 core.ask(leader, &Ask::Read(query.clone()), limit).await.ok()
             }
             None => None,
@@ -228,6 +230,14 @@ impl Backend for NodeBackend {
 }
 
 impl Core {
+    fn read_limit(&self, query: &Query) -> Duration {
+        match (query, self.settings.ring) {
+            (Query::Nodes | Query::Status, RingPreset::Lan) => HELP_LIMIT,
+            (Query::Nodes | Query::Status, RingPreset::Wan)
+            | (Query::Apps | Query::Tasks(_) | Query::Why(_) | Query::Plan(_), _) => READ_LIMIT,
+        }
+    }
+
     pub(crate) async fn logs_here(&self, task: &TaskId, read: &LogRead) -> Result<LogChunk, ApiError> {
         let runs = self.tasks.runs_of(task.clone()).await;
         let Some(run) = runs.last() else {

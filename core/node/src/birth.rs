@@ -16,6 +16,8 @@ use tokio::time::{Instant, sleep};
 
 /// First pause between two rounds over the addresses; each is twice as long as the one before.
 const JOIN_PAUSE: Duration = Duration::from_millis(500);
+/// What to do where nobody answers.
+const REACHABLE: &str = "is a node running there, and does UDP reach it? `--join HOST[:PORT]` is its fabric address";
 /// Longest one: how late a machine may notice that the cluster is there.
 const JOIN_PAUSE_MAX: Duration = Duration::from_secs(10);
 
@@ -170,13 +172,15 @@ pub(crate) async fn join(
                 }
             }
         }
-        if deadline.is_some_and(|deadline| Instant::now() + pause >= deadline) {
-            let message = format!("no node could be joined: {last}");
-            return Err(StartError::new(ErrorCode::Timeout, message)
-                .help("is a node running there, and does UDP reach it? `--join HOST[:PORT]` is its fabric address"));
+        let now = Instant::now();
+        if let (Some(deadline), Some(patience)) = (deadline, patience)
+            && now >= deadline
+        {
+            let message = format!("no node could be joined within {} s: {last}", patience.as_secs());
+            return Err(StartError::new(ErrorCode::Timeout, message).help(REACHABLE));
         }
-        tracing::warn!(why = last, retry_in = ?pause, "no node could be joined yet");
-        sleep(pause).await;
+        tracing::warn!(why = last, retry_in = ?pause, "no node could be joined yet; {REACHABLE}");
+        sleep(deadline.map_or(pause, |deadline| pause.min(deadline - now))).await;
         pause = (pause * 2).min(JOIN_PAUSE_MAX);
     }
 }
@@ -219,27 +223,43 @@ fn welcomed(token: &JoinToken, reply: &[u8]) -> Result<Born, StartError> {
     Ok(Born { membership, authority: None, peers, welcome: Some(welcome), created: None })
 }
 
+/// What an address to join is.
+enum Seed<'a> {
+    At(SocketAddr),
+    /// To be looked up.
+    Named(&'a str, u16),
+}
+
+/// Refuses what cannot be an address to join.
+pub(crate) fn check_seed(address: &str) -> Result<(), StartError> {
+    seed(address).map(drop)
+}
+
 /// `HOST`, `HOST:PORT`, `IP` or `[IPv6]:PORT`.
-pub(crate) async fn resolve(address: &str) -> Result<Vec<SocketAddr>, StartError> {
+fn seed(address: &str) -> Result<Seed<'_>, StartError> {
     if let Ok(address) = address.parse::<SocketAddr>() {
-        return Ok(vec![address]);
+        return Ok(Seed::At(address));
     }
     if let Ok(ip) = address.parse::<std::net::IpAddr>() {
-        return Ok(vec![SocketAddr::new(ip, crate::config::FABRIC_PORT)]);
+        return Ok(Seed::At(SocketAddr::new(ip, crate::config::FABRIC_PORT)));
     }
     let (host, port) = match address.rsplit_once(':') {
         Some((host, port)) => (host, port.parse().map_err(|_| wrong_address(address))?),
         None => (address, crate::config::FABRIC_PORT),
     };
+    let is_none = host.is_empty() || host.contains(|c: char| c.is_whitespace() || c == '/');
+    if is_none { Err(wrong_address(address)) } else { Ok(Seed::Named(host, port)) }
+}
+
+/// Where an address to join leads now: nowhere, if its name does not resolve.
+pub(crate) async fn resolve(address: &str) -> Result<Vec<SocketAddr>, StartError> {
+    let (host, port) = match seed(address)? {
+        Seed::At(address) => return Ok(vec![address]),
+        Seed::Named(host, port) => (host, port),
+    };
     #[expect(clippy::disallowed_methods, reason = "only names reach it, and a simulator gives addresses")]
     let found = tokio::net::lookup_host((host, port)).await;
-    match found {
-        Ok(found) => Ok(found.collect()),
-        Err(_) if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c == '/') => {
-            Err(wrong_address(address))
-        }
-        Err(_) => Ok(vec![]), // the name may resolve later
-    }
+    Ok(found.map(Iterator::collect).unwrap_or_default()) // the name may resolve later
 }
 
 fn wrong_address(address: &str) -> StartError {

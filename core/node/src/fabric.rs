@@ -159,6 +159,7 @@ impl Fabric {
         key: NodeKey,
         world: World,
     ) -> Result<Self, StartError> {
+        config.join.iter().try_for_each(|address| birth::check_seed(address))?;
         let key = Arc::new(key);
         let mut seed = [0; 32];
         world.entropy.fill(&mut seed);
@@ -334,7 +335,8 @@ impl Fabric {
         if others.is_empty() {
             core.gossip.set_complete(); // there is nobody to ask
         } else {
-            self.loops.spawn(core.gossip.clone().learn_all(others.clone()));
+            let learn = core.gossip.clone().learn_all(others.clone());
+            self.loops.spawn(guarded("newcomer", core.failed.clone(), learn));
         }
         core.ring.join(others).await;
         let Some(admin_token_hash) = born.created.or_else(|| interrupted_birth(core)) else { return Ok(()) };

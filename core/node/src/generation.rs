@@ -10,13 +10,6 @@ use std::sync::{
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Generation(Arc<AtomicU64>);
 
-/// A message of another generation. Nothing was done with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OtherGeneration {
-    /// The sender's; `None` if that cannot be read.
-    pub(crate) theirs: Option<u64>,
-}
-
 impl Generation {
     /// Takes over what consensus says. It only grows: an older one is what somebody has not heard of yet.
     pub(crate) fn learn(&self, generation: u64) {
@@ -31,13 +24,12 @@ impl Generation {
     }
 
     /// Takes it off a message of this generation; any other is counted and refused.
-    pub(crate) fn unmark<'a>(&self, message: &'a [u8]) -> Result<&'a [u8], OtherGeneration> {
-        let read = postcard::take_from_bytes::<u64>(message).ok();
-        match read {
-            Some((theirs, rest)) if theirs == self.0.load(Ordering::Relaxed) => Ok(rest),
-            Some(_) | None => {
+    pub(crate) fn unmark<'a>(&self, message: &'a [u8]) -> Option<&'a [u8]> {
+        match postcard::take_from_bytes::<u64>(message) {
+            Ok((theirs, rest)) if theirs == self.0.load(Ordering::Relaxed) => Some(rest),
+            Ok(_) | Err(_) => {
                 metrics::counter!("taffeta_ring_refused_total", "reason" => "other_generation").increment(1);
-                Err(OtherGeneration { theirs: read.map(|(theirs, _)| theirs) })
+                None
             }
         }
     }
@@ -51,10 +43,10 @@ mod tests {
     fn a_message_of_another_generation_is_refused() {
         let (old, new) = (Generation::default(), Generation::default());
         new.learn(3);
-        assert_eq!(old.unmark(&old.mark(b"news")), Ok(&b"news"[..]));
-        assert_eq!(new.unmark(&old.mark(b"news")), Err(OtherGeneration { theirs: Some(0) }));
-        assert_eq!(old.unmark(&new.mark(b"news")), Err(OtherGeneration { theirs: Some(3) }));
-        assert_eq!(old.unmark(b""), Err(OtherGeneration { theirs: None }));
+        assert_eq!(old.unmark(&old.mark(b"news")), Some(&b"news"[..]));
+        assert_eq!(new.unmark(&old.mark(b"news")), None);
+        assert_eq!(old.unmark(&new.mark(b"news")), None);
+        assert_eq!(old.unmark(b""), None);
     }
 
     #[test]

@@ -181,12 +181,16 @@ impl GossipHub {
     pub(crate) async fn run(self) {
         let mut ring = self.inner.ring.watch();
         let mut expire_at = Instant::now() + EXPIRE_EVERY;
-        let mut peers = vec![];
+        let (mut seen, mut peers) = (None, vec![]);
         loop {
-            let present = ring.borrow_and_update().present();
-            if present != peers {
-                self.drive(|spread, _, _| spread.set_peers(self.now(), &present));
-                peers = present;
+            let state = Arc::clone(&ring.borrow_and_update());
+            if seen.as_ref().is_none_or(|seen| !Arc::ptr_eq(seen, &state)) {
+                let present = state.present();
+                if present != peers {
+                    self.drive(|spread, _, _| spread.set_peers(self.now(), &present));
+                    peers = present;
+                }
+                seen = Some(state);
             }
             let due = self.spread().next_timeout().map(|at| self.inner.epoch + Duration::from_millis(at.0));
             tokio::select! {
@@ -255,8 +259,9 @@ impl GossipHub {
     fn forged(&self, message: Message) -> Message {
         let Message::Push(mut updates) = message else { return message };
         for update in updates.iter_mut().filter(|update| update.owner() != Some(self.inner.me)) {
-            if let Update::Whole(set) = update {
-                Arc::make_mut(set).signature[0] ^= 1;
+            match update {
+                Update::Whole(set) => Arc::make_mut(set).signature[0] ^= 1,
+                Update::Delta(delta) => Arc::make_mut(delta).signature[0] ^= 1,
             }
         }
         Message::Push(updates)

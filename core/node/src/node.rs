@@ -26,6 +26,7 @@ use taffeta_model::{
 use taffeta_net::{Authority, CallError, Clock, Entropy, Lane, Net, NodeKey, PublicKey, sha256};
 use taffeta_scheduler::Waiting;
 use taffeta_store::{Store, WriteError};
+use taffeta_swim::FACTS_MAX;
 use tokio::{
     sync::{Notify, Semaphore, watch},
     time::{Instant, timeout},
@@ -138,6 +139,7 @@ impl Core {
                 let there = self.ask(node, &Ask::Ping, Duration::from_millis(700)).await;
                 if matches!(there, Ok(Told::Yes)) { Told::Yes } else { Told::No }
             }
+            Ask::Exchange { facts, .. } if facts.len() > FACTS_MAX => Told::No,
             Ask::Exchange { parts, facts } => {
                 self.ring.merge(facts).await;
                 Told::Facts(self.ring.facts_in(parts).await)

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use taffeta_model::{Liveness, Millis, NodeId};
 use taffeta_net::{Lane, Net};
-use taffeta_swim::{Effect, Identity, Incarnation, MemberFact, Members, PacketError, Swim};
+use taffeta_swim::{Effect, FACTS_MAX, Identity, Incarnation, MemberFact, Members, PacketError, Swim};
 use tokio::{
     sync::{Semaphore, mpsc, oneshot, watch},
     task::JoinSet,
@@ -66,8 +66,9 @@ impl RingState {
 enum Input {
     Packet(NodeId, Bytes),
     Join(Vec<Identity>),
-    Merge(Vec<MemberFact>),
-    Adopt(Vec<MemberFact>),
+    /// Whoever waits is told when they are taken in.
+    Merge(Vec<MemberFact>, Option<oneshot::Sender<()>>),
+    Adopt(Vec<MemberFact>, oneshot::Sender<()>),
     Left(NodeId, Incarnation),
     Answered(Identity),
     Facts(Option<u64>, oneshot::Sender<Vec<MemberFact>>),
@@ -104,23 +105,19 @@ impl Ring {
 
     /// Takes in what another member believes, and passes on what is news.
     pub(crate) async fn merge(&self, facts: Vec<MemberFact>) {
-        merge(&self.inbox, facts).await;
+        in_pieces(&self.inbox, &facts, |piece, taken| Input::Merge(piece, Some(taken))).await;
     }
 
     /// Takes in what a member told this newcomer: the ring knows it.
     pub(crate) async fn adopt(&self, facts: Vec<MemberFact>) {
-        for piece in facts.chunks(FACTS_PER_TURN) {
-            let _ = self.inbox.send(Input::Adopt(piece.to_vec())).await;
-        }
-        // The driver works in order: when this is answered, the view holds them all.
-        self.facts_in(0).await;
+        in_pieces(&self.inbox, &facts, Input::Adopt).await;
     }
 
     /// Says of a member that it is down, whatever this node knows of it.
     pub(crate) fn slander(&self, member: NodeId) -> bool {
         let known = self.state().members.get(&member).map(|m| m.identity);
         let down = |identity| MemberFact { identity, refutations: 0, liveness: Liveness::Down };
-        known.is_some_and(|identity| self.inbox.try_send(Input::Merge(vec![down(identity)])).is_ok())
+        known.is_some_and(|identity| self.inbox.try_send(Input::Merge(vec![down(identity)], None)).is_ok())
     }
 
     /// A member said farewell.
@@ -163,9 +160,18 @@ impl Ring {
     }
 }
 
-async fn merge(inbox: &mpsc::Sender<Input>, facts: Vec<MemberFact>) {
+/// Gives facts to the driver piece by piece, each when the one before is taken in: packets get their turn in between, and
+/// when this returns the view holds them all.
+async fn in_pieces(
+    inbox: &mpsc::Sender<Input>,
+    facts: &[MemberFact],
+    input: impl Fn(Vec<MemberFact>, oneshot::Sender<()>) -> Input,
+) {
     for piece in facts.chunks(FACTS_PER_TURN) {
-        let _ = inbox.send(Input::Merge(piece.to_vec())).await;
+        let (done, taken) = oneshot::channel();
+        if inbox.send(input(piece.to_vec(), done)).await.is_err() || taken.await.is_err() {
+            return; // the node ends
+        }
     }
 }
 
@@ -219,15 +225,21 @@ impl RingDriver {
                 },
             };
             let turn = watchdog.begin_turn();
-            match input {
+            let waiting = match input {
                 Some(input) => self.take(input),
-                None => self.swim.handle_timeout(self.now()),
-            }
+                None => {
+                    self.swim.handle_timeout(self.now());
+                    None
+                }
+            };
             self.perform(&own, &exchanges);
             if self.swim.revision() != published {
                 published = self.swim.revision();
                 self.resize(&mut sized_for);
                 view.send_replace(Arc::new(self.look()));
+            }
+            if let Some(waiting) = waiting {
+                let _ = waiting.send(());
             }
             metrics::gauge!("taffeta_ring_slowness").set(f64::from(self.swim.slowness()));
             drop(turn);
@@ -249,7 +261,8 @@ impl RingDriver {
         Millis(u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
-    fn take(&mut self, input: Input) {
+    /// Takes an input; gives who waits until the view shows what came of it.
+    fn take(&mut self, input: Input) -> Option<oneshot::Sender<()>> {
         let now = self.now();
         match input {
             Input::Packet(from, packet) => {
@@ -259,15 +272,17 @@ impl RingDriver {
                 }
             }
             Input::Join(seeds) => self.swim.join(now, &seeds),
-            Input::Merge(facts) => {
+            Input::Merge(facts, waiting) => {
                 if let Err(error) = self.swim.merge(now, &facts) {
                     tracing::debug!(%error, "facts about members were refused");
                 }
+                return waiting;
             }
-            Input::Adopt(facts) => {
+            Input::Adopt(facts, waiting) => {
                 if let Err(error) = self.swim.adopt(now, &facts) {
                     tracing::debug!(%error, "facts about members were refused");
                 }
+                return Some(waiting);
             }
             Input::Left(id, incarnation) => self.swim.mark_left(now, id, incarnation),
             Input::Answered(of) => self.swim.note_answer(now, of),
@@ -278,6 +293,7 @@ impl RingDriver {
             Input::Resign => self.swim.resign(),
             Input::Leave => self.swim.leave(now),
         }
+        None
     }
 
     fn perform(&mut self, own: &mpsc::WeakSender<Input>, exchanges: &Arc<Semaphore>) {
@@ -353,7 +369,9 @@ impl RingDriver {
 async fn exchange(net: &Net, with: NodeId, ask: &Ask, own: &mpsc::Sender<Input>) {
     let reply = net.call(with, Lane::Control, &encode(ask), EXCHANGE_LIMIT).await;
     match reply.map_err(|e| e.to_string()).and_then(|reply| decode(&reply)) {
-        Ok(Told::Facts(theirs)) => merge(own, theirs).await,
+        Ok(Told::Facts(theirs)) if theirs.len() <= FACTS_MAX => {
+            in_pieces(own, &theirs, |piece, taken| Input::Merge(piece, Some(taken))).await;
+        }
         Ok(_) => tracing::debug!(%with, "an unexpected reply to facts"),
         Err(error) => tracing::debug!(%with, error, "facts could not be exchanged"),
     }

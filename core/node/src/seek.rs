@@ -29,7 +29,10 @@ impl Core {
     }
 
     async fn seek_at(&self, address: &str) {
-        let Ok(resolved) = resolve(address).await else { return }; // refused at start, where it was parsed
+        let Ok(resolved) = resolve(address).await else { return }; // refused at start
+        if resolved.is_empty() {
+            tracing::warn!(address, "this name of --join does not resolve");
+        }
         for at in resolved.into_iter().filter(|at| *at != self.settings.advertise) {
             match self.net().meet(at).await {
                 Ok(node) => self.ring.meet(vec![(node, at)]),

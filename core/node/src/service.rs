@@ -46,7 +46,7 @@ impl Service for Inlet {
         let Some(core) = self.core() else { return };
         match lane {
             Lane::Catalogue => {
-                if let Ok(unmarked) = core.generation.unmark(&message) {
+                if let Some(unmarked) = core.generation.unmark(&message) {
                     core.gossip.take(from, unmarked);
                 }
             }
@@ -58,7 +58,7 @@ impl Service for Inlet {
 
     fn datagram(&self, from: NodeId, packet: Bytes) {
         if let Some(core) = self.core() {
-            let Ok(unmarked) = core.generation.unmark(&packet) else { return };
+            let Some(unmarked) = core.generation.unmark(&packet) else { return };
             match unmarked.first() {
                 Some(&gossip::PACKET) => core.gossip.take(from, &unmarked[1..]),
                 Some(_) | None => core.ring.packet(from, packet.slice_ref(unmarked)),

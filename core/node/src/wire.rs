@@ -17,7 +17,7 @@ pub(crate) enum Ask {
     Exchange {
         /// As bits.
         parts: u64,
-        /// At most some thousands.
+        /// At most [`taffeta_swim::FACTS_MAX`]; more are refused.
         facts: Vec<MemberFact>,
     },
     /// I leave.

@@ -4,9 +4,9 @@ use super::GossipHub;
 use crate::wire::{decode, encode};
 use serde::{Deserialize, Serialize};
 use std::{net::SocketAddr, time::Duration};
-use taffeta_catalogue::decode_chunk;
+use taffeta_catalogue::{CHUNK_BYTES, SET_BYTES_MAX, decode_chunk};
 use taffeta_model::NodeId;
-use taffeta_net::{CallError, FrameSink, Lane};
+use taffeta_net::{CallError, FRAME_BYTES_MAX, FrameSink, Lane};
 use taffeta_swim::MemberFact;
 use tokio::time::{sleep, timeout};
 
@@ -20,6 +20,9 @@ const FRAME_LIMIT: Duration = Duration::from_secs(3);
 const STREAM_LIMIT: Duration = Duration::from_secs(120);
 /// Members in one frame: some 40 kB.
 const FACTS_PER_FRAME: usize = 1_000;
+
+// The longest chunk is closed by the largest set, and what cannot be compressed grows a little.
+const _: () = assert!(CHUNK_BYTES + SET_BYTES_MAX + (16 << 10) <= FRAME_BYTES_MAX);
 
 /// One frame of the stream. Facts come first, for sets of strangers are refused.
 #[derive(Serialize, Deserialize)]
@@ -63,6 +66,9 @@ impl GossipHub {
                     Err(error) => tracing::debug!(%peer, error, "a member did not tell everything"),
                 }
             }
+            if pause >= PAUSE_MAX {
+                tracing::warn!("no member has told this node everything yet; DNS answers from what is known");
+            }
             sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
@@ -75,6 +81,9 @@ impl GossipHub {
             let frame = timeout(FRAME_LIMIT, frames.next()).await.map_err(|_| "no answer in time")?;
             let frame = frame.map_err(|e| e.to_string())?.ok_or("it ended before its end")?;
             match decode(&frame)? {
+                Frame::Facts(facts) if facts.len() > FACTS_PER_FRAME => {
+                    return Err("more facts than fit a frame".into());
+                }
                 Frame::Facts(facts) => self.inner.ring.adopt(facts).await,
                 Frame::Sets(chunk) => self.adopt(peer, decode_chunk(&chunk).map_err(|e| e.to_string())?),
                 Frame::End => return Ok(()),
