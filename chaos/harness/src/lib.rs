@@ -19,7 +19,7 @@ pub use dns::{Reply, ask};
 pub use http::get;
 pub use list::{Listed, Shown};
 pub use machine::{Cluster, Machine, Output, Ports};
-pub use ring::{Idle, Killed, Ring};
+pub use ring::{COMPLETE_MAX, IDLE_CORES_MAX, Idle, KILLED_MAX, Killed, LEFT_MAX, Ring};
 pub use sweep::sweep;
 pub use usage::{cores_used, resident_mib};
 pub use wait::{eventually, within};

@@ -14,6 +14,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// What is promised: a complete view on all after the last start.
+pub const COMPLETE_MAX: Duration = Duration::from_secs(5);
+/// What is promised: the death of three known to all.
+pub const KILLED_MAX: Duration = Duration::from_secs(4);
+/// What is promised: a farewell known to all.
+pub const LEFT_MAX: Duration = Duration::from_secs(1);
+/// What is promised: processors in use by all together while nothing happens.
+pub const IDLE_CORES_MAX: f64 = 0.5;
+
 /// How long is waited for what should take seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// From the complete view to idleness: voters grow, and a node that was just started looks around for ten seconds.

@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 use support::{alone, binary};
-use taffeta_harness::{Cluster, Ring};
+use taffeta_harness::{COMPLETE_MAX, Cluster, IDLE_CORES_MAX, KILLED_MAX, LEFT_MAX, Ring};
 
 const MACHINES: u8 = 40;
 
@@ -23,10 +23,10 @@ struct Seen {
 
 impl Seen {
     fn is_kept(&self) -> bool {
-        self.complete <= Duration::from_secs(5)
-            && self.killed <= Duration::from_secs(4)
-            && self.left <= Duration::from_secs(1)
-            && self.idle_cores <= 0.5
+        self.complete <= COMPLETE_MAX
+            && self.killed <= KILLED_MAX
+            && self.left <= LEFT_MAX
+            && self.idle_cores <= IDLE_CORES_MAX
     }
 }
 

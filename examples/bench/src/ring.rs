@@ -6,7 +6,7 @@ use crate::{
 };
 use anyhow::{Result, anyhow};
 use std::{path::Path, time::Duration};
-use taffeta_harness::{Cluster, Ring, Shown};
+use taffeta_harness::{COMPLETE_MAX, Cluster, IDLE_CORES_MAX, KILLED_MAX, LEFT_MAX, Ring, Shown};
 
 /// How long nodes are watched while they idle.
 const WINDOW: Duration = Duration::from_secs(20);
@@ -18,21 +18,22 @@ pub(crate) fn run(args: &RingArgs, binary: &Path, report: &mut Report) -> Result
     let ring = Ring::start(cluster(binary, nodes), nodes, at_once);
     let mut ring = ring.map_err(|why| anyhow!("the ring is not complete: {why}"))?;
     report.tell(Figure::new("start", ring.start.as_secs_f64(), "s"));
-    report.tell(Figure::new("view_complete", ring.complete.took.as_secs_f64(), "s").at_most(5.0));
+    report
+        .tell(Figure::new("view_complete", ring.complete.took.as_secs_f64(), "s").at_most(COMPLETE_MAX.as_secs_f64()));
 
     eprintln!("watches them idle for {WINDOW:?}");
     let idle = ring.idle(WINDOW);
-    report.tell(Figure::new("idle_cpu", idle.cores.iter().sum(), "cores").at_most(0.5));
+    report.tell(Figure::new("idle_cpu", idle.cores.iter().sum(), "cores").at_most(IDLE_CORES_MAX));
     report.tell(Figure::new("rss_median", median(&idle.resident_mib), "MiB"));
     report.tell(Figure::new("rss_max", max(&idle.resident_mib), "MiB"));
 
     let rounds = 0..usize::from(args.rounds);
     let times = rounds.map(|round| kill(&mut ring, round)).collect::<Result<Vec<f64>>>()?;
-    report.tell(Figure::new("kill_known", median(&times), "s").at_most(4.0));
-    report.tell(Figure::new("kill_known_max", max(&times), "s").at_most(4.0));
+    report.tell(Figure::new("kill_known", median(&times), "s").at_most(KILLED_MAX.as_secs_f64()));
+    report.tell(Figure::new("kill_known_max", max(&times), "s").at_most(KILLED_MAX.as_secs_f64()));
 
     let left = seconds("a farewell", ring.leave());
-    report.tell(Figure::new("leave_known", left, "s").at_most(1.0));
+    report.tell(Figure::new("leave_known", left, "s").at_most(LEFT_MAX.as_secs_f64()));
     Ok(())
 }
 
