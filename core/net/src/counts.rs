@@ -17,27 +17,28 @@ pub(crate) enum Direction {
     Out,
 }
 
+impl Direction {
+    fn word(self) -> &'static str {
+        match self {
+            Self::In => "in",
+            Self::Out => "out",
+        }
+    }
+}
+
 /// A packet of the ring went out or was delivered; `bytes` is the packet alone.
 pub(crate) fn datagram(way: Way, direction: Direction, bytes: usize) {
     let way = match way {
         Way::Quic => "quic",
         Way::Sealed => "sealed",
     };
-    let direction = match direction {
-        Direction::In => "in",
-        Direction::Out => "out",
-    };
-    counter!("taffeta_net_datagrams_total", "way" => way, "direction" => direction).increment(1);
-    counter!("taffeta_net_datagram_bytes_total", "way" => way, "direction" => direction).increment(bytes as u64);
+    counter!("taffeta_net_datagrams_total", "way" => way, "direction" => direction.word()).increment(1);
+    counter!("taffeta_net_datagram_bytes_total", "way" => way, "direction" => direction.word()).increment(bytes as u64);
 }
 
 /// A packet of the ring was lost at this node, for want of room in a queue or in the socket.
 pub(crate) fn lost(direction: Direction) {
-    let direction = match direction {
-        Direction::In => "in",
-        Direction::Out => "out",
-    };
-    counter!("taffeta_net_lost_total", "direction" => direction).increment(1);
+    counter!("taffeta_net_lost_total", "direction" => direction.word()).increment(1);
 }
 
 /// A datagram was refused.
