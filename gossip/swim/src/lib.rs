@@ -21,7 +21,7 @@ mod table;
 pub use config::{InvalidConfig, SwimConfig};
 pub use identity::{Identity, Incarnation};
 pub use packet::PacketError;
-pub use swim::{Effect, FACTS_MAX, Members, Swim};
+pub use swim::{Effect, FACTS_MAX, Members, SEEDS_MAX, Swim};
 pub use table::{MemberChange, MemberFact, MemberState};
 
 #[cfg(test)]

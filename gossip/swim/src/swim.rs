@@ -25,7 +25,7 @@ use std::{
 use taffeta_model::{Bug, Liveness, Millis, NodeId, planted};
 
 /// Seeds that are kept: a joiner needs one that answers.
-const SEEDS_MAX: usize = 64;
+pub const SEEDS_MAX: usize = 64;
 
 /// Further rounds of the farewell, one in each gossip interval: the first one may be lost.
 const FAREWELL_ROUNDS: u8 = 4;
