@@ -108,6 +108,7 @@ fn record(number: u32, healthy: bool) -> TaskRecord {
         address: crate::node::address(number / TASKS).ip(),
         ports: vec![("http".into(), 20_000 + (drawn % 9_000) as u16), ("metrics".into(), 29_001)],
         tags: vec!["public".into(), "blue".into()],
+        weight: 10,
         pid: Some(1_000 + (drawn >> 13) as u32 % 60_000),
         restarts: (drawn % 3) as u32,
         started_at: Some(UnixMillis(1_790_000_000_000 + drawn % 1_000_000_000)),

@@ -18,6 +18,9 @@ pub const UNCONFIRMED_WAIT: Duration = Duration::from_secs(30);
 pub struct AgentConfig {
     /// Where tasks of this node are reached; given in their records.
     pub address: IpAddr,
+    /// Time between taking a run out of DNS and SIGTERM: the TTL of its records, and what their withdrawal needs to get
+    /// around.
+    pub drain: Duration,
 }
 
 /// Owns the table of a node's runs and decides what becomes of each.
@@ -158,7 +161,7 @@ impl Agent {
         let confirmed = self.standing == Standing::Confirmed;
         let may_start = self.may_start(now);
         for slot in self.slots.values_mut() {
-            let changed = slot.step_runs(now, confirmed, may_start, &mut actions);
+            let changed = slot.step_runs(now, self.config.drain, confirmed, may_start, &mut actions);
             self.revision += u64::from(changed);
             slot.plan_forget(confirmed && slot.wanted.is_none(), &mut actions);
         }
@@ -231,7 +234,14 @@ impl Agent {
 
 impl Slot {
     /// Lets each run go as far as the time allows; tells whether records may have changed.
-    fn step_runs(&mut self, now: Millis, confirmed: bool, may_start: bool, actions: &mut Vec<Action>) -> bool {
+    fn step_runs(
+        &mut self,
+        now: Millis,
+        drain: Duration,
+        confirmed: bool,
+        may_start: bool,
+        actions: &mut Vec<Action>,
+    ) -> bool {
         let wanted = self.wanted.as_ref().map(|wanted| wanted.assigned.fence);
         let newest = self.runs.len().saturating_sub(1);
         let mut changed = false;
@@ -243,7 +253,7 @@ impl Slot {
                 Some(fence) if may_start && fence == run.fence => run.lost_patience(now),
                 Some(_) | None => None,
             };
-            changed |= run.step(now, stop, actions);
+            changed |= run.step(now, drain, stop, actions);
         }
         changed
     }

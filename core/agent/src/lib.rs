@@ -24,7 +24,7 @@ pub use action::{Accepted, Action, FoundRun, FoundState, StaleFence, StartFailur
 pub use agent::{Agent, AgentConfig, UNCONFIRMED_WAIT};
 pub use env::{TaskPlace, expand, task_env};
 pub use ports::{PORTS, port_order, port_seed};
-pub use run::{DRAIN, KILL_AGAIN};
+pub use run::KILL_AGAIN;
 pub use run_id::{InvalidRunId, RunId};
 pub use slot::{BACKOFF_FIRST, BACKOFF_MAX, BACKOFF_RESET, PORT_TRIES_MAX};
 pub use vitals::{QUICK_CHECK, UNHEALTHY_MIN};

@@ -6,7 +6,7 @@ use crate::{
     run::{Run, Stage},
     slot::{Course, Slot, Wanted},
 };
-use taffeta_model::{JobKind, Phase, TaskId, TaskRecord};
+use taffeta_model::{JobKind, Phase, TaskId, TaskRecord, WEIGHT_DEFAULT};
 
 /// The record of a task; `None` if the node has no more of it than a folder to remove.
 pub(crate) fn record(config: &AgentConfig, standing: Standing, task: &TaskId, slot: &Slot) -> Option<TaskRecord> {
@@ -42,6 +42,7 @@ fn of_run(config: &AgentConfig, task: &TaskId, run: &Run, wanted: Option<&Wanted
         address: config.address,
         ports: run.ports.iter().map(|(name, port)| (name.into(), *port)).collect(),
         tags: assigned.map_or_else(Vec::new, |a| a.job.tags.iter().map(Into::into).collect()),
+        weight: assigned.map_or(WEIGHT_DEFAULT, |a| a.job.dns.weight),
         pid: run.pid,
         restarts: run.restart,
         started_at: run.started_at,
@@ -74,6 +75,7 @@ fn of_waiting(config: &AgentConfig, standing: Standing, task: &TaskId, wanted: &
         address: config.address,
         ports: vec![],
         tags: wanted.assigned.job.tags.iter().map(Into::into).collect(),
+        weight: wanted.assigned.job.dns.weight,
         pid: None,
         restarts: wanted.restarts(),
         started_at: None,

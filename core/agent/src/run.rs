@@ -2,10 +2,7 @@
 
 use crate::{Action, RunId, vitals::Vitals};
 use std::{mem, sync::Arc, time::Duration};
-use taffeta_model::{Assigned, Fence, Millis, UnixMillis};
-
-/// Time between taking a run out of DNS and SIGTERM: the records' TTL of 1 s, and what they need to get around.
-pub const DRAIN: Duration = Duration::from_millis(1500);
+use taffeta_model::{Assigned, Bug, Fence, Millis, UnixMillis, planted};
 
 /// Time after which SIGKILL is sent again if the run has not ended: a process in an uninterruptible call outlives one.
 pub const KILL_AGAIN: Duration = Duration::from_secs(5);
@@ -112,12 +109,12 @@ impl Run {
 
     /// Goes as far as the time allows; tells whether its record may have changed. While its process is being made
     /// there is nothing to stop yet: that waits until it is known what became of it.
-    pub(crate) fn step(&mut self, now: Millis, stop: Option<Why>, actions: &mut Vec<Action>) -> bool {
+    pub(crate) fn step(&mut self, now: Millis, drain: Duration, stop: Option<Why>, actions: &mut Vec<Action>) -> bool {
         match mem::replace(&mut self.stage, Stage::Starting) {
             Stage::Starting => false,
             Stage::Up { since, mut vitals } => match stop {
-                Some(why) if vitals.maybe_in_dns() => {
-                    self.stage = Stage::Draining { why, until: now + DRAIN };
+                Some(why) if vitals.maybe_in_dns() && !planted(Bug::EndWhileGiven) => {
+                    self.stage = Stage::Draining { why, until: now + drain };
                     true
                 }
                 Some(why) => {

@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use taffeta_model::{Assigned, Exit, Fence, JobKind, Millis, TaskId};
+use taffeta_model::{Assigned, DnsPolicy, Exit, Fence, JobKind, Millis, TaskId};
 
 /// First delay before a restart; doubled each time.
 pub const BACKOFF_FIRST: Duration = Duration::from_millis(250);
@@ -336,13 +336,14 @@ impl Wanted {
     }
 }
 
-/// Whether a run of `old` is also a run of `new`: all is the same but what only the scheduler looks at.
+/// Whether a run of `old` is also a run of `new`: all is the same but what only the scheduler and DNS look at.
 fn runs_the_same(old: &Assigned, new: &Assigned) -> bool {
     let neutral = |assigned: &Assigned| taffeta_model::Job {
         count: 0,
         after: vec![],
         constraints: vec![],
         reschedule_after: Duration::ZERO,
+        dns: DnsPolicy::default(),
         ..assigned.job.clone()
     };
     old.files == new.files && neutral(old) == neutral(new)

@@ -15,12 +15,12 @@ use std::{
     time::Duration,
 };
 use taffeta_model::{
-    Assigned, AssignedSet, Exit, Fence, Health, HealthProbe, Job, JobKind, Millis, PortSpec, Resources, TaskId,
-    TaskRecord, UnixMillis,
+    Assigned, AssignedSet, DnsPolicy, Exit, Fence, Health, HealthProbe, Job, JobKind, Millis, PortSpec, Resources,
+    TaskId, TaskRecord, UnixMillis,
 };
 
 fn config() -> AgentConfig {
-    AgentConfig { address: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)) }
+    AgentConfig { address: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), drain: Duration::from_millis(1500) }
 }
 
 fn task(s: &str) -> TaskId {
@@ -50,6 +50,7 @@ fn service() -> Job {
         after: vec![],
         files: vec![],
         tags: vec!["blue".into()],
+        dns: DnsPolicy::default(),
         grace: Duration::from_secs(10),
         reschedule_after: Duration::from_secs(5),
     }

@@ -1,8 +1,10 @@
 //! An app: what a user wants to run, as parsed and checked.
 
 mod check;
+mod dns;
 
 pub(crate) use check::is_plain_file_name;
+pub use dns::{ANSWERS_MAX, DnsEmpty, DnsOrder, DnsPolicy, WEIGHT_DEFAULT, WEIGHT_MAX};
 
 use crate::{AppName, JobName, Resources};
 use serde::{Deserialize, Serialize};
@@ -79,6 +81,8 @@ pub struct Job {
     pub files: Vec<String>,
     /// Free labels, published with the instance.
     pub tags: Vec<String>,
+    /// How DNS answers for it; the default for a batch job.
+    pub dns: DnsPolicy,
     /// Time between SIGTERM and SIGKILL.
     pub grace: Duration,
     /// How long after the first suspicion of a machine its tasks are placed again.

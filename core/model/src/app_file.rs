@@ -4,6 +4,7 @@
 //! what was expected, also where the fault lies between two fields.
 
 mod constraint;
+mod dns;
 mod error;
 mod health;
 mod item;

@@ -1,6 +1,6 @@
 //! What a node pulls from the voters: its whole assigned set, and the directory of names.
 
-use crate::{AppName, Fence, Job, JobKind, JobName, NodeId, NodeName, TaskId};
+use crate::{AppName, DnsPolicy, Fence, Job, JobKind, JobName, NodeId, NodeName, TaskId};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -52,6 +52,8 @@ pub struct DirectoryJob {
     pub ports: Vec<String>,
     /// Wanted number of instances.
     pub count: u32,
+    /// How DNS answers for it.
+    pub dns: DnsPolicy,
 }
 
 /// One member, as every node knows it.

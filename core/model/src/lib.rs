@@ -17,8 +17,8 @@ mod state;
 mod time;
 
 pub use app::{
-    App, COUNT_MAX, Constraint, FILE_BYTES_MAX, Health, HealthProbe, InvalidApp, JOBS_MAX, Job, JobKind, Operator,
-    PortSpec, ShippedFile,
+    ANSWERS_MAX, App, COUNT_MAX, Constraint, DnsEmpty, DnsOrder, DnsPolicy, FILE_BYTES_MAX, Health, HealthProbe,
+    InvalidApp, JOBS_MAX, Job, JobKind, Operator, PortSpec, ShippedFile, WEIGHT_DEFAULT, WEIGHT_MAX,
 };
 pub use app_file::{AppFileError, FileSource, parse_app_file};
 pub use assigned::{Assigned, AssignedSet, Directory, DirectoryJob, DirectoryMember};

@@ -50,11 +50,13 @@ pub enum Bug {
     NeverRenew,
     /// A suspicion never ends in a verdict.
     SuspectForEver,
+    /// A task that is to stop is told so at once, while DNS still gives it.
+    EndWhileGiven,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::ObeyOldFence,
         Self::AcknowledgeBeforeSync,
         Self::ForgetVote,
@@ -77,6 +79,7 @@ impl Bug {
         Self::BelieveHearsay,
         Self::NeverRenew,
         Self::SuspectForEver,
+        Self::EndWhileGiven,
     ];
 }
 

@@ -101,6 +101,8 @@ pub struct TaskRecord {
     pub ports: Vec<(SmolStr, u16)>,
     /// Its tags.
     pub tags: Vec<SmolStr>,
+    /// Its share of the clients, as in [`crate::DnsPolicy::weight`].
+    pub weight: u16,
     /// Process id on its machine.
     pub pid: Option<u32>,
     /// Restarts on this machine since the placement.

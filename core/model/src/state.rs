@@ -272,6 +272,7 @@ impl State {
             kind: job.kind,
             ports: job.ports.iter().map(|p| p.name.clone()).collect(),
             count: job.count,
+            dns: job.dns,
         };
         let jobs = |a: &AppState| a.app.jobs.iter().map(|(name, job)| (name.clone(), entry(job))).collect();
         let member =

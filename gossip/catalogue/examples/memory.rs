@@ -63,6 +63,7 @@ fn record(owner: u64, index: u32) -> TaskRecord {
         address: IpAddr::from([10, 0, (owner / 256) as u8, owner as u8]),
         ports: vec![("http".into(), 20_000), ("metrics".into(), 20_001)],
         tags: vec!["public".into(), "blue".into()],
+        weight: 10,
         pid: Some(12_345),
         restarts: 1,
         started_at: Some(UnixMillis(1_790_000_000_000)),

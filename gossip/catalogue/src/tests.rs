@@ -76,6 +76,7 @@ fn record(index: u32) -> TaskRecord {
         address: "127.0.0.1".parse().expect("an address"),
         ports: vec![("http".into(), 20_000)],
         tags: vec![],
+        weight: 10,
         pid: Some(100),
         restarts: 0,
         started_at: None,

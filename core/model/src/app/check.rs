@@ -1,7 +1,8 @@
 //! What must hold between the fields of an app.
 
 use super::{
-    App, COUNT_MAX, FILE_BYTES_MAX, Health, HealthProbe, InvalidApp, JOBS_MAX, Job, JobKind, Operator, PortSpec,
+    ANSWERS_MAX, App, COUNT_MAX, DnsPolicy, FILE_BYTES_MAX, Health, HealthProbe, InvalidApp, JOBS_MAX, Job, JobKind,
+    Operator, PortSpec, WEIGHT_MAX,
 };
 use crate::JobName;
 use std::{collections::BTreeSet, time::Duration};
@@ -68,6 +69,15 @@ impl App {
             if duration > DURATION_MAX {
                 return Err(invalid(at(field), "at most a year (8760h) is allowed"));
             }
+        }
+        if job.dns.weight > WEIGHT_MAX || job.dns.answers.is_some_and(|n| n.get() > ANSWERS_MAX) {
+            return Err(invalid(
+                at("dns"),
+                format!("at most {ANSWERS_MAX} answers and a weight of {WEIGHT_MAX} are allowed"),
+            ));
+        }
+        if matches!(job.kind, JobKind::Batch { .. }) && job.dns != DnsPolicy::default() {
+            return Err(invalid(at("dns"), "only a service has DNS names"));
         }
         if job.pids_max < 2 {
             return Err(invalid(at("pids"), "at least 2 processes are needed"));

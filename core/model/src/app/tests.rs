@@ -1,7 +1,7 @@
 //! What [`App::check`] refuses although our own parser could not have made it: commands come from elsewhere too.
 
 use super::{App, COUNT_MAX, FILE_BYTES_MAX, JOBS_MAX, Job, ShippedFile};
-use crate::{FileSource, JobName, parse_app_file};
+use crate::{FileSource, JobName, WEIGHT_MAX, parse_app_file};
 
 struct NoFiles;
 
@@ -38,6 +38,8 @@ fn a_foreign_job_is_checked_like_a_parsed_one() {
     assert_eq!(fault(|j| j.files.push("f".into())), "service.web.files");
     assert_eq!(fault(|j| j.tags = vec!["t".repeat(256)]), "service.web.tags");
     assert_eq!(fault(|j| j.tags = vec!["t".into(); 33]), "service.web.tags");
+    assert_eq!(fault(|j| j.dns.weight = WEIGHT_MAX + 1), "service.web.dns");
+    assert_eq!(fault(|j| j.dns.answers = std::num::NonZeroU8::new(101)), "service.web.dns");
     assert_eq!(fault(|j| j.grace = std::time::Duration::MAX), "service.web.grace");
     assert_eq!(fault(|j| j.health.as_mut().unwrap().failures = 0), "service.web.health.failures");
     assert_eq!(fault(|j| j.health.as_mut().unwrap().every = std::time::Duration::ZERO), "service.web.health.every");

@@ -1,11 +1,13 @@
 //! One `[service.NAME]` or `[batch.NAME]`.
 
-use super::{Shipped, constraint::read_constraint, error::AppFileError, health::read_health, item::Item};
-use crate::{COUNT_MAX, Cpus, Job, JobKind, JobName, PortSpec, Resources};
+use super::{
+    Shipped, constraint::read_constraint, dns::read_dns, error::AppFileError, health::read_health, item::Item,
+};
+use crate::{COUNT_MAX, Cpus, DnsPolicy, Job, JobKind, JobName, PortSpec, Resources};
 use std::{collections::BTreeMap, time::Duration};
 
 /// Each key with the example that an error about it shows.
-pub(super) const KEYS: [(&str, &str); 17] = [
+pub(super) const KEYS: [(&str, &str); 18] = [
     ("run", "run = [\"./server\", \"--port\", \"$PORT_HTTP\"]"),
     ("count", "count = 3"),
     ("ports", "ports = [\"http\"]` or `ports = { http = 8080 }"),
@@ -20,6 +22,7 @@ pub(super) const KEYS: [(&str, &str); 17] = [
     ("after", "after = [\"migrate\"]"),
     ("files", "files = [\"server.py\"]"),
     ("tags", "tags = [\"blue\"]"),
+    ("dns", "dns = { order = \"near\", answers = 3 }"),
     ("grace", "grace = \"10s\""),
     ("reschedule_after", "reschedule_after = \"5s\""),
     ("retries", "retries = 2"),
@@ -71,6 +74,7 @@ fn plain_job(kind: JobKind) -> Job {
         after: vec![],
         files: vec![],
         tags: vec![],
+        dns: DnsPolicy::default(),
         grace: Duration::from_secs(10),
         reschedule_after: Duration::from_secs(5),
     }
@@ -101,6 +105,10 @@ fn read_key(job: &mut Job, key: &str, item: &Item<'_>, shipped: &mut Shipped<'_>
             job.files = names.iter().map(|name| shipped.add(name)).collect::<Result<_, _>>()?;
         }
         "tags" => job.tags = item.strings()?,
+        "dns" => match job.kind {
+            JobKind::Service => job.dns = read_dns(item)?,
+            JobKind::Batch { .. } => return Err(item.error("only a service has DNS names")),
+        },
         "grace" => job.grace = item.duration()?,
         "reschedule_after" => job.reschedule_after = item.duration()?,
         "retries" => match &mut job.kind {
@@ -118,7 +126,7 @@ fn unknown(item: &Item<'_>, key: &str, kind: JobKind) -> AppFileError {
     }
     let fits = |key: &&str| match kind {
         JobKind::Service => *key != "retries",
-        JobKind::Batch { .. } => *key != "health",
+        JobKind::Batch { .. } => !["health", "dns"].contains(key),
     };
     let known: Vec<&str> = KEYS.iter().map(|(key, _)| *key).filter(fits).collect();
     item.unknown_key(key, &known)

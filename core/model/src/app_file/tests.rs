@@ -1,7 +1,7 @@
 use super::{AppFileError, FileSource, parse_app_file};
 use crate::{
-    App, AppName, Constraint, Cpus, FILE_BYTES_MAX, Health, HealthProbe, Job, JobKind, JobName, Operator, PortSpec,
-    ShippedFile,
+    App, AppName, Constraint, Cpus, DnsEmpty, DnsOrder, DnsPolicy, FILE_BYTES_MAX, Health, HealthProbe, Job, JobKind,
+    JobName, Operator, PortSpec, ShippedFile,
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -111,6 +111,16 @@ fn a_job_that_says_nothing_has_the_published_defaults() {
 }
 
 #[test]
+fn a_service_says_how_dns_answers_for_it() {
+    assert_eq!(job("").dns, DnsPolicy::default());
+    let read = job("dns = { order = \"weighted\", answers = 2, empty = \"nxdomain\", weight = 0 }").dns;
+    let (order, empty) = (DnsOrder::Weighted, DnsEmpty::NxDomain);
+    assert_eq!(read, DnsPolicy { order, answers: std::num::NonZeroU8::new(2), empty, weight: 0 });
+    let error = refuse("app = \"a\"\n[batch.b]\nrun = [\"x\"]\ndns = { answers = 1 }");
+    assert_eq!(error.to_string(), "line 4: batch.b.dns: only a service has DNS names");
+}
+
+#[test]
 fn an_unknown_key_names_the_nearest_known_one_with_its_line() {
     let error = refuse_line("cout = 3");
     assert_eq!(error.to_string(), "line 4: service.web.cout: unknown key; did you mean `count`?");
@@ -152,6 +162,14 @@ fn a_wrong_type_says_what_was_expected_and_what_was_found() {
         ("env = [\"A=b\"]", "env", "expected a table, found an array"),
         ("env = { LEVEL = 3 }", "env.LEVEL", "expected a string, found 3"),
         ("env = { ON = true }", "env.ON", "expected a string, found true"),
+        ("dns = \"near\"", "dns", "expected a table, found the string \"near\""),
+        (
+            "dns = { order = \"far\" }",
+            "dns.order",
+            "expected `random` or `weighted` or `near`, found the string \"far\"",
+        ),
+        ("dns = { answers = 0 }", "dns.answers", "expected a number of records from 1 to 100, found 0"),
+        ("dns = { weight = 1001 }", "dns.weight", "expected a weight from 0 to 1000, found 1001"),
         ("tags = [[]]", "tags", "expected a string, found an array"),
         ("after = \"db\"", "after", "expected an array of job names, found the string \"db\""),
         ("health = \"/\"", "health", "expected a table, found the string \"/\""),

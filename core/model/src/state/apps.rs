@@ -1,7 +1,7 @@
 //! Commands about apps, and the instance slots that follow from them.
 
 use super::{APPS_MAX, AppState, Place, State, TASKS_MAX, Task};
-use crate::{App, AppName, COUNT_MAX, Fence, JobName, NodeId, Refusal, TaskId, UnixMillis};
+use crate::{App, AppName, COUNT_MAX, DnsPolicy, Fence, JobName, NodeId, Refusal, TaskId, UnixMillis};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl State {
@@ -136,12 +136,14 @@ fn first_task(app: &AppName) -> TaskId {
     TaskId { app: app.clone(), job, index: 0 }
 }
 
-/// Whether running tasks of `was` may stay: everything but the count, the order and the re-placing delay is the same.
+/// Whether running tasks of `was` may stay: everything is the same but the count, the order, the re-placing delay and
+/// what DNS says.
 fn runs_the_same(was: &crate::Job, old: &App, now: &crate::Job, new: &App) -> bool {
     let neutral = |job: &crate::Job| crate::Job {
         count: 0,
         after: vec![],
         reschedule_after: std::time::Duration::ZERO,
+        dns: DnsPolicy::default(),
         ..job.clone()
     };
     neutral(was) == neutral(now) && now.files.iter().all(|f| old.files.get(f) == new.files.get(f))

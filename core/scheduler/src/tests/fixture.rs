@@ -3,8 +3,9 @@
 use crate::{MemberView, Observed, Plan, RingView, plan};
 use std::{collections::BTreeMap, time::Duration};
 use taffeta_model::{
-    App, AppName, Command, Constraint, Cpus, Exit, Fence, Health, HealthProbe, Job, JobKind, JobName, Liveness, Member,
-    Millis, NodeId, NodeName, Operator, Outcome, Phase, Place, PortSpec, Resources, State, TaskId, UnixMillis,
+    App, AppName, Command, Constraint, Cpus, DnsPolicy, Exit, Fence, Health, HealthProbe, Job, JobKind, JobName,
+    Liveness, Member, Millis, NodeId, NodeName, Operator, Outcome, Phase, Place, PortSpec, Resources, State, TaskId,
+    UnixMillis,
 };
 
 pub(super) const MIB: u64 = 1 << 20;
@@ -153,6 +154,7 @@ pub(super) fn service(count: u32) -> Job {
         after: vec![],
         files: vec![],
         tags: vec![],
+        dns: DnsPolicy::default(),
         grace: Duration::from_secs(5),
         reschedule_after: Duration::from_secs(5),
     }
