@@ -7,7 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 use taffeta_dns_answer::{
-    Change, Instance, Node, Question, RecordType, Service, ServiceState, Snapshot, SnapshotInput, answer,
+    Alias, Change, Instance, Node, Order, Question, RecordType, Scheme, Service, ServiceDns, ServiceState, Snapshot,
+    SnapshotInput, answer,
 };
 
 const MACHINES: usize = 1_000;
@@ -36,13 +37,28 @@ fn instance(service: usize, index: usize, of: usize) -> Instance {
         ports: vec![("http".into(), 20_000 + index as u16), ("metrics".into(), 30_000 + index as u16)],
         tags: vec![format!("of{of}").into()],
         serving: true,
+        version: 1,
+        weight: 10,
         suspected: false,
+    }
+}
+
+/// Two services have an order of their own.
+fn order(service: usize) -> Order {
+    match service {
+        8 => Order::Near,
+        9 => Order::Weighted,
+        _ => Order::Random,
     }
 }
 
 fn state(service: usize, of: usize, sick: usize) -> ServiceState {
     let one = |i| Instance { serving: i != sick, ..instance(service, i, of) };
-    ServiceState { ports: vec!["http".into(), "metrics".into()], instances: (0..of).map(one).collect() }
+    ServiceState {
+        ports: vec!["http".into(), "metrics".into()],
+        dns: ServiceDns { order: order(service), ..ServiceDns::default() },
+        instances: (0..of).map(one).collect(),
+    }
 }
 
 fn change(snapshot: &Snapshot, service: usize, state: ServiceState) -> Change {
@@ -57,17 +73,21 @@ fn input(services: usize, of: usize) -> SnapshotInput {
         up: true,
         is_leader: i == 0,
         is_voter: i < 5,
+        zone: format!("zone{}", i % 3).into(),
+        distance: Some((i % 8) as u8),
     };
     let service = |s: usize| Service {
         app: format!("app{}", s / 20).into(),
         service: format!("service{s}").into(),
         ports: vec!["http".into(), "metrics".into()],
+        dns: ServiceDns { order: order(s), ..ServiceDns::default() },
     };
     SnapshotInput {
         ready: true,
         services: (0..services).map(service).collect(),
         instances: (0..services).flat_map(|s| (0..of).map(move |i| instance(s, i, of))).collect(),
         nodes: (0..MACHINES).map(node).collect(),
+        aliases: vec![Alias { domain: "mesos".parse().expect("a name"), scheme: Scheme::Mesos }],
         ..SnapshotInput::new("fabric.internal".parse().expect("a name"), "machine0")
     }
 }
@@ -100,7 +120,7 @@ fn main() {
     // The first answer of a service lays it out.
     for service in 0..services {
         let name = format!("service{service}.app{}.fabric.internal", service / 20).parse().expect("a name");
-        black_box(answer(&snapshot, &Question::new(name, RecordType::A), 0));
+        black_box(answer(&snapshot, &Question::new(name, RecordType::A), None, 0));
     }
     println!("every service asked for once: {:.1} MiB resident", resident() - before);
 
@@ -113,14 +133,31 @@ fn main() {
         let state = state(round * 7 % services, of, (round + 1) % of);
         snapshot = snapshot.changed(change(&snapshot, round * 7 % services, state));
     });
+    let mut nodes = snapshot.nodes().to_vec();
+    measure("a machine is suspected or well again", |round| {
+        nodes[round % MACHINES].up ^= true;
+        snapshot = snapshot.changed(Change { nodes: Some(nodes.clone()), ..snapshot.no_change() });
+    });
+    measure("a machine is further away than it was", |round| {
+        nodes[round % MACHINES].distance = Some((round % 9) as u8);
+        snapshot = snapshot.changed(Change { nodes: Some(nodes.clone()), ..snapshot.no_change() });
+    });
     measure("clone", |_| drop(black_box(snapshot.clone())));
     for (name, record_type) in [
         ("service7.app0.fabric.internal", RecordType::A),
+        ("service8.app0.fabric.internal", RecordType::A),
+        ("service9.app0.fabric.internal", RecordType::A),
         ("service7.app0.fabric.internal", RecordType::Srv),
+        ("v1.service7.app0.fabric.internal", RecordType::A),
+        ("service7-app0.marathon.mesos", RecordType::A),
+        ("nope.service7.app0.fabric.internal", RecordType::A),
+        ("nope.fabric.internal", RecordType::A),
         ("_http._tcp.fabric.internal", RecordType::Ptr),
         ("9.0.0.10.in-addr.arpa", RecordType::Ptr),
     ] {
         let question = Question::new(name.parse().expect("a name"), record_type);
-        measure(&format!("{record_type} {name}"), |round| drop(black_box(answer(&snapshot, &question, round as u64))));
+        measure(&format!("{record_type} {name}"), |round| {
+            drop(black_box(answer(&snapshot, &question, None, round as u64)));
+        });
     }
 }

@@ -7,7 +7,9 @@
 use crate::{
     Data, Name, RecordType,
     counted::Counted,
-    service::{Held, RrSets, ServiceEntry, add, settle, srv, text},
+    held::Held,
+    service::ServiceEntry,
+    sets::{RrSets, Set, srv, text},
 };
 use imbl::OrdMap;
 use smol_str::SmolStr;
@@ -99,20 +101,19 @@ pub(crate) fn lists(entry: &ServiceEntry, label: &str, port: &str) -> bool {
     listed(entry, label, port).next().is_some()
 }
 
-/// The records of a listed name that are of a type, or all of them for ANY.
-pub(crate) fn listed_sets(entry: &ServiceEntry, label: &str, port: &str, asked: RecordType) -> RrSets {
-    let mut sets = RrSets::new();
+/// The records of a listed name that are of a type; SRV for ANY.
+pub(crate) fn listed_set(entry: &ServiceEntry, label: &str, port: &str, asked: RecordType) -> Option<Set> {
+    let mut records = Vec::new();
     for (held, own, number) in listed(entry, label, port) {
         if asked.takes(RecordType::Srv) {
-            add(&mut sets, srv(number, own));
+            records.push(srv(number, held.weight, own));
         }
         // The TXT record is not optional, section 6.1; without tags it holds one empty string.
         if asked.takes(RecordType::Txt) {
-            add(&mut sets, listed_text(held));
+            records.push(listed_text(held));
         }
     }
-    settle(&mut sets);
-    sets
+    RrSets::equal(records).into_first()
 }
 
 fn listed<'a>(

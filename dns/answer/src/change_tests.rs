@@ -11,18 +11,21 @@ use smol_str::SmolStr;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    num::NonZeroU8,
 };
 
-const TYPES: [RecordType; 9] = [
+const TYPES: [RecordType; 11] = [
     RecordType::A,
     RecordType::Aaaa,
     RecordType::Srv,
     RecordType::Txt,
+    RecordType::Https,
+    RecordType::Svcb,
     RecordType::Ptr,
     RecordType::Ns,
     RecordType::Soa,
     RecordType::Any,
-    RecordType::Other(65),
+    RecordType::Other(257),
 ];
 
 fn one_of(texts: Vec<&'static str>) -> impl Strategy<Value = SmolStr> {
@@ -41,12 +44,13 @@ prop_compose! {
     fn an_instance()(
         label in one_of(vec!["1", "2", "web", "Web", "a.b", "_x", LONG]), node in one_of(vec!["n1", "n2"]),
         address in an_address(),
-        ports in prop::collection::vec((one_of(vec!["http", "HTTP", "grpc", LONGEST]), 1..4u16), 0..3),
-        tags in prop::collection::vec(one_of(vec!["v1", "v2"]), 0..2),
+        ports in prop::collection::vec((one_of(vec!["http", "HTTP", "grpc", "https", "h3", LONGEST]), 1..4u16), 0..3),
+        tags in prop::collection::vec(one_of(vec!["v1", "V2", "1", "a.b", LONGEST]), 0..3),
+        version in 0..3u64, weight in prop::sample::select(vec![0, 0, 1, 10]),
         serving in prop::bool::weighted(0.8), suspected in any::<bool>(),
     ) -> Instance {
         let (app, service) = (SmolStr::default(), SmolStr::default());
-        Instance { app, service, label, node, address, ports, tags, serving, suspected }
+        Instance { app, service, label, node, address, ports, tags, version, weight, serving, suspected }
     }
 }
 
@@ -54,15 +58,33 @@ fn a_key() -> impl Strategy<Value = (SmolStr, SmolStr)> {
     (one_of(vec!["shop", "b", "node", "a.b", LONGEST]), one_of(vec!["web", "1", "b", "_tcp", LONGEST]))
 }
 
+fn a_dns() -> impl Strategy<Value = ServiceDns> {
+    let order = prop::sample::select(vec![Order::Random, Order::Weighted, Order::Near]);
+    let empty = prop::sample::select(vec![Empty::NoData, Empty::NxDomain]);
+    let answers = prop::option::weighted(0.3, (1..4u8).prop_map(|n| NonZeroU8::new(n).unwrap()));
+    (order, answers, empty).prop_map(|(order, answers, empty)| ServiceDns { order, answers, empty })
+}
+
 fn a_service() -> impl Strategy<Value = Option<ServiceState>> {
     let ports = prop::collection::vec(one_of(vec!["http", "grpc", "Admin"]), 0..3);
-    let state = (ports, prop::collection::vec(an_instance(), 0..5));
-    prop::option::weighted(0.8, state.prop_map(|(ports, instances)| ServiceState { ports, instances }))
+    let state = (ports, a_dns(), prop::collection::vec(an_instance(), 0..5));
+    let state = state.prop_map(|(ports, dns, instances)| ServiceState { ports, dns, instances });
+    prop::option::weighted(0.8, state)
 }
 
 fn a_node() -> impl Strategy<Value = Node> {
-    (one_of(vec!["n1", "N1", "n2", "_n", "x.y"]), an_address(), any::<[bool; 3]>())
-        .prop_map(|(name, address, [up, is_leader, is_voter])| Node { name, address, up, is_leader, is_voter })
+    let place = (one_of(vec!["", "a", "b"]), prop::option::of(0..3u8));
+    (one_of(vec!["n1", "N1", "n2", "_n", "x.y"]), an_address(), any::<[bool; 3]>(), place).prop_map(
+        |(name, address, [up, is_leader, is_voter], (zone, distance))| Node {
+            name,
+            address,
+            up,
+            is_leader,
+            is_voter,
+            zone,
+            distance,
+        },
+    )
 }
 
 prop_compose! {
@@ -141,7 +163,7 @@ impl Model {
             let (app, service) = (app.clone(), service.clone());
             let of_this = |i: &Instance| Instance { app: app.clone(), service: service.clone(), ..i.clone() };
             instances.extend(state.instances.iter().map(of_this));
-            services.push(Service { app, service, ports: state.ports.clone() });
+            services.push(Service { app, service, ports: state.ports.clone(), dns: state.dns });
         }
         let nodes = self.nodes.clone();
         let new = SnapshotInput::new(domain(), "n1");
@@ -172,14 +194,13 @@ fn check(snapshot: &Snapshot, ever: &BTreeSet<Name>, zone: &NaiveZone) -> Result
                 (Some(sets), RecordType::Any) => Some(sets.values().next()),
                 (Some(sets), one) => Some(sets.get(&one)),
             };
-            let got = answer(snapshot, &Question::new(name.clone(), record_type), 3);
+            let got = answer(snapshot, &Question::new(name.clone(), record_type), None, 3);
             match (got, expected) {
                 _ if !snapshot.is_ready() => {}
                 (Answer::NxDomain { .. }, None) | (Answer::NoData { .. }, Some(None)) => {}
                 (Answer::Data { records, .. }, Some(Some(expected))) => {
-                    let mut data: Vec<Data> = records.into_iter().map(|r| r.data).collect();
-                    data.sort();
-                    prop_assert_eq!(&data, expected, "{} {}", name, record_type);
+                    let data = records.into_iter().map(|r| r.data).collect();
+                    is_selection(data, expected, zone.dns.get(name).copied().unwrap_or_default())?;
                 }
                 (got, expected) => prop_assert!(false, "{name} {record_type}: {got:?}, not {expected:?}"),
             }
@@ -194,8 +215,41 @@ fn check(snapshot: &Snapshot, ever: &BTreeSet<Name>, zone: &NaiveZone) -> Result
     Ok(())
 }
 
+/// Whether the records are as many of all as the service wants. Which ones, the tests of orders know.
+fn is_selection(mut got: Vec<Data>, all: &[Data], dns: ServiceDns) -> Result<(), TestCaseError> {
+    for data in &mut got {
+        match data {
+            Data::Srv { priority, .. } => *priority = 0,
+            Data::Https(binding) | Data::Svcb(binding) => binding.priority = 1,
+            Data::A(_) | Data::Aaaa(_) | Data::Txt(_) | Data::Ptr(_) | Data::Ns(_) | Data::Soa { .. } => {}
+        }
+    }
+    got.sort();
+    let is_text = all[0].record_type() == RecordType::Txt;
+    let most = dns.answers.filter(|_| !is_text).map_or(MAX_RRSET, |n| n.get().into()).min(all.len());
+    if dns.order == Order::Weighted && !is_text {
+        prop_assert!(!got.is_empty() && got.len() <= most, "{got:?} of {all:?}");
+    } else {
+        prop_assert_eq!(got.len(), most, "{:?} of {:?}", got, all);
+    }
+    prop_assert!(got.windows(2).all(|pair| pair[0] != pair[1]) && got.iter().all(|data| all.contains(data)));
+    Ok(())
+}
+
+/// All names of services are answered alike, order and all.
+fn are_answered_alike(a: &Snapshot, b: &Snapshot, zone: &NaiveZone, seed: u64) -> Result<(), TestCaseError> {
+    let clients: [Option<IpAddr>; 2] = [None, Some([10, 0, 0, 2].into())];
+    for (name, record_type, client) in zone.dns.keys().flat_map(|name| {
+        TYPES.into_iter().flat_map(move |record_type| clients.map(|client| (name, record_type, client)))
+    }) {
+        let question = Question::new(name.clone(), record_type);
+        prop_assert_eq!(answer(a, &question, client, seed), answer(b, &question, client, seed));
+    }
+    Ok(())
+}
+
 fn neighbours(name: &Name) -> Vec<Name> {
-    let labels = ["x", "_x", "web", "_tcp", "_http", "1", r"1.web.shop", "node"];
+    let labels = ["x", "_x", "web", "_tcp", "_http", "1", "v1", "v2", LONGEST, r"1.web.shop", "node"];
     let below = labels.iter().filter_map(|l| name.child(l).ok());
     below.chain(name.parent()).filter(|n| n.is_within(&domain())).collect()
 }
@@ -204,7 +258,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
-    fn changed_snapshot_equals_one_built_from_scratch(steps in prop::collection::vec(a_step(), 1..10)) {
+    fn changed_snapshot_equals_one_built_from_scratch(
+        steps in prop::collection::vec(a_step(), 1..10), seed in any::<u64>(),
+    ) {
         let mut snapshot = Snapshot::build(SnapshotInput::new(domain(), "n1"));
         let (mut model, mut ever) = (Model::default(), BTreeSet::new());
         for (mut change, tweaks) in steps {
@@ -218,8 +274,11 @@ proptest! {
             ever.extend(zone.names.keys().flat_map(neighbours).chain(zone.names.keys().cloned()));
             check(&snapshot, &ever, &zone)?;
             check(&built, &ever, &zone)?;
+            are_answered_alike(&snapshot, &built, &zone, seed)?;
             prop_assert_eq!(shared(&snapshot), shared(&built));
             prop_assert!(snapshot.services.keys().eq(built.services.keys()));
+            prop_assert!(snapshot.by_service.iter().eq(built.by_service.iter()));
+            prop_assert_eq!(snapshot.present, built.present);
         }
     }
 }
@@ -239,7 +298,9 @@ fn unchanged_instances_are_shared_with_the_snapshot_before() {
     let mut instances: Vec<Instance> = input().instances;
     instances[1].serving = false;
     let ports = vec!["http".into(), "admin".into()];
-    change.services.insert(("shop".into(), "web".into()), Some(ServiceState { ports, instances }));
+    change
+        .services
+        .insert(("shop".into(), "web".into()), Some(ServiceState { ports, dns: ServiceDns::default(), instances }));
     let after = before.changed(change);
     let shared = |i: usize| {
         let of = |s: &Snapshot| std::sync::Arc::as_ptr(&s.services[&("shop".into(), "web".into())].instances[i]);
@@ -253,7 +314,7 @@ fn last_source_of_a_shared_name_takes_it_along() {
     let key = |service: &str| (SmolStr::new("blog"), SmolStr::new(service));
     let state = |service| {
         let instances = vec![instance("blog", service, "1", "n9", "10.9.9.9", 80)];
-        Some(ServiceState { ports: Vec::new(), instances })
+        Some(ServiceState { instances, ..ServiceState::default() })
     };
     let exists = |snapshot: &Snapshot, name: &str| {
         let answer = ask_snapshot(snapshot, name, RecordType::Ptr);

@@ -1,8 +1,9 @@
 //! The zone laid out name by name, every name that exists with every record: what a snapshot must be equal to.
 
 use crate::{
-    Data, Instance, Name, Node, RecordType, SnapshotInput,
-    service::{address, canonical, is_label, service_key, srv, text},
+    Data, Empty, Instance, Name, Node, RecordType, ServiceBinding, ServiceDns, SnapshotInput,
+    service::{is_label, service_key},
+    sets::{address, canonical, srv, text},
 };
 use smol_str::SmolStr;
 use std::{
@@ -17,20 +18,40 @@ pub(crate) type RrSets = BTreeMap<RecordType, Vec<Data>>;
 struct ServiceEntry {
     /// Ports in order, registered ones first.
     ports: Vec<String>,
+    dns: ServiceDns,
     instances: Vec<Instance>,
 }
 
-impl ServiceEntry {
-    /// Whether suspected instances are hidden: another serves and is not suspected.
-    fn has_unsuspected(&self) -> bool {
-        self.instances.iter().any(|i| i.serving && !i.suspected)
-    }
+/// Those that are given out: suspected ones while no other serves.
+fn shown<'a>(instances: &[&'a Instance]) -> Vec<&'a Instance> {
+    let hide = instances.iter().any(|i| i.serving && !i.suspected);
+    instances.iter().copied().filter(|i| i.serving && !(hide && i.suspected)).collect()
+}
 
-    /// The instances that are given out.
-    fn shown(&self) -> impl Iterator<Item = &Instance> {
-        let hide = self.has_unsuspected();
-        self.instances.iter().filter(move |i| i.serving && !(hide && i.suspected))
+/// The instances by each label that selects them.
+fn selected<'a>(all: &[&'a Instance]) -> BTreeMap<String, Vec<&'a Instance>> {
+    let mut selected: BTreeMap<String, Vec<&Instance>> = BTreeMap::new();
+    let labels = |i: &Instance| i.tags.iter().map(|t| t.to_ascii_lowercase()).collect::<BTreeSet<String>>();
+    for instance in all {
+        for label in labels(instance).into_iter().filter(|l| is_plain(l)) {
+            selected.entry(label).or_default().push(instance);
+        }
     }
+    let tags: BTreeSet<String> = selected.keys().cloned().collect();
+    for instance in all {
+        let version = format!("v{}", instance.version);
+        if instance.version > 0 && !tags.contains(&version) {
+            selected.entry(version).or_default().push(instance);
+        }
+    }
+    selected.retain(|label, _| all.iter().all(|i| i.label != *label));
+    selected
+}
+
+fn is_plain(label: &str) -> bool {
+    let inner = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let outer = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    label.len() < 64 && label.chars().all(inner) && outer(label.chars().next()) && outer(label.chars().last())
 }
 
 /// Every name and every record.
@@ -41,6 +62,8 @@ pub(crate) struct NaiveZone {
     serial: u32,
     negative_ttl: u32,
     pub(crate) names: BTreeMap<Name, RrSets>,
+    /// How names of services, their tags, ports and instances want to be answered for.
+    pub(crate) dns: BTreeMap<Name, ServiceDns>,
     pub(crate) reverse: BTreeMap<IpAddr, Vec<Data>>,
     nodes: Vec<Node>,
 }
@@ -55,6 +78,7 @@ impl NaiveZone {
             serial: input.serial,
             negative_ttl: input.negative_ttl,
             names: BTreeMap::new(),
+            dns: BTreeMap::new(),
             reverse: BTreeMap::new(),
             nodes: input.nodes,
             domain,
@@ -101,39 +125,88 @@ impl NaiveZone {
 
     fn lay_out_service(&mut self, app: &str, service: &str, entry: &ServiceEntry) -> Result<(), crate::InvalidDnsName> {
         let name = self.domain.child(app)?.child(service)?;
-        self.exists(&name);
-        for port in &entry.ports {
-            let Ok(port_name) = name.child("_tcp")?.child(format!("_{port}")) else { continue };
-            self.exists(&port_name);
+        let all: Vec<&Instance> = entry.instances.iter().filter(|i| name.child(&i.label).is_ok()).collect();
+        for instance in &all {
+            let own = name.child(&instance.label)?;
+            self.reverse.entry(canonical(instance.address)).or_default().push(Data::Ptr(own));
         }
-        for instance in &entry.instances {
-            if let Ok(own) = name.child(&instance.label) {
-                self.exists(&own);
-                self.reverse.entry(canonical(instance.address)).or_default().push(Data::Ptr(own));
+        if entry.dns.empty == Empty::NxDomain && !all.iter().any(|i| i.serving) {
+            return Ok(());
+        }
+        // A label that is too long for DNS hides suspected ones like any other.
+        let given: Vec<&Instance> = shown(&entry.instances.iter().collect::<Vec<_>>());
+        let given: Vec<&Instance> = given.into_iter().filter(|i| name.child(&i.label).is_ok()).collect();
+        self.lay_out_set(&name, &name, &given, entry);
+        let mut addressed = given.clone();
+        for (label, members) in selected(&all) {
+            let Ok(at) = name.child(&label) else { continue };
+            self.lay_out_set(&at, &name, &shown(&members), entry);
+            addressed.extend(shown(&members));
+        }
+        for instance in &all {
+            let own = name.child(&instance.label)?;
+            self.exists(&own);
+            self.dns.insert(own.clone(), entry.dns);
+            if addressed.iter().any(|a| std::ptr::eq(*a, *instance)) {
+                self.lay_out_at(&own, &own, instance, entry);
             }
         }
-        for instance in entry.shown() {
-            let Ok(own) = name.child(&instance.label) else { continue };
-            self.lay_out_instance(&name, &own, instance, entry);
+        for instance in given {
+            let own = name.child(&instance.label)?;
             self.lay_out_browsing(&own, instance, &format!("{}.{service}.{app}", instance.label));
         }
         Ok(())
     }
 
-    fn lay_out_instance(&mut self, service: &Name, own: &Name, instance: &Instance, entry: &ServiceEntry) {
-        for name in [service, own] {
-            self.add(name, address(instance.address));
-            if let Some(port) = entry.ports.first().and_then(|p| port_of(instance, p)) {
-                self.add(name, srv(port, own));
-            }
-            for tag in &instance.tags {
-                self.add(name, text([tag.as_str()]));
+    /// The name of a service or a tag, and the ports below it.
+    fn lay_out_set(&mut self, at: &Name, service: &Name, given: &[&Instance], entry: &ServiceEntry) {
+        self.exists(at);
+        self.dns.insert(at.clone(), entry.dns);
+        for port in &entry.ports {
+            let Ok(name) = at.child("_tcp").and_then(|tcp| tcp.child(format!("_{port}"))) else { continue };
+            self.exists(&name);
+            self.dns.insert(name.clone(), entry.dns);
+            for instance in given {
+                let Ok(own) = service.child(&instance.label) else { continue };
+                for (_, number) in instance.ports.iter().filter(|(p, _)| p.eq_ignore_ascii_case(port)) {
+                    self.add(&name, srv(*number, instance.weight, &own));
+                    let alpn: &'static [&'static str] = match port.as_str() {
+                        "https" => &["h2", "http/1.1"],
+                        "grpc" => &["h2"],
+                        "h3" => &["h3"],
+                        _ => continue,
+                    };
+                    self.add(&name, Data::Svcb(binding(alpn, *number, &own)));
+                }
             }
         }
-        let Ok(tcp) = service.child("_tcp") else { return };
-        for (port, number) in &instance.ports {
-            if let Ok(name) = tcp.child(format!("_{}", port.to_ascii_lowercase())) {
-                self.add(&name, srv(*number, own));
+        for instance in given {
+            let Ok(own) = service.child(&instance.label) else { continue };
+            self.lay_out_at(at, &own, instance, entry);
+        }
+    }
+
+    /// What an instance gives to a name.
+    fn lay_out_at(&mut self, name: &Name, own: &Name, instance: &Instance, entry: &ServiceEntry) {
+        self.add(name, address(instance.address));
+        if let Some(port) = entry.ports.first().and_then(|p| port_of(instance, p)) {
+            self.add(name, srv(port, instance.weight, own));
+        }
+        for tag in &instance.tags {
+            self.add(name, text([tag.as_str()]));
+        }
+        match (port_of(instance, "https"), port_of(instance, "h3")) {
+            (Some(tcp), Some(udp)) if tcp == udp => {
+                self.add(name, Data::Https(binding(&["h3", "h2", "http/1.1"], tcp, own)));
+            }
+            (tcp, udp) => {
+                if let Some(port) = tcp {
+                    self.add(name, Data::Https(binding(&["h2", "http/1.1"], port, own)));
+                }
+                if let Some(port) = udp {
+                    let binding = ServiceBinding { no_default_alpn: true, ..binding(&["h3"], port, own) };
+                    self.add(name, Data::Https(binding));
+                }
             }
         }
     }
@@ -147,7 +220,7 @@ impl NaiveZone {
             let Ok(one) = kind.child(label) else { continue };
             self.add(&all, Data::Ptr(kind.clone()));
             self.add(&kind, Data::Ptr(one.clone()));
-            self.add(&one, srv(*number, own));
+            self.add(&one, srv(*number, instance.weight, own));
             // The TXT record is not optional, section 6.1; without tags it holds one empty string.
             let tags = instance.tags.iter().map(SmolStr::as_str);
             self.add(&one, if instance.tags.is_empty() { text([""]) } else { text(tags) });
@@ -198,6 +271,7 @@ fn group(registered: Vec<crate::Service>, instances: Vec<Instance>) -> BTreeMap<
         let Some((app, service)) = service_key(&s.app, &s.service) else { continue };
         let entry = services.entry((app.to_string(), service.to_string())).or_default();
         add_ports(&mut entry.ports, s.ports.iter());
+        entry.dns = s.dns;
     }
     for mut instance in instances {
         let Some((app, service)) = service_key(&instance.app, &instance.service) else { continue };
@@ -219,6 +293,10 @@ fn add_ports<'a>(ports: &mut Vec<String>, more: impl Iterator<Item = &'a SmolStr
             ports.push(port);
         }
     }
+}
+
+fn binding(alpn: &'static [&'static str], port: u16, target: &Name) -> ServiceBinding {
+    ServiceBinding { priority: 1, target: target.clone(), alpn, no_default_alpn: false, port }
 }
 
 fn port_of(instance: &Instance, name: &str) -> Option<u16> {

@@ -1,5 +1,6 @@
 //! Domain names in wire form, compared without regard to case.
 
+use crate::reverse::reverse_address;
 use std::{
     cmp::Ordering,
     fmt,
@@ -64,8 +65,15 @@ impl Name {
 
     /// `label` in front of this name.
     pub fn child(&self, label: impl AsRef<[u8]>) -> Result<Self, InvalidDnsName> {
-        let mut wire = Vec::with_capacity(1 + label.as_ref().len() + self.wire.len());
-        push_label(&mut wire, label.as_ref())?;
+        self.below([label])
+    }
+
+    /// These labels in front of this name, the leftmost first.
+    pub(crate) fn below<L: AsRef<[u8]>>(&self, labels: impl IntoIterator<Item = L>) -> Result<Self, InvalidDnsName> {
+        let mut wire = Vec::with_capacity(64 + self.wire.len());
+        for label in labels {
+            push_label(&mut wire, label.as_ref())?;
+        }
         wire.extend_from_slice(&self.wire);
         if wire.len() >= MAX_NAME { Err(InvalidDnsName::NameTooLong) } else { Ok(Self { wire: wire.into() }) }
     }
@@ -85,49 +93,48 @@ impl Name {
 
     /// The address that this name is the reverse of.
     pub fn reverse_address(&self) -> Option<IpAddr> {
-        let labels: Vec<&[u8]> = self.labels().collect();
-        let is = |i: usize, text: &str| labels[i].eq_ignore_ascii_case(text.as_bytes());
-        match labels.len() {
-            6 if is(4, "in-addr") && is(5, "arpa") => {
-                let mut octets = [0; 4];
-                for (octet, label) in octets.iter_mut().rev().zip(&labels) {
-                    *octet = decimal(label)?;
-                }
-                Some(IpAddr::from(octets))
-            }
-            34 if is(32, "ip6") && is(33, "arpa") => {
-                let mut octets = [0; 16];
-                for (octet, pair) in octets.iter_mut().rev().zip(labels.chunks(2)) {
-                    *octet = nibble(pair[0])? | nibble(pair[1])? << 4;
-                }
-                Some(IpAddr::from(octets))
-            }
-            _ => None,
-        }
+        reverse_address(&self.wire)
+    }
+
+    /// Length-prefixed labels without the root's zero byte.
+    pub(crate) fn wire(&self) -> &[u8] {
+        &self.wire
     }
 
     /// Its labels, the leftmost first, without the root.
     pub fn labels(&self) -> impl Iterator<Item = &[u8]> {
-        let mut rest = &self.wire[..];
-        std::iter::from_fn(move || {
-            let (&len, tail) = rest.split_first()?;
-            let (label, tail) = tail.split_at(usize::from(len));
-            rest = tail;
-            Some(label)
-        })
+        labels(&self.wire)
     }
 
     /// Whether this is `zone` or below it.
     pub fn is_within(&self, zone: &Self) -> bool {
-        self.strip(zone).is_some()
+        self.len_below(zone).is_some()
     }
 
     /// Its labels below `zone`, the leftmost first; `None` outside.
     pub(crate) fn strip(&self, zone: &Self) -> Option<Vec<&[u8]>> {
-        let own: Vec<&[u8]> = self.labels().collect();
-        let keep = own.len().checked_sub(zone.labels().count())?;
-        let same = own[keep..].iter().zip(zone.labels()).all(|(a, b)| a.eq_ignore_ascii_case(b));
-        same.then(|| own[..keep].to_vec())
+        let mut below = &self.wire[..self.len_below(zone)?];
+        // Names have four labels as a rule.
+        let mut labels = Vec::with_capacity(4);
+        while let Some((&len, rest)) = below.split_first() {
+            let (label, rest) = rest.split_at(usize::from(len));
+            labels.push(label);
+            below = rest;
+        }
+        Some(labels)
+    }
+
+    /// How many bytes are in front of `zone`; `None` outside. The same bytes may be the end of a label.
+    fn len_below(&self, zone: &Self) -> Option<usize> {
+        let below = self.wire.len().checked_sub(zone.wire.len())?;
+        if !self.wire[below..].eq_ignore_ascii_case(&zone.wire) {
+            return None;
+        }
+        let mut at = 0;
+        while at < below {
+            at += 1 + usize::from(self.wire[at]);
+        }
+        (at == below).then_some(below)
     }
 
     #[cfg(test)]
@@ -149,6 +156,16 @@ impl Name {
     }
 }
 
+/// The labels of a name from its length-prefixed form.
+pub(crate) fn labels(mut wire: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (&len, tail) = wire.split_first()?;
+        let (label, tail) = tail.split_at(usize::from(len));
+        wire = tail;
+        Some(label)
+    })
+}
+
 fn push_label(wire: &mut Vec<u8>, label: &[u8]) -> Result<(), InvalidDnsName> {
     if label.is_empty() {
         return Err(InvalidDnsName::EmptyLabel);
@@ -160,18 +177,6 @@ fn push_label(wire: &mut Vec<u8>, label: &[u8]) -> Result<(), InvalidDnsName> {
     wire.push(len);
     wire.extend_from_slice(label);
     if wire.len() >= MAX_NAME { Err(InvalidDnsName::NameTooLong) } else { Ok(()) }
-}
-
-/// A number from 0 to 255 without leading zeros, so that one address has one reverse name.
-fn decimal(label: &[u8]) -> Option<u8> {
-    let text = std::str::from_utf8(label).ok()?;
-    let plain = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
-    if plain { text.parse().ok() } else { None }
-}
-
-fn nibble(label: &[u8]) -> Option<u8> {
-    let [digit] = label else { return None };
-    char::from(*digit).to_digit(16).and_then(|n| u8::try_from(n).ok())
 }
 
 impl FromStr for Name {

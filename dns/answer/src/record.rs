@@ -18,6 +18,10 @@ pub enum RecordType {
     Srv,
     /// Text.
     Txt,
+    /// How to reach a service by HTTP (RFC 9460).
+    Https,
+    /// How to reach a service (RFC 9460).
+    Svcb,
     /// Pointer to a name.
     Ptr,
     /// Server of a zone.
@@ -26,9 +30,9 @@ pub enum RecordType {
     Soa,
     /// One RRset of the name's (RFC 8482).
     Any,
-    /// Whole zone; refused.
+    /// Whole zone: no answer, but a stream of them, [`crate::Snapshot::transfer`].
     Axfr,
-    /// Changes of the zone; refused.
+    /// Changes of the zone; refused, a client then asks for the whole.
     Ixfr,
     /// A type that the fabric has no records of.
     Other(u16),
@@ -41,7 +45,7 @@ impl RecordType {
     }
 }
 
-const TYPES: [(RecordType, u16, &str); 10] = [
+const TYPES: [(RecordType, u16, &str); 12] = [
     (RecordType::A, 1, "A"),
     (RecordType::Ns, 2, "NS"),
     (RecordType::Soa, 6, "SOA"),
@@ -49,6 +53,8 @@ const TYPES: [(RecordType, u16, &str); 10] = [
     (RecordType::Txt, 16, "TXT"),
     (RecordType::Aaaa, 28, "AAAA"),
     (RecordType::Srv, 33, "SRV"),
+    (RecordType::Svcb, 64, "SVCB"),
+    (RecordType::Https, 65, "HTTPS"),
     (RecordType::Ixfr, 251, "IXFR"),
     (RecordType::Axfr, 252, "AXFR"),
     (RecordType::Any, 255, "ANY"),
@@ -73,7 +79,7 @@ impl fmt::Display for RecordType {
 impl FromStr for RecordType {
     type Err = UnknownType;
 
-    /// Reads `A`, `srv` or `TYPE65`.
+    /// Reads `A`, `srv` or `TYPE257`.
     fn from_str(text: &str) -> Result<Self, UnknownType> {
         let known = TYPES.iter().find(|t| t.2.eq_ignore_ascii_case(text)).map(|t| t.0);
         let number = || text.to_ascii_uppercase().strip_prefix("TYPE")?.parse::<u16>().ok().map(Self::from);
@@ -81,13 +87,16 @@ impl FromStr for RecordType {
     }
 }
 
-/// Not the name of a record type. Use A, AAAA, SRV, TXT, PTR, NS, SOA, ANY or TYPE and a number.
+/// Not the name of a record type. Use A, AAAA, SRV, TXT, HTTPS, SVCB, PTR, NS, SOA, ANY or TYPE and a
+/// number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownType(pub String);
 
 impl fmt::Display for UnknownType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` is not a record type: use A, AAAA, SRV, TXT, PTR, NS, SOA, ANY or TYPE and a number", self.0)
+        let Self(text) = self;
+        write!(f, "`{text}` is not a record type: use A, AAAA, SRV, TXT, HTTPS, SVCB, PTR, NS, SOA, ANY or TYPE")?;
+        f.write_str(" and a number")
     }
 }
 
@@ -151,6 +160,10 @@ pub enum Data {
     },
     /// Character strings of at most 255 bytes each.
     Txt(Vec<String>),
+    /// How to reach a service by HTTP.
+    Https(ServiceBinding),
+    /// How to reach a service.
+    Svcb(ServiceBinding),
     /// Another name.
     Ptr(Name),
     /// Server of the zone.
@@ -168,7 +181,54 @@ pub enum Data {
     },
 }
 
+/// How to reach a service (RFC 9460 section 2), in service mode.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ServiceBinding {
+    /// Lower first; from 1.
+    pub priority: u16,
+    /// Name whose addresses to connect to.
+    pub target: Name,
+    /// What is spoken there, as ALPN ids, the preferred first; never empty.
+    pub alpn: &'static [&'static str],
+    /// Whether nothing else is spoken, not even what is the default of the type.
+    pub no_default_alpn: bool,
+    /// Port.
+    pub port: u16,
+}
+
+impl fmt::Display for ServiceBinding {
+    /// `1 2.web.shop.fabric.internal. alpn="h2,http/1.1" port=443`, as in zone files.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { priority, target, alpn, no_default_alpn, port } = self;
+        write!(f, "{priority} {target} alpn=\"{}\"", alpn.join(","))?;
+        f.write_str(if *no_default_alpn { " no-default-alpn" } else { "" })?;
+        write!(f, " port={port}")
+    }
+}
+
 impl Data {
+    /// The same, of an instance that is so many steps further from the client.
+    pub(crate) fn further_by(mut self, step: u8) -> Self {
+        match &mut self {
+            Self::Srv { priority, .. }
+            | Self::Https(ServiceBinding { priority, .. })
+            | Self::Svcb(ServiceBinding { priority, .. }) => {
+                *priority += u16::from(step);
+            }
+            Self::A(_) | Self::Aaaa(_) | Self::Txt(_) | Self::Ptr(_) | Self::Ns(_) | Self::Soa { .. } => {}
+        }
+        self
+    }
+
+    /// The name whose addresses a client will ask for next.
+    pub(crate) fn target(&self) -> Option<&Name> {
+        match self {
+            Self::Srv { target, .. } | Self::Ns(target) => Some(target),
+            Self::Https(binding) | Self::Svcb(binding) => Some(&binding.target),
+            Self::A(_) | Self::Aaaa(_) | Self::Txt(_) | Self::Ptr(_) | Self::Soa { .. } => None,
+        }
+    }
+
     /// Its type.
     pub fn record_type(&self) -> RecordType {
         match self {
@@ -176,6 +236,8 @@ impl Data {
             Self::Aaaa(_) => RecordType::Aaaa,
             Self::Srv { .. } => RecordType::Srv,
             Self::Txt(_) => RecordType::Txt,
+            Self::Https(_) => RecordType::Https,
+            Self::Svcb(_) => RecordType::Svcb,
             Self::Ptr(_) => RecordType::Ptr,
             Self::Ns(_) => RecordType::Ns,
             Self::Soa { .. } => RecordType::Soa,
@@ -188,7 +250,7 @@ impl Data {
 pub enum Answer {
     /// Records.
     Data {
-        /// One RRset, owned by the name as it was asked, in random order.
+        /// One RRset, owned by the name as it was asked, in the order of the service.
         records: Vec<Record>,
         /// Addresses of its targets, RRset by RRset.
         additional: Vec<Record>,

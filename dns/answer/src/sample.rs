@@ -19,39 +19,47 @@ impl SplitMix {
     }
 
     /// A number below `bound`, by the high half of a product: its bias is below `bound` / 2^64.
-    fn below(&mut self, bound: usize) -> usize {
-        let wide = u128::from(self.next()) * bound as u128;
-        (wide >> 64) as usize
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
     }
 }
 
-/// `count` positions out of `0..len`, or all if there are fewer; every choice and order is equally likely.
-/// Costs `count` steps, however large `len` is.
-pub(crate) fn sample(len: usize, count: usize, random: &mut SplitMix) -> Vec<usize> {
-    if len <= count * 4 { shuffled(len, count, random) } else { sparsely_shuffled(len, count, random) }
+/// Up to how many positions all are written down for a shuffle, which takes less than a table of some: the room for
+/// them is kept, 32 KiB.
+const DENSE_MAX: usize = 8192;
+
+/// Fills `sample` with `count` positions out of `0..len`, or all if there are fewer; every choice and order is equally
+/// likely. Costs `count` steps and at most [`DENSE_MAX`] short ones, however large `len` is.
+pub(crate) fn sample(len: usize, count: usize, random: &mut SplitMix, sample: &mut Vec<u32>) {
+    sample.clear();
+    if len <= DENSE_MAX {
+        sample.extend(0..len as u32);
+        shuffle(sample, count, random);
+        sample.truncate(count);
+    } else {
+        sparsely_shuffle(len, count, random, sample);
+    }
 }
 
-/// The beginning of a Fisher-Yates shuffle.
-fn shuffled(len: usize, count: usize, random: &mut SplitMix) -> Vec<usize> {
-    let mut positions: Vec<usize> = (0..len).collect();
-    let count = count.min(len);
-    for i in 0..count {
-        let j = i + random.below(len - i);
+/// Makes the first `count` a fair sample of all, in random order: the beginning of a Fisher-Yates shuffle.
+pub(crate) fn shuffle(positions: &mut [u32], count: usize, random: &mut SplitMix) {
+    let len = positions.len();
+    // The last one of all has no choice.
+    for i in 0..count.min(len.saturating_sub(1)) {
+        let j = i + random.below((len - i) as u64) as usize;
         positions.swap(i, j);
     }
-    positions.truncate(count);
-    positions
 }
 
 /// The same, where only the places that something was swapped into are written down.
-fn sparsely_shuffled(len: usize, count: usize, random: &mut SplitMix) -> Vec<usize> {
+fn sparsely_shuffle(len: usize, count: usize, random: &mut SplitMix, sample: &mut Vec<u32>) {
     let mut moved = BTreeMap::new();
-    let step = |i| {
-        let j = i + random.below(len - i);
+    let step = |i: u32| {
+        let j = i + random.below(len as u64 - u64::from(i)) as u32;
         let here = moved.get(&i).copied().unwrap_or(i);
         moved.insert(j, here).unwrap_or(j)
     };
-    (0..count.min(len)).map(step).collect()
+    sample.extend((0..count.min(len) as u32).map(step));
 }
 
 #[cfg(test)]
@@ -61,9 +69,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sparse_shuffle_is_the_shuffle(len in 0..300usize, count in 0..150usize, seed in any::<u64>()) {
-            let dense = shuffled(len, count, &mut SplitMix::new(seed));
-            prop_assert_eq!(sparsely_shuffled(len, count, &mut SplitMix::new(seed)), dense);
+        fn sparse_shuffle_is_the_shuffle(len in 0..300usize, part in 0..100usize, seed in any::<u64>()) {
+            let count = len * part / 100;
+            let mut dense: Vec<u32> = (0..len as u32).collect();
+            shuffle(&mut dense, count, &mut SplitMix::new(seed));
+            let mut sparse = Vec::new();
+            sparsely_shuffle(len, count, &mut SplitMix::new(seed), &mut sparse);
+            prop_assert_eq!(&sparse, &dense[..count]);
         }
     }
 }

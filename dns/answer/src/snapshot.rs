@@ -6,13 +6,18 @@
 //! sets that count their sources. Hidden instances are decided when a service is taken in, once.
 
 use crate::{
-    Change, Data, Instance, Name, Node, Service, ServiceState, SnapshotInput,
+    Alias, Change, Data, Instance, Name, Node, Service, ServiceState, SnapshotInput,
+    alias::served,
     browsing::Browsing,
     counted::Counted,
+    held::Held,
     machines::Machines,
-    service::{Held, ServiceEntry, ServiceKey, canonical, common_ends, is_label, service_key},
+    service::{ServiceEntry, ServiceKey, common_ends, is_label, service_key},
+    sets::canonical,
+    wire::Index,
 };
-use imbl::OrdMap;
+use imbl::{OrdMap, OrdSet};
+use smol_str::SmolStr;
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 /// Most records in one RRset. BIND refuses more by default (`max-records-per-type`, CVE-2024-1737), and PowerDNS's
@@ -23,6 +28,7 @@ pub const MAX_RRSET: usize = 100;
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub(crate) domain: Name,
+    own_label: SmolStr,
     pub(crate) own_node: Name,
     pub(crate) serial: u32,
     pub(crate) ttl: u32,
@@ -30,6 +36,18 @@ pub struct Snapshot {
     pub(crate) ready: bool,
     pub(crate) stale: bool,
     pub(crate) services: OrdMap<ServiceKey, Arc<ServiceEntry>>,
+    /// The same by the hash of their names, for questions.
+    pub(crate) index: Index,
+    /// Those whose records depend on where machines are.
+    near: OrdSet<ServiceKey>,
+    /// Service and app of each.
+    pub(crate) by_service: OrdSet<(SmolStr, SmolStr)>,
+    /// How many are not absent.
+    pub(crate) present: usize,
+    /// The longest domains first.
+    pub(crate) aliases: Arc<[Alias]>,
+    /// Whether one of them is below the domain or in the reverse tree, so that these do not alone decide of a name.
+    pub(crate) has_zones_within: bool,
     pub(crate) browsing: Browsing,
     /// Names by address, of instances hidden or not and of machines. None of the sets is empty.
     pub(crate) reverse: OrdMap<IpAddr, Arc<Counted<Name>>>,
@@ -40,9 +58,13 @@ impl Snapshot {
     /// The first snapshot. Takes time in proportion to the number of instances and ports.
     pub fn build(input: SnapshotInput) -> Self {
         let domain = input.domain.to_lowercase();
-        let own = input.own_node.to_ascii_lowercase();
-        let own_node = domain.child("node").and_then(|n| n.child(&own)).unwrap_or_else(|_| domain.clone());
+        let own_label = input.own_node.to_ascii_lowercase();
+        let own_node = domain.child("node").and_then(|n| n.child(&own_label)).unwrap_or_else(|_| domain.clone());
+        let aliases = served(input.aliases, &domain);
+        let arpa = Name::from_labels(["arpa"]).expect("a label of four bytes");
+        let is_within = |alias: &Alias| alias.domain.is_within(&domain) || alias.domain.is_within(&arpa);
         let mut snapshot = Self {
+            own_label: own_label.into(),
             own_node,
             serial: input.serial,
             ttl: input.ttl,
@@ -50,6 +72,12 @@ impl Snapshot {
             ready: input.ready,
             stale: input.stale,
             services: OrdMap::new(),
+            index: Index::default(),
+            near: OrdSet::new(),
+            by_service: OrdSet::new(),
+            present: 0,
+            has_zones_within: aliases.iter().any(is_within),
+            aliases: aliases.into(),
             browsing: Browsing::new(&domain),
             reverse: OrdMap::new(),
             machines: Arc::default(),
@@ -120,7 +148,7 @@ impl Snapshot {
     }
 
     fn replace_machines(&mut self, nodes: Vec<Node>) {
-        let (old, new) = (Arc::clone(&self.machines), Machines::new(&self.domain, nodes));
+        let (old, new) = (Arc::clone(&self.machines), Machines::new(&self.domain, &self.own_label, nodes));
         for (address, name) in only_in(&new.pointers, &old.pointers) {
             self.point(*address, name);
         }
@@ -128,6 +156,19 @@ impl Snapshot {
             self.unpoint(*address, name);
         }
         self.machines = Arc::new(new);
+        if !self.machines.has_equal_spots(&old) {
+            self.lay_near_services_out_anew();
+        }
+    }
+
+    /// Only as many steps as services that are ordered by nearness have instances; where machines are changes seldom.
+    fn lay_near_services_out_anew(&mut self) {
+        for key in &self.near {
+            if let Some(entry) = self.services.get_mut(key) {
+                *entry = Arc::new(entry.anew());
+                self.index.set(&key.0, &key.1, Some(entry.clone()));
+            }
+        }
     }
 
     fn replace_service(&mut self, app: &str, service: &str, state: Option<ServiceState>) {
@@ -135,12 +176,32 @@ impl Snapshot {
         let Some(key) = service_key(app, service) else { return };
         let Ok(name) = self.domain.child(&key.0).and_then(|app| app.child(&key.1)) else { return };
         let old = self.services.get(&key).cloned();
-        let new = state.map(|s| Arc::new(ServiceEntry::new(name, s.ports, s.instances, old.as_deref())));
+        let new = state.map(|state| Arc::new(ServiceEntry::new(name, state, old.as_deref())));
         self.replace_shared(old.as_deref(), new.as_deref());
+        self.list(&key, old.as_deref(), new.as_deref());
+        self.index.set(&key.0, &key.1, new.clone());
         match new {
             Some(entry) => drop(self.services.insert(key, entry)),
             None => drop(self.services.remove(&key)),
         }
+    }
+
+    /// Lists a service where it is found other than by its key.
+    fn list(&mut self, key: &ServiceKey, old: Option<&ServiceEntry>, new: Option<&ServiceEntry>) {
+        let is_near = |entry: Option<&ServiceEntry>| entry.is_some_and(ServiceEntry::is_near);
+        match (is_near(old), is_near(new)) {
+            (false, true) => drop(self.near.insert(key.clone())),
+            (true, false) => drop(self.near.remove(key)),
+            (true, true) | (false, false) => {}
+        }
+        let (app, service) = key.clone();
+        match (old, new) {
+            (None, Some(_)) => drop(self.by_service.insert((service, app))),
+            (Some(_), None) => drop(self.by_service.remove(&(service, app))),
+            (None, None) | (Some(_), Some(_)) => {}
+        }
+        let present = |entry: Option<&ServiceEntry>| usize::from(entry.is_some_and(|e| !e.is_absent));
+        self.present = self.present + present(new) - present(old);
     }
 
     /// Adds what a service gives to the names it shares with others, and takes away what it gave. Adding comes first,
@@ -195,9 +256,11 @@ fn only_in<'a, T: Ord>(list: &'a [T], other: &'a [T]) -> impl Iterator<Item = &'
 
 fn group(registered: Vec<Service>, instances: Vec<Instance>) -> BTreeMap<ServiceKey, ServiceState> {
     let mut services: BTreeMap<ServiceKey, ServiceState> = BTreeMap::new();
-    for Service { app, service, ports } in registered {
+    for Service { app, service, ports, dns } in registered {
         if let Some(key) = service_key(&app, &service) {
-            services.entry(key).or_default().ports.extend(ports);
+            let state = services.entry(key).or_default();
+            state.ports.extend(ports);
+            state.dns = dns;
         }
     }
     for instance in instances {

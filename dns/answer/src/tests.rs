@@ -1,7 +1,7 @@
 use crate::*;
 use std::{collections::BTreeSet, net::IpAddr};
 
-fn ip(text: &str) -> IpAddr {
+pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
@@ -15,12 +15,22 @@ pub(crate) fn instance(app: &str, service: &str, label: &str, node: &str, addres
         ports: vec![("http".into(), port), ("admin".into(), port + 1)],
         tags: vec!["v1".into()],
         serving: true,
+        version: 1,
+        weight: 10,
         suspected: false,
     }
 }
 
 fn node(name: &str, address: &str, is_leader: bool) -> Node {
-    Node { name: name.into(), address: ip(address), up: true, is_leader, is_voter: true }
+    Node {
+        name: name.into(),
+        address: ip(address),
+        up: true,
+        is_leader,
+        is_voter: true,
+        zone: "a".into(),
+        distance: None,
+    }
 }
 
 pub(crate) fn input() -> SnapshotInput {
@@ -28,6 +38,7 @@ pub(crate) fn input() -> SnapshotInput {
         app: app.into(),
         service: service.into(),
         ports: ports.iter().map(|p| (*p).into()).collect(),
+        dns: ServiceDns::default(),
     };
     SnapshotInput {
         serial: 7,
@@ -48,7 +59,7 @@ fn ask(input: &SnapshotInput, name: &str, record_type: RecordType) -> Answer {
 }
 
 pub(crate) fn ask_snapshot(snapshot: &Snapshot, name: &str, record_type: RecordType) -> Answer {
-    answer(snapshot, &Question::new(name.parse().unwrap(), record_type), 1)
+    answer(snapshot, &Question::new(name.parse().unwrap(), record_type), None, 1)
 }
 
 pub(crate) fn show(data: &Data) -> String {
@@ -57,27 +68,28 @@ pub(crate) fn show(data: &Data) -> String {
         Data::Aaaa(a) => a.to_string(),
         Data::Srv { port, target, .. } => format!("{port} {target}"),
         Data::Txt(texts) => texts.join("|"),
+        Data::Https(binding) | Data::Svcb(binding) => binding.to_string(),
         Data::Ptr(name) | Data::Ns(name) => name.to_string(),
         Data::Soa { mname, serial, minimum, .. } => format!("{mname} {serial} {minimum}"),
     }
 }
 
-fn shown(answer: &Answer) -> BTreeSet<String> {
+pub(crate) fn shown(answer: &Answer) -> BTreeSet<String> {
     match answer {
         Answer::Data { records, .. } => records.iter().map(|r| show(&r.data)).collect(),
         other => panic!("no data: {other:?}"),
     }
 }
 
-fn set<const N: usize>(texts: [&str; N]) -> BTreeSet<String> {
+pub(crate) fn set<const N: usize>(texts: [&str; N]) -> BTreeSet<String> {
     texts.iter().map(|t| t.to_string()).collect()
 }
 
-fn is_nodata(answer: &Answer) -> bool {
+pub(crate) fn is_nodata(answer: &Answer) -> bool {
     matches!(answer, Answer::NoData { .. })
 }
 
-fn is_nxdomain(answer: &Answer) -> bool {
+pub(crate) fn is_nxdomain(answer: &Answer) -> bool {
     matches!(answer, Answer::NxDomain { .. })
 }
 
@@ -267,7 +279,7 @@ fn any_gives_one_rrset() {
 fn other_classes_and_transfers_are_refused() {
     let snapshot = Snapshot::build(input());
     let question = Question { class: Class::Other, ..Question::new("fabric.internal".parse().unwrap(), A) };
-    assert_eq!(answer(&snapshot, &question, 0), Answer::Refused);
+    assert_eq!(answer(&snapshot, &question, None, 0), Answer::Refused);
     assert_eq!(ask(&input(), "fabric.internal", RecordType::Axfr), Answer::Refused);
     assert_eq!(ask(&input(), "fabric.internal", RecordType::Ixfr), Answer::Refused);
 }
@@ -313,7 +325,7 @@ fn large_rrset_is_a_sample_of_100_that_differs_by_seed() {
     let question = Question::new("web.shop.fabric.internal".parse().unwrap(), A);
     let mut seen = std::collections::BTreeMap::<String, u32>::new();
     for seed in 0..600 {
-        let given = answer(&snapshot, &question, seed);
+        let given = answer(&snapshot, &question, None, seed);
         let Answer::Data { records, .. } = &given else { panic!() };
         assert_eq!(records.len(), MAX_RRSET);
         assert_eq!(shown(&given).len(), MAX_RRSET, "none twice");
@@ -330,7 +342,7 @@ fn every_instance_comes_first_equally_often() {
     let question = Question::new("web.shop.fabric.internal".parse().unwrap(), A);
     let mut first = std::collections::BTreeMap::<String, u32>::new();
     for seed in 0..4000 {
-        let Answer::Data { records, .. } = answer(&snapshot, &question, seed) else { panic!() };
+        let Answer::Data { records, .. } = answer(&snapshot, &question, None, seed) else { panic!() };
         *first.entry(show(&records[0].data)).or_default() += 1;
     }
     assert!(first.len() == 4 && first.values().all(|n| (836..=1164).contains(n)), "{first:?}");
@@ -377,6 +389,6 @@ fn names_round_trip_through_text() {
     assert_eq!("x".repeat(64).parse::<Name>(), Err(InvalidDnsName::LabelTooLong));
     assert_eq!("abcdefg.".repeat(32).parse::<Name>(), Err(InvalidDnsName::NameTooLong));
     assert_eq!(r"a\25".parse::<Name>(), Err(InvalidDnsName::BadEscape));
-    assert_eq!("TYPE65".parse(), Ok(RecordType::Other(65)));
+    assert_eq!("TYPE257".parse(), Ok(RecordType::Other(257)));
     assert_eq!("type1".parse(), Ok(A));
 }
