@@ -1,36 +1,34 @@
 //! From an answer to bytes that fit.
 
-use crate::{query::Query, responder::Transport};
+pub(crate) use crate::opt::Ede;
+use crate::{
+    opt::{append_opt, opt},
+    query::Query,
+    responder::Transport,
+};
 use hickory_proto::{
     ProtoError,
-    op::{Edns, Message, OpCode, ResponseCode},
+    op::{Message, OpCode, ResponseCode},
     rr::{
-        self, RData,
-        rdata::{self, opt::EdnsOption},
+        self, DNSClass, RData,
+        rdata::{
+            self,
+            svcb::{Alpn, SvcParamKey, SvcParamValue},
+        },
     },
     serialize::binary::{BinEncodable, BinEncoder},
 };
-use taffeta_dns_answer::{Data, Name, Record};
+use taffeta_dns_answer::{Data, Name, Record, ServiceBinding};
 
 /// Largest UDP payload that crosses the Internet without fragments (DNS flag day 2020).
 pub(crate) const UDP_MAX: u16 = 1232;
 /// What a client takes that says nothing (RFC 1035 section 4.2.1).
 const UDP_MIN: u16 = 512;
 
-/// Timers of the SOA. Nobody transfers the zone, so they only have to be sensible (RFC 1912 section 2.2), in seconds.
+/// Timers of the SOA, in seconds: how often a secondary asks, and how long it goes on without us (RFC 1912 section 2.2).
 const REFRESH: i32 = 60;
 const RETRY: i32 = 10;
 const EXPIRE: i32 = 3600;
-
-/// Extended DNS errors (RFC 8914) that we send.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ede {
-    Other = 0,
-    StaleAnswer = 3,
-    NotReady = 14,
-    Prohibited = 18,
-    NoReachableAuthority = 22,
-}
 
 /// What goes into a reply besides what the query decides.
 #[derive(Default)]
@@ -42,6 +40,8 @@ pub(crate) struct Reply {
     pub(crate) authority: Vec<Record>,
     pub(crate) additional: Vec<Record>,
     pub(crate) error: Option<(Ede, &'static str)>,
+    /// The records are of class CH: they are about the server, not about the Internet.
+    pub(crate) chaos: bool,
 }
 
 /// A response code whose default is NOERROR.
@@ -55,33 +55,26 @@ impl Default for ResponseCodeOrNoError {
 
 /// Bytes that the client takes in one reply.
 pub(crate) fn limit(query: &Query, transport: Transport) -> u16 {
+    limit_of(query.edns.map(|e| e.size), transport)
+}
+
+/// The same of the size that the client's OPT says, if there is one.
+pub(crate) fn limit_of(size: Option<u16>, transport: Transport) -> u16 {
     match transport {
-        Transport::Udp => query.edns.map_or(UDP_MIN, |e| e.size).clamp(UDP_MIN, UDP_MAX),
-        Transport::Tcp => u16::MAX,
+        Transport::Udp => size.unwrap_or(UDP_MIN).clamp(UDP_MIN, UDP_MAX),
+        Transport::Tcp | Transport::Tls | Transport::Https | Transport::Quic => u16::MAX,
     }
 }
 
 /// Encodes a reply. What does not fit: additional records go RRset by RRset without a word (RFC 2181 section 9); if
 /// the answer itself does not fit, a reply with TC and no records tells the client to come by TCP.
 pub(crate) fn encode(query: &Query, reply: &Reply, limit: u16) -> Option<Vec<u8>> {
-    let additional = rrsets(&reply.additional);
-    let with = |sets: usize| {
-        let records = additional[..sets].iter().flat_map(|set| set.iter());
-        emit(&message(query, reply, records), limit)
-    };
-    if let Some(whole) = with(additional.len())? {
-        return Some(whole);
+    let opt = reply_opt(query, reply);
+    let records = best_fit(query, reply, limit.saturating_sub(u16::try_from(opt.len()).ok()?))?;
+    match records {
+        Some(packet) => Some(with_opt(packet, query, &opt, limit)),
+        None => truncated(query, reply),
     }
-    let Some(mut best) = with(0)? else { return truncated(query, reply) };
-    let (mut fits, mut too_many) = (0, additional.len());
-    while too_many - fits > 1 {
-        let middle = fits.midpoint(too_many);
-        match with(middle)? {
-            Some(packet) => (fits, best) = (middle, packet),
-            None => too_many = middle,
-        }
-    }
-    Some(best)
 }
 
 /// Header, question and OPT with TC (RFC 6891 section 7 keeps the OPT).
@@ -90,7 +83,41 @@ pub(crate) fn truncated(query: &Query, reply: &Reply) -> Option<Vec<u8>> {
     message.answers.clear();
     message.authorities.clear();
     message.metadata.truncation = true;
-    message.to_vec().ok()
+    Some(with_opt(message.to_vec().ok()?, query, &reply_opt(query, reply), u16::MAX))
+}
+
+/// Empty for a client that sent none.
+fn reply_opt(query: &Query, reply: &Reply) -> Vec<u8> {
+    query.edns.map(|client| opt(reply.code.0, client.dnssec_ok, &query.options, reply.error)).unwrap_or_default()
+}
+
+fn with_opt(mut packet: Vec<u8>, query: &Query, opt: &[u8], limit: u16) -> Vec<u8> {
+    if !opt.is_empty() {
+        append_opt(&mut packet, opt, query.options.pad, usize::from(limit));
+    }
+    packet
+}
+
+/// All answers and as many sets of additional records as fit, without OPT; `Some(None)` if the answers do not.
+fn best_fit(query: &Query, reply: &Reply, limit: u16) -> Option<Option<Vec<u8>>> {
+    let additional = rrsets(&reply.additional);
+    let with = |sets: usize| {
+        let records = additional[..sets].iter().flat_map(|set| set.iter());
+        emit(&message(query, reply, records), limit)
+    };
+    if let Some(whole) = with(additional.len())? {
+        return Some(Some(whole));
+    }
+    let Some(mut best) = with(0)? else { return Some(None) };
+    let (mut fits, mut too_many) = (0, additional.len());
+    while too_many - fits > 1 {
+        let middle = fits.midpoint(too_many);
+        match with(middle)? {
+            Some(packet) => (fits, best) = (middle, packet),
+            None => too_many = middle,
+        }
+    }
+    Some(Some(best))
 }
 
 /// Records in runs of one owner and type.
@@ -98,26 +125,32 @@ fn rrsets(records: &[Record]) -> Vec<&[Record]> {
     records.chunk_by(|a, b| a.name == b.name && a.data.record_type() == b.data.record_type()).collect()
 }
 
-fn message<'a>(query: &Query, reply: &'a Reply, additional: impl Iterator<Item = &'a Record>) -> Message {
+/// Header and question of a reply.
+pub(crate) fn skeleton(query: &Query) -> Message {
     let mut message = Message::response(query.id, OpCode::Query);
-    message.metadata.authoritative = reply.authoritative;
     message.metadata.recursion_desired = query.recursion_desired();
-    message.metadata.recursion_available = reply.recursion_available;
     message.metadata.checking_disabled = query.checking_disabled();
-    message.metadata.response_code = reply.code.0;
     message.queries.push(query.decoded.clone());
+    message
+}
+
+/// A packet of a reply without errors, with the OPT that its query deserves.
+pub(crate) fn with_opt_of(packet: Vec<u8>, query: &Query) -> Vec<u8> {
+    with_opt(packet, query, &reply_opt(query, &Reply::default()), u16::MAX)
+}
+
+fn message<'a>(query: &Query, reply: &'a Reply, additional: impl Iterator<Item = &'a Record>) -> Message {
+    let mut message = skeleton(query);
+    message.metadata.authoritative = reply.authoritative;
+    message.metadata.recursion_available = reply.recursion_available;
+    // The OPT, which is written apart, has the upper bits.
+    message.metadata.response_code = ResponseCode::from_low(reply.code.0.low());
     message.answers = reply.answers.iter().filter_map(record).collect();
+    if reply.chaos {
+        message.answers.iter_mut().for_each(|r| r.dns_class = DNSClass::CH);
+    }
     message.authorities = reply.authority.iter().filter_map(record).collect();
     message.additionals = additional.filter_map(record).collect();
-    message.edns = query.edns.map(|client| {
-        let mut edns = Edns::new();
-        edns.set_max_payload(UDP_MAX).set_dnssec_ok(client.dnssec_ok);
-        if let Some((code, text)) = reply.error {
-            let code = (code as u16).to_be_bytes();
-            edns.options_mut().insert(EdnsOption::Unknown(15, [&code, text.as_bytes()].concat()));
-        }
-        edns
-    });
     message
 }
 
@@ -136,7 +169,7 @@ fn emit(message: &Message, limit: u16) -> Option<Option<Vec<u8>>> {
     }
 }
 
-fn record(record: &Record) -> Option<rr::Record> {
+pub(crate) fn record(record: &Record) -> Option<rr::Record> {
     let data = data(&record.data).ok()?;
     Some(rr::Record::from_rdata(name(&record.name).ok()?, record.ttl, data))
 }
@@ -153,10 +186,23 @@ fn data(data: &Data) -> Result<RData, ProtoError> {
             RData::SRV(rdata::SRV::new(*priority, *weight, *port, name(target)?))
         }
         Data::Txt(texts) => RData::TXT(rdata::TXT::new(texts.clone())),
+        Data::Https(binding) => RData::HTTPS(rdata::HTTPS(svcb(binding)?)),
+        Data::Svcb(binding) => RData::SVCB(svcb(binding)?),
         Data::Ptr(target) => RData::PTR(rdata::PTR(name(target)?)),
         Data::Ns(target) => RData::NS(rdata::NS(name(target)?)),
         Data::Soa { mname, rname, serial, minimum } => {
             RData::SOA(rdata::SOA::new(name(mname)?, name(rname)?, *serial, REFRESH, RETRY, EXPIRE, *minimum))
         }
     })
+}
+
+/// The keys in ascending order, as RFC 9460 section 2.2 wants them.
+fn svcb(binding: &ServiceBinding) -> Result<rdata::SVCB, ProtoError> {
+    let alpn = binding.alpn.iter().map(|id| (*id).to_owned()).collect();
+    let mut params = vec![(SvcParamKey::Alpn, SvcParamValue::Alpn(Alpn(alpn)))];
+    if binding.no_default_alpn {
+        params.push((SvcParamKey::NoDefaultAlpn, SvcParamValue::NoDefaultAlpn));
+    }
+    params.push((SvcParamKey::Port, SvcParamValue::Port(binding.port)));
+    Ok(rdata::SVCB::new(binding.priority, name(&binding.target)?, params))
 }

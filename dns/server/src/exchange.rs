@@ -11,6 +11,9 @@ use tokio::{
     net::{TcpStream, UdpSocket},
 };
 
+/// Packets that are no reply to our query are passed over, but each is another guess of a forger.
+const STRAY_PACKETS_MAX: usize = 32;
+
 /// Reaches upstream resolvers. The caller bounds the time; dropping the future gives the exchange up.
 #[async_trait]
 pub trait Exchange: Send + Sync + 'static {
@@ -37,13 +40,14 @@ impl Exchange for Sockets {
         socket.send(query).await?;
         // We ask for at most 1232 bytes; a server that sends more is cut here and the reply is then malformed.
         let mut buffer = vec![0; 4096];
-        loop {
+        for _ in 0..STRAY_PACKETS_MAX {
             let len = socket.recv(&mut buffer).await?;
             if is_reply(query, &buffer[..len]) {
                 buffer.truncate(len);
                 return Ok(buffer);
             }
         }
+        Err(io::Error::new(io::ErrorKind::InvalidData, "too many packets that are no reply"))
     }
 
     async fn tcp(&self, upstream: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
@@ -64,7 +68,11 @@ pub(crate) fn is_reply(query: &[u8], reply: &[u8]) -> bool {
     }
     // A server that could not read the query leaves the question out (QDCOUNT 0) and gives an error.
     let without_question = reply[4..6] == [0, 0] && reply[3] & 0xf != 0;
-    let same =
-        || reply[4..6] == [0, 1] && reply.get(HEADER..end).is_some_and(|r| r.eq_ignore_ascii_case(&query[HEADER..end]));
+    // Type and class are no letters, though they may look so.
+    let (name, tail) = query[HEADER..end].split_at(end - HEADER - 4);
+    let same = || {
+        let echo = reply.get(HEADER..end).map(|e| e.split_at(name.len()));
+        reply[4..6] == [0, 1] && echo.is_some_and(|(n, t)| n.eq_ignore_ascii_case(name) && t == tail)
+    };
     without_question || same()
 }

@@ -1,5 +1,6 @@
 //! From bytes to one well-formed question, or the rejection that it deserves.
 
+use crate::opt::{ClientEdns, ReplyOptions, append_opt, opt};
 use hickory_proto::{
     op::{Message, ResponseCode},
     rr::DNSClass,
@@ -13,8 +14,10 @@ pub(crate) const HEADER: usize = 12;
 pub(crate) enum Parsed {
     /// Not a query at all: no reply, so that two servers cannot answer each other for ever.
     Drop,
-    /// A bare header says what is wrong.
+    /// A header, with an OPT if the query had one, says what is wrong.
     Reject(Vec<u8>),
+    /// No question, but a cookie: the client wants to have ours (RFC 7873 section 5.4).
+    CookieOnly([u8; HEADER], ClientEdns),
     /// A question.
     Query(Box<Query>),
 }
@@ -29,14 +32,8 @@ pub(crate) struct Query {
     pub(crate) decoded: hickory_proto::op::Query,
     pub(crate) question: Question,
     pub(crate) edns: Option<ClientEdns>,
-}
-
-/// What the client's OPT record says.
-#[derive(Clone, Copy)]
-pub(crate) struct ClientEdns {
-    pub(crate) size: u16,
-    pub(crate) version: u8,
-    pub(crate) dnssec_ok: bool,
+    /// What our OPT will say, if the query has one.
+    pub(crate) options: ReplyOptions,
 }
 
 impl Query {
@@ -54,17 +51,22 @@ pub(crate) fn parse(packet: &[u8]) -> Parsed {
     if header[2] & 0x80 != 0 {
         return Parsed::Drop;
     }
+    let message = Message::from_vec(packet).ok();
+    let edns = message.as_ref().and_then(|m| m.edns.as_ref()).map(ClientEdns::read);
     if header[2] >> 3 & 0xf != 0 {
-        return Parsed::Reject(bare(header, ResponseCode::NotImp));
+        return Parsed::Reject(bare(header, ResponseCode::NotImp, edns.as_ref(), &ReplyOptions::default()));
     }
     let question_count = u16::from_be_bytes([header[4], header[5]]);
+    if let (0, Some(edns)) = (question_count, edns.filter(|e| e.cookie.is_some())) {
+        return Parsed::CookieOnly(*header, edns);
+    }
     // RFC 9619: more than one question is an error. None is one too, as there is nothing else to say.
-    let query = if question_count == 1 { decode(packet, header) } else { None };
-    query.map_or_else(|| Parsed::Reject(bare(header, ResponseCode::FormErr)), |q| Parsed::Query(Box::new(q)))
+    let query = if question_count == 1 { message.and_then(|m| decode(packet, header, m, edns)) } else { None };
+    let malformed = || bare(header, ResponseCode::FormErr, edns.as_ref(), &ReplyOptions::default());
+    query.map_or_else(|| Parsed::Reject(malformed()), |q| Parsed::Query(Box::new(q)))
 }
 
-fn decode(packet: &[u8], header: &[u8; HEADER]) -> Option<Query> {
-    let message = Message::from_vec(packet).ok()?;
+fn decode(packet: &[u8], header: &[u8; HEADER], message: Message, edns: Option<ClientEdns>) -> Option<Query> {
     let decoded = message.queries.into_iter().next()?;
     let class = if decoded.query_class() == DNSClass::IN { Class::In } else { Class::Other };
     let question = Question {
@@ -72,14 +74,10 @@ fn decode(packet: &[u8], header: &[u8; HEADER]) -> Option<Query> {
         record_type: u16::from(decoded.query_type()).into(),
         class,
     };
-    let edns = message.edns.as_ref().map(|e| ClientEdns {
-        size: e.max_payload(),
-        version: e.version(),
-        dnssec_ok: e.flags().dnssec_ok,
-    });
     let question_bytes = packet.get(HEADER..question_end(packet)?)?.to_vec();
     let id = u16::from_be_bytes([header[0], header[1]]);
-    Some(Query { id, flags: [header[2], header[3]], question_bytes, decoded, question, edns })
+    let options = ReplyOptions::default();
+    Some(Query { id, flags: [header[2], header[3]], question_bytes, decoded, question, edns, options })
 }
 
 /// Where the first question ends. Its name comes first in the packet and has nothing to point back to, so a
@@ -98,12 +96,33 @@ pub(crate) fn question_end(packet: &[u8]) -> Option<usize> {
     (end <= packet.len()).then_some(end)
 }
 
-/// A reply of a header alone.
-fn bare(header: &[u8; HEADER], code: ResponseCode) -> Vec<u8> {
+/// Whether a packet may ask for a zone transfer, told without reading all of it.
+pub(crate) fn asks_transfer(packet: &[u8]) -> bool {
+    let record_type = question_end(packet).and_then(|end| packet.get(end - 4..end - 2));
+    matches!(record_type, Some([0, 251 | 252]))
+}
+
+/// Whether a query has the option of TCP for keeping connections (RFC 7828), which QUIC forbids.
+pub(crate) fn has_keepalive(packet: &[u8]) -> bool {
+    let message = Message::from_vec(packet).ok();
+    message.and_then(|m| m.edns).is_some_and(|e| ClientEdns::read(&e).keepalive.is_some())
+}
+
+/// A reply without a question.
+pub(crate) fn bare(
+    header: &[u8; HEADER],
+    code: ResponseCode,
+    edns: Option<&ClientEdns>,
+    options: &ReplyOptions,
+) -> Vec<u8> {
     let mut reply = vec![0; HEADER];
     reply[..2].copy_from_slice(&header[..2]);
-    // QR set; opcode and RD as they came.
+    // QR set; opcode, RD and CD as they came.
     reply[2] = 0x80 | header[2] & 0x79;
-    reply[3] = code.low();
+    reply[3] = header[3] & 0x10 | code.low();
+    if let Some(edns) = edns {
+        let record = opt(code, edns.dnssec_ok, options, None);
+        append_opt(&mut reply, &record, options.pad, usize::from(u16::MAX));
+    }
     reply
 }
