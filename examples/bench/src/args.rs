@@ -30,6 +30,8 @@ pub(crate) enum Format {
 pub(crate) enum Bench {
     /// Many nodes: how fast all know of a start, of deaths and of a farewell, and what they use while idle
     Ring(RingArgs),
+    /// DNS: what a reply costs beside other servers, and what changes, floods and large zones do to it
+    Dns(DnsArgs),
     /// The footprint of one idle node of three
     Node,
 }
@@ -47,11 +49,62 @@ pub(crate) struct RingArgs {
     pub(crate) at_once: Option<u8>,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct DnsArgs {
+    /// Only these cases; all of them by default
+    #[arg(long, value_enum, value_name = "CASE", value_delimiter = ',')]
+    pub(crate) cases: Vec<DnsCase>,
+    /// How long each server is loaded in a round
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.4, value_parser = seconds)]
+    pub(crate) seconds: f64,
+    /// Rounds, in each of which every server that is compared has its turn
+    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(crate) rounds: u8,
+    /// Services of the large zone, each of two instances
+    #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(2_000..=500_000))]
+    pub(crate) large: u32,
+}
+
+/// What is measured of DNS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum DnsCase {
+    /// Addresses of services, of 1,000
+    A,
+    /// Services with the addresses of their targets, of 1,000
+    Srv,
+    /// The first in a large zone
+    ALarge,
+    /// The second in a large zone
+    SrvLarge,
+    /// The first while the zone changes 100 times a second
+    AChanging,
+    /// The second while the zone changes 100 times a second
+    SrvChanging,
+    /// Names that do not exist, each asked for once
+    Nxdomain,
+    /// Names of others that are in the cache
+    Forwarded,
+    /// Services, over connections on which questions do not wait for replies
+    Tcp,
+    /// From the applying of a change in a large zone until a client sees it
+    ChangeVisible,
+    /// What a flood from one address does to others
+    Flood,
+    /// How long replies take at a rate that is moderate
+    Latency,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|s| (0.05..=60.0).contains(s)).ok_or_else(|| "from 0.05 to 60".to_owned())
+}
+
 impl Bench {
     /// As on the command line and in the figures.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Ring(_) => "ring",
+            Self::Dns(_) => "dns",
             Self::Node => "node",
         }
     }
@@ -60,6 +113,10 @@ impl Bench {
     pub(crate) fn limit(&self) -> Duration {
         match self {
             Self::Ring(args) => Duration::from_secs(180 + 60 * u64::from(args.rounds)),
+            // Up to six servers have their turn in a round of a case.
+            Self::Dns(args) => {
+                Duration::from_secs(120) + Duration::from_secs_f64(args.seconds * f64::from(args.rounds) * 6.0 * 12.0)
+            }
             Self::Node => Duration::from_secs(120),
         }
     }

@@ -11,17 +11,24 @@ pub(crate) struct Figure {
     pub(crate) case: &'static str,
     /// `None` if what was waited for did not come.
     pub(crate) value: Option<f64>,
-    /// `s`, `cores`, `MiB` or `%`.
+    /// `s`, `cores`, `MiB`, `%`, `us` or `us_cpu_per_query`.
     pub(crate) unit: &'static str,
-    /// The most that is promised; `None` where nothing is.
+    /// The most that is promised, of the ratio if it is compared with something; `None` where nothing is.
     pub(crate) bound: Option<f64>,
+    /// What it is compared with.
+    pub(crate) peer: Option<&'static str>,
+    /// The same of the peer; `None` also if the peer is not installed.
+    pub(crate) peer_value: Option<f64>,
+    /// The value divided by the peer's, of a run in which both had their turns.
+    pub(crate) ratio: Option<f64>,
 }
 
 impl Figure {
     /// A figure about which nothing is promised.
     pub(crate) fn new(case: &'static str, value: f64, unit: &'static str) -> Self {
         // What never came took for ever, which JSON has no number for.
-        Self { case, value: Some(value).filter(|v| v.is_finite()), unit, bound: None }
+        let value = Some(value).filter(|v| v.is_finite());
+        Self { case, value, unit, bound: None, peer: None, peer_value: None, ratio: None }
     }
 
     /// The same with what is promised.
@@ -29,33 +36,51 @@ impl Figure {
         Self { bound: Some(bound), ..self }
     }
 
+    /// The same beside what it is compared with; `None` if that could not be measured.
+    pub(crate) fn beside(self, peer: &'static str, measured: Option<Beside>) -> Self {
+        let (peer_value, ratio) = measured.map(|m| (m.value, m.ratio)).unzip();
+        Self { peer: Some(peer), peer_value, ratio, ..self }
+    }
+
     fn is_beyond(&self) -> bool {
-        self.bound.is_some_and(|bound| self.value.is_none_or(|value| value > bound))
+        let judged = if self.peer.is_some() { self.ratio } else { self.value };
+        let excused = self.peer.is_some() && self.peer_value.is_none();
+        !excused && self.bound.is_some_and(|bound| judged.is_none_or(|judged| judged > bound))
     }
 
     fn row(&self) -> String {
         let number = |number: Option<f64>| number.map_or_else(|| "-".into(), |n| format!("{n:.3}"));
         let (value, bound) = (number(self.value), number(self.bound));
+        let (peer, ratio) = (number(self.peer_value), number(self.ratio));
         let mark = if self.is_beyond() { "  BEYOND" } else { "" };
-        format!("{:<18} {value:>10} {:<6} {bound:>10}{mark}", self.case, self.unit)
+        let name = self.peer.unwrap_or("-");
+        format!("{:<18} {value:>10} {:<16} {name:<12} {peer:>10} {ratio:>8} {bound:>10}{mark}", self.case, self.unit)
     }
 
     fn json(&self, bench: &str) -> String {
-        let line = Line { bench, figure: *self, peer: None, peer_value: None, ratio: None };
+        let line = Line { bench, figure: *self };
         serde_json::to_string(&line).expect("numbers and words")
     }
 }
 
-/// A line for scripts. Nothing is compared with a peer so far.
+/// What a figure is compared with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Beside {
+    /// The same of the peer.
+    pub(crate) value: f64,
+    /// Ours divided by it; the median of rounds, so it need not be the quotient of the two medians.
+    pub(crate) ratio: f64,
+}
+
+/// A line for scripts.
 #[derive(Serialize)]
 struct Line<'a> {
     bench: &'a str,
     #[serde(flatten)]
     figure: Figure,
-    peer: Option<&'a str>,
-    peer_value: Option<f64>,
-    ratio: Option<f64>,
 }
+
+const HEADER: &str = "CASE                    VALUE UNIT             PEER              PEER    RATIO      BOUND";
 
 /// Where figures go.
 pub(crate) struct Report {
@@ -74,7 +99,7 @@ impl Report {
         let line = match self.format {
             Format::Json => figure.json(self.bench),
             Format::Table if self.has_header => figure.row(),
-            Format::Table => format!("{:<18} {:>10} {:<6} {:>10}\n{}", "CASE", "VALUE", "UNIT", "BOUND", figure.row()),
+            Format::Table => format!("{HEADER}\n{}", figure.row()),
         };
         self.has_header = true;
         let _ = writeln!(stdout().lock(), "{line}"); // whoever closed stdout does not want to know
@@ -86,6 +111,14 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted[sorted.len() / 2]
+}
+
+/// What a share of the values does not exceed. Panics if there is none.
+pub(crate) fn percentile(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = (sorted.len() as f64 * share).ceil() as usize;
+    sorted[rank.clamp(1, sorted.len()) - 1]
 }
 
 /// The largest one.

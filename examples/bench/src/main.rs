@@ -1,4 +1,4 @@
-//! `taffeta-bench NAME`: what the product costs and how fast it is, measured on real nodes of this machine.
+//! `taffeta-bench NAME`: what the product costs and how fast it is, measured on this machine.
 //!
 //! The measuring is done by a process of its own, so that its end, of whatever kind, leaves no node behind: see `guard`.
 //! Each figure comes with the bound that is promised. A figure beyond it is marked and is no failure of the benchmark;
@@ -6,6 +6,7 @@
 
 mod args;
 mod binary;
+mod dns;
 mod figure;
 mod guard;
 mod node;
@@ -15,27 +16,45 @@ use crate::{
     args::{Bench, Cli},
     figure::Report,
 };
-use std::process::ExitCode;
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 fn main() -> ExitCode {
+    if let Some(spec) = dns::product_to_serve() {
+        return told(dns::serve(&spec).map(|()| ExitCode::SUCCESS));
+    }
     let cli = match args::parse() {
         Ok(cli) => cli,
         Err(code) => return code,
     };
-    let done = match guard::binary_to_measure() {
+    told(match guard::binary_to_measure() {
         Some(binary) => measure(&cli, &binary).map(|()| ExitCode::SUCCESS),
-        None => binary::find().and_then(|binary| guard::run(&binary, cli.bench.limit())),
-    };
+        None => binary_of(&cli.bench).and_then(|binary| guard::run(&binary, cli.bench.limit())),
+    })
+}
+
+/// What is measured: nodes, or parts of the product that are linked into this program.
+fn binary_of(bench: &Bench) -> anyhow::Result<PathBuf> {
+    match bench {
+        Bench::Ring(_) | Bench::Node => binary::find(),
+        Bench::Dns(_) => Ok(std::env::current_exe()?),
+    }
+}
+
+fn told(done: anyhow::Result<ExitCode>) -> ExitCode {
     done.unwrap_or_else(|e| {
         eprintln!("error: {e:#}");
         ExitCode::FAILURE
     })
 }
 
-fn measure(cli: &Cli, binary: &std::path::Path) -> anyhow::Result<()> {
+fn measure(cli: &Cli, binary: &Path) -> anyhow::Result<()> {
     let mut report = Report::new(cli.bench.name(), cli.output);
     match &cli.bench {
         Bench::Ring(args) => ring::run(args, binary, &mut report),
+        Bench::Dns(args) => dns::run(args, &mut report),
         Bench::Node => node::run(binary, &mut report),
     }
 }

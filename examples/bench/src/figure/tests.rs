@@ -1,4 +1,4 @@
-use super::{Figure, max, median};
+use super::{Beside, Figure, max, median, percentile};
 
 #[test]
 fn a_line_has_what_scripts_read() {
@@ -22,4 +22,21 @@ fn one_that_never_came_counts_as_the_longest() {
     let times = [f64::INFINITY, 1.0, 2.0];
     assert_eq!(median(&times), 2.0);
     assert_eq!(Figure::new("a", max(&times), "s").value, None);
+}
+
+#[test]
+fn beside_a_peer_the_ratio_is_judged_and_without_it_nothing() {
+    let slow = Some(Beside { value: 2.0, ratio: 0.95 });
+    assert!(Figure::new("a", 1.9, "us").beside("knot", slow).at_most(0.9).row().ends_with("BEYOND"));
+    let fast = Some(Beside { value: 4.0, ratio: 0.475 });
+    assert!(!Figure::new("a", 1.9, "us").beside("knot", fast).at_most(0.9).row().ends_with("BEYOND"));
+    assert!(!Figure::new("a", 1.9, "us").beside("knot", None).at_most(0.9).row().ends_with("BEYOND"));
+}
+
+#[test]
+fn a_percentile_is_the_value_that_so_many_do_not_exceed() {
+    let values: Vec<f64> = (1..=200).rev().map(f64::from).collect();
+    assert_eq!(percentile(&values, 0.99), 198.0);
+    assert_eq!(percentile(&values, 0.5), 100.0);
+    assert_eq!(percentile(&[3.0], 0.99), 3.0);
 }
