@@ -5,6 +5,7 @@ use ring::{
     digest,
     signature::{self, Ed25519KeyPair, KeyPair},
 };
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use taffeta_model::NodeId;
 
 /// PKCS#8 v1 header of an Ed25519 private key (RFC 8410, section 7); the seed follows.
@@ -61,6 +62,11 @@ impl NodeKey {
     pub(crate) fn x25519_secret(&self) -> [u8; 32] {
         let hash = digest::digest(&digest::SHA512, &self.seed);
         hash.as_ref()[..32].try_into().expect("half of 64 bytes")
+    }
+
+    /// The key as TLS takes it.
+    pub fn private_key(&self) -> PrivateKeyDer<'static> {
+        PrivatePkcs8KeyDer::from(self.pkcs8()).into()
     }
 
     pub(crate) fn pkcs8(&self) -> Vec<u8> {

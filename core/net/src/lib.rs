@@ -38,7 +38,7 @@ pub use rustls::crypto::CryptoProvider;
 pub use sealed::{Header as SealedHeader, KeyRefused, Refused, Session};
 pub use seams::{Clock, Entropy, SystemClock, SystemEntropy};
 pub use stream::{FrameSink, Frames};
-pub use tls::{Identity, TlsError, crypto};
+pub use tls::{Identity, TlsError, crypto, server_name};
 pub use token::{InvalidToken, JoinToken};
 
 /// Largest request or reply on any lane: a snapshot of the replicated state is the largest thing that is sent.

@@ -13,7 +13,7 @@ use rustls::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::{CryptoProvider, ring::default_provider},
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime},
+    pki_types::{CertificateDer, ServerName, UnixTime},
     server::WebPkiClientVerifier,
     time_provider::TimeProvider,
 };
@@ -105,7 +105,7 @@ pub fn crypto() -> Arc<CryptoProvider> {
 }
 
 /// The name in a node's certificate: dialling it by this name makes the library check whom we reached.
-pub(crate) fn server_name(cluster: ClusterId, node: NodeId) -> String {
+pub fn server_name(cluster: ClusterId, node: NodeId) -> String {
     format!("{node}.node.{cluster}.taffeta.internal")
 }
 
@@ -124,7 +124,7 @@ impl Identity {
             .server()
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_client_cert_verifier(verifier)
-            .with_single_cert(self.chain(), private_key(&self.key))?;
+            .with_single_cert(self.chain(), self.key.private_key())?;
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.max_early_data_size = 0; // early data can be replayed
         Ok(config.try_into()?)
@@ -135,7 +135,7 @@ impl Identity {
             .client()
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_root_certificates(self.roots()?)
-            .with_client_auth_cert(self.chain(), private_key(&self.key))?;
+            .with_client_auth_cert(self.chain(), self.key.private_key())?;
         config.alpn_protocols = vec![ALPN.to_vec()];
         Ok(config.try_into()?)
     }
@@ -151,10 +151,6 @@ impl Identity {
     }
 }
 
-fn private_key(key: &NodeKey) -> PrivateKeyDer<'static> {
-    PrivatePkcs8KeyDer::from(key.pkcs8()).into()
-}
-
 /// Client side of a dial to an address of which it is not known which node is there: its chain must lead to our CA.
 pub(crate) fn meet_config(
     identity: &Identity,
@@ -167,7 +163,7 @@ pub(crate) fn meet_config(
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous() // as for a join
         .with_custom_certificate_verifier(verifier)
-        .with_client_auth_cert(identity.chain(), private_key(&identity.key))?;
+        .with_client_auth_cert(identity.chain(), identity.key.private_key())?;
     config.alpn_protocols = vec![ALPN.to_vec()];
     Ok(config.try_into()?)
 }

@@ -2,9 +2,9 @@
 
 use crate::{
     api::{
-        ApiError, AppView, Backend, DeployRequest, Deployed, ErrorCode, Event, HiddenView, LeaderView, LogChunk,
-        LogRead, NodeView, PlanView, RecordView, ResolveView, ScaleRequest, ServiceView, StatusView, TaskView,
-        TokenRequest, TokenView, WhyView,
+        ApiError, AppView, Backend, DeployRequest, Deployed, ErrorCode, Event, LeaderView, LogChunk, LogRead, NodeView,
+        PlanView, ResolveView, ScaleRequest, ServiceView, StatusView, TaskView, TokenRequest, TokenView, WhyView,
+        ZoneView,
     },
     config::RingPreset,
     events::rfc3339,
@@ -16,7 +16,6 @@ use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::de::DeserializeOwned;
 use std::{sync::Arc, time::Duration};
-use taffeta_dns_answer::{Answer, Data, Name, Record, RecordType, Subject, Verdict, explain};
 use taffeta_isolation_plan::{Piece, PieceStart, Stream};
 use taffeta_model::{
     App, AppName, Command, FileSource, JobName, Liveness, NodeId, ShippedFile, TaskId, Token, TokenId, parse_app_file,
@@ -89,6 +88,10 @@ fn name<T>(name: &str, parsed: Result<T, taffeta_model::InvalidName>) -> Result<
 
 #[async_trait]
 impl Backend for NodeBackend {
+    fn measure(&self) {
+        self.0.measure_dns();
+    }
+
     async fn status(&self) -> Result<StatusView, ApiError> {
         let core = &self.0;
         let mut own = core.status_view();
@@ -141,6 +144,10 @@ impl Backend for NodeBackend {
 
     async fn resolve(&self, name: String, record_type: String) -> Result<ResolveView, ApiError> {
         self.0.resolve(&name, &record_type)
+    }
+
+    async fn zone(&self, after: usize, limit: usize) -> Result<ZoneView, ApiError> {
+        self.0.zone(after, limit)
     }
 
     async fn deploy(&self, request: DeployRequest) -> Result<Deployed, ApiError> {
@@ -255,76 +262,5 @@ impl Core {
             .next()
             .is_none_or(|(_, r)| matches!(r.phase, taffeta_model::Phase::Finished | taffeta_model::Phase::Failed));
         Ok(LogChunk { bytes, next, run, ended })
-    }
-
-    /// What DNS answers, and why.
-    pub(crate) fn resolve(&self, name: &str, record_type: &str) -> Result<ResolveView, ApiError> {
-        let wrong = |field: &str, e: String| ApiError::new(ErrorCode::Invalid, e).field(field);
-        let record_type: RecordType = record_type.parse().map_err(|e| wrong("type", format!("{e}")))?;
-        let snapshot = self.names.load_full();
-        let bare = name.trim_end_matches('.');
-        // Short names are completed, as a task's resolver would with its search list.
-        let whole = format!("{bare}.{}", self.domain);
-        let is_whole = bare == self.domain || bare.ends_with(&format!(".{}", self.domain)) || bare.ends_with(".arpa");
-        let full = if name.ends_with('.') || is_whole { bare } else { &whole };
-        let parsed: Name = full.parse().map_err(|e| wrong("name", format!("{e}")))?;
-        let explained = explain(&snapshot, &parsed, record_type, self.entropy.seed());
-        let mut notes = vec![];
-        if snapshot.is_stale() {
-            notes.push("this node sees less than half of the ring: last-known answers".into());
-        }
-        let (status, records, additional) = match explained.answer {
-            Answer::Data { records, additional, .. } => ("NOERROR", records, additional),
-            Answer::NoData { .. } => ("NOERROR", vec![], vec![]),
-            Answer::NxDomain { .. } => ("NXDOMAIN", vec![], vec![]),
-            Answer::NotReady => ("SERVFAIL", vec![], vec![]),
-            Answer::Refused => ("REFUSED", vec![], vec![]),
-            Answer::NotOurs => {
-                notes.push("not a name of the fabric: it is passed on to the machine's upstream resolvers".into());
-                ("NOTOURS", vec![], vec![])
-            }
-        };
-        if let Subject::Service { app, service, .. } = &explained.subject
-            && explained.behind.is_empty()
-        {
-            notes.push(format!("`{service}` of `{app}` is registered, but no machine runs it"));
-        }
-        let hidden = explained
-            .behind
-            .iter()
-            .filter(|e| !matches!(e.verdict, Verdict::Given | Verdict::GivenThoughSuspected | Verdict::Sampled));
-        let hidden = hidden.map(|e| HiddenView {
-            instance: e.name.clone(),
-            node: e.node.clone(),
-            reason: e.verdict.to_string(),
-        });
-        Ok(ResolveView {
-            name: format!("{}.", full.trim_end_matches('.')),
-            record_type: record_type.to_string(),
-            status: status.into(),
-            records: records.iter().map(record_view).collect(),
-            additional: additional.iter().map(record_view).collect(),
-            hidden: hidden.collect(),
-            notes,
-        })
-    }
-}
-
-fn record_view(record: &Record) -> RecordView {
-    let data = match &record.data {
-        Data::A(address) => address.to_string(),
-        Data::Aaaa(address) => address.to_string(),
-        Data::Srv { priority, weight, port, target } => format!("{priority} {weight} {port} {target}"),
-        Data::Txt(texts) => texts.iter().map(|t| format!("{t:?}")).collect::<Vec<_>>().join(" "),
-        Data::Ptr(name) | Data::Ns(name) => name.to_string(),
-        Data::Soa { mname, rname, serial, minimum } => {
-            format!("{mname} {rname} {serial} {minimum} {minimum} {minimum} {minimum}")
-        }
-    };
-    RecordView {
-        name: record.name.to_string(),
-        record_type: record.data.record_type().to_string(),
-        ttl: record.ttl,
-        data,
     }
 }

@@ -1,7 +1,9 @@
 //! How a node is to run: what was given, what was given before, and the defaults.
 
 use crate::{
+    DnsOptions,
     api::ErrorCode,
+    doors::check_certificate,
     folder::{Folder, Settings, file},
     machine,
     start_error::StartError,
@@ -98,6 +100,8 @@ pub struct FabricConfig {
     pub best_effort: bool,
     /// DNS domain.
     pub domain: String,
+    /// How DNS is served.
+    pub dns_options: DnsOptions,
     /// Whether to listen for HTTP over TCP and for DNS. An embedding program may do without either.
     pub serve: Serve,
     /// The program whose `shim` verb supervises a task; by default this program. An embedding program that is to run
@@ -136,6 +140,7 @@ impl FabricConfig {
             api_open: false,
             best_effort: false,
             domain: DOMAIN.into(),
+            dns_options: DnsOptions::default(),
             serve: Serve { http: true, dns: true },
             shim: None,
             capacity: None,
@@ -179,6 +184,9 @@ pub(crate) fn settings(config: &FabricConfig, before: Option<Settings>) -> Resul
     } else {
         config.attributes.clone()
     };
+    let dns_before = remembered.map(|b| b.dns_options.clone()).unwrap_or_default();
+    let dns_options = config.dns_options.clone().or(dns_before);
+    dns_options.check().map_err(|(flag, why)| StartError::new(ErrorCode::Invalid, format!("{flag}: {why}")))?;
     Ok(Settings {
         name,
         address,
@@ -188,6 +196,7 @@ pub(crate) fn settings(config: &FabricConfig, before: Option<Settings>) -> Resul
         zone: config.zone.clone().or_else(|| remembered.map(|b| b.zone.clone())).unwrap_or_default(),
         attributes,
         ring: config.ring.or_else(|| remembered.map(|b| b.ring)).unwrap_or_default(),
+        dns_options,
         no_gso: config.no_gso || remembered.is_some_and(|b| b.no_gso),
         api_open: config.api_open || remembered.is_some_and(|b| b.api_open),
         best_effort: config.best_effort || remembered.is_some_and(|b| b.best_effort),
@@ -212,6 +221,16 @@ pub(crate) fn check_listeners(config: &FabricConfig, settings: &Settings) -> Res
     if let Some(dns) = settings.dns.filter(|_| config.serve.dns) {
         UdpSocket::bind(dns).map_err(|e| taken("DNS", "--dns", dns, &e))?;
         TcpListener::bind(dns).map_err(|e| taken("DNS", "--dns", dns, &e))?;
+        let options = &settings.dns_options;
+        check_certificate(options)?;
+        for (what, flag, address) in
+            [("DNS over TLS", "--dns-tls", options.tls), ("DNS over HTTPS", "--dns-https", options.https)]
+        {
+            address.map_or(Ok(()), |a| TcpListener::bind(a).map(drop).map_err(|e| taken(what, flag, a, &e)))?;
+        }
+        if let Some(quic) = options.quic {
+            UdpSocket::bind(quic).map_err(|e| taken("DNS over QUIC", "--dns-quic", quic, &e))?;
+        }
     }
     Ok(())
 }

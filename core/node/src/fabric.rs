@@ -6,11 +6,12 @@ use crate::{
     birth::{self, Born},
     config::{FabricConfig, check_isolation, check_listeners, load_settings, reachable, settings},
     consensus::{Consensus, Remote},
+    doors::Doors,
     events::Events,
     folder::{DiskFolder, Folder, Membership, Settings, file, load, save},
     generation::Generation,
     gossip::{GossipHub, GossipParts},
-    http::{HttpConfig, HttpServer},
+    http::HttpServer,
     machine,
     node::{Core, guarded},
     raft::RaftTransport,
@@ -24,12 +25,11 @@ use arc_swap::ArcSwap;
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
     sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
-use taffeta_dns_answer::{Name, RecordType, Snapshot, SnapshotInput};
-use taffeta_dns_server::{DnsServer, ForwardConfig, Responder, Sockets, Upstreams};
+use taffeta_dns_answer::{Answer, Data, Explained, Name, Record, RecordType, Snapshot, SnapshotInput};
+use taffeta_dns_server::{DnsServer, Responder, Upstreams};
 use taffeta_isolation_linux::{LinuxConfig, LinuxExecutor};
 use taffeta_isolation_plan::Executor;
 use taffeta_model::{
@@ -64,6 +64,8 @@ pub struct Publish {
     pub ports: Vec<(String, u16)>,
     /// Tags.
     pub tags: Vec<String>,
+    /// Its share of the clients; [`taffeta_model::WEIGHT_DEFAULT`] as a rule.
+    pub weight: u16,
 }
 
 /// One instance of a service, ready to connect to.
@@ -81,8 +83,8 @@ pub struct Endpoint {
 pub struct Fabric {
     pub(crate) core: Arc<Core>,
     responder: Arc<Responder>,
-    http: Option<HttpServer>,
-    dns: Option<DnsServer>,
+    /// `None` once they are closed.
+    doors: Option<Doors>,
     loops: JoinSet<()>,
 }
 
@@ -260,6 +262,7 @@ impl Fabric {
             prober: world.prober,
             folder: Arc::clone(&folder),
             place,
+            drain: settings.dns_options.drain(),
             epoch,
             failed: failed.clone(),
         };
@@ -270,7 +273,13 @@ impl Fabric {
         let domain: Name = config.domain.parse().map_err(|e: taffeta_dns_answer::InvalidDnsName| {
             StartError::new(ErrorCode::Invalid, format!("`{}` is not a DNS domain: {e}", config.domain))
         })?;
-        let names = Snapshot::build(SnapshotInput::new(domain, settings.name.to_string()));
+        let ttl = settings.dns_options.ttl();
+        let names = Snapshot::build(SnapshotInput {
+            ttl,
+            negative_ttl: ttl,
+            aliases: settings.dns_options.zones(),
+            ..SnapshotInput::new(domain, settings.name.to_string())
+        });
         let core = Arc::new(Core {
             me,
             cluster: born.membership.cluster,
@@ -293,6 +302,7 @@ impl Fabric {
             remote: watch::Sender::new(remote),
             info,
             published: watch::Sender::new(BTreeMap::new()),
+            certificate: born.membership.certificate.clone(),
             authority_certificate: born.membership.authority.clone(),
             authority: Mutex::new(born.authority.clone()),
             waiting: ArcSwap::default(),
@@ -301,13 +311,16 @@ impl Fabric {
             probed: Notify::new(),
             changing_voters: Arc::new(Semaphore::new(1)),
             names: Arc::new(ArcSwap::from_pointee(names)),
+            heard: ArcSwap::default(),
+            dns_meters: OnceLock::new(),
             events: Events::default(),
             failed,
             spoken: watch::Sender::new(false),
             leaving: watch::Sender::new(false),
         });
 
-        let (responder, dns, http) = listen(&core, world.upstreams, world.api_socket)?;
+        let doors = Doors::open(&core, world.upstreams, world.api_socket)?;
+        let responder = Arc::clone(&doors.responder);
         let inlet = Arc::new(OnceLock::new());
         let started =
             endpoint.start(identity, starts, Arc::new(Inlet(Arc::clone(&inlet)))).map_err(StartError::failed)?;
@@ -322,7 +335,7 @@ impl Fabric {
         if !config.join.is_empty() {
             loops.spawn(guarded("seek", core.failed.clone(), Arc::clone(&core).run_seek(config.join.clone())));
         }
-        let mut fabric = Self { core, responder, http, dns, loops };
+        let mut fabric = Self { core, responder, doors: Some(doors), loops };
         fabric.enter_ring(born, &member).await?;
         Ok(fabric)
     }
@@ -377,12 +390,12 @@ impl Fabric {
 
     /// Where the HTTP API listens.
     pub fn http_address(&self) -> Option<SocketAddr> {
-        self.http.as_ref().and_then(HttpServer::local_addr)
+        self.doors.as_ref()?.http.as_ref().and_then(HttpServer::local_addr)
     }
 
     /// Where DNS listens.
     pub fn dns_address(&self) -> Option<SocketAddr> {
-        self.dns.as_ref().map(DnsServer::local_addr)
+        self.doors.as_ref()?.dns.as_ref().map(DnsServer::local_addr)
     }
 
     /// What is not isolated on this machine, in words; empty if all is in force.
@@ -436,6 +449,7 @@ impl Fabric {
             address: service.address.unwrap_or_else(|| self.address().ip()),
             ports: service.ports.into_iter().map(|(name, port)| (name.into(), port)).collect(),
             tags: service.tags.into_iter().map(Into::into).collect(),
+            weight: service.weight,
             pid: Some(std::process::id()),
             restarts: 0,
             started_at: Some(self.core.clock.date()),
@@ -459,20 +473,22 @@ impl Fabric {
         self.core.published.send_if_modified(|published| published.remove(&task).is_some());
     }
 
-    /// Instances of a service, as `web.shop` or `_http._tcp.web.shop`, in random order: what SRV gives.
+    /// Instances of a service, as `web.shop` or `_http._tcp.web.shop`: what SRV gives, in the order that the service asks for.
     pub fn resolve(&self, name: &str) -> Result<Vec<Endpoint>, ApiError> {
         let view = self.core.resolve(name, &RecordType::Srv.to_string())?;
         let snapshot = self.core.names.load_full();
         let full: Name = view.name.parse().map_err(|e| ApiError::new(ErrorCode::Invalid, format!("{e}")))?;
         let explained = taffeta_dns_answer::explain(&snapshot, &full, RecordType::Srv, self.core.entropy.seed());
-        let given = explained.behind.into_iter().filter(|e| {
-            use taffeta_dns_answer::Verdict;
-            matches!(e.verdict, Verdict::Given | Verdict::GivenThoughSuspected | Verdict::Sampled)
-        });
-        let endpoint = |e: taffeta_dns_answer::Explained| {
-            Some(Endpoint { address: SocketAddr::new(e.address, e.port?), name: e.name, node: e.node })
+        let Answer::Data { records, .. } = &explained.answer else { return Ok(vec![]) };
+        let endpoint = |record: &Record| {
+            let Data::Srv { port, target, .. } = &record.data else { return None };
+            let target = target.to_string();
+            let of = |e: &&Explained| target.strip_prefix(&e.name).is_some_and(|rest| rest.starts_with('.'));
+            let behind = explained.behind.iter().filter(|e| e.verdict.is_given()).find(of)?;
+            let address = SocketAddr::new(behind.address, *port);
+            Some(Endpoint { address, name: behind.name.clone(), node: behind.node.clone() })
         };
-        Ok(given.filter_map(endpoint).collect())
+        Ok(records.iter().filter_map(endpoint).collect())
     }
 
     /// Resolves, with the reason, when the node cannot go on: its process should end then.
@@ -497,11 +513,8 @@ impl Fabric {
         self.core.published.send_modify(BTreeMap::clear);
         self.core.store.hand_over().await;
         self.core.say_farewell().await;
-        if let Some(http) = self.http.take() {
-            http.shutdown().await;
-        }
-        if let Some(dns) = self.dns.take() {
-            dns.shut_down().await;
+        if let Some(doors) = self.doors.take() {
+            doors.close().await;
         }
         self.loops.shutdown().await;
         self.core.store.shutdown().await;
@@ -545,35 +558,6 @@ fn node_info(config: &FabricConfig, settings: &Settings, capacity: Resources, no
     }
 }
 
-/// What answers people and programs: names, DNS and HTTP.
-type Doors = (Arc<Responder>, Option<DnsServer>, Option<HttpServer>);
-
-/// Opens the doors for people and programs: DNS and HTTP.
-fn listen(core: &Arc<Core>, upstreams: Upstreams, api_socket: Option<PathBuf>) -> Result<Doors, StartError> {
-    let settings = &core.settings;
-    let forward = ForwardConfig::new(upstreams, vec![settings.advertise.ip()]);
-    let seed = core.entropy.seed();
-    let responder = Arc::new(Responder::new(Arc::clone(&core.names), forward, Arc::new(Sockets), seed));
-    let dns = match core.info.dns {
-        Some(dns) => Some(DnsServer::bind(dns, Arc::clone(&responder)).map_err(StartError::failed)?),
-        None => None,
-    };
-    if core.info.http.is_none() && api_socket.is_none() {
-        return Ok((responder, dns, None));
-    }
-    let http_config = HttpConfig {
-        listen: core.info.http,
-        unix_socket: api_socket,
-        open: settings.api_open,
-        metrics: machine::metrics_handle(),
-    };
-    let http = HttpServer::bind(http_config, Arc::new(NodeBackend(Arc::clone(core)))).map_err(|e| {
-        let help = e.help();
-        StartError::failed(e).help(help)
-    })?;
-    Ok((responder, dns, Some(http)))
-}
-
 impl Drop for Fabric {
     /// What was not shut down ends at once, without a farewell; its port is free soon after.
     fn drop(&mut self) {
@@ -591,6 +575,7 @@ fn spawn_loops(core: &Arc<Core>, loops: &mut JoinSet<()>) {
     loops.spawn(guarded("authority", failed(), Arc::clone(core).run_authority()));
     loops.spawn(guarded("publish", failed(), Arc::clone(core).run_publish()));
     loops.spawn(guarded("names", failed(), Arc::clone(core).run_names()));
+    loops.spawn(guarded("events", failed(), Arc::clone(core).run_events()));
     loops.spawn(guarded("upkeep", failed(), Arc::clone(core).run_upkeep()));
     loops.spawn(guarded("gossip", failed(), core.gossip.clone().run()));
 }

@@ -1,6 +1,6 @@
 //! The data folder: what a node remembers from one start to the next.
 
-use crate::config::RingPreset;
+use crate::{DnsOptions, config::RingPreset};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, net::SocketAddr};
 use std::{
@@ -105,6 +105,8 @@ pub(crate) struct Settings {
     pub(crate) ring: RingPreset,
     #[serde(default)]
     pub(crate) no_gso: bool,
+    #[serde(default)]
+    pub(crate) dns_options: DnsOptions,
     pub(crate) api_open: bool,
     pub(crate) best_effort: bool,
 }
@@ -120,6 +122,8 @@ pub(crate) mod file {
     pub(crate) const DIRECTORY: &str = "directory";
     pub(crate) const PEERS: &str = "peers";
     pub(crate) const AUTHORITY: &str = "ca.sealed";
+    /// The CA's certificate, for clients of encrypted DNS.
+    pub(crate) const AUTHORITY_PEM: &str = "ca.pem";
     pub(crate) const ADMIN_TOKEN: &str = "admin.token";
     pub(crate) const LOG: &str = "raft.redb";
     /// The node's id as text, for scripts.

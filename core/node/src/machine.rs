@@ -34,6 +34,25 @@ pub(crate) fn own_address() -> Result<IpAddr, StartError> {
     }
 }
 
+/// The addresses of this machine, as the kernel lists them; what cannot be read is left out.
+pub(crate) fn addresses() -> Vec<IpAddr> {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let mut all: Vec<IpAddr> = own_v4(&read("/proc/net/fib_trie")).into_iter().map(IpAddr::V4).collect();
+    let v6 = read("/proc/net/if_inet6");
+    let v6 = v6.lines().filter_map(|line| u128::from_str_radix(line.split_whitespace().next()?, 16).ok());
+    all.extend(v6.map(|bits| IpAddr::V6(bits.into())));
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// The addresses of the routing trie that are the machine's own: each line of a `/32 host LOCAL` follows its address.
+fn own_v4(trie: &str) -> Vec<Ipv4Addr> {
+    let lines: Vec<&str> = trie.lines().map(str::trim).collect();
+    let pairs = lines.windows(2).filter(|pair| pair[1].starts_with("/32 host LOCAL"));
+    pairs.filter_map(|pair| pair[0].strip_prefix("|-- ")?.parse().ok()).collect()
+}
+
 /// What the machine offers to tasks.
 pub(crate) fn capacity(data: &Path) -> Resources {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;

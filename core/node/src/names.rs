@@ -1,11 +1,15 @@
 //! Keeps the DNS snapshot and the events up to date with what this node knows.
 
+mod distance;
 mod index;
 #[cfg(test)]
 mod index_tests;
 mod known;
 
+pub(crate) use index::LastHeard;
+
 use self::{
+    distance::{Distances, distance},
     index::Index,
     known::{Bugs, Known, UNMET_WAIT},
 };
@@ -15,8 +19,13 @@ use taffeta_dns_answer::Change;
 use taffeta_model::{Bug, Directory, Fence, Liveness, NodeId, planted};
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// Changes that come within this time make one snapshot.
-const SETTLE: Duration = Duration::from_millis(5);
+/// Pause after a snapshot, in multiples of what it took: it takes a tenth of the time at most. Changes that come meanwhile
+/// make one snapshot.
+const SETTLE_PAUSE: u32 = 10;
+const SETTLE_MIN: Duration = Duration::from_micros(500);
+const SETTLE_MAX: Duration = Duration::from_millis(5);
+/// How often the distances of other machines are looked at.
+const MEASURE_EVERY: Duration = Duration::from_secs(10);
 /// While a node that was just started makes up its mind, it looks this often at what time alone changes.
 const RECONSIDER: Duration = Duration::from_millis(500);
 /// How long a node that was just started waits for the sets of all that are alive, before it answers without them.
@@ -27,29 +36,29 @@ const TELL_EVERY: Duration = Duration::from_millis(100);
 const TELL_PAUSE: u32 = 10;
 
 impl Core {
-    /// Changes the snapshot, and tells events, whenever something that they are made of changes.
+    /// Changes the snapshot whenever something that it is made of changes: at once after a pause, so that a lone change
+    /// does not wait for others.
     pub(crate) async fn run_names(self: Arc<Self>) {
         let (mut ring, mut sets) = (self.ring.watch(), self.gossip.watch());
         let (mut directory, mut consensus) = (self.directory.subscribe(), self.consensus.subscribe());
         let (mut complete, mut spoken) = (self.gossip.complete(), self.spoken.subscribe());
-        let mut applied = self.store.watch();
-        let (mut index, mut told, mut tell_at) = (Index::default(), Told::default(), Instant::now());
+        let mut index = Index::default();
+        let (mut distances, mut measure_at) = (Arc::new(Distances::new()), Instant::now());
         loop {
+            let begun = Instant::now();
             ring.borrow_and_update();
             sets.borrow_and_update();
             directory.borrow_and_update();
             consensus.borrow_and_update();
             complete.borrow_and_update();
             spoken.borrow_and_update();
-            applied.borrow_and_update();
-            self.change_names(&mut index);
-            let begun = Instant::now();
-            let telling = begun >= tell_at;
-            if telling {
-                self.tell_events(&mut told);
-                tell_at = begun + TELL_EVERY.max(begun.elapsed() * TELL_PAUSE);
+            if begun >= measure_at {
+                self.measure(&mut distances);
+                measure_at = begun + MEASURE_EVERY;
             }
-            let wake = self.reconsider_at(&index).into_iter().chain((!telling).then_some(tell_at)).min();
+            self.change_names(&mut index, &distances);
+            sleep((begun.elapsed() * SETTLE_PAUSE).clamp(SETTLE_MIN, SETTLE_MAX)).await;
+            let wake = self.reconsider_at(&index).map_or(measure_at, |at| at.min(measure_at));
             tokio::select! {
                 changed = ring.changed() => if changed.is_err() { return },
                 changed = sets.changed() => if changed.is_err() { return },
@@ -57,26 +66,60 @@ impl Core {
                 changed = consensus.changed() => if changed.is_err() { return },
                 changed = complete.changed() => if changed.is_err() { return },
                 changed = spoken.changed() => if changed.is_err() { return },
-                changed = applied.changed() => if changed.is_err() { return },
-                () = sleep_until(wake.unwrap_or(begun)), if wake.is_some() => {}
+                () = sleep_until(wake) => {}
             }
-            sleep(SETTLE).await;
+        }
+    }
+
+    /// Tells events whenever something that they are about changes; apart from the names, which do not wait for it.
+    pub(crate) async fn run_events(self: Arc<Self>) {
+        let (mut ring, mut sets) = (self.ring.watch(), self.gossip.watch());
+        let (mut directory, mut consensus) = (self.directory.subscribe(), self.consensus.subscribe());
+        let (mut applied, mut told) = (self.store.watch(), Told::default());
+        loop {
+            let begun = Instant::now();
+            ring.borrow_and_update();
+            sets.borrow_and_update();
+            directory.borrow_and_update();
+            consensus.borrow_and_update();
+            applied.borrow_and_update();
+            self.tell_events(&mut told);
+            sleep(TELL_EVERY.max(begun.elapsed() * TELL_PAUSE)).await;
+            tokio::select! {
+                changed = ring.changed() => if changed.is_err() { return },
+                changed = sets.changed() => if changed.is_err() { return },
+                changed = directory.changed() => if changed.is_err() { return },
+                changed = consensus.changed() => if changed.is_err() { return },
+                changed = applied.changed() => if changed.is_err() { return },
+            }
         }
     }
 
     /// Puts the next snapshot in the place of the present one, if there is a difference.
-    fn change_names(&self, index: &mut Index) {
-        let known = self.known();
+    fn change_names(&self, index: &mut Index, distances: &Arc<Distances>) {
+        let known = self.known(Arc::clone(distances));
         let ready = self.has_view() && known.directory.members.contains_key(&self.me);
         let snapshot = self.names.load_full();
         let change = Change { ready, ..index.update(known, &snapshot) };
+        self.heard.store(Arc::new(index.heard()));
         if change != snapshot.no_change() {
             let serial = snapshot.serial().wrapping_add(1);
             self.names.store(Arc::new(snapshot.changed(Change { serial, ..change })));
         }
     }
 
-    fn known(&self) -> Known {
+    /// Looks at the round trips to the other machines.
+    fn measure(&self, distances: &mut Arc<Distances>) {
+        let members = Arc::clone(&self.directory.borrow());
+        let others = members.members.keys().filter(|id| **id != self.me);
+        let step = |id: &NodeId| Some((*id, distance(self.net().round_trip(*id)?, distances.get(id).copied())));
+        let now: Distances = others.filter_map(step).collect();
+        if now != **distances {
+            *distances = Arc::new(now);
+        }
+    }
+
+    fn known(&self, distances: Arc<Distances>) -> Known {
         let consensus = self.consensus.borrow().clone();
         Known {
             now: self.now(),
@@ -88,6 +131,7 @@ impl Core {
             directory: Arc::clone(&self.directory.borrow()),
             leader: consensus.leader.map(|(leader, _)| leader),
             voters: consensus.voters,
+            distances,
             bugs: Bugs {
                 keep_dead: planted(Bug::KeepDeadRecords),
                 hide_healthy: planted(Bug::HideHealthy),

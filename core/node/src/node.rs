@@ -3,10 +3,12 @@
 use crate::{
     api::{ApiError, ErrorCode},
     consensus::{Consensus, Remote},
+    doors::DnsMeters,
     events::Events,
     folder::{Folder, Settings, file},
     generation::Generation,
     gossip::GossipHub,
+    names::LastHeard,
     ring::Ring,
     tasks::Tasks,
     wire::{Ask, JoinRequest, Told, Welcome, decode, encode},
@@ -68,6 +70,8 @@ pub(crate) struct Core {
     pub(crate) info: NodeInfo,
     /// What an embedding program publishes itself; at most [`crate::PUBLISHED_MAX`].
     pub(crate) published: watch::Sender<BTreeMap<TaskId, TaskRecord>>,
+    /// This node's certificate, DER.
+    pub(crate) certificate: Vec<u8>,
     /// The CA's certificate, DER.
     pub(crate) authority_certificate: Vec<u8>,
     pub(crate) authority: Mutex<Option<Authority>>,
@@ -78,6 +82,10 @@ pub(crate) struct Core {
     pub(crate) probed: Notify,
     pub(crate) changing_voters: Arc<Semaphore>,
     pub(crate) names: Arc<ArcSwap<Snapshot>>,
+    /// When each owner's set was last changed here, on this node's clock.
+    pub(crate) heard: ArcSwap<LastHeard>,
+    /// What DNS counts; set once its doors are open.
+    pub(crate) dns_meters: OnceLock<DnsMeters>,
     pub(crate) events: Events,
     pub(crate) failed: watch::Sender<Option<String>>,
     /// Whether this node has published what it runs.

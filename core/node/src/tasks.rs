@@ -102,6 +102,8 @@ pub(crate) struct TasksDriver {
     pub(crate) prober: Arc<dyn Prober>,
     pub(crate) folder: Arc<dyn Folder>,
     pub(crate) place: Place,
+    /// As in [`AgentConfig::drain`].
+    pub(crate) drain: Duration,
     pub(crate) epoch: Instant,
     /// Told when the node cannot go on.
     pub(crate) failed: watch::Sender<Option<String>>,
@@ -115,7 +117,8 @@ impl TasksDriver {
         let alive: Vec<RunId> =
             runs.iter().filter(|r| matches!(r.state, FoundState::Running { .. })).map(|r| r.run.clone()).collect();
         let now = now(self.epoch);
-        let agent = Agent::recover(now, AgentConfig { address: self.place.address }, runs, persisted);
+        let agent =
+            Agent::recover(now, AgentConfig { address: self.place.address, drain: self.drain }, runs, persisted);
         let (inbox, inputs) = mpsc::channel(INBOX_MAX);
         let (records, records_seen) = watch::channel(Arc::new(agent.records()));
         let (obeyed, obeyed_seen) = watch::channel(Obeyed { fence: agent.obeyed(), confirmed: false });

@@ -12,7 +12,7 @@ use axum::{Router, extract::State, routing::get};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use taffeta_node::{
     Fabric, FabricConfig, Publish, Serve,
-    model::{AppName, JobName, NodeName},
+    model::{AppName, JobName, NodeName, WEIGHT_DEFAULT},
 };
 use tokio::{net::TcpListener, signal};
 
@@ -27,6 +27,7 @@ async fn main() -> anyhow::Result<()> {
         address: None,
         ports: vec![("http".into(), address.port())],
         tags: vec!["embedded".into()],
+        weight: WEIGHT_DEFAULT,
     })?;
     println!("greeter listens on {address}");
     let routes = Router::new().route("/", get(greet)).with_state(Arc::clone(&fabric));

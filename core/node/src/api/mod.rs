@@ -9,9 +9,10 @@ mod views;
 
 pub use error::{ApiError, ErrorBody, ErrorCode, ErrorDetail};
 pub use views::{
-    AppView, DeployRequest, Deployed, Event, HiddenView, JobView, LeaderView, NodeCounts, NodeView, PlanStep, PlanView,
-    RecordView, ResolveView, ResourcesView, RestartRequest, Role, ScaleRequest, ServiceInstanceView, ServiceView,
-    ShippedFileBody, StatusView, TaskView, TokenRequest, TokenView, WhyView,
+    AppView, BehindView, DeployRequest, Deployed, Event, HiddenView, JobView, LeaderView, NodeCounts, NodeView,
+    PlanStep, PlanView, RecordView, ResolveView, ResourcesView, RestartRequest, Role, ScaleRequest,
+    ServiceInstanceView, ServiceView, ShippedFileBody, SourceView, StatusView, TaskView, TokenRequest, TokenView,
+    WhyView, ZoneView,
 };
 
 use async_trait::async_trait;
@@ -20,6 +21,8 @@ use taffeta_model::{AppName, JobName, TaskId};
 /// What a node does for its users. Every verb works on every node: what only the leader can do is passed on to it.
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
+    /// Brings those metrics up to date that are only summed when somebody asks.
+    fn measure(&self) {}
     /// The state of the cluster as this node knows it.
     async fn status(&self) -> Result<StatusView, ApiError>;
     /// The leader, if one is known.
@@ -36,6 +39,8 @@ pub trait Backend: Send + Sync + 'static {
     async fn why(&self, task: TaskId) -> Result<WhyView, ApiError>;
     /// What DNS answers, and why.
     async fn resolve(&self, name: String, record_type: String) -> Result<ResolveView, ApiError>;
+    /// A part of the zone: `limit` records from the position `after` on, as a transfer of it gives them.
+    async fn zone(&self, after: usize, limit: usize) -> Result<ZoneView, ApiError>;
     /// Applies an app file.
     async fn deploy(&self, request: DeployRequest) -> Result<Deployed, ApiError>;
     /// What a deploy would change.

@@ -13,7 +13,7 @@ use utoipa::{Modify, OpenApi};
         leader what only the leader can do. Errors are always an ErrorBody."),
     paths(
         show, read::health, read::metrics, read::status, read::leader, read::nodes, read::apps, read::ps,
-        read::services, read::why, read::resolve, logs::show, events::show, write::deploy, write::plan, write::stop,
+        read::services, read::why, read::resolve, read::zone, logs::show, events::show, write::deploy, write::plan, write::stop,
         write::scale, write::restart, write::create_token, page::show, page::login::take_login,
     ),
     components(schemas(ErrorBody)),

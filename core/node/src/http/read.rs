@@ -3,7 +3,10 @@
 use super::body::{Segments, parse_query, parse_value};
 use super::refusal::Refusal;
 use super::server::Shared;
-use crate::api::{AppView, ErrorBody, LeaderView, NodeView, ResolveView, ServiceView, StatusView, TaskView, WhyView};
+use crate::api::{
+    ApiError, AppView, ErrorBody, ErrorCode, LeaderView, NodeView, ResolveView, ServiceView, StatusView, TaskView,
+    WhyView, ZoneView,
+};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -29,6 +32,7 @@ pub(super) async fn health() -> Json<HealthView> {
 /// The node's figures for Prometheus.
 #[utoipa::path(get, path = "/metrics", responses((status = 200, body = String, content_type = "text/plain")))]
 pub(super) async fn metrics(State(shared): State<Shared>) -> Response {
+    shared.backend.measure();
     let text = shared.metrics.map(|handle| handle.render()).unwrap_or_default();
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
@@ -109,6 +113,33 @@ pub(super) async fn resolve(
     let query: ResolveQuery = parse_query(&uri)?;
     let record_type = query.record_type.unwrap_or_else(|| "A".into());
     Ok(Json(shared.backend.resolve(name, record_type).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ZoneQuery {
+    after: Option<usize>,
+    limit: Option<usize>,
+}
+
+/// Records in a part of the zone, unless it is told: some hundred kilobytes.
+const PART: usize = 1_000;
+/// Most records in a part: a few megabytes.
+const PART_MAX: usize = 10_000;
+
+/// All records of the zone, part by part.
+#[utoipa::path(get, path = "/v1/dns",
+    params(("after" = Option<usize>, Query, description = "`next` of the part before"),
+        ("limit" = Option<usize>, Query, description = "Records in the part, 1 to 10000; 1000 by default")),
+    responses((status = 200, body = ZoneView), (status = 400, body = ErrorBody)))]
+pub(super) async fn zone(State(shared): State<Shared>, uri: Uri) -> Result<Json<ZoneView>, Refusal> {
+    let query: ZoneQuery = parse_query(&uri)?;
+    let limit = query.limit.unwrap_or(PART);
+    if !(1..=PART_MAX).contains(&limit) {
+        let wrong = ApiError::new(ErrorCode::Invalid, format!("expected a limit from 1 to {PART_MAX}, found {limit}"));
+        return Err(wrong.field("limit").into());
+    }
+    Ok(Json(shared.backend.zone(query.after.unwrap_or(0), limit).await?))
 }
 
 /// `shop` and `web.2` of a path.

@@ -33,6 +33,7 @@ pub(super) fn routes() -> Vec<Route> {
         got("/v1/ps", get(read::ps)),
         got("/v1/services", get(read::services)),
         got("/v1/why/{app}/{task}", get(read::why)),
+        got("/v1/dns", get(read::zone)),
         got("/v1/dns/{name}", get(read::resolve)),
         got("/v1/logs/{app}/{task}", get(logs::show)),
         got("/v1/events", get(events::show)),

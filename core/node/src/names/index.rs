@@ -9,14 +9,19 @@ use crate::{
     gossip::Sets,
     names::known::{Bugs, Known, Standing, rank},
 };
-use imbl::ordmap::DiffItem;
+use imbl::{OrdMap, ordmap::DiffItem};
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
-use taffeta_dns_answer::{Change, Instance, ServiceState, Snapshot};
-use taffeta_model::{AppName, Directory, JobKind, JobName, Liveness, Millis, NodeId, TaskRecord};
+use taffeta_dns_answer::{Change, Empty, Instance, Order, ServiceDns, ServiceState, Snapshot};
+use taffeta_model::{
+    AppName, Directory, DnsEmpty, DnsOrder, DnsPolicy, JobKind, JobName, Liveness, Millis, NodeId, TaskRecord,
+};
+
+/// When each owner's set last changed, on this node's clock.
+pub(crate) type LastHeard = OrdMap<NodeId, Millis>;
 
 type ServiceKey = (AppName, JobName);
 
@@ -33,6 +38,9 @@ pub(crate) struct Index {
     /// Of every owner of a set.
     standings: BTreeMap<NodeId, Standing>,
     sees_most: bool,
+    heard: LastHeard,
+    /// Whether a machine told of another zone than before.
+    zones_changed: bool,
     /// When time alone changes a standing.
     next_turn: Option<Millis>,
     /// Services that are to be said anew.
@@ -49,6 +57,7 @@ impl Index {
             None => (true, true),
         };
         let office = before.as_ref().is_none_or(|b| (b.leader, &b.voters) != (known.leader, &known.voters));
+        let moved = before.as_ref().is_none_or(|b| !Arc::ptr_eq(&b.distances, &known.distances));
         if ring || directory {
             self.sees_most = known.sees_most();
         }
@@ -56,6 +65,7 @@ impl Index {
             Some(b) => self.take_sets(&b.sets, &known.sets),
             None => self.take_sets(&Sets::new(), &known.sets),
         };
+        self.heard.extend(changed_owners.iter().map(|owner| (*owner, known.now)));
         if ring || directory || self.next_turn.is_some_and(|at| known.now >= at) {
             self.next_turn = None;
             known.sets.keys().for_each(|owner| self.judge(&known, *owner));
@@ -74,9 +84,17 @@ impl Index {
         let mut change = snapshot.no_change();
         change.stale = known.is_stale(self.sees_most);
         change.services = affected.iter().map(|key| (words(key), self.state(&known, key))).collect();
-        change.nodes = (ring || directory || office).then(|| known.machines()).filter(|n| *n != snapshot.nodes());
+        let zones = std::mem::take(&mut self.zones_changed);
+        change.nodes = (ring || directory || office || moved || zones)
+            .then(|| known.machines())
+            .filter(|n| *n != snapshot.nodes());
         self.known = Some(known);
         change
+    }
+
+    /// When each owner's set last changed.
+    pub(crate) fn heard(&self) -> LastHeard {
+        self.heard.clone()
     }
 
     /// When to ask again though nothing else changes.
@@ -90,16 +108,20 @@ impl Index {
         for difference in before.diff(now) {
             match difference {
                 DiffItem::Add(owner, set) => {
+                    self.zones_changed = true;
                     self.take_records(*owner, &[], &set.records);
                     owners.push(*owner);
                 }
                 DiffItem::Update { old: (owner, old), new: (_, new) } => {
+                    self.zones_changed |= old.info.zone != new.info.zone;
                     self.take_records(*owner, &old.records, &new.records);
                     owners.push(*owner);
                 }
                 DiffItem::Remove(owner, set) => {
+                    self.zones_changed = true;
                     self.take_records(*owner, &set.records, &[]);
                     self.standings.remove(owner);
+                    self.heard.remove(owner);
                 }
             }
         }
@@ -186,7 +208,11 @@ impl Index {
         let tasks = self.services.get(key).into_iter().flat_map(BTreeMap::values);
         let instances: Vec<Instance> = tasks.flat_map(|copies| self.instances(known, copies)).collect();
         let ports = registered.map(|entry| entry.ports.iter().map(Into::into).collect());
-        (ports.is_some() || !instances.is_empty()).then(|| ServiceState { ports: ports.unwrap_or_default(), instances })
+        (ports.is_some() || !instances.is_empty()).then(|| ServiceState {
+            ports: ports.unwrap_or_default(),
+            dns: registered.map(|entry| service_dns(entry.dns)).unwrap_or_default(),
+            instances,
+        })
     }
 
     /// The instances of one task: as a rule one, by label several where nodes publish a service themselves.
@@ -216,7 +242,25 @@ fn instance(bugs: Bugs, standing: &Standing, record: &TaskRecord) -> Instance {
         ports: record.ports.iter().map(|(name, number)| (name.as_str().into(), *number)).collect(),
         tags: record.tags.clone(),
         serving: record.serving && !standing.gone,
+        version: record.version,
+        weight: record.weight,
         suspected: standing.met != Some(Liveness::Alive) && !bugs.keep_dead,
+    }
+}
+
+/// What the app file says, in the words of the answer.
+fn service_dns(policy: DnsPolicy) -> ServiceDns {
+    ServiceDns {
+        order: match policy.order {
+            DnsOrder::Random => Order::Random,
+            DnsOrder::Weighted => Order::Weighted,
+            DnsOrder::Near => Order::Near,
+        },
+        answers: policy.answers,
+        empty: match policy.empty {
+            DnsEmpty::NoData => Empty::NoData,
+            DnsEmpty::NxDomain => Empty::NxDomain,
+        },
     }
 }
 

@@ -8,10 +8,10 @@ use crate::ring::RingState;
 use proptest::prelude::*;
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 use taffeta_catalogue::{Held, OwnerSet};
-use taffeta_dns_answer::{Change, Instance, Node, ServiceState, Snapshot, SnapshotInput};
+use taffeta_dns_answer::{Change, Instance, Node, ServiceDns, ServiceState, Snapshot, SnapshotInput};
 use taffeta_model::{
-    DirectoryJob, DirectoryMember, Fence, JobKind, Liveness, Millis, NodeId, NodeInfo, Phase, Resources, TaskId,
-    TaskRecord,
+    AppName, DirectoryJob, DirectoryMember, DnsPolicy, Fence, JobKind, JobName, Liveness, Millis, NodeId, NodeInfo,
+    Phase, Resources, TaskId, TaskRecord,
 };
 use taffeta_swim::{Identity, MemberState};
 
@@ -56,6 +56,7 @@ fn from_scratch(known: &Known) -> (Services, Vec<Node>, bool) {
         for (job, entry) in jobs.iter().filter(|(_, entry)| entry.kind == JobKind::Service) {
             let service = services.entry((app.to_string(), job.to_string())).or_default();
             service.ports = entry.ports.iter().map(Into::into).collect();
+            service.dns = ServiceDns { answers: entry.dns.answers, ..ServiceDns::default() };
         }
     }
     let mut best: BTreeMap<(&TaskId, &str), (NodeId, &TaskRecord)> = BTreeMap::new();
@@ -77,6 +78,8 @@ fn from_scratch(known: &Known) -> (Services, Vec<Node>, bool) {
             ports: record.ports.clone(),
             tags: record.tags.clone(),
             serving: record.serving && !is_gone(owner),
+            version: record.version,
+            weight: record.weight,
             suspected: met(owner) != Some(Liveness::Alive) && !bugs.keep_dead,
         });
     }
@@ -88,6 +91,8 @@ fn from_scratch(known: &Known) -> (Services, Vec<Node>, bool) {
             up: met(*id) == Some(Liveness::Alive),
             is_leader: known.leader == Some(*id),
             is_voter: known.voters.contains(id),
+            zone: known.sets.get(id).map(|set| set.info.zone.as_str().into()).unwrap_or_default(),
+            distance: if *id == ME { Some(0) } else { known.distances.get(id).copied() },
         }
     });
     (services, nodes.collect(), !ring.majority || (settled && !sees_most))
@@ -104,7 +109,9 @@ enum Step {
     Majority(bool),
     Member(u64, bool),
     Job(&'static str, &'static str, Option<(JobKind, Vec<&'static str>)>),
+    Answers(&'static str, &'static str, u8),
     Office(Option<u64>, Vec<u64>),
+    Distance(u64, Option<u8>),
     Passed(u64),
     Planted([bool; 3]),
 }
@@ -117,6 +124,7 @@ prop_compose! {
         app in prop::sample::select(&APPS[..]), job in prop::sample::select(&JOBS[..]), index in 0..3u32,
         own_label in any::<bool>(), batch in prop::bool::weighted(0.1), fence in 1..5u64,
         serving in prop::bool::weighted(0.7), host in 1..4u8, port in prop::option::of(1..3u16),
+        weight in 9..11u16,
     ) -> TaskRecord {
         TaskRecord {
             task: TaskId { app: app.parse().unwrap(), job: job.parse().unwrap(), index },
@@ -129,6 +137,7 @@ prop_compose! {
             address: IpAddr::from([10, 0, 0, host]),
             ports: port.map(|n| ("http".into(), n)).into_iter().collect(),
             tags: Vec::new(),
+            weight,
             pid: None,
             restarts: 0,
             started_at: None,
@@ -155,7 +164,9 @@ fn a_step() -> impl Strategy<Value = Step> {
             .prop_map(|(owner, state)| Step::Met(owner, state)),
         1 => any::<bool>().prop_map(Step::Majority),
         3 => (owner.clone(), prop::bool::weighted(0.7)).prop_map(|(owner, there)| Step::Member(owner, there)),
-        3 => (app, job, prop::option::weighted(0.7, (kind, ports))).prop_map(|(a, j, entry)| Step::Job(a, j, entry)),
+        3 => (app.clone(), job.clone(), prop::option::weighted(0.7, (kind, ports))).prop_map(|(a, j, entry)| Step::Job(a, j, entry)),
+        1 => (app.clone(), job.clone(), 0..3u8).prop_map(|(app, job, answers)| Step::Answers(app, job, answers)),
+        1 => (owner.clone(), prop::option::of(1..4u8)).prop_map(|(owner, step)| Step::Distance(owner, step)),
         1 => (prop::option::of(owner.clone()), prop::collection::vec(owner, 0..3))
             .prop_map(|(leader, voters)| Step::Office(leader, voters)),
         3 => (1..6_000u64).prop_map(Step::Passed),
@@ -170,7 +181,7 @@ fn info(name: &str) -> NodeInfo {
         address: ([10, 0, 0, 9], 7400).into(),
         http: None,
         dns: None,
-        zone: String::new(),
+        zone: if name.starts_with("again") { "b".into() } else { "a".into() },
         attributes: BTreeMap::new(),
         capacity: Resources::default(),
         version: String::new(),
@@ -193,6 +204,7 @@ fn nothing() -> Known {
         directory: Arc::default(),
         leader: None,
         voters: Vec::new(),
+        distances: Arc::default(),
         bugs: Bugs::default(),
     }
 }
@@ -248,10 +260,23 @@ fn step(known: &mut Known, step: Step) {
             jobs.retain(|name, _| name.as_str() != job);
             let entry = entry.map(|(kind, ports)| {
                 let ports = ports.into_iter().map(Into::into).collect();
-                (job.parse().unwrap(), DirectoryJob { kind, ports, count: 1 })
+                (job.parse().unwrap(), DirectoryJob { kind, ports, count: 1, dns: DnsPolicy::default() })
             });
             jobs.extend(entry);
             apps.retain(|_, jobs| !jobs.is_empty());
+        }
+        Step::Answers(app, job, answers) => {
+            let apps = &mut Arc::make_mut(&mut known.directory).apps;
+            let (app, job) = (app.parse().unwrap(), job.parse().unwrap());
+            let entry = apps.get_mut::<AppName>(&app).and_then(|jobs| jobs.get_mut::<JobName>(&job));
+            if let Some(entry) = entry {
+                entry.dns.answers = std::num::NonZeroU8::new(answers);
+            }
+        }
+        Step::Distance(owner, step) => {
+            let distances = Arc::make_mut(&mut known.distances);
+            distances.retain(|id, _| id.0 != owner);
+            distances.extend(step.map(|step| (NodeId(owner), step)));
         }
         Step::Office(leader, voters) => {
             (known.leader, known.voters) = (leader.map(NodeId), voters.into_iter().map(NodeId).collect());
@@ -313,6 +338,7 @@ fn record(job: &str, index: u32) -> TaskRecord {
         address: [10, 0, 0, 1].into(),
         ports: Vec::new(),
         tags: Vec::new(),
+        weight: 10,
         pid: None,
         restarts: 0,
         started_at: None,

@@ -1,6 +1,6 @@
 //! What a node knows at one moment, and what follows from it for the names. Pure: the time is a part of what is known.
 
-use crate::{gossip::Sets, ring::RingState};
+use crate::{gossip::Sets, names::distance::Distances, ring::RingState};
 use std::{net::IpAddr, sync::Arc, time::Duration};
 use taffeta_dns_answer::Node;
 use taffeta_model::{Directory, Fence, Liveness, Millis, NodeId, TaskRecord};
@@ -24,6 +24,7 @@ pub(crate) struct Known {
     pub(crate) directory: Arc<Directory>,
     pub(crate) leader: Option<NodeId>,
     pub(crate) voters: Vec<NodeId>,
+    pub(crate) distances: Arc<Distances>,
     pub(crate) bugs: Bugs,
 }
 
@@ -111,6 +112,8 @@ impl Known {
                     up: self.met(*id) == Some(Liveness::Alive),
                     is_leader: self.leader == Some(*id),
                     is_voter: self.voters.contains(id),
+                    zone: self.sets.get(id).map(|set| set.info.zone.as_str().into()).unwrap_or_default(),
+                    distance: if *id == self.me { Some(0) } else { self.distances.get(id).copied() },
                 }
             })
             .collect()

@@ -3,7 +3,7 @@
 use crate::api::{
     ApiError, AppView, Backend, DeployRequest, Deployed, ErrorCode, Event, HiddenView, JobView, LeaderView, LogChunk,
     LogRead, NodeCounts, NodeView, PlanStep, PlanView, RecordView, ResolveView, ResourcesView, Role, ScaleRequest,
-    ServiceInstanceView, ServiceView, StatusView, TaskView, TokenRequest, TokenView, WhyView,
+    ServiceInstanceView, ServiceView, StatusView, TaskView, TokenRequest, TokenView, WhyView, ZoneView,
 };
 use async_trait::async_trait;
 use std::collections::VecDeque;
@@ -176,9 +176,15 @@ impl Backend for Fake {
             records: vec![record],
             additional: vec![],
             hidden: vec![hidden],
+            behind: vec![],
             notes: vec![],
         };
         self.note(format!("resolve {name} {record_type}"), view)
+    }
+
+    async fn zone(&self, after: usize, limit: usize) -> Result<ZoneView, ApiError> {
+        let view = ZoneView { zone: "fabric.internal.".into(), serial: 1, records: vec![], next: Some(after + limit) };
+        self.note(format!("zone {after} {limit}"), view)
     }
 
     async fn deploy(&self, request: DeployRequest) -> Result<Deployed, ApiError> {

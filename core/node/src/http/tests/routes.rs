@@ -101,6 +101,11 @@ async fn an_app_file_is_taken_as_toml_and_empty_bodies_mean_the_defaults() {
     assert_eq!(call(&running), "restart shop None");
     assert_eq!(with_token(running.addr, "GET /v1/dns/web.shop.fabric.internal", &[], b"").await.status, 200);
     assert_eq!(call(&running), "resolve web.shop.fabric.internal A");
+    assert_eq!(with_token(running.addr, "GET /v1/dns?after=5&limit=7", &[], b"").await.status, 200);
+    assert_eq!(call(&running), "zone 5 7");
+    for wrong in ["limit=0", "limit=10001", "after=-1", "start=1"] {
+        assert_eq!(with_token(running.addr, &format!("GET /v1/dns?{wrong}"), &[], b"").await.status, 400, "{wrong}");
+    }
 }
 
 #[tokio::test]
