@@ -1,7 +1,7 @@
 //! The verbs and their flags. What is left out of a flag's type, as addresses, is parsed in `settings`, where the
 //! environment and the file say the same.
 
-use crate::{chaos::ChaosVerb, output::Format, units};
+use crate::{chaos::ChaosVerb, dns::DnsVerb, output::Format, units};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use std::{path::PathBuf, str::FromStr, time::Duration};
@@ -65,6 +65,9 @@ pub(crate) enum Verb {
     Resolve(ResolveArgs),
     /// Print what has happened, and with -f what happens
     Events(EventsArgs),
+    /// Let this machine's own resolver ask the node
+    #[command(subcommand, subcommand_value_name = "VERB", arg_required_else_help = true)]
+    Dns(DnsVerb),
     /// Break things on purpose, here in a simulator, and see whether the fabric keeps its promises
     #[command(
         subcommand,
@@ -149,6 +152,41 @@ pub(crate) struct NodeFlags {
     /// Where DNS listens, UDP and TCP [env: TAFFETA_DNS] [default: 127.0.0.1:7453]
     #[arg(long, value_name = "IP[:PORT]")]
     pub(crate) dns: Option<String>,
+    /// Another zone that DNS serves with the same names, so that clients need not change at once: ZONE, or
+    /// ZONE=fabric|mesos|consul|kubernetes for the way names are written there; may be repeated [env: TAFFETA_DNS_ALIAS,
+    /// separated by commas]
+    #[arg(long, value_name = "ZONE[=SCHEME]")]
+    pub(crate) dns_alias: Vec<String>,
+    /// A resolver for names outside the fabric, for all or for those below a suffix, or none; may be repeated [env:
+    /// TAFFETA_DNS_UPSTREAM, separated by commas] [default: the machine's]
+    #[arg(long, value_name = "[SUFFIX=]IP[:PORT]")]
+    pub(crate) dns_upstream: Vec<String>,
+    /// A network that may transfer the zone (AXFR), as 10.0.0.0/8; may be repeated [env: TAFFETA_DNS_TRANSFER, separated
+    /// by commas] [default: nobody]
+    #[arg(long, value_name = "NETWORK")]
+    pub(crate) dns_transfer: Vec<String>,
+    /// Most DNS replies of one kind a second to one network outside this machine; 0 for no limit [env:
+    /// TAFFETA_DNS_RATE] [default: 1000]
+    #[arg(long, value_name = "N")]
+    pub(crate) dns_rate: Option<String>,
+    /// How long DNS answers may be cached; the same on all machines [env: TAFFETA_DNS_TTL] [default: 1]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) dns_ttl: Option<String>,
+    /// Where DNS over TLS listens [env: TAFFETA_DNS_TLS] [default: nowhere]
+    #[arg(long, value_name = "IP[:PORT]")]
+    pub(crate) dns_tls: Option<String>,
+    /// Where DNS over HTTPS listens [env: TAFFETA_DNS_HTTPS] [default: nowhere]
+    #[arg(long, value_name = "IP[:PORT]")]
+    pub(crate) dns_https: Option<String>,
+    /// Where DNS over QUIC listens [env: TAFFETA_DNS_QUIC] [default: nowhere]
+    #[arg(long, value_name = "IP[:PORT]")]
+    pub(crate) dns_quic: Option<String>,
+    /// Certificate chain in PEM for the encrypted listeners [env: TAFFETA_DNS_CERT] [default: the node's own]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) dns_cert: Option<String>,
+    /// Its private key in PEM [env: TAFFETA_DNS_KEY]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) dns_key: Option<String>,
     /// Zone of this machine, as a rack or a site: tasks are spread over zones [env: TAFFETA_ZONE]
     #[arg(long)]
     pub(crate) zone: Option<String>,

@@ -7,6 +7,7 @@
 mod args;
 mod chaos;
 mod demo;
+mod dns;
 mod end;
 mod failure;
 mod log;
@@ -44,6 +45,7 @@ fn live(cli: Cli) -> Outcome {
         Verb::Up(args) => up::run(args),
         Verb::Demo(args) => demo::run(&args),
         Verb::Chaos(verb) => chaos::run(verb),
+        Verb::Dns(verb) => dns::run(verb),
         asked => verbs::run(cli.before, asked),
     }
 }

@@ -43,6 +43,16 @@ pub(crate) enum Key {
     NoGso,
     ApiOpen,
     BestEffort,
+    DnsAlias,
+    DnsUpstream,
+    DnsTransfer,
+    DnsRate,
+    DnsTtl,
+    DnsTls,
+    DnsHttps,
+    DnsQuic,
+    DnsCertFile,
+    DnsKeyFile,
 }
 
 /// What kind of value a key has.
@@ -56,7 +66,7 @@ enum Shape {
 }
 
 impl Key {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 27] = [
         Self::Api,
         Self::Token,
         Self::Data,
@@ -74,6 +84,16 @@ impl Key {
         Self::NoGso,
         Self::ApiOpen,
         Self::BestEffort,
+        Self::DnsAlias,
+        Self::DnsUpstream,
+        Self::DnsTransfer,
+        Self::DnsRate,
+        Self::DnsTtl,
+        Self::DnsTls,
+        Self::DnsHttps,
+        Self::DnsQuic,
+        Self::DnsCertFile,
+        Self::DnsKeyFile,
     ];
 
     /// Its name in the file.
@@ -96,6 +116,16 @@ impl Key {
             Self::NoGso => "no_gso",
             Self::ApiOpen => "api_open",
             Self::BestEffort => "best_effort",
+            Self::DnsAlias => "dns_alias",
+            Self::DnsUpstream => "dns_upstream",
+            Self::DnsTransfer => "dns_transfer",
+            Self::DnsRate => "dns_rate",
+            Self::DnsTtl => "dns_ttl",
+            Self::DnsTls => "dns_tls",
+            Self::DnsHttps => "dns_https",
+            Self::DnsQuic => "dns_quic",
+            Self::DnsCertFile => "dns_cert",
+            Self::DnsKeyFile => "dns_key",
         }
     }
 
@@ -107,7 +137,7 @@ impl Key {
     fn shape(self) -> Shape {
         match self {
             Self::Attr => Shape::Pairs,
-            Self::Join => Shape::List,
+            Self::Join | Self::DnsAlias | Self::DnsUpstream | Self::DnsTransfer => Shape::List,
             Self::NoGso | Self::ApiOpen | Self::BestEffort => Shape::Switch,
             Self::Api
             | Self::Token
@@ -120,7 +150,14 @@ impl Key {
             | Self::Zone
             | Self::JoinToken
             | Self::JoinTimeout
-            | Self::Ring => Shape::Text,
+            | Self::Ring
+            | Self::DnsRate
+            | Self::DnsTtl
+            | Self::DnsTls
+            | Self::DnsHttps
+            | Self::DnsQuic
+            | Self::DnsCertFile
+            | Self::DnsKeyFile => Shape::Text,
         }
     }
 
@@ -235,7 +272,7 @@ impl Settings {
         parse(text).map(Some).map_err(|why| wrong(key, source, &why))
     }
 
-    fn list(&self, key: Key) -> (&[String], Option<&Source>) {
+    pub(crate) fn list(&self, key: Key) -> (&[String], Option<&Source>) {
         match self.given.get(&key) {
             Some(Given { value: Value::List(list), source }) => (list, Some(source)),
             Some(_) | None => (&[], None),

@@ -8,10 +8,11 @@ use crate::{
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
+    str::FromStr,
     time::Duration,
 };
 use taffeta_model::NodeName;
-use taffeta_node::{DNS_PORT, FABRIC_PORT, FabricConfig, HTTP_PORT, JoinToken, RingPreset};
+use taffeta_node::{DNS_PORT, DnsOptions, FABRIC_PORT, FabricConfig, HTTP_PORT, JoinToken, RingPreset};
 
 /// A whole number of seconds, 1 to a year.
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -31,8 +32,21 @@ impl NodeFlags {
             (Key::Zone, self.zone),
             (Key::Ring, self.ring),
             (Key::JoinTimeout, self.join_timeout),
+            (Key::DnsRate, self.dns_rate),
+            (Key::DnsTtl, self.dns_ttl),
+            (Key::DnsTls, self.dns_tls),
+            (Key::DnsHttps, self.dns_https),
+            (Key::DnsQuic, self.dns_quic),
+            (Key::DnsCertFile, self.dns_cert),
+            (Key::DnsKeyFile, self.dns_key),
         ];
-        let lists = [(Key::Attr, self.attr), (Key::Join, self.join)];
+        let lists = [
+            (Key::Attr, self.attr),
+            (Key::Join, self.join),
+            (Key::DnsAlias, self.dns_alias),
+            (Key::DnsUpstream, self.dns_upstream),
+            (Key::DnsTransfer, self.dns_transfer),
+        ];
         let switches = [(Key::NoGso, self.no_gso), (Key::ApiOpen, self.api_open), (Key::BestEffort, self.best_effort)];
         let texts = texts.into_iter().filter_map(|(key, text)| Some((key, Value::Text(text?))));
         let lists = lists.into_iter().filter(|(_, list)| !list.is_empty()).map(|(key, list)| (key, Value::List(list)));
@@ -62,8 +76,40 @@ impl Settings {
             token: self.parsed(Key::JoinToken, |s| s.trim().parse::<JoinToken>().map_err(|e| e.to_string()))?,
             api_open: self.switch(Key::ApiOpen),
             best_effort: self.switch(Key::BestEffort),
+            dns_options: self.dns_options()?,
             ..FabricConfig::new(data)
         })
+    }
+
+    /// Where DNS listens, if that was given.
+    pub(crate) fn dns_address(&self) -> Outcome<Option<SocketAddr>> {
+        self.socket(Key::Dns, DNS_PORT)
+    }
+
+    fn dns_options(&self) -> Outcome<DnsOptions> {
+        let path = |key| self.text(key).map(|(path, _)| path.into());
+        let number = |text: &str| text.parse::<u32>().map_err(|_| format!("`{text}` is not a whole number"));
+        let options = DnsOptions {
+            aliases: self.each(Key::DnsAlias)?,
+            upstreams: self.each(Key::DnsUpstream)?,
+            transfer: Some(self.list(Key::DnsTransfer).0.to_vec()).filter(|list| !list.is_empty()),
+            rate: self.parsed(Key::DnsRate, number)?,
+            ttl: self.parsed(Key::DnsTtl, number)?,
+            tls: self.socket(Key::DnsTls, 853)?,
+            https: self.socket(Key::DnsHttps, 443)?,
+            quic: self.socket(Key::DnsQuic, 853)?,
+            certificate: path(Key::DnsCertFile),
+            key: path(Key::DnsKeyFile),
+        };
+        options.check().map_err(|(key, why)| Failure::wrong(format!("{key}: {why}")))?;
+        Ok(options)
+    }
+
+    /// The values of a list; `None` if it was not given.
+    fn each<T: FromStr<Err = String>>(&self, key: Key) -> Outcome<Option<Vec<T>>> {
+        let (list, Some(source)) = self.list(key) else { return Ok(None) };
+        let read = |item: &String| item.parse().map_err(|why: String| wrong(key, source, &why));
+        list.iter().map(read).collect::<Outcome<_>>().map(Some)
     }
 
     fn socket(&self, key: Key, port: u16) -> Outcome<Option<SocketAddr>> {

@@ -66,7 +66,17 @@ fn shown(settings: &Settings, key: Key) -> Shown {
         | Key::Ring
         | Key::NoGso
         | Key::ApiOpen
-        | Key::BestEffort => Shown { value: Json::Null, from: "default", place: None },
+        | Key::BestEffort
+        | Key::DnsAlias
+        | Key::DnsUpstream
+        | Key::DnsTransfer
+        | Key::DnsRate
+        | Key::DnsTtl
+        | Key::DnsTls
+        | Key::DnsHttps
+        | Key::DnsQuic
+        | Key::DnsCertFile
+        | Key::DnsKeyFile => Shown { value: Json::Null, from: "default", place: None },
     }
 }
 
@@ -97,7 +107,20 @@ fn unset(key: Key) -> &'static str {
         Key::Dns => "(as before, else 127.0.0.1:7453)",
         Key::Ring => "(as before, else lan)",
         Key::JoinTimeout => "(never)",
-        Key::Zone | Key::Attr | Key::NoGso | Key::ApiOpen | Key::BestEffort => "(as before, else none)",
+        Key::DnsUpstream => "(as before, else the machine's)",
+        Key::DnsRate => "(as before, else 1000)",
+        Key::DnsTtl => "(as before, else 1)",
+        Key::DnsCertFile | Key::DnsKeyFile => "(as before, else the node's own)",
+        Key::Zone
+        | Key::Attr
+        | Key::NoGso
+        | Key::ApiOpen
+        | Key::BestEffort
+        | Key::DnsAlias
+        | Key::DnsTransfer
+        | Key::DnsTls
+        | Key::DnsHttps
+        | Key::DnsQuic => "(as before, else none)",
         Key::Api | Key::Token | Key::Data | Key::Join | Key::JoinToken => "-",
     }
 }

@@ -55,7 +55,7 @@ pub(crate) fn run(before: ApiFlags, verb: Verb) -> Outcome {
         Verb::Config(args) => local::config(before, args),
         Verb::Completions(args) => local::completions(args.shell),
         Verb::Version(args) => local::version(args.output.format),
-        Verb::Up(_) | Verb::Demo(_) | Verb::Chaos(_) => unreachable!("`main` keeps these to itself"),
+        Verb::Up(_) | Verb::Demo(_) | Verb::Chaos(_) | Verb::Dns(_) => unreachable!("`main` keeps these to itself"),
     }
 }
 

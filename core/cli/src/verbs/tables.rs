@@ -118,8 +118,20 @@ pub(super) fn resolved(answer: &ResolveView) -> String {
     if !rows.is_empty() {
         text += &format!("{}\n", table(&["NAME", "TTL", "TYPE", "DATA"], rows));
     }
-    for hidden in &answer.hidden {
-        text += &format!("{} on {}: {}\n", hidden.instance, hidden.node, hidden.reason);
+    let behind = answer.behind.iter().map(|of| {
+        let port = of.port.map(|port| format!(":{port}")).unwrap_or_default();
+        let source = of.source.map(|s| format!("{}.{}, {:.1} s ago", s.epoch, s.seq, s.age_s));
+        vec![
+            of.instance.clone(),
+            of.node.clone(),
+            format!("{}{port}", of.address),
+            of.reason.clone(),
+            or_dash(source.unwrap_or_default()),
+        ]
+    });
+    let behind: Vec<_> = behind.collect();
+    if !behind.is_empty() {
+        text += &format!("{}\n", table(&["INSTANCE", "NODE", "ADDRESS", "WHY", "RECORD"], behind));
     }
     for note in &answer.notes {
         text += &format!("note: {note}\n");
