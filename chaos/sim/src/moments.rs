@@ -40,6 +40,7 @@ moments! {
     TaskCrashed = "a crashed task was started again on its machine",
     TaskUnhealthy = "a task failed its health checks and left DNS",
     TermIgnored = "a task that ignored SIGTERM was killed",
+    TaskDrained = "a task that DNS had given left it and was then told to end",
     BatchFinished = "a batch task came to its end",
     BatchFailed = "a batch task failed for good",
     WriteRefused = "a write was refused for want of a quorum",

@@ -39,6 +39,8 @@ struct Inner {
     past: Vec<Past>,
     /// Runs that were killed because they ignored SIGTERM, and were not counted yet.
     deaf: u64,
+    /// Runs that were told to end while they answered, and when, and were not counted yet.
+    told: Vec<(RunId, Duration)>,
 }
 
 /// Ended runs that are remembered: more than a check looks back.
@@ -121,7 +123,7 @@ pub(crate) const HANGS: &str = "no answer in time";
 
 impl Tasks {
     pub(crate) fn new(run: Arc<Run>, place: u64, rng: SmallRng) -> Arc<Self> {
-        let inner = Inner { rng, runs: BTreeMap::new(), last_pid: 1_000, past: vec![], deaf: 0 };
+        let inner = Inner { rng, runs: BTreeMap::new(), last_pid: 1_000, past: vec![], deaf: 0, told: vec![] };
         Arc::new(Self { run, place, inner: Mutex::new(inner) })
     }
 
@@ -191,6 +193,9 @@ impl Tasks {
         let inner = &mut *self.lock();
         let takes = Duration::from_millis(inner.rng.random_range(5..600));
         let process = inner.runs.get_mut(run_id)?;
+        if signal == TERMINATE && process.pulse(now).is_ok() {
+            inner.told.push((process.id.clone(), now));
+        }
         if process.is_alive() && signal == TERMINATE && !process.ignores_term {
             let exit = if takes.as_millis().is_multiple_of(3) { Exit::Code(0) } else { Exit::Signal(TERMINATE) };
             process.ends = Some((now + takes, exit));
@@ -314,6 +319,11 @@ impl Tasks {
         std::mem::take(&mut self.lock().deaf)
     }
 
+    /// Runs that were told to end while they answered, and when, since it was asked last.
+    pub(crate) fn told_to_end(&self) -> Vec<(RunId, Duration)> {
+        std::mem::take(&mut self.lock().told)
+    }
+
     /// Number of runs that live, without a look at them.
     pub(crate) fn revision(&self) -> (usize, u32) {
         let inner = self.lock();
@@ -338,6 +348,12 @@ impl Tasks {
         let inner = self.lock();
         let process = inner.runs.values().find(|p| p.is_alive() && chosen(&p.id, &p.ports))?;
         (process.pulse(now).is_err() && now >= process.ready_at).then_some(process.ails_since)
+    }
+
+    /// The live run of whom `chosen` picks.
+    pub(crate) fn living_one(&self, chosen: impl Fn(&RunId, &[u16]) -> bool) -> Option<RunId> {
+        let inner = self.lock();
+        inner.runs.values().find(|p| p.is_alive() && chosen(&p.id, &p.ports)).map(|p| p.id.clone())
     }
 
     /// When the run began and whether it has answered since it was ready: it serves.

@@ -32,6 +32,7 @@ const CAUGHT: &[(Bug, u64, &str)] = &[
     (Bug::BelieveHearsay, 1, "and nothing was wrong with any machine"),
     (Bug::NeverRenew, 1, "although both have long been well"),
     (Bug::SuspectForEver, 1, "although it is dead"),
+    (Bug::EndWhileGiven, 8, "was told to end"),
 ];
 
 /// Bugs that show when nothing is broken: under faults a task may well be placed twice.
@@ -111,4 +112,5 @@ caught! {
     a_leader_that_believes_hearsay_is_caught: BelieveHearsay,
     a_member_that_stays_down_is_caught: NeverRenew,
     a_suspicion_without_a_verdict_is_caught: SuspectForEver,
+    a_task_that_is_ended_while_dns_gives_it_is_caught: EndWhileGiven,
 }

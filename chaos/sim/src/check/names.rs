@@ -39,11 +39,19 @@ const UNKNOWN_MAX: Duration = Duration::from_secs(10);
 /// For how long a lie about a machine may hide its instances.
 const SLANDER_MAX: Duration = Duration::from_secs(6);
 
+/// How long all has to be well for a withdrawal to have got around before the task is told to end.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// How long a client may keep an answer.
+const TTL: Duration = Duration::from_secs(1);
+
 /// Asks questions and judges the answers.
 #[derive(Default)]
 pub(super) struct Questions {
     rng: Option<SmallRng>,
     next: Duration,
+    /// When each live run was given last, by any node.
+    given: BTreeMap<String, Duration>,
 }
 
 /// The services that are asked for.
@@ -51,7 +59,7 @@ const SERVICES: [(Shape, &str); 3] = [(Shape::Shop, "web"), (Shape::Shop, "cache
 
 impl Questions {
     pub(super) fn new(seed: u64) -> Self {
-        Self { rng: Some(stream(seed, "questions")), next: Duration::ZERO }
+        Self { rng: Some(stream(seed, "questions")), next: Duration::ZERO, given: BTreeMap::new() }
     }
 
     /// Asks every node one question, now and then.
@@ -63,8 +71,9 @@ impl Questions {
         let now = cluster.now();
         let Some(rng) = self.rng.as_mut().filter(|_| now >= self.next) else { return Ok(()) };
         self.next = now + ASK_EVERY;
-        for number in cluster.places.clone() {
-            let (shape, service) = SERVICES[rng.random_range(0..SERVICES.len())];
+        let places = cluster.places.clone().into_iter();
+        let asked: Vec<_> = places.map(|number| (number, SERVICES[rng.random_range(0..SERVICES.len())])).collect();
+        for (number, (shape, service)) in asked {
             let machine = &cluster.machines[number];
             if !machine.runs() {
                 continue;
@@ -76,7 +85,37 @@ impl Questions {
                 cluster.moments.note(Moment::MinorityAnsweredDns);
             }
             judge(cluster, &cluster.machines[number], (shape, service), &reply, serving)?;
+            self.note_given(cluster, (shape, service), &reply);
         }
+        self.invariant_a_task_leaves_dns_before_it_is_told_to_end(cluster)
+    }
+
+    fn note_given(&mut self, cluster: &Cluster, (shape, service): (Shape, &str), reply: &Reply) {
+        for (_, at) in &reply.services {
+            let host = cluster.machines.iter().find(|m| m.had(at.ip()));
+            let run = host.and_then(|host| {
+                host.tasks.living_one(|run, ports| is_of(run, shape, service) && ports.contains(&at.port()))
+            });
+            self.given.extend(run.map(|run| (run.to_string(), cluster.now())));
+        }
+    }
+
+    /// A task that is to stop leaves DNS first: nobody was given its address for the life of an answer before SIGTERM.
+    fn invariant_a_task_leaves_dns_before_it_is_told_to_end(&mut self, cluster: &mut Cluster) -> Result<(), Broken> {
+        let quiet_since = cluster.present().map(calm_since).max().unwrap_or_default() + QUIET;
+        let told: Vec<_> =
+            cluster.machines.iter().flat_map(|m| m.tasks.told_to_end().into_iter().map(move |t| (m, t))).collect();
+        let mut drained = 0;
+        for (host, (run, at)) in told {
+            let Some(given) = self.given.remove(run.as_str()) else { continue };
+            drained += 1;
+            // While something is wrong, the news of it may be late.
+            if at > quiet_since && given + TTL > at {
+                let left = at.saturating_sub(given);
+                return Err(format!("{}: {run} was told to end {left:?} after DNS had given it", host.name));
+            }
+        }
+        (0..drained).for_each(|_| cluster.moments.note(Moment::TaskDrained));
         Ok(())
     }
 }

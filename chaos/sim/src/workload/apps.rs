@@ -62,6 +62,7 @@ impl App {
     /// As an app file.
     pub(crate) fn file(&self) -> String {
         let Self { shape, version, count, memory } = self;
+        let weight = 1 + version % 20;
         let health = r#"{ http = "/health", port = "http", every = "1s", timeout = "500ms" }"#;
         match shape {
             Shape::Shop => format!(
@@ -86,6 +87,7 @@ ports = ["http", "admin"]
 cpus = 0.1
 memory = "64MiB"
 grace = "1s"
+dns = {{ order = "weighted", weight = {weight} }}
 "#
             ),
             Shape::Edge => format!(
@@ -101,6 +103,7 @@ memory = "64MiB"
 grace = "1s"
 health = {health}
 tags = ["v{version}"]
+dns = {{ order = "near" }}
 "#
             ),
             Shape::Bulk => format!(
