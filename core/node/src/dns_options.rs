@@ -7,7 +7,7 @@ use std::{
     str::FromStr,
     time::Duration,
 };
-use taffeta_dns_answer::{Alias, Name, Scheme};
+use taffeta_dns_answer::{Alias, MAX_ALIASES, Name, Scheme};
 use taffeta_dns_server::{InvalidNetwork, Network};
 
 /// Time after the TTL in which a record gets around a ring of ten thousand nodes, and whoever took an address from an
@@ -15,7 +15,7 @@ use taffeta_dns_server::{InvalidNetwork, Network};
 const SPREAD: Duration = Duration::from_secs(1);
 /// Longest TTL: nobody wants a dead address for longer.
 const TTL_MAX: u32 = 3600;
-/// Most aliases, and most upstream resolvers of all names: each is looked at for every name that is not the fabric's.
+/// Most upstream resolvers of all names, and most networks: each is looked at for every name that is not the fabric's.
 const LIST_MAX: usize = 32;
 
 /// How a node serves DNS. What is `None` is taken from the data folder, where it was given before, or else the default.
@@ -94,13 +94,13 @@ impl DnsOptions {
         if self.ttl.is_some_and(|ttl| ttl > TTL_MAX) {
             return Err(("dns_ttl", format!("at most {TTL_MAX} seconds")));
         }
-        for (flag, len) in [
-            ("dns_alias", self.aliases.as_ref().map_or(0, Vec::len)),
-            ("dns_upstream", self.upstreams.as_ref().map_or(0, Vec::len)),
-            ("dns_transfer", self.transfer.as_ref().map_or(0, Vec::len)),
+        for (flag, len, most) in [
+            ("dns_alias", self.aliases.as_ref().map_or(0, Vec::len), MAX_ALIASES),
+            ("dns_upstream", self.upstreams.as_ref().map_or(0, Vec::len), LIST_MAX),
+            ("dns_transfer", self.transfer.as_ref().map_or(0, Vec::len), LIST_MAX),
         ] {
-            if len > LIST_MAX {
-                return Err((flag, format!("{len} are given; at most {LIST_MAX} are kept")));
+            if len > most {
+                return Err((flag, format!("{len} are given; at most {most} are kept")));
             }
         }
         if self.certificate.is_some() != self.key.is_some() {

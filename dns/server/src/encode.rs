@@ -18,17 +18,7 @@ use hickory_proto::{
     },
     serialize::binary::{BinEncodable, BinEncoder},
 };
-use taffeta_dns_answer::{Data, Name, Record, ServiceBinding};
-
-/// Largest UDP payload that crosses the Internet without fragments (DNS flag day 2020).
-pub(crate) const UDP_MAX: u16 = 1232;
-/// What a client takes that says nothing (RFC 1035 section 4.2.1).
-const UDP_MIN: u16 = 512;
-
-/// Timers of the SOA, in seconds: how often a secondary asks, and how long it goes on without us (RFC 1912 section 2.2).
-const REFRESH: i32 = 60;
-const RETRY: i32 = 10;
-const EXPIRE: i32 = 3600;
+use taffeta_dns_answer::{DATAGRAM_MAX, DATAGRAM_MIN, Data, Name, Record, SOA_TIMERS, ServiceBinding};
 
 /// What goes into a reply besides what the query decides.
 #[derive(Default)]
@@ -61,7 +51,7 @@ pub(crate) fn limit(query: &Query, transport: Transport) -> u16 {
 /// The same of the size that the client's OPT says, if there is one.
 pub(crate) fn limit_of(size: Option<u16>, transport: Transport) -> u16 {
     match transport {
-        Transport::Udp => size.unwrap_or(UDP_MIN).clamp(UDP_MIN, UDP_MAX),
+        Transport::Udp => size.unwrap_or(DATAGRAM_MIN).clamp(DATAGRAM_MIN, DATAGRAM_MAX),
         Transport::Tcp | Transport::Tls | Transport::Https | Transport::Quic => u16::MAX,
     }
 }
@@ -156,7 +146,7 @@ fn message<'a>(query: &Query, reply: &'a Reply, additional: impl Iterator<Item =
 
 /// The packet, or `Some(None)` if something did not fit, or `None` if it cannot be encoded at all.
 fn emit(message: &Message, limit: u16) -> Option<Option<Vec<u8>>> {
-    let mut bytes = Vec::with_capacity(usize::from(UDP_MIN));
+    let mut bytes = Vec::with_capacity(usize::from(DATAGRAM_MIN));
     let mut encoder = BinEncoder::new(&mut bytes);
     encoder.set_max_size(limit);
     match message.emit(&mut encoder) {
@@ -191,7 +181,8 @@ fn data(data: &Data) -> Result<RData, ProtoError> {
         Data::Ptr(target) => RData::PTR(rdata::PTR(name(target)?)),
         Data::Ns(target) => RData::NS(rdata::NS(name(target)?)),
         Data::Soa { mname, rname, serial, minimum } => {
-            RData::SOA(rdata::SOA::new(name(mname)?, name(rname)?, *serial, REFRESH, RETRY, EXPIRE, *minimum))
+            let [refresh, retry, expire] = SOA_TIMERS.map(u32::cast_signed);
+            RData::SOA(rdata::SOA::new(name(mname)?, name(rname)?, *serial, refresh, retry, expire, *minimum))
         }
     })
 }

@@ -3,9 +3,10 @@
 //! All options that are not named here are ignored, client subnet (RFC 7871) among them: what is near to a client is
 //! known from its address.
 
-use crate::{cookie::ClientCookie, encode::UDP_MAX};
+use crate::cookie::ClientCookie;
 use hickory_proto::op::{Edns, ResponseCode};
 use std::sync::Arc;
+use taffeta_dns_answer::DATAGRAM_MAX;
 
 const NSID: u16 = 3;
 const COOKIE: u16 = 10;
@@ -106,7 +107,7 @@ pub(crate) fn opt(
 ) -> Vec<u8> {
     let mut opt = Vec::with_capacity(FIXED + 64);
     opt.extend_from_slice(&[0, 0, 41]);
-    opt.extend_from_slice(&UDP_MAX.to_be_bytes());
+    opt.extend_from_slice(&DATAGRAM_MAX.to_be_bytes());
     // Upper bits of the code, version 0, flags with DO as it came.
     opt.extend_from_slice(&[code.high(), 0, u8::from(dnssec_ok) << 7, 0, 0, 0]);
     if let Some((error, text)) = error {

@@ -24,7 +24,7 @@ use std::{
     },
     time::Duration,
 };
-use taffeta_dns_answer::{Answer, Data, Record, RecordType, Snapshot, answer};
+use taffeta_dns_answer::{Answer, Data, NOT_READY_TEXT, Record, RecordType, STALE_TEXT, Snapshot, answer};
 use tokio::time::Instant;
 
 /// How a query came, which decides how long its reply may be and which options it may have.
@@ -302,7 +302,7 @@ fn reply_to(answer: Answer) -> Option<Reply> {
     let in_zone = |code, stale: bool| Reply {
         code: ResponseCodeOrNoError(code),
         authoritative: true,
-        error: stale.then_some((Ede::StaleAnswer, "this node is cut off from most of the ring")),
+        error: stale.then_some((Ede::StaleAnswer, STALE_TEXT)),
         ..Reply::default()
     };
     Some(match answer {
@@ -311,9 +311,7 @@ fn reply_to(answer: Answer) -> Option<Reply> {
         }
         Answer::NoData { soa, stale } => Reply { authority: vec![soa], ..in_zone(ResponseCode::NoError, stale) },
         Answer::NxDomain { soa, stale } => Reply { authority: vec![soa], ..in_zone(ResponseCode::NXDomain, stale) },
-        Answer::NotReady => {
-            failure(ResponseCode::ServFail, Some((Ede::NotReady, "this node has no view of the ring yet")))
-        }
+        Answer::NotReady => failure(ResponseCode::ServFail, Some((Ede::NotReady, NOT_READY_TEXT))),
         Answer::Refused => failure(ResponseCode::Refused, None),
         Answer::NotOurs => return None,
     })

@@ -15,7 +15,7 @@ use std::{
 /// Names that are tried; each is one of two thousand million.
 const TRIES: usize = 16;
 
-/// `TMPDIR/taffeta-demo-XXXXXX`.
+/// A folder `taffeta-demo-` and six characters, in TMPDIR.
 pub(super) struct DemoFolder(PathBuf);
 
 impl DemoFolder {

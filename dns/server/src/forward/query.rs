@@ -1,7 +1,8 @@
 //! Queries to upstreams.
 
 use super::key::Key;
-use crate::{encode::UDP_MAX, query::HEADER};
+use crate::query::HEADER;
+use taffeta_dns_answer::DATAGRAM_MAX;
 
 /// A query with RD, a question in lower case, CD as the client had it, and an OPT of our own.
 pub(crate) fn upstream_query(id: u16, key: &Key, plain: bool) -> Vec<u8> {
@@ -11,7 +12,7 @@ pub(crate) fn upstream_query(id: u16, key: &Key, plain: bool) -> Vec<u8> {
     packet.extend_from_slice(&[1, checking_disabled, 0, 1, 0, 0, 0, 0, 0, u8::from(!plain)]);
     packet.extend_from_slice(key.question());
     if !plain {
-        let size = UDP_MAX.to_be_bytes();
+        let size = DATAGRAM_MAX.to_be_bytes();
         packet.extend_from_slice(&[0, 0, 41, size[0], size[1], 0, 0, u8::from(key.dnssec_ok()) << 7, 0, 0, 0]);
     }
     packet

@@ -2,11 +2,11 @@
 
 use super::answer::Answer;
 use crate::{
-    encode::UDP_MAX,
     opt::{Ede, append_opt, opt},
     query::{HEADER, Query},
 };
 use hickory_proto::op::ResponseCode;
+use taffeta_dns_answer::DATAGRAM_MAX;
 
 /// TTL of what is given beyond its time (RFC 8767 section 4), in seconds.
 const STALE_TTL: u32 = 30;
@@ -124,7 +124,7 @@ impl Answer {
 }
 
 fn write_opt(dnssec_ok: bool, options: &[u8], out: &mut [u8]) {
-    let (size, len) = (UDP_MAX.to_be_bytes(), (options.len() as u16).to_be_bytes());
+    let (size, len) = (DATAGRAM_MAX.to_be_bytes(), (options.len() as u16).to_be_bytes());
     let do_bit = u8::from(dnssec_ok) << 7;
     out[..OPT].copy_from_slice(&[0, 0, 41, size[0], size[1], 0, 0, do_bit, 0, len[0], len[1]]);
     out[OPT..].copy_from_slice(options);
