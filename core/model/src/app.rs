@@ -6,9 +6,12 @@ mod dns;
 pub(crate) use check::is_plain_file_name;
 pub use dns::{ANSWERS_MAX, DnsEmpty, DnsOrder, DnsPolicy, WEIGHT_DEFAULT, WEIGHT_MAX};
 
-use crate::{AppName, JobName, Resources};
+use crate::{AppName, JobName, Resources, SecretName};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use thiserror::Error;
 
 /// Largest total size in bytes of the files that an app ships: they travel in the log, which is no artefact store.
@@ -87,6 +90,11 @@ pub struct Job {
     pub grace: Duration,
     /// How long after the first suspicion of a machine its tasks are placed again.
     pub reschedule_after: Duration,
+    /// Secrets that a task gets as files of these names; with [`Job::secret_env`] at most
+    /// [`crate::JOB_SECRETS_MAX`].
+    pub secrets: BTreeSet<SecretName>,
+    /// Secrets that a task gets as variables of these names.
+    pub secret_env: BTreeMap<String, SecretName>,
 }
 
 /// A named port of a job.

@@ -1,8 +1,11 @@
 //! What a node pulls from the voters: its whole assigned set, and the directory of names.
 
-use crate::{AppName, DnsPolicy, Fence, Job, JobKind, JobName, NodeId, NodeName, TaskId};
+use crate::{AppName, CertificateAuthority, DnsPolicy, Fence, Job, JobKind, JobName, NodeId, NodeName, TaskId};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 /// Everything one node has to run. It replaces the set before it, and only if its fence is higher.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +31,8 @@ pub struct Assigned {
     pub files: BTreeMap<String, crate::ShippedFile>,
     /// How the task ended for good: it is not run, its output is kept.
     pub ended: Option<crate::Exit>,
+    /// Which version of each of its secrets it gets; the values are asked for apart.
+    pub secrets: crate::SecretPins,
 }
 
 /// The names that exist, known on every node whether or not anything runs behind them, and the members.
@@ -41,6 +46,10 @@ pub struct Directory {
     pub members: BTreeMap<NodeId, DirectoryMember>,
     /// SHA-256 of the administrator's bearer token: every node checks it.
     pub admin_token_hash: [u8; 32],
+    /// Nodes that were removed: nobody believes them any more.
+    pub removed: BTreeSet<NodeId>,
+    /// As in [`crate::State::authorities`].
+    pub authorities: Vec<CertificateAuthority>,
 }
 
 /// One registered job.

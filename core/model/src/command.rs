@@ -1,6 +1,9 @@
 //! What may be written to the replicated log, and what comes back.
 
-use crate::{App, AppName, ClusterId, Fence, JobName, Member, NodeId, Resources, TaskId, Token, TokenId, UnixMillis};
+use crate::{
+    App, AppName, CertificateAuthority, ClusterId, Envelope, Fence, JobName, Life, Member, NodeId, Resources,
+    SecretName, TaskId, Token, TokenId, UnixMillis,
+};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, net::SocketAddr};
 use thiserror::Error;
@@ -19,6 +22,19 @@ pub enum Command {
         admin_token_hash: [u8; 32],
         /// The machine that was first.
         member: Member,
+        /// What the key that wraps the secrets' keys is known by.
+        kek_hash: [u8; 32],
+        /// Public half of the recovery key.
+        recovery_key: [u8; 32],
+    },
+    /// All members speak this version, so that commands of it may be written from now on.
+    RaiseLevel(u32),
+    /// A node that takes part in consensus lives anew: what speaks for an earlier life of it is not believed any more.
+    Started {
+        /// The node.
+        node: NodeId,
+        /// Its present life.
+        life: Life,
     },
     /// A machine joins by a token.
     Join {
@@ -50,6 +66,30 @@ pub enum Command {
         id: TokenId,
         /// What it allows.
         token: Token,
+    },
+    /// A join token is good for nothing from now on.
+    RevokeToken {
+        /// Public half.
+        id: TokenId,
+    },
+    /// A machine is taken out of the cluster for good: its key is refused from now on.
+    RemoveMember {
+        /// The machine.
+        node: NodeId,
+        /// The date by the proposer's clock, by which older removals are forgotten.
+        now: UnixMillis,
+    },
+    /// A new CA takes the place of the present one, which is believed until [`Command::FinishRotation`].
+    RotateAuthority {
+        /// The present CA, with its key as signed by the new one.
+        former: CertificateAuthority,
+        /// The new CA, with its key as signed by the present one.
+        next: CertificateAuthority,
+    },
+    /// The CA before the present one is believed no more.
+    FinishRotation {
+        /// Hash of the CA that ends.
+        former: [u8; 32],
     },
     /// An app is deployed, or replaced by a new version of itself.
     Deploy {
@@ -92,6 +132,81 @@ pub enum Command {
         /// How it ended.
         exit: Exit,
     },
+    /// A secret is set, or gets a new version.
+    SetSecret {
+        /// The secret.
+        name: SecretName,
+        /// [`crate::State::next_secret_version`] as the leader saw it, since the encryption is bound to it.
+        version: u64,
+        /// Bytes of the value.
+        bytes: u32,
+        /// The value, encrypted.
+        envelope: Envelope,
+        /// The date, kept for people.
+        now: UnixMillis,
+    },
+    /// A secret is removed.
+    RemoveSecret {
+        /// The secret.
+        name: SecretName,
+        /// Whether also while an app uses it.
+        force: bool,
+    },
+}
+
+impl Command {
+    /// What kind of command it is, for logs: what is in it is nobody's business there.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Init { .. } => "Init",
+            Self::RaiseLevel(_) => "RaiseLevel",
+            Self::Started { .. } => "Started",
+            Self::Join { .. } => "Join",
+            Self::Refresh { .. } => "Refresh",
+            Self::CreateToken { .. } => "CreateToken",
+            Self::RevokeToken { .. } => "RevokeToken",
+            Self::RemoveMember { .. } => "RemoveMember",
+            Self::RotateAuthority { .. } => "RotateAuthority",
+            Self::FinishRotation { .. } => "FinishRotation",
+            Self::Deploy { .. } => "Deploy",
+            Self::Scale { .. } => "Scale",
+            Self::Stop { .. } => "Stop",
+            Self::Restart { .. } => "Restart",
+            Self::Place(_) => "Place",
+            Self::Remove(_) => "Remove",
+            Self::Finish { .. } => "Finish",
+            Self::SetSecret { .. } => "SetSecret",
+            Self::RemoveSecret { .. } => "RemoveSecret",
+        }
+    }
+}
+
+impl Command {
+    /// The version of the protocol that began to have it. It is written only when all members speak that version: an
+    /// older binary must never meet an entry that it cannot decode.
+    pub fn level(&self) -> u32 {
+        match self {
+            Self::Init { .. }
+            | Self::RaiseLevel(_)
+            | Self::Join { .. }
+            | Self::Refresh { .. }
+            | Self::CreateToken { .. }
+            | Self::Deploy { .. }
+            | Self::Scale { .. }
+            | Self::Stop { .. }
+            | Self::Restart { .. }
+            | Self::Place(_)
+            | Self::Remove(_)
+            | Self::Finish { .. }
+            | Self::RevokeToken { .. }
+            | Self::RemoveMember { .. }
+            | Self::RotateAuthority { .. }
+            | Self::FinishRotation { .. }
+            | Self::SetSecret { .. }
+            | Self::RemoveSecret { .. } => 1,
+            Self::Started { .. } => 2,
+        }
+    }
 }
 
 /// A task goes to a machine.
@@ -203,6 +318,18 @@ pub enum Refusal {
     /// No such member.
     #[error("{0} is not a member")]
     UnknownMember(NodeId),
+    /// The machine was taken out of the cluster under this key.
+    #[error("this machine was removed from the cluster under its present key; it may come back with a new data folder")]
+    RemovedKey(NodeId),
+    /// It is the only member.
+    #[error("`{0}` is the only member of the cluster, which would end with it")]
+    LastMember(String),
+    /// Two CAs are believed already.
+    #[error("the CA is being rotated already: the one before it is still believed")]
+    RotationUnderWay,
+    /// There is no former CA, or another one.
+    #[error("no rotation of the CA is under way")]
+    NoRotation,
     /// The app is not valid.
     #[error("{field}: {message}")]
     Invalid {
@@ -217,6 +344,29 @@ pub enum Refusal {
     /// The task has moved on since the decision.
     #[error("the task has moved on")]
     Outdated,
+    /// No such secret; the nearest name.
+    #[error("there is no secret `{name}`{}", did_you_mean(nearest.as_deref()))]
+    UnknownSecret {
+        /// What was named.
+        name: SecretName,
+        /// The name that is most like it, if there is any secret.
+        nearest: Option<String>,
+    },
+    /// Jobs use the secret.
+    #[error("the secret `{name}` is used by {}", users.join(", "))]
+    SecretInUse {
+        /// The secret.
+        name: SecretName,
+        /// As `shop/web`.
+        users: Vec<String>,
+    },
+    /// Not written: some member may not be able to read it.
+    #[error("this can be done once all members speak version {0}: upgrade those that do not")]
+    AboveLevel(u32),
+}
+
+fn did_you_mean(nearest: Option<&str>) -> String {
+    nearest.map(|nearest| format!("; did you mean `{nearest}`?")).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -12,9 +12,13 @@ mod hash;
 mod ids;
 mod planted;
 mod record;
+mod recovery;
 mod resources;
+mod secret;
 mod state;
 mod time;
+pub mod v1;
+mod versions;
 
 pub use app::{
     ANSWERS_MAX, App, COUNT_MAX, Constraint, DnsEmpty, DnsOrder, DnsPolicy, FILE_BYTES_MAX, Health, HealthProbe,
@@ -29,6 +33,15 @@ pub use ids::{AppName, ClusterId, Fence, InvalidName, JobName, NodeId, NodeName,
 pub use planted::plant;
 pub use planted::{Bug, planted};
 pub use record::{Liveness, NodeInfo, Phase, TaskRecord};
+pub use recovery::{Life, Recovery};
 pub use resources::{Cpus, Resources};
-pub use state::{APPS_MAX, AppState, MEMBERS_MAX, Member, Place, State, TASKS_MAX, TOKENS_MAX, Task, Token};
+pub use secret::{
+    Envelope, InvalidSecretName, JOB_SECRETS_MAX, SECRET_BYTES_MAX, SECRETS_BYTES_MAX, SECRETS_MAX, Secret, SecretName,
+    SecretPins, SecretState, SecretVersion,
+};
+pub use state::{
+    APPS_MAX, AUTHORITIES_MAX, AppState, CertificateAuthority, MEMBERS_MAX, Member, Place, REMOVED_MAX, State,
+    TASKS_MAX, TOKENS_MAX, Task, Token, TokenRole,
+};
 pub use time::{Millis, UnixMillis};
+pub use versions::{VERSION, VERSION_MIN, Versions};

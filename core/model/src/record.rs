@@ -1,6 +1,6 @@
 //! What a node says about itself and its tasks; gossip carries it to everyone.
 
-use crate::{Exit, Fence, JobKind, NodeName, Resources, TaskId, UnixMillis};
+use crate::{Exit, Fence, JobKind, NodeName, Resources, TaskId, UnixMillis, Versions};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 use std::{
@@ -43,6 +43,10 @@ pub struct NodeInfo {
     pub version: String,
     /// What it cannot isolate, in words; empty if all is in force.
     pub not_isolated: Vec<String>,
+    /// The CA that its certificate is of: the first eight bytes of the CA's hash.
+    pub authority: u64,
+    /// Which versions of the protocol it speaks.
+    pub speaks: Versions,
 }
 
 /// State of a task on its node.

@@ -1,14 +1,23 @@
 //! The replicated state: what the cluster has promised, and how a command changes it.
 
 mod apps;
+mod authorities;
 mod members;
+mod rebirth;
+mod secrets;
 
 use crate::{
     App, AppName, Assigned, AssignedSet, ClusterId, Command, Directory, DirectoryJob, DirectoryMember, Exit, Fence,
-    JobKind, JobName, NodeId, NodeName, Outcome, Placement, Refusal, Removal, Resources, TaskId, TokenId, UnixMillis,
+    JobKind, JobName, Life, NodeId, NodeName, Outcome, Placement, Recovery, Refusal, Removal, Resources, SecretName,
+    SecretPins, SecretState, TaskId, TokenId, UnixMillis,
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
+
+pub use authorities::{AUTHORITIES_MAX, CertificateAuthority};
 
 /// Most apps: bounds the directory, which every node holds.
 pub const APPS_MAX: usize = 10_000;
@@ -18,6 +27,8 @@ pub const TASKS_MAX: usize = 100_000;
 pub const MEMBERS_MAX: usize = 10_000;
 /// Most tokens that are kept; expired ones make room.
 pub const TOKENS_MAX: usize = 1_000;
+/// Most removed members that are remembered; those of long ago make room, whose certificates have ended.
+pub const REMOVED_MAX: usize = 1_000;
 
 /// Everything that is replicated. Equal logs give equal states.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,8 +37,19 @@ pub struct State {
     pub cluster: ClusterId,
     /// Raised by an operator's recovery; part of every fence.
     pub generation: u64,
-    /// SHA-256 of the CA certificate.
+    /// The recovery that began this generation; `None` in generation 0.
+    pub recovery: Option<Recovery>,
+    /// The version that all members speak, by [`Command::RaiseLevel`]; below that it is 1.
+    pub level: u32,
+    /// The newest known life of nodes that take or took part in consensus; members only.
+    pub lives: BTreeMap<NodeId, Life>,
+    /// SHA-256 of the certificate of the CA that signs: what new tokens pin.
     pub ca_hash: [u8; 32],
+    /// The CAs that are believed, the one that signs last; empty until the first rotation, as every member knows the CA
+    /// that it was born or joined with. At most [`AUTHORITIES_MAX`].
+    pub authorities: Vec<CertificateAuthority>,
+    /// Members that were removed, with the date; at most [`REMOVED_MAX`].
+    pub removed: BTreeMap<NodeId, UnixMillis>,
     /// SHA-256 of the administrator's bearer token.
     pub admin_token_hash: [u8; 32],
     /// Members by id; at most [`MEMBERS_MAX`].
@@ -38,6 +60,14 @@ pub struct State {
     pub apps: BTreeMap<AppName, AppState>,
     /// Every instance slot of every app; at most [`TASKS_MAX`].
     pub tasks: BTreeMap<TaskId, Task>,
+    /// Secrets, encrypted; at most [`crate::SECRETS_MAX`], and [`crate::SECRETS_BYTES_MAX`] of all their versions.
+    pub secrets: BTreeMap<SecretName, SecretState>,
+    /// The highest version of any secret that was removed: a name that comes back repeats none.
+    pub secrets_removed: u64,
+    /// What the key that wraps the secrets' keys is known by: voters compare it with what they are given.
+    pub kek_hash: [u8; 32],
+    /// Public half of the recovery key (X25519): backups hold the cluster's keys encrypted to it.
+    pub recovery_key: [u8; 32],
     /// Position of the newest applied entry.
     pub applied: Fence,
     /// Position of the newest change to what [`State::directory`] gives.
@@ -78,6 +108,38 @@ pub struct Token {
     pub uses: Option<u32>,
     /// How often it was used.
     pub used: u32,
+    /// What it lets its holder become.
+    pub role: TokenRole,
+    /// When it was minted, for people.
+    pub created: UnixMillis,
+}
+
+/// What a token lets its holder become.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TokenRole {
+    /// A node.
+    #[default]
+    Node,
+}
+
+impl TokenRole {
+    /// As on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+        }
+    }
+}
+
+impl std::str::FromStr for TokenRole {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "node" => Ok(Self::Node),
+            other => Err(format!("there is no role `{other}`; expected `node`")),
+        }
+    }
 }
 
 /// A deployed app.
@@ -92,6 +154,8 @@ pub struct AppState {
     /// Per job, the version and restart that its tasks should be of: raised by a deploy that changes the job and by
     /// `restart`.
     pub revisions: BTreeMap<JobName, u64>,
+    /// Per job that has any, the versions of its secrets: the newest at the deploy or restart that made its revision.
+    pub secrets: BTreeMap<JobName, SecretPins>,
 }
 
 /// One instance slot.
@@ -124,7 +188,7 @@ pub enum Place {
     },
     /// Ended for good (batch). Its machine keeps the output until the task runs again or goes.
     Ended {
-        /// The machine that it ended on.
+        /// The machine that it ended on, which may have been removed since.
         node: NodeId,
         /// Position of the placement that it ended under.
         fence: Fence,
@@ -163,7 +227,7 @@ impl State {
 
     fn try_apply(&mut self, at: Fence, command: &Command) -> Result<(), Refusal> {
         match command {
-            Command::Init { cluster, ca_hash, admin_token_hash, member } => {
+            Command::Init { cluster, ca_hash, admin_token_hash, member, kek_hash, recovery_key } => {
                 if self.cluster != ClusterId::default() {
                     return Err(Refusal::AlreadyInitialised);
                 }
@@ -171,13 +235,24 @@ impl State {
                 self.cluster = *cluster;
                 self.ca_hash = *ca_hash;
                 self.admin_token_hash = *admin_token_hash;
+                self.kek_hash = *kek_hash;
+                self.recovery_key = *recovery_key;
                 Ok(())
             }
+            Command::RaiseLevel(level) => {
+                self.level = self.level.max(*level); // a late one of an earlier leader changes nothing
+                Ok(())
+            }
+            Command::Started { node, life } => self.started(*node, *life),
             Command::Join { token, secret_hash, now, member } => self.join(at, *token, secret_hash, *now, member),
             Command::Refresh { node, address, capacity, attributes, zone } => {
                 self.refresh(at, *node, *address, *capacity, attributes, zone)
             }
             Command::CreateToken { id, token } => self.create_token(*id, token),
+            Command::RevokeToken { id } => self.revoke_token(*id),
+            Command::RemoveMember { node, now } => self.remove_member(at, *node, *now),
+            Command::RotateAuthority { former, next } => self.rotate_authority(at, former, next),
+            Command::FinishRotation { former } => self.finish_rotation(at, former),
             Command::Deploy { app, now } => self.deploy(at, app, *now),
             Command::Scale { app, job, count } => self.scale(at, app, job, *count),
             Command::Stop { app } => self.stop(at, app),
@@ -191,7 +266,26 @@ impl State {
                 Ok(())
             }
             Command::Finish { task, fence, exit } => self.finish(at, task, *fence, exit),
+            Command::SetSecret { name, version, bytes, envelope, now } => {
+                self.set_secret(name, *version, (*bytes, envelope), *now)
+            }
+            Command::RemoveSecret { name, force } => self.remove_secret(name, *force),
         }
+    }
+
+    /// The version that all members speak: no command of a higher one is written.
+    pub fn spoken_level(&self) -> u32 {
+        self.level.max(1)
+    }
+
+    /// Begins a new generation, offline, at a position above all of the old one. Every node's set and the directory
+    /// count as changed: whoever obeyed an entry that is not in this log any more obeys what is, instead.
+    pub fn recover(&mut self, at: Fence, recovery: Recovery) {
+        self.generation = recovery.generation;
+        self.recovery = Some(recovery);
+        self.applied = at;
+        self.directory_fence = at;
+        self.members.values_mut().for_each(|member| member.assigned_fence = at);
     }
 
     fn place(&mut self, at: Fence, placement: &Placement) {
@@ -263,25 +357,21 @@ impl State {
         let state = self.apps.get(&id.app)?;
         let job = state.app.jobs.get(&id.job)?.clone();
         let files = job.files.iter().filter_map(|f| Some((f.clone(), state.app.files.get(f)?.clone()))).collect();
-        Some(Assigned { attempt: task.attempt, version: state.version, fence, job, files, ended })
+        let secrets = state.secrets.get(&id.job).cloned().unwrap_or_default();
+        Some(Assigned { attempt: task.attempt, version: state.version, fence, job, files, ended, secrets })
     }
 
     /// The names and members that every node knows.
     pub fn directory(&self) -> Directory {
-        let entry = |job: &crate::Job| DirectoryJob {
-            kind: job.kind,
-            ports: job.ports.iter().map(|p| p.name.clone()).collect(),
-            count: job.count,
-            dns: job.dns,
-        };
-        let jobs = |a: &AppState| a.app.jobs.iter().map(|(name, job)| (name.clone(), entry(job))).collect();
         let member =
             |m: &Member| DirectoryMember { name: m.name.clone(), address: m.address, public_key: m.public_key };
         Directory {
             fence: self.directory_fence,
-            apps: self.apps.iter().map(|(name, a)| (name.clone(), jobs(a))).collect(),
+            apps: self.apps.iter().map(|(name, a)| (name.clone(), directory_jobs(&a.app))).collect(),
             members: self.members.iter().map(|(id, m)| (*id, member(m))).collect(),
             admin_token_hash: self.admin_token_hash,
+            removed: self.removed.keys().copied().collect::<BTreeSet<_>>(),
+            authorities: self.authorities.clone(),
         }
     }
 
@@ -289,6 +379,17 @@ impl State {
     pub fn job(&self, id: &TaskId) -> Option<&crate::Job> {
         self.apps.get(&id.app)?.app.jobs.get(&id.job)
     }
+}
+
+/// What the directory holds of an app.
+fn directory_jobs(app: &App) -> BTreeMap<JobName, DirectoryJob> {
+    let entry = |job: &crate::Job| DirectoryJob {
+        kind: job.kind,
+        ports: job.ports.iter().map(|p| p.name.clone()).collect(),
+        count: job.count,
+        dns: job.dns,
+    };
+    app.jobs.iter().map(|(name, job)| (name.clone(), entry(job))).collect()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::{
     ANSWERS_MAX, App, COUNT_MAX, DnsPolicy, FILE_BYTES_MAX, Health, HealthProbe, InvalidApp, JOBS_MAX, Job, JobKind,
     Operator, PortSpec, WEIGHT_MAX,
 };
-use crate::JobName;
+use crate::{JOB_SECRETS_MAX, JobName, SecretName};
 use std::{collections::BTreeSet, time::Duration};
 
 /// Most text in bytes of all jobs together (arguments, environment, rules, tags): it travels in one log entry.
@@ -57,6 +57,7 @@ impl App {
         }
         job.check_ports().map_err(|message| invalid(at("ports"), message))?;
         job.check_texts().map_err(|(field, message)| invalid(at(field), message))?;
+        job.check_secrets().map_err(|(field, message)| invalid(at(field), message))?;
         for file in &job.files {
             if !self.files.contains_key(file) {
                 return Err(invalid(at("files"), format!("`{file}` was not shipped with the app")));
@@ -172,6 +173,33 @@ impl Job {
             return Err(("tags", format!("`{tag}` is not a tag: 1 to {TAG_BYTES_MAX} bytes, no control characters")));
         }
         Ok(())
+    }
+
+    fn check_secrets(&self) -> Result<(), (&'static str, String)> {
+        let count = self.secrets.len() + self.secret_env.len();
+        if count > JOB_SECRETS_MAX {
+            return Err(("secrets", format!("{count} secrets; at most {JOB_SECRETS_MAX} are given to one task")));
+        }
+        for name in self.secret_env.keys() {
+            if name.is_empty() || name.contains(['=', '\0']) {
+                return Err(("secret_env", format!("`{name}`: a name is not empty and has no `=`; no zero bytes")));
+            }
+            if name.starts_with("TAFFETA_") || name.starts_with("PORT_") {
+                return Err((
+                    "secret_env",
+                    format!("`{name}`: names that begin with TAFFETA_ or PORT_ are the fabric's"),
+                ));
+            }
+            if self.env.contains_key(name) {
+                return Err(("secret_env", format!("`{name}` is in `env`, too")));
+            }
+        }
+        Ok(())
+    }
+
+    /// All secrets that a task of it gets, as files or variables.
+    pub fn all_secrets(&self) -> BTreeSet<SecretName> {
+        self.secrets.iter().chain(self.secret_env.values()).cloned().collect()
     }
 
     fn text_bytes(&self) -> usize {

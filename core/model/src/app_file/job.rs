@@ -3,11 +3,14 @@
 use super::{
     Shipped, constraint::read_constraint, dns::read_dns, error::AppFileError, health::read_health, item::Item,
 };
-use crate::{COUNT_MAX, Cpus, DnsPolicy, Job, JobKind, JobName, PortSpec, Resources};
-use std::{collections::BTreeMap, time::Duration};
+use crate::{COUNT_MAX, Cpus, DnsPolicy, Job, JobKind, JobName, PortSpec, Resources, SecretName};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// Each key with the example that an error about it shows.
-pub(super) const KEYS: [(&str, &str); 18] = [
+pub(super) const KEYS: [(&str, &str); 20] = [
     ("run", "run = [\"./server\", \"--port\", \"$PORT_HTTP\"]"),
     ("count", "count = 3"),
     ("ports", "ports = [\"http\"]` or `ports = { http = 8080 }"),
@@ -26,6 +29,8 @@ pub(super) const KEYS: [(&str, &str); 18] = [
     ("grace", "grace = \"10s\""),
     ("reschedule_after", "reschedule_after = \"5s\""),
     ("retries", "retries = 2"),
+    ("secrets", "secrets = [\"db-password\"]"),
+    ("secret_env", "secret_env = { DB_PASSWORD = \"db-password\" }"),
 ];
 
 /// Keys that the product promises and this version does not do yet.
@@ -77,6 +82,8 @@ fn plain_job(kind: JobKind) -> Job {
         dns: DnsPolicy::default(),
         grace: Duration::from_secs(10),
         reschedule_after: Duration::from_secs(5),
+        secrets: BTreeSet::new(),
+        secret_env: BTreeMap::new(),
     }
 }
 
@@ -115,6 +122,11 @@ fn read_key(job: &mut Job, key: &str, item: &Item<'_>, shipped: &mut Shipped<'_>
             JobKind::Batch { retries } => *retries = item.whole("a number of retries", 0, RETRIES_MAX)?,
             JobKind::Service => return Err(item.error("only a batch job has retries: a service is always restarted")),
         },
+        "secrets" => {
+            let names = item.elements("an array of names of secrets")?;
+            job.secrets = names.iter().map(read_secret).collect::<Result<_, _>>()?;
+        }
+        "secret_env" => job.secret_env = read_secret_env(item)?,
         _ => return Err(unknown(item, key, job.kind)),
     }
     Ok(())
@@ -188,4 +200,12 @@ fn read_env(item: &Item<'_>) -> Result<BTreeMap<String, String>, AppFileError> {
 fn read_after(item: &Item<'_>) -> Result<Vec<JobName>, AppFileError> {
     let read = |e: &Item<'_>| JobName::new(e.string()?).map_err(|bad| e.error(bad.to_string()));
     item.elements("an array of job names")?.iter().map(read).collect()
+}
+
+fn read_secret(item: &Item<'_>) -> Result<SecretName, AppFileError> {
+    SecretName::new(item.string()?).map_err(|e| item.error(e.to_string()))
+}
+
+fn read_secret_env(item: &Item<'_>) -> Result<BTreeMap<String, SecretName>, AppFileError> {
+    item.entries()?.iter().map(|(name, secret)| Ok(((*name).to_owned(), read_secret(secret)?))).collect()
 }

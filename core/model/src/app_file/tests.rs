@@ -470,3 +470,27 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn secrets_are_read_and_their_names_checked() {
+    let text =
+        "app = \"a\"\n[service.web]\nrun = [\"x\"]\nsecrets = [\"db\", \"tls.key\"]\nsecret_env = { DB = \"db\" }";
+    let app = parse_app_file(text, &mut folder(&[])).unwrap_or_else(|e| panic!("{e}"));
+    let job = app.jobs.values().next().expect("one job");
+    let names: Vec<String> = job.secrets.iter().map(ToString::to_string).collect();
+    assert_eq!((names, job.secret_env["DB"].as_str()), (vec!["db".into(), "tls.key".into()], "db"));
+    for (line, words) in [
+        ("secrets = [\"../db\"]", "service.web.secrets: `../db` is no name of a secret"),
+        ("secret_env = { DB = \"\" }", "service.web.secret_env.DB: `` is no name of a secret"),
+        ("secrets = \"db\"", "service.web.secrets: expected an array of names of secrets"),
+        ("secret_env = { TAFFETA_X = \"db\" }", "are the fabric's"),
+    ] {
+        let error = refuse_line(line).to_string();
+        assert!(error.contains(words), "{line}: {error}");
+    }
+    let both = format!("{text}\nenv = {{ DB = \"x\" }}");
+    assert_eq!(refuse(&both).to_string(), "line 5: service.web.secret_env: `DB` is in `env`, too");
+    let many: Vec<String> = (0..33).map(|n| format!("\"s{n}\"")).collect();
+    let error = refuse_line(&format!("secrets = [{}]", many.join(", "))).to_string();
+    assert!(error.contains("at most 32 are given to one task"), "{error}");
+}

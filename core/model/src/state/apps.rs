@@ -1,6 +1,6 @@
 //! Commands about apps, and the instance slots that follow from them.
 
-use super::{APPS_MAX, AppState, Place, State, TASKS_MAX, Task};
+use super::{APPS_MAX, AppState, Place, State, TASKS_MAX, Task, directory_jobs};
 use crate::{App, AppName, COUNT_MAX, DnsPolicy, Fence, JobName, NodeId, Refusal, TaskId, UnixMillis};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,10 @@ impl State {
         if others + app.jobs.values().map(|j| j.count as usize).sum::<usize>() > TASKS_MAX {
             return Err(Refusal::Full(TASKS_MAX, "tasks".into()));
         }
+        self.check_secrets(app)?;
         let version = old.map_or(1, |old| old.version + 1);
+        // Every node pulls the directory when it changes, so it changes only if it has to.
+        let listed = old.is_some_and(|old| directory_jobs(&old.app) == directory_jobs(app));
         let mut revisions = BTreeMap::new();
         for (name, job) in &app.jobs {
             let kept = old.and_then(|old| {
@@ -24,10 +27,14 @@ impl State {
             });
             revisions.insert(name.clone(), kept.unwrap_or(at.index));
         }
-        self.apps.insert(app.name.clone(), AppState { app: app.clone(), version, deployed_at: now, revisions });
+        let secrets = self.pins_of(at, app, &revisions);
+        let deployed = AppState { app: app.clone(), version, deployed_at: now, revisions, secrets };
+        self.apps.insert(app.name.clone(), deployed);
         self.fit_tasks(at, &app.name);
         self.touch_app(at, &app.name);
-        self.directory_fence = at;
+        if !listed {
+            self.directory_fence = at;
+        }
         Ok(())
     }
 
@@ -65,6 +72,9 @@ impl State {
             if job.is_none_or(|job| job == name) {
                 *revision = at.index;
             }
+        }
+        if self.renew_pins(app, job) {
+            self.touch_app(at, app);
         }
         let mut touched = BTreeSet::new();
         for (id, task) in &mut self.tasks {

@@ -1,8 +1,13 @@
 //! Commands about members and the tokens that let them in.
 
-use super::{MEMBERS_MAX, Member, State, TOKENS_MAX, Token};
-use crate::{Fence, NodeId, Refusal, Resources, TokenId, UnixMillis};
-use std::{collections::BTreeMap, net::SocketAddr};
+use super::{MEMBERS_MAX, Member, Place, REMOVED_MAX, State, TOKENS_MAX, Token, TokenRole};
+use crate::{Fence, Life, NodeId, Refusal, Resources, TokenId, UnixMillis};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use subtle::ConstantTimeEq;
+
+/// A removed member is remembered for so long: its certificates have ended then, with all that is granted after their end,
+/// and weeks are left for clocks that are wrong.
+const REMOVED_KEPT: Duration = Duration::from_secs(60 * 86_400);
 
 impl State {
     pub(super) fn join(
@@ -14,6 +19,9 @@ impl State {
         member: &Member,
     ) -> Result<(), Refusal> {
         self.check_token(id, secret_hash, now)?;
+        if self.removed.contains_key(&member.id) {
+            return Err(Refusal::RemovedKey(member.id));
+        }
         // A join that is asked twice, since its answer was lost, counts once, also against a token that it used up.
         let rejoins = self.members.contains_key(&member.id);
         let token = self.tokens.get(&id).ok_or(Refusal::UnknownToken)?;
@@ -28,6 +36,9 @@ impl State {
     }
 
     pub(super) fn add_member(&mut self, at: Fence, member: &Member) -> Result<(), Refusal> {
+        if self.removed.contains_key(&member.id) {
+            return Err(Refusal::RemovedKey(member.id));
+        }
         if let Some(known) = self.members.get(&member.id) {
             if known.public_key != member.public_key {
                 return Err(Refusal::KeyMismatch(member.id));
@@ -53,8 +64,12 @@ impl State {
     /// Whether a join with this token would be let in now; how often it was used is looked at when it is.
     pub fn check_token(&self, id: TokenId, secret_hash: &[u8; 32], now: UnixMillis) -> Result<(), Refusal> {
         let token = self.tokens.get(&id).ok_or(Refusal::UnknownToken)?;
-        if token.secret_hash != *secret_hash {
+        // In constant time: how long it takes tells nothing of where the two begin to differ.
+        if !bool::from(token.secret_hash.ct_eq(secret_hash)) {
             return Err(Refusal::WrongSecret);
+        }
+        match token.role {
+            TokenRole::Node => {} // a role that is added is to be refused here
         }
         if token.expires <= now {
             return Err(Refusal::TokenExpired((now.0 - token.expires.0) / 1000));
@@ -82,6 +97,42 @@ impl State {
         member.capacity = capacity;
         member.attributes = attributes.clone();
         member.zone = zone.into();
+        Ok(())
+    }
+
+    pub(super) fn revoke_token(&mut self, id: TokenId) -> Result<(), Refusal> {
+        self.tokens.remove(&id).map(drop).ok_or(Refusal::UnknownToken)
+    }
+
+    /// Its name and address are free for another machine then. Its tasks wait for another place; what a batch task gave
+    /// that ended there has gone with it, and the task has ended all the same.
+    pub(super) fn remove_member(&mut self, at: Fence, node: NodeId, now: UnixMillis) -> Result<(), Refusal> {
+        let member = self.members.get(&node).ok_or(Refusal::UnknownMember(node))?;
+        if self.members.len() == 1 {
+            return Err(Refusal::LastMember(member.name.to_string()));
+        }
+        self.members.remove(&node);
+        for task in self.tasks.values_mut().filter(|task| task.node() == Some(node)) {
+            task.place = Place::Waiting { last: Some(node) };
+        }
+        self.removed.retain(|_, date| *date + REMOVED_KEPT > now);
+        if self.removed.len() >= REMOVED_MAX {
+            let first = self.removed.iter().min_by_key(|(_, date)| **date).map(|(id, _)| *id);
+            first.and_then(|id| self.removed.remove(&id));
+        }
+        self.removed.insert(node, now);
+        self.directory_fence = at;
+        Ok(())
+    }
+
+    pub(super) fn started(&mut self, node: NodeId, life: Life) -> Result<(), Refusal> {
+        if !self.members.contains_key(&node) {
+            return Err(Refusal::UnknownMember(node));
+        }
+        if self.lives.get(&node).is_some_and(|known| life.is_over(known)) {
+            return Err(Refusal::Outdated);
+        }
+        self.lives.insert(node, life);
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! The rules of the replicated state, one by one. What must hold after any commands is in `any_commands`.
 
-use super::{Member, Place, State, TASKS_MAX, TOKENS_MAX, Token};
+use super::{Member, Place, REMOVED_MAX, State, TASKS_MAX, TOKENS_MAX, Token, TokenRole};
 use crate::{
     App, AppName, COUNT_MAX, ClusterId, Command, Cpus, Exit, Fence, FileSource, JobName, NodeId, NodeName, Outcome,
     Placement, Refusal, Removal, Resources, ShippedFile, TaskId, TokenId, UnixMillis, parse_app_file,
@@ -8,6 +8,9 @@ use crate::{
 use std::{collections::BTreeMap, net::SocketAddr};
 
 mod any_commands;
+mod generations;
+mod rebirth;
+mod secrets;
 
 const SECRET: [u8; 32] = [7; 32];
 const NOW: UnixMillis = UnixMillis(1_000_000);
@@ -121,7 +124,14 @@ impl Log {
 /// Three members and a token 1 that any number may use.
 fn ring() -> Log {
     let mut log = Log::default();
-    log.apply(Command::Init { cluster: ClusterId(9), ca_hash: [1; 32], admin_token_hash: [2; 32], member: member(1) });
+    log.apply(Command::Init {
+        cluster: ClusterId(9),
+        ca_hash: [1; 32],
+        admin_token_hash: [2; 32],
+        member: member(1),
+        kek_hash: [3; 32],
+        recovery_key: [4; 32],
+    });
     log.apply(token(1, None));
     for n in 2..=3 {
         log.apply(join(1, member(n)));
@@ -136,8 +146,13 @@ fn shop() -> Log {
     log
 }
 
+fn any_token() -> Token {
+    let expires = UnixMillis(NOW.0 + 1);
+    Token { secret_hash: SECRET, expires, uses: None, used: 0, role: TokenRole::Node, created: NOW }
+}
+
 fn token(id: u64, uses: Option<u32>) -> Command {
-    let token = Token { secret_hash: SECRET, expires: UnixMillis(NOW.0 + 5000), uses, used: 0 };
+    let token = Token { expires: UnixMillis(NOW.0 + 5000), uses, ..any_token() };
     Command::CreateToken { id: TokenId(id), token }
 }
 
@@ -148,7 +163,14 @@ fn join(token: u64, member: Member) -> Command {
 #[test]
 fn a_cluster_is_born_once() {
     let mut log = ring();
-    let again = Command::Init { cluster: ClusterId(8), ca_hash: [0; 32], admin_token_hash: [0; 32], member: member(4) };
+    let again = Command::Init {
+        cluster: ClusterId(8),
+        ca_hash: [0; 32],
+        admin_token_hash: [0; 32],
+        member: member(4),
+        kek_hash: [0; 32],
+        recovery_key: [0; 32],
+    };
     assert_eq!(log.refuse(again), Refusal::AlreadyInitialised);
     assert_eq!((log.state.cluster, log.state.members.len()), (ClusterId(9), 3));
     assert_eq!(log.state.directory().admin_token_hash, [2; 32]);
@@ -199,11 +221,73 @@ fn a_token_that_is_minted_twice_keeps_its_uses() {
 }
 
 #[test]
+fn a_revoked_token_lets_nobody_in() {
+    let mut log = ring();
+    log.apply(Command::RevokeToken { id: TokenId(1) });
+    assert_eq!(log.refuse(join(1, member(4))), Refusal::UnknownToken);
+    assert_eq!(log.refuse(Command::RevokeToken { id: TokenId(1) }), Refusal::UnknownToken);
+}
+
+fn remove(node: u64, now: UnixMillis) -> Command {
+    Command::RemoveMember { node: NodeId(node), now }
+}
+
+#[test]
+fn a_removed_member_leaves_its_tasks_its_name_and_its_address_and_never_comes_back() {
+    let mut log = shop();
+    log.place("shop/web.1", 2);
+    log.place("shop/web.2", 1);
+    let ended = log.place("shop/migrate.1", 2);
+    log.finish("shop/migrate.1", ended);
+    let at = log.apply(remove(2, NOW));
+    assert_eq!(*log.place_of("shop/web.1"), Place::Waiting { last: Some(NodeId(2)) });
+    assert!(matches!(log.place_of("shop/web.2"), Place::On { .. }));
+    assert!(matches!(log.place_of("shop/migrate.1"), Place::Ended { .. }), "what has ended does not run again");
+    assert_eq!(log.state.assigned_to(NodeId(2)), None);
+    let directory = log.state.directory();
+    assert_eq!((directory.fence, directory.members.len()), (at, 2));
+    assert!(directory.removed.contains(&NodeId(2)));
+    assert_eq!(log.refuse(join(1, member(2))), Refusal::RemovedKey(NodeId(2)));
+    assert_eq!(log.refuse(remove(2, NOW)), Refusal::UnknownMember(NodeId(2)));
+    let heir = Member { name: member(2).name, address: member(2).address, ..member(4) };
+    log.apply(join(1, heir));
+}
+
+#[test]
+fn the_last_member_is_not_removed() {
+    let mut log = ring();
+    log.apply(remove(2, NOW));
+    log.apply(remove(1, NOW));
+    assert_eq!(log.refuse(remove(3, NOW)), Refusal::LastMember("n3".into()));
+}
+
+#[test]
+fn removals_are_remembered_for_weeks_and_in_bounded_number() {
+    let mut log = ring();
+    let add = |log: &mut Log, n: u64, now| {
+        let address = SocketAddr::from(([10, 0, (n >> 8) as u8, n as u8], 7400));
+        let name = NodeName::new(format!("m{n}")).unwrap();
+        log.apply(join(1, Member { id: NodeId(n), name, address, ..member(9) }));
+        log.apply(remove(n, now));
+    };
+    add(&mut log, 100, NOW);
+    add(&mut log, 101, UnixMillis(NOW.0 + 59 * 86_400_000));
+    assert_eq!(log.state.removed.len(), 2);
+    add(&mut log, 102, UnixMillis(NOW.0 + 60 * 86_400_000));
+    assert!(!log.state.removed.contains_key(&NodeId(100)) && log.state.removed.contains_key(&NodeId(101)));
+    for n in 200..200 + REMOVED_MAX as u64 {
+        add(&mut log, n, UnixMillis(NOW.0 + 61 * 86_400_000));
+    }
+    assert_eq!(log.state.removed.len(), REMOVED_MAX);
+    assert!(!log.state.removed.contains_key(&NodeId(101)), "the oldest makes room");
+}
+
+#[test]
 fn the_token_that_ends_first_makes_room() {
     let mut log = Log::default();
     for id in 0..=TOKENS_MAX as u64 {
         let expires = UnixMillis(if id == 500 { 1 } else { 1000 + id });
-        let token = Token { secret_hash: SECRET, expires, uses: None, used: 0 };
+        let token = Token { expires, ..any_token() };
         log.apply(Command::CreateToken { id: TokenId(id), token });
     }
     assert_eq!(log.state.tokens.len(), TOKENS_MAX);
@@ -425,6 +509,17 @@ fn count_order_and_delay_change_without_a_restart() {
     log.apply(scale(2));
     assert_eq!(log.revision("web"), before);
     assert_eq!(log.indexes("web"), [1, 2]);
+}
+
+#[test]
+fn a_deploy_that_the_directory_does_not_show_makes_nobody_pull_it() {
+    let mut log = shop();
+    let before = log.state.directory_fence;
+    let revised = log.deploy(&format!("{SHOP}env = {{ GREETING = \"hello\" }}\n"));
+    assert_eq!(log.state.directory_fence, before);
+    assert!(log.state.apps[&app_name("shop")].revisions.values().any(|revision| *revision == revised.index));
+    let at = log.deploy(&format!("{SHOP}count = 2\n"));
+    assert_eq!(log.state.directory_fence, at);
 }
 
 #[test]

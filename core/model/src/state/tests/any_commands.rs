@@ -2,8 +2,8 @@
 
 use super::{AnyFile, Log, NOW, SECRET, app_name, job_name, member};
 use crate::{
-    Command, Exit, Fence, FileSource, Member, NodeId, Outcome, Place, Placement, Removal, State, TaskId, Token,
-    TokenId, UnixMillis, parse_app_file,
+    Command, Exit, Fence, FileSource, Member, NodeId, Outcome, Place, Placement, Removal, SecretName, State, TaskId,
+    Token, TokenId, UnixMillis, parse_app_file,
 };
 use proptest::prelude::*;
 use std::{collections::BTreeSet, net::SocketAddr};
@@ -15,15 +15,22 @@ enum Draft {
     Join { token: u64, secret: bool, late: bool, node: u8, name: u8, address: u8 },
     Refresh { node: u8, address: u8 },
     Token { id: u64, uses: Option<u32> },
-    Deploy { app: usize, web: u32, job: u32, program: u8, file: bool },
+    RevokeToken(u64),
+    RemoveMember(u8),
+    Rotate { former: u8, next: u8 },
+    FinishRotation(u8),
+    Deploy { app: usize, web: u32, job: u32, program: u8, file: bool, secret: bool },
     Scale { app: usize, job: usize, count: u32 },
     Stop(usize),
     Restart { app: usize, job: Option<usize> },
     Place(Vec<(usize, u8, bool)>),
     Remove(Vec<(usize, bool)>),
     Finish { task: usize, stale: bool },
+    SetSecret { name: usize, stale: bool },
+    RemoveSecret { name: usize, force: bool },
 }
 
+const SECRETS: [&str; 2] = ["s1", "s2"];
 const APPS: [&str; 2] = ["shop", "shop-2"];
 const JOBS: [&str; 3] = ["web", "job", "none"];
 
@@ -37,8 +44,14 @@ fn draft() -> impl Strategy<Value = Draft> {
         3 => (1..5_u8).prop_map(|n| Draft::Join { token: 1, secret: true, late: false, node: n, name: n, address: n }),
         1 => (1..5_u8, 1..6_u8).prop_map(|(node, address)| Draft::Refresh { node, address }),
         2 => (0..3_u64, prop::option::of(0..3_u32)).prop_map(|(id, uses)| Draft::Token { id, uses }),
-        4 => (0..2_usize, 0..4_u32, 0..3_u32, 0..2_u8, any::<bool>())
-            .prop_map(|(app, web, job, program, file)| Draft::Deploy { app, web, job, program, file }),
+        1 => (0..3_u64).prop_map(Draft::RevokeToken),
+        1 => (1..6_u8).prop_map(Draft::RemoveMember),
+        1 => (1..3_u8, 1..3_u8).prop_map(|(former, next)| Draft::Rotate { former, next }),
+        1 => (1..3_u8).prop_map(Draft::FinishRotation),
+        4 => (0..2_usize, 0..4_u32, 0..3_u32, 0..2_u8, any::<bool>(), any::<bool>())
+            .prop_map(|(app, web, job, program, file, secret)| Draft::Deploy { app, web, job, program, file, secret }),
+        2 => (0..2_usize, prop::bool::weighted(0.1)).prop_map(|(name, stale)| Draft::SetSecret { name, stale }),
+        1 => (0..2_usize, any::<bool>()).prop_map(|(name, force)| Draft::RemoveSecret { name, force }),
         2 => (0..2_usize, 0..3_usize, 0..5_u32).prop_map(|(app, job, count)| Draft::Scale { app, job, count }),
         1 => (0..2_usize).prop_map(Draft::Stop),
         1 => (0..2_usize, prop::option::of(0..3_usize)).prop_map(|(app, job)| Draft::Restart { app, job }),
@@ -61,6 +74,8 @@ fn command(draft: &Draft, state: &State) -> Command {
             ca_hash: [*n; 32],
             admin_token_hash: [*n; 32],
             member: member(*n),
+            kek_hash: [*n; 32],
+            recovery_key: [*n; 32],
         },
         Draft::Join { token, secret, late, node, name, address } => Command::Join {
             token: TokenId(*token),
@@ -76,11 +91,31 @@ fn command(draft: &Draft, state: &State) -> Command {
             zone: address.to_string(),
         },
         Draft::Token { id, uses } => {
-            let token = Token { secret_hash: SECRET, expires: UnixMillis(NOW.0 + 1), uses: *uses, used: 0 };
+            let token = Token { uses: *uses, ..super::any_token() };
             Command::CreateToken { id: TokenId(*id), token }
         }
-        Draft::Deploy { app, web, job, program, file } => {
-            Command::Deploy { app: drafted_app(APPS[*app], *web, *job, *program, *file), now: NOW }
+        Draft::RevokeToken(id) => Command::RevokeToken { id: TokenId(*id) },
+        Draft::RemoveMember(node) => Command::RemoveMember { node: NodeId((*node).into()), now: NOW },
+        Draft::Rotate { former, next } => {
+            let ca = |n: &u8| crate::CertificateAuthority {
+                hash: [*n; 32],
+                certificate: vec![*n],
+                cross: vec![*n],
+                since: NOW,
+            };
+            Command::RotateAuthority { former: ca(former), next: ca(next) }
+        }
+        Draft::FinishRotation(former) => Command::FinishRotation { former: [*former; 32] },
+        Draft::SetSecret { name, stale } => {
+            let name = SecretName::new(SECRETS[*name]).unwrap();
+            let version = state.next_secret_version(&name) + u64::from(*stale);
+            Command::SetSecret { name, version, bytes: 1, envelope: super::secrets::envelope(1), now: NOW }
+        }
+        Draft::RemoveSecret { name, force } => {
+            Command::RemoveSecret { name: SecretName::new(SECRETS[*name]).unwrap(), force: *force }
+        }
+        Draft::Deploy { app, web, job, program, file, secret } => {
+            Command::Deploy { app: drafted_app(APPS[*app], *web, *job, (*program, *secret), *file), now: NOW }
         }
         Draft::Scale { app, job, count } => {
             Command::Scale { app: app_name(APPS[*app]), job: job_name(JOBS[*job]), count: *count }
@@ -118,8 +153,9 @@ fn command(draft: &Draft, state: &State) -> Command {
 }
 
 /// A service `web` and, unless its count is 0, a batch `job`.
-fn drafted_app(name: &str, web: u32, job: u32, program: u8, file: bool) -> crate::App {
+fn drafted_app(name: &str, web: u32, job: u32, (program, secret): (u8, bool), file: bool) -> crate::App {
     let file = if file { "files = [\"f\"]" } else { "" };
+    let file = format!("{file}\n{}", if secret { "secrets = [\"s1\"]\nsecret_env = { S = \"s2\" }" } else { "" });
     let batch = if job > 0 { format!("[batch.job]\nrun = [\"p{program}\"]\ncount = {job}\n") } else { String::new() };
     let text = format!("app = \"{name}\"\n[service.web]\nrun = [\"p{program}\"]\ncount = {web}\n{file}\n{batch}");
     let files: &mut dyn FileSource = &mut AnyFile;
@@ -140,10 +176,21 @@ fn invariant_every_slot_of_every_job_exists_and_no_other(state: &State) {
 }
 
 fn invariant_tasks_are_on_members_only(state: &State) {
-    assert!(state.tasks.values().filter_map(super::super::Task::machine).all(|node| state.members.contains_key(&node)));
+    assert!(state.tasks.values().filter_map(super::super::Task::node).all(|node| state.members.contains_key(&node)));
     let sets = state.members.keys().filter_map(|node| state.assigned_to(*node));
-    let placed = state.tasks.values().filter(|task| task.machine().is_some()).count();
+    // A task that has ended stays ended when its machine is removed.
+    let there = |task: &&super::super::Task| task.machine().is_some_and(|node| state.members.contains_key(&node));
+    let placed = state.tasks.values().filter(there).count();
     assert_eq!(sets.map(|set| set.tasks.len()).sum::<usize>(), placed, "each placed task is in one set");
+}
+
+fn invariant_who_was_removed_is_no_member(state: &State) {
+    assert!(state.removed.keys().all(|node| !state.members.contains_key(node)));
+}
+
+fn invariant_the_ca_that_signs_is_the_last_of_at_most_two(state: &State) {
+    assert!(state.authorities.len() <= crate::AUTHORITIES_MAX);
+    assert!(state.authorities.last().is_none_or(|ca| ca.hash == state.ca_hash));
 }
 
 fn invariant_names_and_addresses_are_unique(state: &State) {
@@ -181,6 +228,22 @@ fn invariant_a_refusal_changes_nothing(before: &State, after: &State) {
     assert_eq!(*after, State { applied: after.applied, ..before.clone() });
 }
 
+fn invariant_versions_of_secrets_are_kept_while_used_and_never_used_twice(before: &State, after: &State) {
+    let pins = after.apps.values().flat_map(|app| app.secrets.values()).flatten();
+    for (name, version) in pins {
+        assert!(
+            after.secret(name, *version).is_some() || *version <= after.secrets_removed,
+            "{name} {version} is used"
+        );
+    }
+    for (name, secret) in &after.secrets {
+        assert!(secret.versions.last_key_value().is_some_and(|(newest, _)| *newest == secret.newest), "{name}");
+        let known = before.secrets.get(name);
+        let used = known.map_or(before.secrets_removed, |known| known.newest);
+        assert!(secret.newest > used || known.is_some_and(|known| known.newest == secret.newest), "{name} is new");
+    }
+}
+
 fn invariant_tokens_are_not_overused(state: &State) {
     assert!(state.tokens.values().all(|token| token.uses.is_none_or(|uses| token.used <= uses)));
 }
@@ -201,9 +264,12 @@ proptest! {
             invariant_every_slot_of_every_job_exists_and_no_other(after);
             invariant_tasks_are_on_members_only(after);
             invariant_names_and_addresses_are_unique(after);
+            invariant_who_was_removed_is_no_member(after);
+            invariant_the_ca_that_signs_is_the_last_of_at_most_two(after);
             invariant_fences_tell_of_every_change(&before, after, after.applied);
             invariant_a_fence_and_a_running_task_belong_together(&before, after, after.applied);
             invariant_tokens_are_not_overused(after);
+            invariant_versions_of_secrets_are_kept_while_used_and_never_used_twice(&before, after);
             if let Outcome::Refused(_) = outcome {
                 invariant_a_refusal_changes_nothing(&before, after);
             }

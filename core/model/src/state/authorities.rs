@@ -1,0 +1,127 @@
+//! The cluster's CAs: which one signs, and which one is still believed while it is replaced.
+
+use super::State;
+use crate::{Fence, Refusal, UnixMillis};
+use serde::{Deserialize, Serialize};
+
+/// Most CAs that are believed at once: the one that signs and the one before it.
+pub const AUTHORITIES_MAX: usize = 2;
+
+/// Largest certificate of a CA, in bytes: ours have some 400.
+const CERTIFICATE_BYTES_MAX: usize = 4_096;
+
+/// A CA that is believed. Its key is in no log: voters give it to one another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateAuthority {
+    /// SHA-256 of its certificate.
+    pub hash: [u8; 32],
+    /// Its certificate, signed by itself, DER.
+    pub certificate: Vec<u8>,
+    /// Its key as signed by the other CA, DER, for those who believe only that one; empty when there is no other.
+    pub cross: Vec<u8>,
+    /// When it was made, for people.
+    pub since: UnixMillis,
+}
+
+impl State {
+    pub(super) fn rotate_authority(
+        &mut self,
+        at: Fence,
+        former: &CertificateAuthority,
+        next: &CertificateAuthority,
+    ) -> Result<(), Refusal> {
+        if self.authorities.last() == Some(next) {
+            return Ok(()); // asked twice, since the answer was lost
+        }
+        if self.authorities.len() >= AUTHORITIES_MAX {
+            return Err(Refusal::RotationUnderWay);
+        }
+        let invalid =
+            |field: &str, message: &str| Err(Refusal::Invalid { field: field.into(), message: message.into() });
+        if former.hash != self.ca_hash {
+            return invalid("former", "it is not the CA that signs now");
+        }
+        if next.hash == former.hash {
+            return invalid("next", "it is the CA that signs now");
+        }
+        for ca in [former, next] {
+            if [&ca.certificate, &ca.cross].iter().any(|der| der.is_empty() || der.len() > CERTIFICATE_BYTES_MAX) {
+                return invalid("certificate", "a CA has a certificate and a cross certificate of at most 4096 bytes");
+            }
+        }
+        self.authorities = vec![former.clone(), next.clone()];
+        self.ca_hash = next.hash;
+        self.directory_fence = at;
+        Ok(())
+    }
+
+    pub(super) fn finish_rotation(&mut self, at: Fence, former: &[u8; 32]) -> Result<(), Refusal> {
+        let under_way = self.authorities.len() == AUTHORITIES_MAX && self.authorities[0].hash == *former;
+        if !under_way {
+            return Err(Refusal::NoRotation);
+        }
+        self.authorities.remove(0);
+        self.authorities.iter_mut().for_each(|ca| ca.cross.clear());
+        self.directory_fence = at;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AUTHORITIES_MAX, CertificateAuthority, State};
+    use crate::{Command, Fence, Outcome, Refusal, UnixMillis};
+
+    fn ca(n: u8) -> CertificateAuthority {
+        CertificateAuthority { hash: [n; 32], certificate: vec![n], cross: vec![n, n], since: UnixMillis(n.into()) }
+    }
+
+    fn apply(state: &mut State, command: Command) -> Result<(), Refusal> {
+        let at = Fence { index: state.applied.index + 1, ..state.applied };
+        match state.apply(at, &command) {
+            Outcome::Done(_) => Ok(()),
+            Outcome::Refused(why) => Err(why),
+        }
+    }
+
+    fn rotate(former: u8, next: u8) -> Command {
+        Command::RotateAuthority { former: ca(former), next: ca(next) }
+    }
+
+    #[test]
+    fn two_are_believed_until_the_former_ends() {
+        let mut state = State { ca_hash: [1; 32], ..State::default() };
+        apply(&mut state, rotate(1, 2)).unwrap();
+        assert_eq!((state.ca_hash, state.authorities.len()), ([2; 32], AUTHORITIES_MAX));
+        assert_eq!(state.directory().authorities, [ca(1), ca(2)]);
+        assert_eq!(state.directory_fence, state.applied);
+        assert_eq!(apply(&mut state, rotate(2, 3)), Err(Refusal::RotationUnderWay));
+        apply(&mut state, rotate(1, 2)).unwrap(); // its answer was lost
+        assert_eq!(apply(&mut state, Command::FinishRotation { former: [2; 32] }), Err(Refusal::NoRotation));
+        apply(&mut state, Command::FinishRotation { former: [1; 32] }).unwrap();
+        assert_eq!(state.authorities, [CertificateAuthority { cross: vec![], ..ca(2) }]);
+        assert_eq!(state.directory_fence, state.applied);
+        assert_eq!(apply(&mut state, Command::FinishRotation { former: [1; 32] }), Err(Refusal::NoRotation));
+        apply(&mut state, rotate(2, 3)).unwrap();
+        assert_eq!(state.authorities, [ca(2), ca(3)]);
+    }
+
+    #[test]
+    fn a_rotation_begins_with_the_ca_that_signs_and_with_whole_certificates() {
+        let mut state = State { ca_hash: [1; 32], ..State::default() };
+        let bad = [
+            rotate(5, 2),
+            rotate(1, 1),
+            Command::RotateAuthority { former: ca(1), next: CertificateAuthority { cross: vec![], ..ca(2) } },
+            Command::RotateAuthority {
+                former: ca(1),
+                next: CertificateAuthority { certificate: vec![0; 4_097], ..ca(2) },
+            },
+        ];
+        for command in bad {
+            let refused = apply(&mut state, command.clone());
+            assert!(matches!(refused, Err(Refusal::Invalid { .. })), "{command:?}: {refused:?}");
+        }
+        assert!(state.authorities.is_empty());
+    }
+}
