@@ -1,7 +1,11 @@
 //! The log: readable in memory, durable behind [`Disk`], with one writer that makes one sync of all that waits.
 
+mod writer;
+
 use crate::{
+    codec::{decode_entry, encode_entry},
     disk::{Disk, Loaded, Op},
+    fullness::Fullness,
     types::{Entry, LogId, SnapshotMeta, TC, Vote},
 };
 use openraft::{
@@ -17,7 +21,25 @@ use std::{
     time::Duration,
 };
 use taffeta_model::{Bug, planted};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    time::Instant,
+};
+use writer::{Done, Job, Writer};
+
+/// The log is cut when its live entries take more than this, however few they are.
+pub(crate) const LOG_BYTES_MAX: usize = 16 << 20;
+/// One of so many parts of that is kept behind a snapshot.
+const LOG_KEEP_PART: usize = 4;
+
+/// What a heavy log could do without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Excess {
+    /// The last entry of it.
+    pub(crate) last: u64,
+    /// The last entry that the snapshot covers: what is behind it cannot go.
+    pub(crate) covered: Option<u64>,
+}
 
 /// Changes that wait for the writer. openraft has few appends under way; a full queue makes it wait.
 const QUEUE_MAX: usize = 4_096;
@@ -31,23 +53,39 @@ pub enum Driver {
     Task(Duration),
 }
 
-enum Done {
-    Append(IOFlushed<TC>),
-    Other(oneshot::Sender<io::Result<()>>),
-    Nobody,
-}
-
-type Job = (Op, Done);
-
 #[derive(Default)]
 struct Contents {
     vote: Option<Vote>,
     committed: Option<LogId>,
     purged: Option<LogId>,
     entries: BTreeMap<u64, Entry>,
+    /// Bytes of each entry on disk, and of all.
+    sizes: BTreeMap<u64, usize>,
+    bytes: usize,
     snapshot: Option<(Vec<u8>, Vec<u8>)>,
     /// The last entry that the snapshot covers.
     covered: Option<LogId>,
+}
+
+impl Contents {
+    fn insert(&mut self, entry: Entry, size: usize) {
+        let before = self.sizes.insert(entry.log_id.index, size).unwrap_or_default();
+        self.bytes = self.bytes + size - before;
+        self.entries.insert(entry.log_id.index, entry);
+    }
+
+    /// Keeps the entries below an index.
+    fn truncate(&mut self, from: u64) {
+        self.entries.split_off(&from);
+        self.bytes -= self.sizes.split_off(&from).values().sum::<usize>();
+    }
+
+    /// Keeps the entries from an index on.
+    fn purge(&mut self, below: u64) {
+        let (entries, sizes) = (self.entries.split_off(&below), self.sizes.split_off(&below));
+        self.entries = entries;
+        self.bytes -= std::mem::replace(&mut self.sizes, sizes).values().sum::<usize>();
+    }
 }
 
 /// The log store that openraft uses. Clones share one log.
@@ -57,25 +95,72 @@ pub(crate) struct LogStore {
     queue: mpsc::Sender<Job>,
     /// Held while a snapshot is stored.
     saving: Arc<tokio::sync::Mutex<()>>,
+    fullness: Arc<Fullness>,
+    /// Told when the log has become longer than a snapshot ought to let it.
+    heavy: Arc<Notify>,
 }
 
 impl LogStore {
     /// Reads what is stored and starts the writer.
     pub(crate) fn open(mut disk: Box<dyn Disk>, driver: Driver) -> io::Result<Self> {
-        let contents = Arc::new(Mutex::new(decode(disk.load()?)?));
+        let mut contents = decode(disk.load()?)?;
+        if planted(Bug::ForgetLog) {
+            contents.committed = None;
+            let kept = contents.entries.len().saturating_sub(20).max(1);
+            contents.entries = std::mem::take(&mut contents.entries).into_iter().take(kept).collect();
+        }
+        let contents = Arc::new(Mutex::new(contents));
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
-        let shared = Arc::clone(&contents);
+        let fullness = Arc::new(Fullness::new(disk.gauge()));
+        let mut writer = Writer { disk, jobs, contents: Arc::clone(&contents), fullness: Arc::clone(&fullness) };
         match driver {
             Driver::Thread => {
                 let name = std::thread::Builder::new().name("taffeta-log".into());
                 #[expect(clippy::disallowed_methods, reason = "the real writer; a simulator asks for Driver::Task")]
-                name.spawn(move || write_in_thread(&mut *disk, jobs, &shared))?;
+                name.spawn(move || writer.run_in_thread())?;
             }
             Driver::Task(sync) => {
-                tokio::spawn(write_in_task(disk, jobs, shared, sync));
+                tokio::spawn(async move { writer.run_in_task(sync).await });
             }
         }
-        Ok(Self { contents, queue, saving: Arc::default() })
+        Ok(Self { contents, queue, saving: Arc::default(), fullness, heavy: Arc::default() })
+    }
+
+    /// Whether the disk is full.
+    pub(crate) fn fullness(&self) -> Arc<Fullness> {
+        Arc::clone(&self.fullness)
+    }
+
+    /// Since when the disk has been full.
+    pub(crate) fn full_since(&self) -> Option<Instant> {
+        self.fullness.since()
+    }
+
+    /// Lets go of what waits for room on the disk: it fails. Nothing else is disturbed.
+    pub(crate) fn close(&self) {
+        self.fullness.close();
+    }
+
+    /// Resolves when the log has grown beyond [`LOG_BYTES_MAX`], or may be cut now that it has.
+    pub(crate) async fn heavy(&self) {
+        self.heavy.notified().await;
+    }
+
+    /// Where a log that is too heavy had better be cut: what is kept then, for followers that are a little late, is at most
+    /// a quarter of what it may weigh. `None` if it is light.
+    pub(crate) fn excess(&self) -> Option<Excess> {
+        let contents = self.lock();
+        if contents.bytes <= LOG_BYTES_MAX {
+            return None;
+        }
+        let mut kept = 0;
+        let is_kept = |(_, size): &(&u64, &usize)| {
+            kept += **size;
+            kept <= LOG_BYTES_MAX / LOG_KEEP_PART
+        };
+        let kept = contents.sizes.iter().rev().take_while(is_kept).count();
+        let last = contents.sizes.keys().rev().nth(kept)?;
+        Some(Excess { last: *last, covered: contents.covered.map(|id| id.index) })
     }
 
     /// Metadata and contents of the newest snapshot.
@@ -98,6 +183,9 @@ impl LogStore {
         let mut held = self.lock();
         held.snapshot = Some((about, contents));
         held.covered = meta.last_log_id;
+        if held.bytes > LOG_BYTES_MAX {
+            self.heavy.notify_one();
+        }
         Ok(())
     }
 
@@ -116,77 +204,32 @@ impl LogStore {
     }
 }
 
-fn write_in_thread(disk: &mut dyn Disk, mut jobs: mpsc::Receiver<Job>, contents: &Mutex<Contents>) {
-    while let Some(first) = jobs.blocking_recv() {
-        let batch = take_batch(first, &mut jobs);
-        flush(disk, batch, contents);
-    }
-}
-
-async fn write_in_task(
-    mut disk: Box<dyn Disk>,
-    mut jobs: mpsc::Receiver<Job>,
-    contents: Arc<Mutex<Contents>>,
-    sync: Duration,
-) {
-    while let Some(first) = jobs.recv().await {
-        let batch = take_batch(first, &mut jobs);
-        tokio::time::sleep(sync).await; // a crash meanwhile loses the batch, as on a real disk
-        flush(&mut *disk, batch, &contents);
-    }
-}
-
-fn take_batch(first: Job, jobs: &mut mpsc::Receiver<Job>) -> Vec<Job> {
-    let mut batch = vec![first];
-    while batch.len() < QUEUE_MAX
-        && let Ok(next) = jobs.try_recv()
-    {
-        batch.push(next);
-    }
-    batch
-}
-
-fn flush(disk: &mut dyn Disk, batch: Vec<Job>, contents: &Mutex<Contents>) {
-    let committed = contents.lock().expect("no panic while the log is held").committed;
-    let committed = committed.map(|id| postcard::to_stdvec(&id).expect("a log id is encodable"));
-    let (ops, done): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-    let result = disk.commit(&ops, committed);
-    if let Err(e) = &result {
-        tracing::error!(error = %e, "the log could not be written");
-    }
-    for done in done {
-        let result = match &result {
-            Ok(()) => Ok(()),
-            Err(e) => Err(io::Error::new(e.kind(), e.to_string())),
-        };
-        match done {
-            Done::Append(callback) => callback.io_completed(result),
-            Done::Other(sender) => {
-                let _ = sender.send(result);
-            }
-            Done::Nobody => {}
-        }
-    }
-}
-
 fn decode(loaded: Loaded) -> io::Result<Contents> {
     fn one<T: serde::de::DeserializeOwned>(bytes: Option<Vec<u8>>) -> io::Result<Option<T>> {
         bytes.map(|b| postcard::from_bytes(&b).map_err(bad)).transpose()
     }
-    let mut entries = BTreeMap::new();
+    let mut contents = Contents::default();
     for (index, bytes) in loaded.log {
-        entries.insert(index, postcard::from_bytes(&bytes).map_err(bad)?);
+        let entry = decode_entry(&bytes)?;
+        if entry.log_id.index != index {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("entry {index} of the log is another one")));
+        }
+        contents.insert(entry, bytes.len());
     }
     let purged: Option<LogId> = one(loaded.purged)?;
     let about: Option<SnapshotMeta> = one(loaded.snapshot.as_ref().map(|(about, _)| about.clone()))?;
     let covered = about.and_then(|meta| meta.last_log_id);
-    check_whole(&entries, purged, covered)?;
+    check_whole(&contents.entries, purged, covered)?;
     let (vote, committed) = (one(loaded.vote)?, one(loaded.committed)?);
-    Ok(Contents { vote, committed, purged, entries, snapshot: loaded.snapshot, covered })
+    Ok(Contents { vote, committed, purged, snapshot: loaded.snapshot, covered, ..contents })
 }
 
 /// Refuses a log with a hole: openraft would go on with what is left, and acknowledged writes would be gone.
-fn check_whole(entries: &BTreeMap<u64, Entry>, purged: Option<LogId>, covered: Option<LogId>) -> io::Result<()> {
+pub(crate) fn check_whole(
+    entries: &BTreeMap<u64, Entry>,
+    purged: Option<LogId>,
+    covered: Option<LogId>,
+) -> io::Result<()> {
     let missing = |what: String| Err(io::Error::new(io::ErrorKind::InvalidData, what));
     if purged > covered {
         return missing("the log was purged further than the snapshot goes".into());
@@ -262,8 +305,13 @@ impl RaftLogStorage<TC> for LogStore {
         {
             let mut contents = self.lock();
             for entry in entries {
-                encoded.push((entry.log_id.index, postcard::to_stdvec(&entry).map_err(bad)?));
-                contents.entries.insert(entry.log_id.index, entry);
+                let bytes = encode_entry(&entry)?;
+                let (index, size) = (entry.log_id.index, bytes.len());
+                encoded.push((index, bytes));
+                contents.insert(entry, size);
+            }
+            if contents.bytes > LOG_BYTES_MAX {
+                self.heavy.notify_one();
             }
         }
         self.submit(Op::Append(encoded), Done::Append(callback)).await
@@ -271,7 +319,7 @@ impl RaftLogStorage<TC> for LogStore {
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
         let from = last.map_or(0, |id| id.index + 1);
-        self.lock().entries.split_off(&from);
+        self.lock().truncate(from);
         self.commit(Op::Truncate(from)).await
     }
 
@@ -279,8 +327,7 @@ impl RaftLogStorage<TC> for LogStore {
         {
             let mut contents = self.lock();
             contents.purged = Some(to);
-            let kept = contents.entries.split_off(&(to.index + 1));
-            contents.entries = kept;
+            contents.purge(to.index + 1);
         }
         self.submit(Op::Purge(to.index, postcard::to_stdvec(&to).map_err(bad)?), Done::Nobody).await
     }

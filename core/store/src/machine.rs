@@ -1,6 +1,7 @@
 //! The state machine: committed entries in, the replicated state out.
 
 use crate::{
+    codec::{decode_snapshot, encode_snapshot},
     log::{LogStore, bad},
     types::{LogId, Snapshot, SnapshotData, SnapshotMeta, StoredMembership, TC},
 };
@@ -23,10 +24,29 @@ use tokio::sync::watch;
 
 /// What is replicated, with its place in the log. This is also the contents of a snapshot.
 #[derive(Clone, Default, Serialize, Deserialize)]
-struct Replicated {
-    applied: Option<LogId>,
-    membership: StoredMembership,
-    state: State,
+pub(crate) struct Replicated<S = State> {
+    pub(crate) applied: Option<LogId>,
+    pub(crate) membership: StoredMembership,
+    pub(crate) state: S,
+}
+
+impl Replicated {
+    /// Applies the next entry.
+    pub(crate) fn apply(&mut self, entry: crate::types::Entry) -> Outcome {
+        self.applied = Some(entry.log_id);
+        let at =
+            Fence { generation: self.state.generation, term: entry.log_id.leader_id.term, index: entry.log_id.index };
+        let outcome = match entry.payload {
+            EntryPayload::Blank => Outcome::Done(at),
+            EntryPayload::Normal(request) => self.state.apply(at, &request.0),
+            EntryPayload::Membership(membership) => {
+                self.membership = StoredMembership::new(Some(entry.log_id), membership);
+                Outcome::Done(at)
+            }
+        };
+        self.state.applied = at;
+        outcome
+    }
 }
 
 /// The state machine that openraft drives. Clones share one state.
@@ -42,8 +62,8 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn open(log: LogStore) -> io::Result<Self> {
-        let replicated: Replicated = match log.snapshot() {
-            Some((_, contents)) => postcard::from_bytes(&contents).map_err(bad)?,
+        let replicated = match log.snapshot() {
+            Some((_, contents)) => decode_snapshot(&contents)?,
             None => Replicated::default(),
         };
         let applied = watch::Sender::new(replicated.state.applied);
@@ -63,23 +83,7 @@ impl Machine {
     }
 
     fn apply_one(&self, entry: crate::types::Entry) -> Outcome {
-        let mut replicated = self.replicated.write().expect("no panic while the state is held");
-        replicated.applied = Some(entry.log_id);
-        let at = Fence {
-            generation: replicated.state.generation,
-            term: entry.log_id.leader_id.term,
-            index: entry.log_id.index,
-        };
-        let outcome = match entry.payload {
-            EntryPayload::Blank => Outcome::Done(at),
-            EntryPayload::Normal(request) => replicated.state.apply(at, &request.0),
-            EntryPayload::Membership(membership) => {
-                replicated.membership = StoredMembership::new(Some(entry.log_id), membership);
-                Outcome::Done(at)
-            }
-        };
-        replicated.state.applied = at;
-        outcome
+        self.replicated.write().expect("no panic while the state is held").apply(entry)
     }
 
     fn announce(&self) {
@@ -90,7 +94,7 @@ impl Machine {
 
 /// Whether bytes from a peer are the contents of a snapshot.
 pub(crate) fn check_snapshot(contents: &[u8]) -> Result<(), String> {
-    postcard::from_bytes::<Replicated>(contents).map(drop).map_err(|e| format!("not a snapshot: {e}"))
+    decode_snapshot(contents).map(drop).map_err(|e| format!("not a snapshot: {e}"))
 }
 
 impl RaftSnapshotBuilder<TC> for Machine {
@@ -100,11 +104,11 @@ impl RaftSnapshotBuilder<TC> for Machine {
         let (meta, contents) = {
             let replicated = self.replicated.read().expect("no panic while the state is held");
             let meta = SnapshotMeta { last_log_id: replicated.applied, last_membership: replicated.membership.clone() };
-            let mut contents = postcard::to_stdvec(&*replicated).map_err(bad)?;
+            let mut contents = encode_snapshot(&replicated)?;
             if planted(Bug::SnapshotInPart) {
                 let mut part = replicated.clone();
                 part.state.tokens.pop_last();
-                contents = postcard::to_stdvec(&part).map_err(bad)?;
+                contents = encode_snapshot(&part)?;
             }
             (meta, contents)
         };
@@ -142,7 +146,7 @@ impl RaftStateMachine<TC> for Machine {
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
         let contents = snapshot.into_inner();
-        let replicated: Replicated = postcard::from_bytes(&contents).map_err(bad)?;
+        let replicated = decode_snapshot(&contents)?;
         self.log.save_snapshot(meta, contents).await?;
         *self.replicated.write().expect("no panic while the state is held") = replicated;
         self.installed.fetch_add(1, Ordering::Relaxed);

@@ -1,13 +1,14 @@
-//! The log on redb: one transaction, one sync, for all that waits.
+//! The log as earlier versions kept it, in a redb database: it is read once, by [`crate::migrate`].
 
 use crate::disk::{Disk, Loaded, Op};
-use redb::{Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
+#[cfg(test)]
+use redb::StorageBackend;
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
 };
-use taffeta_model::{Bug, planted};
 
 const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
@@ -18,21 +19,22 @@ const DAMAGED: &str = "damaged";
 /// Page cache: the live log is in memory anyway, redb's own pages are hardly read again.
 const CACHE_BYTES: usize = 2 << 20;
 
-/// A [`Disk`] on a redb database.
+/// A [`Disk`] on a redb database. Only tests still write one.
 #[derive(Debug)]
-pub struct RedbDisk {
+pub(crate) struct RedbDisk {
     database: Database,
 }
 
 impl RedbDisk {
     /// Opens the file, or creates it.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let database = unless_it_panics(|| Database::builder().set_cache_size(CACHE_BYTES).create(path))?;
         Ok(Self { database })
     }
 
-    /// The same over a simulated block device.
-    pub fn on(backend: impl StorageBackend) -> io::Result<Self> {
+    /// The same over a device of memory.
+    #[cfg(test)]
+    fn on(backend: impl StorageBackend) -> io::Result<Self> {
         let builder = || Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend);
         let database = unless_it_panics(builder)?;
         Ok(Self { database })
@@ -82,9 +84,7 @@ impl Disk for RedbDisk {
     }
 
     fn commit(&mut self, ops: &[Op], committed: Option<Vec<u8>>) -> io::Result<()> {
-        let mut write = self.database.begin_write().map_err(other)?;
-        let careless = planted(Bug::AcknowledgeBeforeSync) && ops.iter().all(|op| matches!(op, Op::Append(_)));
-        write.set_durability(if careless { Durability::None } else { Durability::Immediate }).map_err(other)?;
+        let write = self.database.begin_write().map_err(other)?;
         {
             let mut log = write.open_table(LOG).map_err(other)?;
             let mut meta = write.open_table(META).map_err(other)?;
@@ -106,6 +106,10 @@ impl Disk for RedbDisk {
                     Op::Snapshot(about, contents) => {
                         meta.insert("snapshot-meta", about.as_slice()).map_err(other)?;
                         meta.insert("snapshot", contents.as_slice()).map_err(other)?;
+                    }
+                    Op::Clear => {
+                        log.retain(|_, _| false).map_err(other)?;
+                        meta.retain(|_, _| false).map_err(other)?; // a marked log is never loaded, so no mark is lost
                     }
                 }
             }

@@ -80,18 +80,22 @@ pub(crate) async fn answer(raft: &Raft, request: &[u8]) -> Result<(Vec<u8>, bool
 }
 
 /// Makes a [`Line`] to each voter.
-pub(crate) struct Lines(pub(crate) Arc<dyn Transport>);
+pub(crate) struct Lines {
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) append_limit: Duration,
+}
 
 /// One voter at the other end of a [`Transport`].
 pub(crate) struct Line {
     transport: Arc<dyn Transport>,
     to: NodeId,
+    append_limit: Duration,
 }
 
 impl RaftNetworkFactory<TC> for Lines {
     type Network = Line;
     async fn new_client(&mut self, target: u64, _node: &BasicNode) -> Line {
-        Line { transport: Arc::clone(&self.0), to: NodeId(target) }
+        Line { transport: Arc::clone(&self.transport), to: NodeId(target), append_limit: self.append_limit }
     }
 }
 
@@ -120,7 +124,9 @@ impl RaftNetworkV2<TC> for Line {
         rpc: AppendEntriesRequest<TC>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TC>, RPCError<TC>> {
-        match self.call(&Call::Append(rpc), option.hard_ttl()).await.map_err(|e| unreachable(&e))? {
+        // openraft gives an append as long as a heartbeat, which a sync may take longer than. It ends a heartbeat itself.
+        let limit = self.append_limit.max(option.hard_ttl());
+        match self.call(&Call::Append(rpc), limit).await.map_err(|e| unreachable(&e))? {
             Reply::Append(reply) => Ok(reply),
             Reply::Vote(_) | Reply::Snapshot(_) | Reply::Transfer(_) => Err(unreachable(&mismatched())),
         }

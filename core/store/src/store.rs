@@ -1,16 +1,22 @@
 //! A node's part in the consensus: open it, write to it when it leads, read it, watch it.
 
+mod insight;
+
+pub use insight::Insight;
+
 use crate::{
     disk::Disk,
-    leadership::Leadership,
+    leadership::{self, Leadership, LeadershipWatch, MembershipPosition},
     log::{Driver, LogStore},
     machine::Machine,
     rpc::{self, Lines, Transport},
+    slim::slim,
+    timers::Timers,
     types::{Raft, Request, Runtime},
     voters::Change,
 };
 use openraft::{
-    BasicNode, Config, Instant as _, ReadPolicy, ServerState, SnapshotPolicy,
+    BasicNode, ChangeMembers, Config, Instant as _, ReadPolicy, ServerState, SnapshotPolicy,
     async_runtime::WatchReceiver,
     errors::{ClientWriteError, RaftError},
     raft::Precondition,
@@ -22,22 +28,17 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use taffeta_model::{Command, Fence, NodeId, Outcome, State};
+use taffeta_model::{Command, Fence, NodeId, Outcome, Refusal, State};
 use thiserror::Error;
 use tokio::{
     sync::watch,
+    task::JoinSet,
     time::{Instant, timeout},
 };
 
-/// Time-outs of the consensus in milliseconds; the pair that was measured to fail over in about a second
-/// (heartbeats also bound an append's round trip, sync included).
-const HEARTBEAT_MS: u64 = 100;
-const ELECTION_MIN_MS: u64 = 300;
-const ELECTION_MAX_MS: u64 = 600;
-/// A leader that was not heard of for this long is not told to anybody. Longer than an election takes to begin.
-const LEADER_SILENCE: Duration = Duration::from_millis(1_000);
-/// A snapshot after this many entries bounds both the replay at start and the log's size.
-pub const SNAPSHOT_EVERY: u64 = 5_000;
+/// A snapshot after this many entries bounds both the replay at start and the log's size; one is also made when the entries
+/// take more than 16 MiB. Not more often: while one is written, nothing else is.
+pub const SNAPSHOT_EVERY: u64 = 20_000;
 /// Of these entries one in so many is kept behind a snapshot, for followers that are a little late.
 const SNAPSHOT_KEEP_PART: u64 = 5;
 /// Requests and notices under way inside of openraft, which sets the room aside at start: its own 65,536 cost 25 MiB.
@@ -60,6 +61,8 @@ pub struct StoreConfig {
     pub transport: Arc<dyn Transport>,
     /// Entries from one snapshot to the next; [`SNAPSHOT_EVERY`] is what a node uses.
     pub snapshot_every: u64,
+    /// How quickly it judges.
+    pub timers: Timers,
 }
 
 /// Why the store did not open. Nothing was changed.
@@ -79,6 +82,9 @@ pub enum WriteError {
     /// This node does not lead. Nothing was written; ask the one that is named, if one is.
     #[error("this node does not lead")]
     NotLeader(Option<NodeId>),
+    /// This node's disk is full. Nothing was written, and nothing is until there is room.
+    #[error("the disk of this node is full")]
+    DiskFull,
     /// No quorum acknowledged in time. The command may or may not take effect later.
     #[error("no majority of the voters acknowledged in time")]
     NoQuorum,
@@ -105,6 +111,11 @@ pub struct Store {
     raft: Raft,
     machine: Machine,
     heard: Arc<Mutex<Option<Instant>>>,
+    heard_anew: watch::Sender<()>,
+    timers: Timers,
+    log: LogStore,
+    /// Tasks that end with the last clone.
+    _tasks: Arc<JoinSet<()>>,
 }
 
 impl Store {
@@ -115,13 +126,17 @@ impl Store {
         let id = config.id;
         let starting = openraft::Raft::new(
             id.0,
-            raft_config(config.snapshot_every)?,
-            Lines(config.transport),
-            log,
+            raft_config(config.snapshot_every, config.timers)?,
+            Lines { transport: config.transport, append_limit: config.timers.append_limit },
+            log.clone(),
             machine.clone(),
         );
         let raft = Runtime::scope(config.seed, starting).await.map_err(|e| OpenError::Consensus(e.to_string()))?;
-        Ok(Self { id, raft, machine, heard: Arc::default() })
+        let mut tasks = JoinSet::new();
+        tasks.spawn(slim(log.clone(), raft.clone()));
+        tasks.spawn(log.fullness().hold_clock(raft.clone()));
+        let (heard, heard_anew) = (Arc::default(), watch::Sender::new(()));
+        Ok(Self { id, raft, machine, heard, heard_anew, timers: config.timers, log, _tasks: Arc::new(tasks) })
     }
 
     /// Whether a log exists: a node that is in the middle of its life.
@@ -135,18 +150,30 @@ impl Store {
         self.raft.initialize(members).await.map_err(|e| OpenError::Consensus(e.to_string()))
     }
 
-    /// Answers a consensus message of another voter.
+    /// Answers a consensus message of another voter. While consensus waits for room on the disk, questions must not pile
+    /// up: nobody waits longer for an answer than for the longest one, that to a snapshot.
     pub async fn answer(&self, request: &[u8]) -> Result<Vec<u8>, String> {
-        let (reply, from_leader) = rpc::answer(&self.raft, request).await?;
+        let answer = timeout(Duration::from_millis(SNAPSHOT_TIMEOUT_MS), rpc::answer(&self.raft, request)).await;
+        let (reply, from_leader) = answer.map_err(|_| "no answer in time: is the disk full?".to_owned())??;
         if from_leader {
-            *self.heard.lock().expect("no panic while it is held") = Some(Instant::now());
+            let before = self.heard.lock().expect("no panic while it is held").replace(Instant::now());
+            if before.is_none_or(|at| at.elapsed() >= self.timers.silence) {
+                self.heard_anew.send_replace(());
+            }
         }
         Ok(reply)
     }
 
-    /// Writes a command. `Ok` means that a quorum has it on disk and that it is applied here.
+    /// Writes a command. `Ok` means that a quorum has it on disk and that it is applied here; a command of a higher level
+    /// than all members speak is refused without being written.
     pub async fn write(&self, command: Command, limit: Duration) -> Result<Outcome, WriteError> {
-        let written = timeout(limit, self.raft.client_write(Request(command))).await;
+        if command.level() > self.read(State::spoken_level) {
+            return Ok(Outcome::Refused(Refusal::AboveLevel(command.level())));
+        }
+        if self.disk_full_since().is_some() {
+            return Err(WriteError::DiskFull); // refused before it is proposed
+        }
+        let written = timeout(limit, self.raft.client_write(Request(Arc::new(command)))).await;
         match written.map_err(|_| WriteError::NoQuorum)? {
             Ok(response) => Ok(response.data),
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => {
@@ -184,6 +211,11 @@ impl Store {
         self.machine.snapshots_installed()
     }
 
+    /// Tells when [`Store::leadership`] may have changed.
+    pub fn watch_leadership(&self) -> LeadershipWatch {
+        LeadershipWatch::new(&self.raft, &self.machine, &self.heard_anew)
+    }
+
     /// Who leads, as known now.
     pub fn leadership(&self) -> Leadership {
         let metrics = self.raft.metrics().borrow_watched().clone();
@@ -194,10 +226,10 @@ impl Store {
         let led_here = self.raft.as_leader().ok().filter(|_| leading);
         let acknowledged = led_here.as_ref().and_then(|l| l.last_quorum_acked());
         let alone = metrics.membership_config.voter_ids().count() == 1;
-        let quorum = alone || acknowledged.is_some_and(|at| at.elapsed() < LEADER_SILENCE);
+        let quorum = alone || acknowledged.is_some_and(|at| at.elapsed() < self.timers.silence);
         let is_leader = led_here.is_some() && quorum && applied.term == metrics.current_term;
         let heard = *self.heard.lock().expect("no panic while it is held");
-        let recently = heard.is_some_and(|at| at.elapsed() < LEADER_SILENCE);
+        let recently = heard.is_some_and(|at| at.elapsed() < self.timers.silence);
         let other = metrics.current_leader.map(NodeId).filter(|leader| *leader != self.id && recently);
         let last = metrics.last_log_index.unwrap_or_default();
         let behind = |index: u64| last.saturating_sub(index);
@@ -205,6 +237,7 @@ impl Store {
             matched.as_ref().filter(|m| behind(m.index) <= CAUGHT_UP_LAG).map(|_| NodeId(*id))
         });
         let membership = metrics.membership_config.membership();
+        let set = |config: &BTreeSet<u64>| config.iter().copied().map(NodeId).collect::<BTreeSet<_>>();
         Leadership {
             leader: if is_leader { Some(self.id) } else { other },
             is_leader,
@@ -212,48 +245,79 @@ impl Store {
             voters: membership.voter_ids().map(NodeId).collect(),
             learners: membership.learner_ids().map(NodeId).collect(),
             caught_up: caught_up.collect(),
+            silence: leadership::silence(&metrics),
+            configs: membership.get_joint_config().iter().map(set).collect(),
+            committed: metrics.committed_membership_config.log_id() == metrics.membership_config.log_id(),
+            lease: is_leader && (alone || acknowledged.is_some_and(|at| at.elapsed() < self.timers.election_max)),
+            position: MembershipPosition(*metrics.membership_config.log_id()),
             failed: metrics.running_state.err().map(|e| e.to_string()),
         }
     }
 
-    /// Makes one change of who votes; refused if the membership has changed since it was looked at.
-    pub async fn change_voters(&self, change: Change, address: Option<SocketAddr>) -> Result<(), String> {
-        match change {
+    /// Makes one change of who votes; refused if the membership is another than the one at `seen`, which the change was
+    /// planned for. `address` is a new learner's.
+    pub async fn change_voters(
+        &self,
+        change: Change,
+        address: Option<SocketAddr>,
+        seen: MembershipPosition,
+    ) -> Result<(), String> {
+        let raw = |voters: BTreeSet<NodeId>| voters.into_iter().map(|id| id.0).collect::<BTreeSet<u64>>();
+        let (members, stay) = match change {
             Change::AddLearner(id) => {
                 let node = BasicNode::new(address.map(|a| a.to_string()).unwrap_or_default());
-                self.raft.add_learner(id.0, node, false).await.map(drop).map_err(|e| e.to_string())
+                (ChangeMembers::AddNodes(BTreeMap::from([(id.0, node)])), true)
             }
-            Change::SetVoters(voters) => {
-                let seen = *self.raft.metrics().borrow_watched().membership_config.log_id();
-                let voters: BTreeSet<u64> = voters.into_iter().map(|id| id.0).collect();
-                let unchanged = Precondition::LastMembershipLogId { last_membership_log_id: seen };
-                let change = self.raft.change_membership_if(voters, false, [unchanged]);
-                change.await.map(drop).map_err(|e| e.to_string())
-            }
-        }
+            Change::RemoveLearner(id) => (ChangeMembers::RemoveNodes(BTreeSet::from([id.0])), true),
+            Change::Finish(voters) => (ChangeMembers::ReplaceAllVoters(raw(voters)), true),
+            Change::SetVoters { voters, stay, why: _ } => (ChangeMembers::ReplaceAllVoters(raw(voters)), stay),
+        };
+        let unchanged = Precondition::LastMembershipLogId { last_membership_log_id: seen.0 };
+        let change = self.raft.change_membership_if(members, stay, [unchanged]);
+        change.await.map(drop).map_err(|e| e.to_string())
     }
 
-    /// Hands the leadership to another voter, so that a clean stop costs no election. Does nothing unless this leads.
-    pub async fn hand_over(&self) {
+    /// Tells the followers at once, as a heartbeat would, how far the log is committed.
+    pub async fn announce(&self) {
+        let _ = self.raft.trigger().heartbeat().await;
+    }
+
+    /// Hands the leadership to another voter, so that a clean stop costs no election, and waits at most `limit` until
+    /// that one leads. Does nothing unless this leads.
+    pub async fn hand_over(&self, limit: Duration) {
         let leadership = self.leadership();
-        let heir = leadership.voters.iter().find(|id| **id != self.id && leadership.caught_up.contains(id));
-        if let Some(heir) = heir.filter(|_| leadership.is_leader) {
-            let _ = self.raft.trigger().transfer_leader(heir.0).await;
-        }
+        let heirs = leadership.voters.iter().filter(|id| **id != self.id && leadership.caught_up.contains(id));
+        let heir = heirs.min_by_key(|id| leadership.silence.get(id).copied().unwrap_or(Duration::MAX));
+        let Some(heir) = heir.filter(|_| leadership.is_leader) else { return };
+        let mut news = self.watch_leadership();
+        let _ = self.raft.trigger().transfer_leader(heir.0).await;
+        let led_by_another = async {
+            while self.leadership().leader.is_none_or(|leader| leader == self.id) {
+                news.changed().await;
+            }
+        };
+        let _ = timeout(limit, led_by_another).await;
     }
 
-    /// Ends this node's part.
+    /// Since when this node's disk has been full: it refuses writes meanwhile, and goes on by itself when there is room.
+    pub fn disk_full_since(&self) -> Option<Instant> {
+        self.log.full_since()
+    }
+
+    /// Ends this node's part. What waits for room on a full disk is given up.
     pub async fn shutdown(&self) {
+        self.log.close();
         let _ = self.raft.shutdown().await;
     }
 }
 
-fn raft_config(snapshot_every: u64) -> Result<Arc<Config>, OpenError> {
+fn raft_config(snapshot_every: u64, timers: Timers) -> Result<Arc<Config>, OpenError> {
+    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let config = Config {
         cluster_name: "taffeta".into(),
-        heartbeat_interval: HEARTBEAT_MS,
-        election_timeout_min: ELECTION_MIN_MS,
-        election_timeout_max: ELECTION_MAX_MS,
+        heartbeat_interval: ms(timers.heartbeat),
+        election_timeout_min: ms(timers.election_min),
+        election_timeout_max: ms(timers.election_max),
         enable_pre_vote: Some(true),
         // A leader that comes back in its old term without an election is safe only with a durable state machine.
         enable_leader_restore: Some(false),

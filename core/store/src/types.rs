@@ -1,18 +1,23 @@
 //! openraft's types, with ours in their places.
 
 use serde::{Deserialize, Serialize};
-use std::{fmt, io::Cursor};
+use std::{fmt, io::Cursor, sync::Arc};
 use taffeta_model::{Command, Outcome};
 
-/// A command as openraft carries it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Request(pub(crate) Command);
+/// A command as openraft carries it: shared, since openraft copies entries for the log, for each follower and to apply
+/// them, and an app is some dozen allocations. openraft logs what it carries, and an app's environment is nobody's business.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Request(pub(crate) Arc<Command>);
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.kind())
+    }
+}
 
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The name of the variant: openraft logs requests, and an app's environment is nobody's business.
-        let text = format!("{:?}", self.0);
-        f.write_str(text.split([' ', '(', '{']).next().unwrap_or_default())
+        f.write_str(self.0.kind())
     }
 }
 

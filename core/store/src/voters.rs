@@ -1,53 +1,259 @@
-//! Who should vote: a pure function of the members and of what the log says, to at most one change.
+//! Who should vote: a pure function of the members, of what the log says and of what the leader has seen, to at most one
+//! change.
 //!
-//! One voter for one and two machines, three from three machines on, in one step. Existing voters are kept, and no
-//! change ever makes the set smaller: death never shrinks it. Left out: replacing dead voters, zones, five voters.
+//! One voter for one and two machines, three for three and four, three or five above (five with three zones or more, or
+//! where five vote already), and two learners that follow the log as stand-bys. Members count until they are removed: a
+//! farewell or a death never makes the set smaller, only `remove` does, by taking the member out of the state. Existing
+//! voters are kept; a dead one is replaced only on the evidence of a majority, and slowly. Left out on purpose: how a
+//! change is written (`Store::change_voters`), and any memory other than [`Evidence`].
 
-use std::collections::BTreeSet;
-use taffeta_model::NodeId;
+mod choose;
+mod evidence;
 
-/// Most voters that this rule makes.
-pub const VOTERS: usize = 3;
+pub use evidence::Evidence;
 
-/// A machine that may vote.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use choose::Look;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
+use taffeta_model::{Liveness, Millis, NodeId};
+
+/// Learners that are kept as stand-bys: one may die before the other has taken a dead voter's place.
+pub const STANDBYS: usize = 2;
+/// A voter counts as dead once it has been down, and has acknowledged nothing, for this long: longer than a restart.
+pub const DEAD_AFTER: Duration = Duration::from_secs(30);
+/// A stand-by replaces a dead voter once its log has been complete for this long.
+pub const CAUGHT_UP_FOR: Duration = Duration::from_secs(10);
+/// From one replacement to the next. A ring that loses machines faster than this needs a person.
+pub const BETWEEN_REPLACEMENTS: Duration = Duration::from_secs(60);
+/// All must have been well for this long before voters are spread better over zones.
+pub const WELL_FOR: Duration = Duration::from_secs(60);
+/// Who acknowledged within this time answers. Some twenty heartbeats in a LAN, eight on a slow network.
+pub const FRESH: Duration = Duration::from_secs(2);
+/// A learner that has not caught up after this long is passed over for another machine.
+pub const LEARN_PATIENCE: Duration = Duration::from_secs(30);
+/// A node that said that it stops is not made a voter or stand-by anew for this long, unless it comes back.
+pub const LEAVING_FOR: Duration = Duration::from_secs(10);
+
+/// A member as the leader's ring sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
     /// The machine.
     pub id: NodeId,
-    /// Whether the ring sees it alive.
-    pub alive: bool,
+    /// Its zone; machines without one share the empty zone.
+    pub zone: String,
+    /// What the ring thinks of it; one that was not met counts as down.
+    pub liveness: Liveness,
+}
+
+/// What the leader sees at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// The leader itself.
+    pub me: NodeId,
+    /// All members, in the order of their joining, the dead included.
+    pub members: Vec<Candidate>,
+    /// Who votes by the newest entry about it: one set, or two while a change is half done.
+    pub configs: Vec<BTreeSet<NodeId>>,
+    /// Who follows the log without a vote.
+    pub learners: BTreeSet<NodeId>,
+    /// Whether that entry is committed.
+    pub committed: bool,
+    /// Whether a quorum has acknowledged the leader within an election's time.
+    pub lease: bool,
+    /// Followers and learners whose log is complete but for the last few entries.
+    pub caught_up: BTreeSet<NodeId>,
+    /// How long ago each of them acknowledged something; absent if it never did to this leader.
+    pub silence: BTreeMap<NodeId, Duration>,
+}
+
+/// Why who votes is changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The ring has grown.
+    Growth,
+    /// A member that votes was removed, or the ring has become smaller by that.
+    Removal,
+    /// A voter is dead.
+    Replacement,
+    /// Two voters share a zone although another zone has a fit machine.
+    Spread,
+    /// A voter is about to stop.
+    Departure,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Growth => "the ring has grown",
+            Self::Removal => "a member was removed",
+            Self::Replacement => "a voter is dead",
+            Self::Spread => "voters are spread over the zones",
+            Self::Departure => "a voter is about to stop",
+        })
+    }
 }
 
 /// The one change to make now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Let a machine follow the log, so that it can vote later.
+    /// Finish the half-done change that an earlier leader left behind: exactly these vote.
+    Finish(BTreeSet<NodeId>),
+    /// Let a machine follow the log.
     AddLearner(NodeId),
+    /// Let a learner follow no more.
+    RemoveLearner(NodeId),
     /// Let exactly these vote, by one joint change.
-    SetVoters(BTreeSet<NodeId>),
+    SetVoters {
+        /// The new set.
+        voters: BTreeSet<NodeId>,
+        /// Whether who loses its vote goes on following the log.
+        stay: bool,
+        /// The reason.
+        why: Why,
+    },
 }
 
-/// The next change, if any. `members` are in the order of their joining; `caught_up` are those whose log is complete.
-pub fn plan(
-    members: &[Candidate],
-    voters: &BTreeSet<NodeId>,
-    learners: &BTreeSet<NodeId>,
-    caught_up: &BTreeSet<NodeId>,
-) -> Option<Change> {
-    if voters.is_empty() || voters.len() >= VOTERS {
+/// How many machines should vote in a ring of so many members in so many zones, where so many vote now.
+pub fn wanted(members: usize, zones: usize, voters: usize) -> usize {
+    match members {
+        0..=2 => 1,
+        3..=4 => 3,
+        _ if zones >= 3 || voters > 3 => 5, // four vote for a moment after one of five was removed
+        _ => 3,
+    }
+}
+
+/// How many of so many make a majority.
+pub fn majority(of: usize) -> usize {
+    of / 2 + 1
+}
+
+/// The next change, if any.
+pub fn plan(now: Millis, seen: &Observation, evidence: &Evidence) -> Option<Change> {
+    let newest = seen.configs.last()?;
+    if !seen.lease || !seen.committed {
+        return None; // without a quorum nothing can be changed, and two changes at once must not be
+    }
+    if seen.configs.len() > 1 {
+        return Some(Change::Finish(newest.clone()));
+    }
+    let look = Look::new(now, seen, evidence, newest);
+    if !look.sees_majority() {
         return None;
     }
-    // With two machines the second one follows the log already: the growth to three then waits for one only.
-    let wanted = members.len().min(VOTERS).saturating_sub(voters.len());
-    let fresh = members.iter().filter(|m| m.alive && !voters.contains(&m.id)).map(|m| m.id);
-    let (known, new): (Vec<_>, Vec<_>) = fresh.partition(|id| learners.contains(id));
-    let chosen: Vec<NodeId> = known.into_iter().chain(new).take(wanted).collect();
-    if let Some(id) = chosen.iter().find(|id| !learners.contains(id)) {
-        return Some(Change::AddLearner(*id));
+    if let Some(removed) = seen.learners.iter().find(|id| !look.is_member(**id)) {
+        return Some(Change::RemoveLearner(*removed));
     }
-    let complete = chosen.iter().all(|id| caught_up.contains(id));
-    let grown: BTreeSet<NodeId> = voters.iter().copied().chain(chosen).collect();
-    (grown.len() == VOTERS && complete).then_some(Change::SetVoters(grown))
+    let wanted = wanted(seen.members.len(), look.zones(), newest.len());
+    let next = if newest.len() < 3 { wanted.min(3) } else { wanted };
+    let here: BTreeSet<NodeId> = newest.iter().copied().filter(|id| look.is_member(*id)).collect();
+    if here.len() < newest.len() || here.len() > wanted {
+        return plan_removal(&look, &here, wanted).or_else(|| plan_standby(&look));
+    }
+    if newest.len() < next {
+        return plan_growth(&look, next).or_else(|| plan_standby(&look));
+    }
+    if let Some(dead) = newest.iter().copied().find(|id| look.is_dead(*id)) {
+        return plan_replacement(&look, dead).or_else(|| plan_standby(&look));
+    }
+    plan_standby(&look).or_else(|| plan_farewell(&look)).or_else(|| plan_spread(&look))
+}
+
+/// The change that lets a voter stop: a stand-by takes its vote. `None` if there is none that is fit, or the only
+/// voter asks: with it goes the only copy of the CA's key that is sure.
+pub fn plan_departure(now: Millis, seen: &Observation, evidence: &Evidence, leaving: NodeId) -> Option<Change> {
+    let [voters] = seen.configs.as_slice() else { return None };
+    let look = Look::new(now, seen, evidence, voters);
+    if !seen.lease || !seen.committed || !look.sees_majority() || voters.len() < 3 || !voters.contains(&leaving) {
+        return None;
+    }
+    let keep: BTreeSet<NodeId> = voters.iter().copied().filter(|id| *id != leaving).collect();
+    let heir = look.choose(&keep, 1, |id| id != leaving && look.is_fit(id, Duration::ZERO));
+    let voters: BTreeSet<NodeId> = keep.into_iter().chain(heir.first().copied()).collect();
+    let safe = !heir.is_empty() && look.is_safe(&voters);
+    safe.then_some(Change::SetVoters { voters, stay: true, why: Why::Departure })
+}
+
+/// A member that votes was removed: it is taken out at once, if need be without a successor.
+fn plan_removal(look: &Look<'_>, here: &BTreeSet<NodeId>, wanted: usize) -> Option<Change> {
+    let voters: BTreeSet<NodeId> = if here.len() > wanted {
+        let first: BTreeSet<NodeId> = here.iter().copied().filter(|id| *id == look.seen.me).collect();
+        let answering = look.choose_among(&first, wanted - first.len(), here, |id| look.answers(id));
+        first.into_iter().chain(answering).collect()
+    } else {
+        let fit = look.choose(here, wanted - here.len(), |id| look.is_fit(id, Duration::ZERO));
+        here.iter().copied().chain(fit).collect()
+    };
+    let stay = here.len() == look.voters.len(); // a removed member does not stay
+    look.is_safe(&voters).then_some(Change::SetVoters { voters, stay, why: Why::Removal })
+}
+
+/// The whole growth in one joint change, as soon as the learners have caught up.
+fn plan_growth(look: &Look<'_>, wanted: usize) -> Option<Change> {
+    let missing = wanted - look.voters.len();
+    let chosen = look.choose(look.voters, missing, |id| look.is_hopeful(id));
+    if let Some(new) = chosen.iter().find(|id| !look.seen.learners.contains(id)) {
+        return Some(Change::AddLearner(*new));
+    }
+    let complete = chosen.len() == missing && chosen.iter().all(|id| look.is_fit(*id, Duration::ZERO));
+    let voters: BTreeSet<NodeId> = look.voters.iter().copied().chain(chosen).collect();
+    (complete && look.is_safe(&voters)).then_some(Change::SetVoters { voters, stay: true, why: Why::Growth })
+}
+
+fn plan_replacement(look: &Look<'_>, dead: NodeId) -> Option<Change> {
+    let keep: BTreeSet<NodeId> = look.voters.iter().copied().filter(|id| *id != dead).collect();
+    let heir = look.choose(&keep, 1, |id| look.is_hopeful(id));
+    let heir = *heir.first()?;
+    if !look.seen.learners.contains(&heir) {
+        return Some(Change::AddLearner(heir)); // in a better zone than the stand-bys that are there
+    }
+    let voters: BTreeSet<NodeId> = keep.into_iter().chain([heir]).collect();
+    let rested = look.evidence.replaced().is_none_or(|at| look.now.since(at) >= BETWEEN_REPLACEMENTS);
+    let ready = rested && look.is_fit(heir, CAUGHT_UP_FOR) && look.is_safe(&voters);
+    ready.then_some(Change::SetVoters { voters, stay: true, why: Why::Replacement })
+}
+
+/// The stand-bys as they should be: those who help most should a voter die, the living first.
+fn standbys(look: &Look<'_>) -> Vec<NodeId> {
+    let there: BTreeSet<NodeId> = look.voters.iter().copied().filter(|id| !look.is_dead(*id)).collect();
+    look.choose(&there, STANDBYS, |id| {
+        let follows = look.seen.learners.contains(&id);
+        if follows { !look.is_lost(id) } else { look.is_alive(id) && !look.is_leaving(id) }
+    })
+}
+
+/// Lets a machine follow the log if there are too few stand-bys, or not where they should be.
+fn plan_standby(look: &Look<'_>) -> Option<Change> {
+    let new = standbys(look).into_iter().find(|id| !look.seen.learners.contains(id));
+    new.map(Change::AddLearner)
+}
+
+/// Lets a learner go that is one too many. Only when nothing else is to be done: until then it may be needed.
+fn plan_farewell(look: &Look<'_>) -> Option<Change> {
+    let standbys = standbys(look);
+    let spare = look.seen.learners.iter().copied().filter(|id| !standbys.contains(id));
+    // A dead stand-by is better than none: it may come back.
+    spare.skip(STANDBYS.saturating_sub(standbys.len())).last().map(Change::RemoveLearner)
+}
+
+/// Gives one voter's place to a stand-by in a zone without a voter.
+fn plan_spread(look: &Look<'_>) -> Option<Change> {
+    if !look.evidence.is_well(look.now) {
+        return None;
+    }
+    let heirs = look.choose(look.voters, 1, |id| look.is_fit(id, CAUGHT_UP_FOR));
+    let heir = *heirs.first()?;
+    let in_zone = |zone: &str| look.voters.iter().filter(|id| look.zone(**id) == zone).count();
+    if in_zone(look.zone(heir)) > 0 {
+        return None;
+    }
+    let crowded = |id: &&NodeId| **id != look.seen.me && in_zone(look.zone(**id)) > 1;
+    let spared = look.voters.iter().rev().find(crowded)?;
+    let voters: BTreeSet<NodeId> = look.voters.iter().copied().filter(|id| id != spared).chain([heir]).collect();
+    look.is_safe(&voters).then_some(Change::SetVoters { voters, stay: true, why: Why::Spread })
 }
 
 #[cfg(test)]

@@ -55,6 +55,7 @@ fn any_op() -> impl Strategy<Value = Op> {
         1 => (0_u64..60).prop_map(Op::Truncate),
         1 => (0_u64..60, bytes()).prop_map(|(to, id)| Op::Purge(to, id)),
         1 => (bytes(), prop::collection::vec(any::<u8>(), 0..20_000)).prop_map(|(m, s)| Op::Snapshot(m, s)),
+        1 => Just(Op::Clear),
     ]
 }
 

@@ -2,11 +2,15 @@
 
 mod cluster;
 mod damage;
+mod full;
 mod growth;
+mod idle;
 mod life;
+mod recover;
 
 use super::*;
 use crate::{disk::Loaded, rpc::SendError};
 use async_trait::async_trait;
 pub(crate) use cluster::MemoryDisk;
 use cluster::{Cluster, on_both_disks, token, until};
+use taffeta_model::UnixMillis;

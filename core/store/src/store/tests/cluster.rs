@@ -1,12 +1,12 @@
 //! Up to a few stores in one process, whose lines can be cut and who can be killed and restarted.
 
 use super::*;
-use crate::{RedbDisk, disk::Op, voters};
+use crate::{FolderFiles, SegmentDisk, Sizes, disk::Op, files::memory::MemoryFiles, voters};
 use std::{
     future::Future,
     sync::atomic::{AtomicBool, Ordering},
 };
-use taffeta_model::{Token, TokenId, UnixMillis};
+use taffeta_model::{Liveness, Millis, Token, TokenId, TokenRole, UnixMillis};
 
 /// No test waits longer than this for anything.
 pub(super) const LIMIT: Duration = Duration::from_secs(10);
@@ -38,6 +38,7 @@ impl Disk for MemoryDisk {
                     contents.purged = Some(id);
                 }
                 Op::Snapshot(about, snapshot) => contents.snapshot = Some((about, snapshot)),
+                Op::Clear => *contents = Loaded::default(),
             }
         }
         contents.committed = committed.or_else(|| contents.committed.take());
@@ -49,6 +50,8 @@ impl Disk for MemoryDisk {
 pub(super) enum Disks {
     Memory(BTreeMap<NodeId, MemoryDisk>),
     Files(tempfile::TempDir),
+    /// Files that can be filled up; nothing is set aside ahead.
+    Room(BTreeMap<NodeId, MemoryFiles>),
 }
 
 impl Disks {
@@ -56,20 +59,29 @@ impl Disks {
         Self::Memory(BTreeMap::new())
     }
 
+    pub(super) fn room() -> Self {
+        Self::Room(BTreeMap::new())
+    }
+
     pub(super) fn files() -> Self {
         Self::Files(tempfile::tempdir().unwrap())
     }
 
     /// Waits until the store that had the disk before has let go of it.
-    async fn open(&mut self, id: NodeId) -> Box<dyn Disk> {
+    pub(super) async fn open(&mut self, id: NodeId) -> Box<dyn Disk> {
         let path = match self {
             Self::Memory(disks) => return Box::new(disks.entry(id).or_default().clone()),
-            Self::Files(folder) => folder.path().join(format!("{id}.redb")),
+            Self::Room(disks) => {
+                let files = Arc::new(disks.entry(id).or_default().clone());
+                let sizes = Sizes { ahead: 1, ..Sizes::default() };
+                return Box::new(SegmentDisk::open(files, id, sizes).unwrap());
+            }
+            Self::Files(folder) => folder.path().join(format!("{id}")),
         };
         let began = Instant::now();
         loop {
-            match RedbDisk::open(&path) {
-                Ok(disk) => return Box::new(disk),
+            match FolderFiles::open(&path) {
+                Ok(files) => return Box::new(SegmentDisk::open(Arc::new(files), id, Sizes::default()).unwrap()),
                 Err(e) if began.elapsed() > LIMIT => panic!("{e}"),
                 Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
             }
@@ -131,6 +143,12 @@ impl Cluster {
         cluster
     }
 
+    /// The files of a node whose disk can be filled up.
+    pub(super) fn memory_files(&self, id: u64) -> MemoryFiles {
+        let Disks::Room(disks) = &self.disks else { unreachable!("on files of memory") };
+        disks[&NodeId(id)].clone()
+    }
+
     pub(super) async fn open(&mut self, id: u64) -> Result<Store, OpenError> {
         self.lives += 1;
         let id = NodeId(id);
@@ -143,6 +161,7 @@ impl Cluster {
             seed: id.0 + 100 * self.lives,
             transport,
             snapshot_every: SNAPSHOT_EVERY,
+            timers: Timers::LAN,
         })
         .await
     }
@@ -182,15 +201,38 @@ impl Cluster {
 
     /// The leader's loop over [`voters::plan`], until three vote. Gives the changes that it made.
     pub(super) async fn grow(&self, ids: &[u64]) -> Vec<Change> {
-        let members: Vec<_> = ids.iter().map(|id| voters::Candidate { id: NodeId(*id), alive: true }).collect();
-        let leader = self.store(self.leads(&ids[..1]).await);
-        let (mut changes, began) = (vec![], Instant::now());
-        while leader.leadership().voters.len() < 3 {
-            assert!(began.elapsed() < LIMIT, "no growth: {:?}", leader.leadership());
+        let leader = self.leads(&ids[..1]).await;
+        let alive = |id: &u64| (*id, String::new(), Liveness::Alive);
+        self.reconcile(leader, &ids.iter().map(alive).collect::<Vec<_>>(), |known| known.voters.len() == 3).await
+    }
+
+    /// The same until something holds, with members of whom the ring says this. Seconds pass quickly for the evidence.
+    pub(super) async fn reconcile(
+        &self,
+        leader: u64,
+        members: &[(u64, String, Liveness)],
+        until: impl Fn(&Leadership) -> bool,
+    ) -> Vec<Change> {
+        let leader = self.store(leader);
+        let candidate = |(id, zone, liveness): &(u64, String, Liveness)| voters::Candidate {
+            id: NodeId(*id),
+            zone: zone.clone(),
+            liveness: *liveness,
+        };
+        let members: Vec<_> = members.iter().map(candidate).collect();
+        let (mut changes, mut evidence, began) = (vec![], voters::Evidence::default(), Instant::now());
+        let mut turn = 0;
+        while !until(&leader.leadership()) {
+            assert!(began.elapsed() < LIMIT, "not in time: {:?}", leader.leadership());
             let known = leader.leadership();
-            match voters::plan(&members, &known.voters, &known.learners, &known.caught_up) {
+            let (now, seen) = (Millis(turn * 500), known.observed(leader.id, members.clone()));
+            turn += 1;
+            evidence.observe(now, &seen);
+            match voters::plan(now, &seen, &evidence) {
                 Some(change) => {
-                    leader.change_voters(change.clone(), Some("127.0.0.1:1".parse().unwrap())).await.unwrap();
+                    let address = Some("127.0.0.1:1".parse().unwrap());
+                    leader.change_voters(change.clone(), address, known.position).await.unwrap();
+                    evidence.note_change(now, &change);
                     changes.push(change);
                 }
                 None => tokio::time::sleep(Duration::from_millis(2)).await,
@@ -216,11 +258,20 @@ impl Cluster {
     pub(super) async fn hold(&self, among: &[u64], tokens: std::ops::Range<u64>) {
         let expected: Vec<_> = tokens.map(TokenId).collect();
         let states = || among.iter().map(|id| self.store(*id).read(Clone::clone)).collect::<Vec<State>>();
-        until("all hold the same", || {
+        let began = Instant::now();
+        loop {
             let states = states();
-            states.iter().all(|s| *s == states[0] && s.tokens.keys().eq(&expected))
-        })
-        .await;
+            if states.iter().all(|s| *s == states[0] && s.tokens.keys().eq(&expected)) {
+                return;
+            }
+            if began.elapsed() > LIMIT {
+                let held = |s: &State| (s.applied, s.tokens.keys().copied().collect::<Vec<_>>());
+                let held: Vec<_> = states.iter().map(held).collect();
+                let led: Vec<_> = among.iter().map(|id| self.store(*id).leadership()).collect();
+                panic!("not in time: all hold the same {expected:?}: {held:#?}, {led:#?}");
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 }
 
@@ -236,7 +287,14 @@ pub(super) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// A small write that can be seen afterwards.
 pub(super) fn token(id: u64) -> Command {
-    let token = Token { secret_hash: [7; 32], expires: UnixMillis(u64::MAX), uses: None, used: 0 };
+    let token = Token {
+        secret_hash: [7; 32],
+        expires: UnixMillis(u64::MAX),
+        uses: None,
+        used: 0,
+        role: TokenRole::Node,
+        created: UnixMillis(0),
+    };
     Command::CreateToken { id: TokenId(id), token }
 }
 

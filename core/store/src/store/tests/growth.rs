@@ -1,5 +1,10 @@
-use super::{cluster::Disks, *};
-use taffeta_model::AppName;
+use super::{
+    cluster::{Disks, timed},
+    *,
+};
+use crate::voters::Why;
+use std::path::Path;
+use taffeta_model::{AppName, TokenId};
 
 on_both_disks!(
     a_lone_machine_writes_and_reads,
@@ -34,7 +39,8 @@ async fn one_grows_to_three_in_one_step_and_all_have_the_writes(disks: Disks) {
     let mut changes = cluster.grow(&[1, 2, 3]).await;
     changes.dedup(); // asked for again while the metrics were late
     let three = BTreeSet::from([1, 2, 3].map(NodeId));
-    let expected = [Change::AddLearner(NodeId(2)), Change::AddLearner(NodeId(3)), Change::SetVoters(three.clone())];
+    let growth = Change::SetVoters { voters: three.clone(), stay: true, why: Why::Growth };
+    let expected = [Change::AddLearner(NodeId(2)), Change::AddLearner(NodeId(3)), growth];
     assert_eq!(changes, expected);
     for id in 5..10 {
         cluster.write(&[1, 2, 3], token(id)).await;
@@ -65,7 +71,8 @@ async fn a_learner_catches_up_over_a_purged_log_and_a_restart_finds_it_all(disks
     let purged = |store: &Store| store.raft.metrics().borrow_watched().purged.map_or(0, |id| id.index);
     until("the log is purged", || purged(&store) > SNAPSHOT_EVERY - SNAPSHOT_EVERY / SNAPSHOT_KEEP_PART - 500).await;
     cluster.start(2).await;
-    store.change_voters(Change::AddLearner(NodeId(2)), Some("127.0.0.1:2".parse().unwrap())).await.unwrap();
+    let (new, address) = (Change::AddLearner(NodeId(2)), "127.0.0.1:2".parse().unwrap());
+    store.change_voters(new, Some(address), store.leadership().position).await.unwrap();
     cluster.hold(&[1, 2], 0..20).await;
     until("it counts as caught up", || store.leadership().caught_up.contains(&NodeId(2))).await;
     cluster.write(&[1], token(20)).await;
@@ -80,4 +87,82 @@ async fn a_learner_catches_up_over_a_purged_log_and_a_restart_finds_it_all(disks
     cluster.hold(&[1, 2], 0..21).await;
     let again = cluster.store(1).read(Clone::clone);
     assert_eq!(State { applied: whole.applied, ..again }, whole);
+}
+
+fn bytes_in(folder: &Path) -> u64 {
+    let entries = folder.read_dir().unwrap().map(|entry| entry.unwrap());
+    // A file may be removed while it is looked at.
+    entries.map(|e| if e.path().is_dir() { bytes_in(&e.path()) } else { e.metadata().map_or(0, |m| m.len()) }).sum()
+}
+
+/// Writes so many commands that change nothing, a thousand under way at a time; gives the most bytes that the folder held.
+async fn write_many(cluster: &Cluster, many: u64) -> u64 {
+    let Disks::Files(folder) = &cluster.disks else { unreachable!("on files") };
+    let store = cluster.store(1);
+    let small = Command::Stop { app: AppName::new("none").unwrap() };
+    let mut most = 0;
+    for _ in 0..many / 1_000 {
+        let writes = (0..1_000).map(|_| store.write(small.clone(), cluster::LIMIT));
+        for written in futures::future::join_all(writes).await {
+            written.unwrap();
+        }
+        most = most.max(bytes_in(folder.path()));
+    }
+    most
+}
+
+/// The folder holds at most what 16 MiB of live entries and the two segments at its ends take, and two snapshots.
+const FOLDER_MAX: u64 = 32 << 20;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_after_a_million_commands_is_quick_and_the_folder_stays_small() {
+    let mut cluster = Cluster::born(Disks::files()).await;
+    cluster.write(&[1], token(0)).await;
+    let most = write_many(&cluster, 1_000_000).await;
+    assert!(most < FOLDER_MAX, "{most} bytes");
+    cluster.kill(1).await;
+    let ((), took) = timed(async {
+        cluster.start(1).await;
+        cluster.leads(&[1]).await;
+    })
+    .await;
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    cluster.hold(&[1], 0..1).await;
+    assert!(cluster.store(1).read(|s| s.applied.index) >= 1_000_000);
+    println!("restart {took:?}, at most {most} bytes");
+}
+
+/// A few entries may be as long as many.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_of_long_entries_is_cut_by_its_bytes() {
+    let cluster = Cluster::born(Disks::files()).await;
+    let Disks::Files(folder) = &cluster.disks else { unreachable!("on files") };
+    let store = cluster.store(1);
+    // Refused, so that the state does not grow; the entry is stored all the same.
+    let long = |n: usize| Command::Join {
+        token: TokenId(1),
+        secret_hash: [0; 32],
+        now: UnixMillis(0),
+        member: member(&"x".repeat(400_000 + n)),
+    };
+    let mut most = 0;
+    for n in 0..300 {
+        let _ = store.write(long(n), cluster::LIMIT).await.unwrap();
+        most = most.max(bytes_in(folder.path()));
+    }
+    assert!(most < 3 * FOLDER_MAX, "{most} bytes of some 120 MB that were written");
+}
+
+fn member(zone: &str) -> taffeta_model::Member {
+    taffeta_model::Member {
+        id: NodeId(9),
+        name: taffeta_model::NodeName::new("n9").unwrap(),
+        address: "127.0.0.1:9".parse().unwrap(),
+        public_key: [0; 32],
+        zone: zone.into(),
+        attributes: BTreeMap::new(),
+        capacity: taffeta_model::Resources::default(),
+        joined: Fence::default(),
+        assigned_fence: Fence::default(),
+    }
 }

@@ -170,7 +170,7 @@ async fn a_clean_stop_hands_the_leadership_over() {
         !store.leadership().caught_up.is_disjoint(&rest.iter().map(|i| NodeId(*i)).collect())
     })
     .await;
-    store.hand_over().await;
+    store.hand_over(cluster::LIMIT).await;
     until("another leads", || rest.iter().any(|id| cluster.store(*id).leadership().is_leader)).await;
     let next = cluster.leads(&ALL).await;
     assert_ne!(next, leader);

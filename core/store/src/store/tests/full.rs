@@ -1,0 +1,117 @@
+use super::{
+    cluster::{Disks, timed},
+    *,
+};
+
+const ALL: [u64; 3] = [1, 2, 3];
+
+/// At once, and before anything is proposed.
+async fn is_refused(store: &Store, id: u64) {
+    let (refused, took) = timed(store.write(token(id), cluster::LIMIT)).await;
+    assert_eq!(refused, Err(WriteError::DiskFull));
+    assert!(took < Duration::from_millis(100), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_refuses_writes_and_goes_on_by_itself_when_there_is_room() {
+    let mut cluster = Cluster::born(Disks::room()).await;
+    for id in 0..5 {
+        cluster.write(&[1], token(id)).await;
+    }
+    let (store, files) = (cluster.store(1), cluster.memory_files(1));
+    files.set_room(Some(1_000));
+    until("it is noticed", || store.disk_full_since().is_some()).await;
+    let since = store.disk_full_since();
+    is_refused(&store, 5).await;
+    store.confirm_leadership(cluster::LIMIT).await.unwrap();
+    assert_eq!(store.read(|s| s.tokens.len()), 5);
+    assert!(store.leadership().is_leader && store.leadership().failed.is_none());
+    assert_eq!(store.disk_full_since(), since);
+    files.set_room(None);
+    until("there is room", || store.disk_full_since().is_none()).await;
+    cluster.write(&[1], token(5)).await;
+    drop(store);
+    cluster.kill(1).await;
+    cluster.start(1).await;
+    cluster.leads(&[1]).await;
+    cluster.hold(&[1], 0..6).await;
+}
+
+/// A quota shows only when it is used up: a write is under way then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_under_way_when_the_room_ran_out_is_done_when_there_is_some() {
+    let mut cluster = Cluster::born(Disks::room()).await;
+    cluster.write(&[1], token(0)).await;
+    let (store, files) = (cluster.store(1), cluster.memory_files(1));
+    files.set_quota(Some(0));
+    let unknown = store.write(token(1), Duration::from_millis(500)).await;
+    assert_eq!(unknown, Err(WriteError::NoQuorum));
+    assert!(store.disk_full_since().is_some());
+    is_refused(&store, 9).await;
+    assert_eq!(store.read(|s| s.tokens.len()), 1);
+    let (known, took) = timed(async { store.leadership() }).await;
+    assert!(known.failed.is_none() && took < Duration::from_millis(50), "{known:?}, {took:?}");
+    files.set_quota(None);
+    cluster.hold(&[1], 0..2).await;
+    cluster.write(&[1], token(2)).await;
+    drop(store);
+    cluster.kill(1).await;
+    cluster.start(1).await;
+    cluster.hold(&[1], 0..3).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_without_room_hands_over_and_comes_along_when_it_has_some() {
+    let cluster = Cluster::of_three(Disks::room()).await;
+    cluster.write(&ALL, token(0)).await;
+    let leader = cluster.leads(&ALL).await;
+    let (store, files) = (cluster.store(leader), cluster.memory_files(leader));
+    let rest: Vec<u64> = ALL.into_iter().filter(|id| *id != leader).collect();
+    until("somebody can take over", || rest.iter().any(|id| store.leadership().caught_up.contains(&NodeId(*id)))).await;
+    files.set_room(Some(0));
+    until("it is noticed", || store.disk_full_since().is_some()).await;
+    is_refused(&store, 9).await;
+    store.hand_over(Duration::from_secs(2)).await;
+    cluster.leads(&rest).await;
+    cluster.write(&rest, token(1)).await;
+    cluster.write(&rest, token(2)).await;
+    // Its vote cannot be stored, and consensus waits for that there; nothing else does.
+    assert!(store.leadership().failed.is_none());
+    assert_eq!(store.read(|s| s.tokens.len()), 1);
+    files.set_room(None);
+    cluster.hold(&ALL, 0..3).await;
+    cluster.leads(&ALL).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_without_room_does_not_hold_up_the_others() {
+    let cluster = Cluster::of_three(Disks::room()).await;
+    cluster.write(&ALL, token(0)).await;
+    let leader = cluster.leads(&ALL).await;
+    let follower = ALL.into_iter().find(|id| *id != leader).unwrap();
+    cluster.memory_files(follower).set_quota(Some(0));
+    for id in 1..20 {
+        cluster.write(&[leader], token(id)).await;
+    }
+    let store = cluster.store(follower);
+    until("it knows", || store.disk_full_since().is_some()).await;
+    assert!(store.leadership().failed.is_none());
+    cluster.memory_files(follower).set_quota(None);
+    cluster.hold(&ALL, 0..20).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_waits_for_room_can_be_ended_and_loses_nothing_that_was_acknowledged() {
+    let mut cluster = Cluster::born(Disks::room()).await;
+    cluster.write(&[1], token(0)).await;
+    let files = cluster.memory_files(1);
+    files.set_quota(Some(0));
+    let unknown = cluster.store(1).write(token(1), Duration::from_millis(300)).await;
+    assert_eq!(unknown, Err(WriteError::NoQuorum));
+    let ((), took) = timed(cluster.kill(1)).await;
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    files.set_quota(None);
+    cluster.start(1).await;
+    cluster.leads(&[1]).await;
+    cluster.hold(&[1], 0..1).await;
+}
