@@ -23,8 +23,8 @@ use std::{
 };
 use taffeta_model::{ClusterId, NodeId};
 use taffeta_net::{
-    Authority, Bytes, CONNECTIONS_MAX, Clock, Identity, Lane, Net, NetConfig, NodeKey, Peer, Service, SystemClock,
-    Unjoined,
+    Authority, Bytes, CONNECTIONS_MAX, Clock, Identity, Lane, Lives, Net, NetConfig, NodeKey, Peer, Service,
+    SystemClock, Unjoined,
 };
 use tokio::{
     sync::mpsc,
@@ -92,15 +92,19 @@ fn node(authority: &Authority, n: u8, wire: &Arc<AtomicU64>) -> Node {
         crypto: taffeta_net::crypto(),
         runtime,
         clock: Arc::new(SystemClock),
+        lives: Lives::default(),
         seed: [n; 32],
         connections_max: CONNECTIONS_MAX,
         segmentation_offload: true,
+        versions: taffeta_model::Versions::ALL,
     };
     let unjoined = Unjoined::new(config, &key).expect("an endpoint");
     let address = unjoined.local_address().expect("it is bound");
-    let certificate = authority.certify(key.public(), SystemClock.date()).expect("a certificate");
-    let ca = authority.certificate().to_vec();
-    let identity = Identity { cluster: authority.cluster(), key: Arc::new(key), certificate, authority: ca };
+    let certificate =
+        authority.certify(key.public(), SystemClock.date(), Lives::default().certificate).expect("a certificate");
+    let authorities = vec![authority.certificate().to_vec()];
+    let identity =
+        Identity { cluster: authority.cluster(), key: Arc::new(key), certificate, authorities, crosses: vec![] };
     let (sender, packets) = mpsc::unbounded_channel();
     let id = identity.id();
     let net = unjoined.start(identity, 1, Arc::new(Inlet(sender))).expect("a node");

@@ -2,22 +2,41 @@
 
 use crate::{
     key::{NodeKey, PublicKey, sha256},
-    tls::{CERTIFICATE_LIFE, server_name},
+    tls::{server_name, spiffe_id},
 };
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType,
+};
 use ring::aead;
-use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use taffeta_model::{ClusterId, UnixMillis};
 use thiserror::Error;
 use time::OffsetDateTime;
 
-/// Ten years: the CA is as old as its cluster, and replacing it is an operator's act.
+/// Ten years, unless it is rotated: an operator's act.
 const AUTHORITY_LIFE: Duration = Duration::from_secs(3650 * 86_400);
 /// How far the clock of a machine may be behind ours. A machine without a battery for its clock, or one whose time servers
 /// were out of reach, is off by more than hours; a date before which a certificate is not valid protects nobody.
 const CLOCK_SKEW: Duration = Duration::from_secs(30 * 86_400);
+
+/// How long certificates live, and what is granted after their end. An internal setting: all of a cluster use the same,
+/// and only tests use any but the default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lives {
+    /// Life of a node's certificate, at least 3 s (a certificate's dates are whole seconds); it is renewed at two thirds.
+    pub certificate: Duration,
+    /// For how long after its certificate's end a member is heard on the lanes of the ring and the catalogue, when nobody
+    /// could renew it.
+    pub grace: Duration,
+}
+
+impl Default for Lives {
+    fn default() -> Self {
+        Self { certificate: Duration::from_secs(24 * 3_600), grace: Duration::from_secs(7 * 24 * 3_600) }
+    }
+}
 
 /// The CA: its key and its certificate.
 #[derive(Clone)]
@@ -46,6 +65,9 @@ pub enum CertificateError {
     /// The sealed authority is damaged or belongs to another node's key.
     #[error("the sealed CA key does not open with this node's key")]
     Seal,
+    /// A certificate is not one of this node, of a CA that is believed, or has ended already.
+    #[error("the certificate is not usable: another node's, of an unknown CA, or ended")]
+    Unusable,
 }
 
 /// Lets a raw Ed25519 public key stand as the subject of a certificate.
@@ -69,19 +91,40 @@ impl std::fmt::Debug for Authority {
 impl Authority {
     /// A new CA for a new cluster.
     pub fn create(cluster: ClusterId, seed: [u8; 32], now: UnixMillis) -> Result<Self, CertificateError> {
-        let mut params = Self::params(cluster)?;
-        params.not_before = date(now.0.saturating_sub(millis(CLOCK_SKEW)));
-        params.not_after = date(now.0 + millis(AUTHORITY_LIFE));
+        // One more CA may stand between it and a node's certificate: the next one, which it signs at a rotation.
+        let params = Self::params(cluster, seed, now, 1)?;
         let certificate = params.self_signed(&key_pair(seed)?).map_err(CertificateError::Make)?;
         Ok(Self { cluster, seed, certificate: certificate.der().to_vec() })
     }
 
-    fn params(cluster: ClusterId) -> Result<CertificateParams, CertificateError> {
+    /// Each CA of a cluster has a name of its own, which follows from its key.
+    fn params(
+        cluster: ClusterId,
+        seed: [u8; 32],
+        now: UnixMillis,
+        below: u8,
+    ) -> Result<CertificateParams, CertificateError> {
         let mut params = CertificateParams::new(vec![]).map_err(CertificateError::Make)?;
-        params.distinguished_name.push(DnType::CommonName, format!("taffeta {cluster}"));
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        let key = NodeKey::from_seed(seed).public().node_id();
+        params.distinguished_name.push(DnType::CommonName, format!("taffeta {cluster} {key}"));
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(below));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.not_before = date(now.0.saturating_sub(millis(CLOCK_SKEW)));
+        params.not_after = date(now.0 + millis(AUTHORITY_LIFE));
         Ok(params)
+    }
+
+    /// This CA's key and name, signed by another CA of the cluster: whoever believes only that one then believes what this
+    /// one has signed. DER.
+    pub fn cross_signed_by(&self, other: &Self, now: UnixMillis) -> Result<Vec<u8>, CertificateError> {
+        let subject = Subject(NodeKey::from_seed(self.seed).public());
+        let params = Self::params(self.cluster, self.seed, now, 0)?;
+        let certificate = params.signed_by(&subject, &other.issuer(now)?).map_err(CertificateError::Make)?;
+        Ok(certificate.der().to_vec())
+    }
+
+    fn issuer(&self, now: UnixMillis) -> Result<Issuer<'static, KeyPair>, CertificateError> {
+        Ok(Issuer::new(Self::params(self.cluster, self.seed, now, 1)?, key_pair(self.seed)?))
     }
 
     /// The CA certificate, DER.
@@ -99,16 +142,41 @@ impl Authority {
         sha256(&self.certificate)
     }
 
-    /// A certificate for the node that has this key, DER.
-    pub fn certify(&self, subject: PublicKey, now: UnixMillis) -> Result<Vec<u8>, CertificateError> {
-        let name = server_name(self.cluster, subject.node_id());
-        let mut params = CertificateParams::new(vec![name]).map_err(CertificateError::Make)?;
+    /// Signs a message with the CA's key.
+    pub fn sign_message(&self, message: &[u8]) -> [u8; 64] {
+        NodeKey::from_seed(self.seed).sign(message)
+    }
+
+    /// A certificate for the node that has this key, DER. It names the node by one SPIFFE URI, by which nodes know one
+    /// another, and by a DNS name for clients of encrypted DNS, who can check nothing else.
+    pub fn certify(&self, subject: PublicKey, now: UnixMillis, life: Duration) -> Result<Vec<u8>, CertificateError> {
+        let id = subject.node_id();
+        let mut params = CertificateParams::new(vec![server_name(self.cluster, id)]).map_err(CertificateError::Make)?;
+        let uri = spiffe_id(self.cluster, id).try_into().map_err(CertificateError::Make)?;
+        params.subject_alt_names.push(SanType::URI(uri));
+        self.sign(params, subject, now, life)
+    }
+
+    fn sign(
+        &self,
+        mut params: CertificateParams,
+        subject: PublicKey,
+        now: UnixMillis,
+        life: Duration,
+    ) -> Result<Vec<u8>, CertificateError> {
         params.distinguished_name.push(DnType::CommonName, subject.node_id().to_string());
         params.not_before = date(now.0.saturating_sub(millis(CLOCK_SKEW)));
-        params.not_after = date(now.0 + millis(CERTIFICATE_LIFE));
-        let issuer = Issuer::new(Self::params(self.cluster)?, key_pair(self.seed)?);
-        let certificate = params.signed_by(&Subject(subject), &issuer).map_err(CertificateError::Make)?;
+        params.not_after = date(now.0.saturating_add(millis(life)));
+        let certificate = params.signed_by(&Subject(subject), &self.issuer(now)?).map_err(CertificateError::Make)?;
         Ok(certificate.der().to_vec())
+    }
+
+    /// A certificate with any names in it, as a test needs it.
+    #[cfg(test)]
+    pub(crate) fn certify_named(&self, subject: PublicKey, names: Vec<SanType>, now: UnixMillis) -> Vec<u8> {
+        let mut params = CertificateParams::new(vec![]).expect("no names are fine");
+        params.subject_alt_names = names;
+        self.sign(params, subject, now, Lives::default().certificate).expect("it can be signed")
     }
 
     /// Encrypts the CA under the node's key. `nonce` must be fresh randomness.
@@ -133,6 +201,14 @@ impl Authority {
     pub fn import(cluster: ClusterId, (seed, certificate): ([u8; 32], Vec<u8>)) -> Self {
         Self { cluster, seed, certificate }
     }
+}
+
+/// Whether the CA with this certificate (DER) has signed the message.
+pub fn signed_by_authority(certificate: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    let certificate = CertificateDer::from(certificate);
+    let parsed = webpki::EndEntityCert::try_from(&certificate).ok();
+    let key = parsed.and_then(|c| PublicKey::from_spki(&c.subject_public_key_info()));
+    key.is_some_and(|key| key.verify(message, signature))
 }
 
 impl SealedAuthority {

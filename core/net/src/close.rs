@@ -1,6 +1,9 @@
 //! Why a connection was closed, in a number and words for the other end.
 
-use quinn::{Connection, VarInt};
+use quinn::{Connection, ConnectionError, TransportErrorCode, VarInt};
+
+/// The TLS alert `certificate_revoked`.
+const REVOKED: u8 = 44;
 
 /// The codes are the protocol's: a peer of another version may tell them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub(crate) enum Close {
     Down,
     /// The node is no member any more, or has moved.
     Forgotten,
+    /// The node was removed from the cluster: told to it, so that it ends.
+    Removed,
 }
 
 impl Close {
@@ -34,6 +39,7 @@ impl Close {
             Self::Replaced => 5,
             Self::Down => 6,
             Self::Forgotten => 7,
+            Self::Removed => 8,
         })
     }
 
@@ -47,6 +53,23 @@ impl Close {
             Self::Replaced => b"newer connections are in use",
             Self::Down => b"taken for dead",
             Self::Forgotten => b"not a member any more, or moved",
+            Self::Removed => b"removed from the cluster",
+        }
+    }
+
+    /// Whether the peer closed or refused a connection because it holds this node to be removed from the cluster: by this
+    /// code, or, in a handshake, by the alert `certificate_revoked` (RFC 8446, section 6.2). Either comes from the peer
+    /// that the handshake has authenticated.
+    pub(crate) fn is_removal(error: &ConnectionError) -> bool {
+        match error {
+            ConnectionError::ApplicationClosed(close) => close.error_code == Self::Removed.code(),
+            ConnectionError::ConnectionClosed(close) => close.error_code == TransportErrorCode::crypto(REVOKED),
+            ConnectionError::VersionMismatch
+            | ConnectionError::TransportError(_)
+            | ConnectionError::Reset
+            | ConnectionError::TimedOut
+            | ConnectionError::LocallyClosed
+            | ConnectionError::CidsExhausted => false,
         }
     }
 

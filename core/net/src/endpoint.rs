@@ -1,8 +1,10 @@
 //! The endpoint: one UDP socket, and what it is made of.
 
 use crate::{
+    authority::Lives,
     close::Close,
     connection_id::{SeededIds, initial_ids},
+    credentials::{Credentials, Identity},
     handshakes::{Handshakes, INCOMING_MAX},
     key::NodeKey,
     net::{Inner, Net, exchange},
@@ -13,7 +15,7 @@ use crate::{
     serve::STRANGERS_MAX,
     shared_socket::SharedSocket,
     stream::FrameSink,
-    tls::{self, FOREIGN_CA, Identity, Means, TlsError},
+    tls::{self, FOREIGN_CA, Means, TlsError, Whom},
     token::JoinToken,
 };
 use async_trait::async_trait;
@@ -25,7 +27,7 @@ use std::{
     sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
-use taffeta_model::NodeId;
+use taffeta_model::{NodeId, Versions};
 use thiserror::Error;
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -60,6 +62,8 @@ pub trait Service: Send + Sync + 'static {
     fn push(&self, from: NodeId, lane: Lane, message: Bytes);
     /// Takes a packet of the ring, which came on a connection or sealed; from whom is certain in both cases.
     fn datagram(&self, from: NodeId, packet: Bytes);
+    /// A member closed or refused a connection since it holds this node to be removed from the cluster.
+    fn removed(&self, _by: NodeId) {}
 }
 
 /// What an endpoint is made of.
@@ -72,6 +76,8 @@ pub struct NetConfig {
     pub runtime: Arc<dyn quinn::Runtime>,
     /// The date by which certificates are judged.
     pub clock: Arc<dyn Clock>,
+    /// How long certificates live, and what is granted after their end.
+    pub lives: Lives,
     /// Seeds connection ids, sessions of sealed datagrams and the like. Fresh randomness in each life of a process.
     pub seed: [u8; 32],
     /// Connections to nodes that are kept at once, at least 1: one more closes the one used longest ago, of idle ones if
@@ -79,6 +85,8 @@ pub struct NetConfig {
     pub connections_max: usize,
     /// Whether the kernel may cut large sends into packets (GSO). Some network cards fail at it.
     pub segmentation_offload: bool,
+    /// Versions of the protocol that are spoken: [`Versions::ALL`], unless an older node is to be played.
+    pub versions: Versions,
 }
 
 /// Why there is no endpoint.
@@ -101,6 +109,9 @@ pub enum JoinError {
     /// The address belongs to another cluster than the token.
     #[error("the node at {0} belongs to another cluster than the token: its CA is not the one that the token pins")]
     ForeignCluster(SocketAddr),
+    /// The node there and this one have no version of the protocol in common.
+    #[error("the node at {0} speaks no version of the protocol that this one does: it speaks {1}")]
+    OtherVersion(SocketAddr, Versions),
     /// The cluster refused, with its reason.
     #[error("{0}")]
     Refused(String),
@@ -115,6 +126,7 @@ pub struct Unjoined {
     socket: Arc<SharedSocket>,
     sealed: mpsc::Receiver<Bytes>,
     means: Means,
+    lives: Lives,
     seed: [u8; 32],
     initial_ids: Arc<dyn Fn() -> ConnectionId + Send + Sync>,
     connections_max: usize,
@@ -135,10 +147,10 @@ impl Unjoined {
         let socket = Arc::new(socket);
         let shared = Arc::clone(&socket) as Arc<dyn AsyncUdpSocket>;
         let endpoint = Endpoint::new_with_abstract_socket(endpoint_config, None, shared, config.runtime)?;
-        let means = Means::new(config.crypto, config.clock);
+        let means = Means::new(config.crypto, config.clock, config.versions);
         let (seed, initial_ids) = (config.seed, initial_ids(&config.seed));
-        let NetConfig { connections_max, segmentation_offload, .. } = config;
-        Ok(Self { endpoint, socket, sealed, means, seed, initial_ids, connections_max, segmentation_offload })
+        let NetConfig { lives, connections_max, segmentation_offload, .. } = config;
+        Ok(Self { endpoint, socket, sealed, means, lives, seed, initial_ids, connections_max, segmentation_offload })
     }
 
     /// Where the socket is bound.
@@ -149,7 +161,8 @@ impl Unjoined {
     /// Sends a join request to the node at `address`, whose cluster must be the token's.
     pub async fn join(&self, address: SocketAddr, token: &JoinToken, request: &[u8]) -> Result<Vec<u8>, JoinError> {
         let unreachable = |why: String| JoinError::Unreachable(address, why);
-        let mut config = quinn::ClientConfig::new(Arc::new(tls::join_config(token.ca_hash, &self.means)?));
+        let tls = tls::join_config(token.cluster, token.ca_hash, self.lives.grace, &self.means)?;
+        let mut config = quinn::ClientConfig::new(Arc::new(tls));
         config.transport_config(transport(self.segmentation_offload));
         config.initial_dst_cid_provider(Arc::clone(&self.initial_ids));
         // The name is not known yet; the pinned CA is what is checked.
@@ -158,6 +171,9 @@ impl Unjoined {
         let connection = match timeout(DIAL_TIMEOUT, connecting).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(e)) if e.to_string().contains(FOREIGN_CA) => return Err(JoinError::ForeignCluster(address)),
+            Ok(Err(e)) if tls::is_other_version(&e) => {
+                return Err(JoinError::OtherVersion(address, self.means.versions()));
+            }
             Ok(Err(e)) => return Err(unreachable(e.to_string())),
             Err(_) => return Err(unreachable("no answer in time".into())),
         };
@@ -180,13 +196,25 @@ impl Unjoined {
     /// Becomes the endpoint of a node. `start` counts the starts of the node and must be higher than at any before:
     /// peers refuse sealed datagrams of a life that they know to be over.
     pub fn start(self, identity: Identity, start: u64, service: Arc<dyn Service>) -> Result<Net, NetError> {
+        let credentials = Credentials::new(identity, Arc::clone(self.means.provider()))?;
+        self.start_with(Arc::new(credentials), start, service)
+    }
+
+    /// The same with credentials that the caller changes as time goes on.
+    pub fn start_with(
+        self,
+        credentials: Arc<Credentials>,
+        start: u64,
+        service: Arc<dyn Service>,
+    ) -> Result<Net, NetError> {
         let transport = transport(self.segmentation_offload);
-        let crypto = Arc::new(identity.server_config(&self.means)?);
+        let crypto = Arc::new(credentials.server_config(&self.means)?);
         let mut server = quinn::ServerConfig::new(crypto, Arc::new(retry_key(&self.seed)));
         server.time_source(self.means.dates()); // dates the tokens of retries
         server.transport_config(Arc::clone(&transport)).max_incoming(INCOMING_MAX);
-        let mut client_config = quinn::ClientConfig::new(Arc::new(identity.client_config(&self.means)?));
-        let mut meet_config = quinn::ClientConfig::new(Arc::new(tls::meet_config(&identity, &self.means)?));
+        let client = |whom| Ok::<_, TlsError>(Arc::new(credentials.client_config(whom, &self.means)?));
+        let mut client_config = quinn::ClientConfig::new(client(Whom::Named)?);
+        let mut meet_config = quinn::ClientConfig::new(client(Whom::Any)?);
         for config in [&mut client_config, &mut meet_config] {
             config.transport_config(Arc::clone(&transport));
             config.initial_dst_cid_provider(Arc::clone(&self.initial_ids));
@@ -195,8 +223,10 @@ impl Unjoined {
         let inner = Inner {
             endpoint: self.endpoint,
             socket: self.socket,
-            seals: Mutex::new(Seals::new(identity.cluster, &identity.key, &self.seed, start)),
-            identity,
+            seals: Mutex::new(Seals::new(credentials.cluster(), &credentials.identity().key, &self.seed, start)),
+            credentials,
+            means: self.means,
+            lives: self.lives,
             client_config,
             meet_config,
             service,

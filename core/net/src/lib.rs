@@ -5,21 +5,27 @@
 //!
 //! There is no plaintext path and no switch to make one. What a message means is none of this crate's business: it
 //! carries bytes on named lanes between authenticated nodes, and lets a stranger with a join token call one lane only.
+//! Nodes are known by the SPIFFE URI of a certificate that lives for a day. What a node shows and believes can change at
+//! any time ([`Credentials`]); what a peer may do is decided anew at each call ([`Peer`], [`Lane`]).
 //! The socket, the dates and the randomness come from outside, so that a simulator can supply its own.
 
 mod authority;
+mod certified;
 mod close;
 mod connection_id;
 mod counts;
+mod credentials;
 mod endpoint;
 mod frame;
 mod handshakes;
 mod key;
 mod link;
 mod net;
+mod packed;
 mod peer;
 mod pool;
 mod pulse;
+mod redial;
 mod sealed;
 mod seams;
 mod serve;
@@ -28,7 +34,8 @@ mod stream;
 mod tls;
 mod token;
 
-pub use authority::{Authority, CertificateError, SealedAuthority};
+pub use authority::{Authority, CertificateError, Lives, SealedAuthority, signed_by_authority};
+pub use credentials::{Credentials, Identity};
 pub use endpoint::{Bytes, CONNECTIONS_MAX, JoinError, NetConfig, NetError, Service, Unjoined};
 pub use frame::{FRAME_BYTES_MAX, Frame, FrameDecoder, FrameError};
 pub use key::{NodeKey, PublicKey, sha256};
@@ -38,7 +45,7 @@ pub use rustls::crypto::CryptoProvider;
 pub use sealed::{Header as SealedHeader, KeyRefused, Refused, Session};
 pub use seams::{Clock, Entropy, SystemClock, SystemEntropy};
 pub use stream::{FrameSink, Frames};
-pub use tls::{Identity, TlsError, crypto, server_name};
+pub use tls::{TlsError, crypto, server_name, spiffe_id};
 pub use token::{InvalidToken, JoinToken};
 
 /// Largest request or reply on any lane: a snapshot of the replicated state is the largest thing that is sent.

@@ -1,6 +1,6 @@
 //! A connection in use, and what is known of its use.
 
-use crate::pulse::Pulse;
+use crate::{certified::Certified, pulse::Pulse};
 use quinn::Connection;
 use std::{
     sync::{
@@ -9,16 +9,30 @@ use std::{
     },
     time::Duration,
 };
+use taffeta_model::UnixMillis;
 use tokio::time::Instant;
 
 /// Numbers each use of any connection of an endpoint, so that they have an order.
 #[derive(Clone, Default)]
 pub(crate) struct Uses(Arc<AtomicU64>);
 
+/// What the certificates say that were shown when a connection was made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// The peer.
+    pub(crate) peer: Certified,
+    /// When the certificate ends that this node has shown.
+    pub(crate) own_ends: UnixMillis,
+}
+
 /// A connection to a node or a stranger. Clones are the same connection.
 #[derive(Clone)]
 pub(crate) struct Link {
     pub(crate) connection: Connection,
+    /// `None` for a stranger.
+    pub(crate) terms: Option<Terms>,
+    /// When it was made.
+    pub(crate) made: Instant,
     usage: Arc<Usage>,
 }
 
@@ -40,10 +54,11 @@ impl Drop for OpenCall {
 
 impl Link {
     /// A connection just made.
-    pub(crate) fn new(connection: Connection, uses: Uses) -> Self {
-        let pulse = Mutex::new(Pulse::new(Instant::now(), packets_heard(&connection)));
+    pub(crate) fn new(connection: Connection, terms: Option<Terms>, uses: Uses) -> Self {
+        let made = Instant::now();
+        let pulse = Mutex::new(Pulse::new(made, packets_heard(&connection)));
         let usage = Usage { uses, last: AtomicU64::new(0), calls: AtomicUsize::new(0), pulse };
-        let link = Self { connection, usage: Arc::new(usage) };
+        let link = Self { connection, terms, made, usage: Arc::new(usage) };
         link.mark_used();
         link
     }

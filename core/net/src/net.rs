@@ -2,21 +2,26 @@
 
 use crate::{
     DATAGRAM_BYTES_MAX, MESSAGE_BYTES_MAX,
+    authority::Lives,
+    certified::Certified,
     close::Close,
     counts::{self, Direction},
+    credentials::Credentials,
     endpoint::{DIAL_TIMEOUT, Service},
     handshakes::Handshakes,
     key::PublicKey,
-    link::{Link, packets_heard},
+    link::{Link, Terms, packets_heard},
+    packed,
     peer::{CallError, Lane, Peer},
     pool::{Dialled, Pool, Way},
     sealed::{KeyRefused, Seals},
     shared_socket::SharedSocket,
-    tls::{self, Identity},
+    tls::{self, Means},
 };
 use bytes::Bytes;
 use quinn::{Connection, Endpoint};
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard,
@@ -24,7 +29,7 @@ use std::{
     },
     time::Duration,
 };
-use taffeta_model::NodeId;
+use taffeta_model::{NodeId, UnixMillis};
 use tokio::{
     sync::{Semaphore, watch},
     time::{Instant, timeout, timeout_at},
@@ -47,6 +52,10 @@ const WARM_MAX: usize = 16;
 
 pub(crate) const REPLY_OK: u8 = 0;
 pub(crate) const REPLY_REFUSED: u8 = 1;
+/// Refused because the certificate has ended that the caller showed when it connected. Nothing was done.
+pub(crate) const REPLY_ENDED: u8 = 2;
+/// From version 2 on: done, and the reply is packed.
+pub(crate) const REPLY_PACKED: u8 = 3;
 
 /// The fabric's endpoint. Cheap to clone; all clones are one endpoint.
 #[derive(Clone)]
@@ -58,7 +67,9 @@ pub(crate) struct Inner {
     pub(crate) endpoint: Endpoint,
     pub(crate) socket: Arc<SharedSocket>,
     pub(crate) seals: Mutex<Seals>,
-    pub(crate) identity: Identity,
+    pub(crate) credentials: Arc<Credentials>,
+    pub(crate) means: Means,
+    pub(crate) lives: Lives,
     pub(crate) client_config: quinn::ClientConfig,
     /// For addresses of which it is not known which node is there.
     pub(crate) meet_config: quinn::ClientConfig,
@@ -81,38 +92,114 @@ impl Net {
         self.pool().address(node)
     }
 
-    /// Calls a node and waits for its reply, at most `limit`.
+    /// Calls a node and waits for its reply, at most `limit`. A call that is refused because the connection is older than
+    /// this node's present certificate is made once more, on a new one.
     pub async fn call(&self, node: NodeId, lane: Lane, request: &[u8], limit: Duration) -> Result<Vec<u8>, CallError> {
         if lane.is_streamed() {
             return Err(CallError::Refused(format!("the lane {lane:?} answers with a stream")));
         }
         let deadline = Instant::now() + limit;
         let link = timeout_at(deadline, self.link(node)).await.map_err(|_| CallError::Timeout)??;
-        let work = exchange(&link.connection, lane, request);
-        self.watched(node, &link, deadline, work).await
+        match self.call_on(node, &link, lane, request, deadline).await? {
+            Reply::Given(reply) => return Ok(reply),
+            Reply::Refused(why) => return Err(CallError::Refused(why)),
+            Reply::Ended(why) if !self.shows_older(&link) => return Err(CallError::Refused(why)),
+            Reply::Ended(_) => {}
+        }
+        let link = timeout_at(deadline, self.link_anew(node)).await.map_err(|_| CallError::Timeout)??;
+        match self.call_on(node, &link, lane, request, deadline).await? {
+            Reply::Given(reply) => Ok(reply),
+            Reply::Refused(why) | Reply::Ended(why) => Err(CallError::Refused(why)),
+        }
+    }
+
+    async fn call_on(
+        &self,
+        node: NodeId,
+        link: &Link,
+        lane: Lane,
+        request: &[u8],
+        deadline: Instant,
+    ) -> Result<Reply, CallError> {
+        self.check_lane(link, lane)?;
+        self.watched(node, link, deadline, exchange_once(&link.connection, lane, request)).await
+    }
+
+    /// The date by a node's own clock.
+    pub async fn date_of(&self, node: NodeId, limit: Duration) -> Result<UnixMillis, CallError> {
+        let reply = self.call(node, Lane::Ping, b"", limit).await?;
+        let millis = reply.as_slice().try_into().map_err(|_| CallError::Broken("no date in the reply".into()))?;
+        Ok(UnixMillis(u64::from_be_bytes(millis)))
+    }
+
+    /// How the peer of a connection stands now: by its certificate's end, and by whether it was removed.
+    pub(crate) fn standing(&self, peer: Option<Certified>) -> Peer {
+        let Some(Certified { node, ends }) = peer else { return Peer::Stranger };
+        if self.inner.credentials.is_removed(node) {
+            return Peer::Removed(node);
+        }
+        let date = self.inner.means.date();
+        if date <= ends {
+            Peer::Node(node)
+        } else if date <= ends + self.inner.lives.grace && self.seals().knows(node) {
+            Peer::Expired(node)
+        } else {
+            Peer::Lapsed(node)
+        }
+    }
+
+    /// Nothing is asked on a lane of whom nothing would be answered on it.
+    pub(crate) fn check_lane(&self, link: &Link, lane: Lane) -> Result<(), CallError> {
+        let peer = self.standing(link.terms.map(|terms| terms.peer));
+        if lane.allows(peer) { Ok(()) } else { Err(CallError::Refused(peer.refusal().into())) }
+    }
+
+    /// Believes nodes that were removed from the cluster no more, whatever their certificates say: their connections are
+    /// closed, and they are told why; their keys and addresses are forgotten. Replaces those given before.
+    pub fn set_removed(&self, nodes: BTreeSet<NodeId>) {
+        for node in self.inner.credentials.remove(nodes) {
+            self.seals().forget(node);
+            self.pool().forget(node, Close::Removed);
+        }
     }
 
     /// Connects to whichever node of this cluster is at the address, and says which one that is. The address is that
     /// node's from now on.
     pub async fn meet(&self, address: SocketAddr) -> Result<NodeId, CallError> {
         let unreachable = |why: String| CallError::Unreachable(address.to_string(), why);
+        let own_ends = self.inner.credentials.ends();
+        let connection = self.greet(address).await?;
+        match self.terms(&connection, own_ends) {
+            Some(terms) if terms.peer.node != self.inner.credentials.id() => {
+                self.set_address(terms.peer.node, address);
+                self.adopt(terms, connection);
+                Ok(terms.peer.node)
+            }
+            Some(_) | None => {
+                Close::Bye.connection(&connection);
+                Err(unreachable("no other node of this cluster is there".into()))
+            }
+        }
+    }
+
+    /// Which node of this cluster is at the address, this node itself included. `None` if none answers.
+    pub async fn who_is_at(&self, address: SocketAddr) -> Option<NodeId> {
+        let own_ends = self.inner.credentials.ends();
+        let connection = self.greet(address).await.ok()?;
+        let terms = self.terms(&connection, own_ends);
+        Close::Bye.connection(&connection);
+        Some(terms?.peer.node)
+    }
+
+    /// Connects to an address of which it is not known which node is there.
+    async fn greet(&self, address: SocketAddr) -> Result<Connection, CallError> {
+        let unreachable = |why: String| CallError::Unreachable(address.to_string(), why);
         // The name is not known; that the chain leads to the cluster's CA is what is checked.
         let connecting =
             self.inner.endpoint.connect_with(self.inner.meet_config.clone(), address, "meet.taffeta.internal");
         let connecting = connecting.map_err(|e| unreachable(e.to_string()))?;
         let connected = timeout(DIAL_TIMEOUT, connecting).await.map_err(|_| unreachable("no answer in time".into()))?;
-        let connection = connected.map_err(|e| unreachable(e.to_string()))?;
-        match tls::peer_of(&connection, self.inner.identity.cluster) {
-            Some(Peer::Node(node)) if node != self.inner.identity.id() => {
-                self.set_address(node, address);
-                self.adopt(node, connection);
-                Ok(node)
-            }
-            Some(Peer::Node(_) | Peer::Stranger) | None => {
-                Close::Bye.connection(&connection);
-                Err(unreachable("no other node of this cluster is there".into()))
-            }
-        }
+        connected.map_err(|e| unreachable(e.to_string()))
     }
 
     /// Asks a node for a sign of life on the connection to it, if one is alive, and waits for it at most `limit`.
@@ -128,6 +215,7 @@ impl Net {
     pub async fn push(&self, node: NodeId, lane: Lane, message: &[u8], limit: Duration) -> Result<(), CallError> {
         let deadline = Instant::now() + limit;
         let link = timeout_at(deadline, self.link(node)).await.map_err(|_| CallError::Timeout)??;
+        self.check_lane(&link, lane)?;
         let trusted = link.silence() < TRUST;
         let work = async {
             let mut stream = link.connection.open_uni().await.map_err(broken)?;
@@ -176,7 +264,7 @@ impl Net {
     /// Forgets all about a node: its key, its address and its connections, which are closed.
     pub fn forget_peer(&self, node: NodeId) {
         self.seals().forget(node);
-        self.pool().forget(node);
+        self.pool().forget(node, Close::Forgotten);
     }
 
     /// The node learnt that its start counter had been set back: sealed datagrams name this higher one from now on.
@@ -195,6 +283,9 @@ impl Net {
             let pool = self.pool();
             (pool.take_live(node), pool.address(node), pool.addresses() < WARM_MAX)
         };
+        if let Some(link) = &live {
+            self.redial_in_time(node, link);
+        }
         if let Some(link) = &live
             && link.unanswered() < DOUBT
         {
@@ -222,15 +313,17 @@ impl Net {
         }
         drop(pool);
         match way {
-            Way::Dial(address, report) => drop(tokio::spawn(self.clone().dial(node, address, report))),
+            Way::Dial(address, report) => self.spawn_dial(node, address, report),
             Way::Open(link) => packet.into_iter().for_each(|packet| send_on(&link, packet)),
             Way::Wait(_) | Way::Unknown => {}
         }
     }
 
     fn send_sealed(&self, address: SocketAddr, datagram: &[u8], packet_bytes: usize) {
-        if self.inner.closed.load(Ordering::Relaxed) {
-            return;
+        let date = self.inner.means.date();
+        let lapsed = date > self.inner.credentials.ends() + self.inner.lives.grace;
+        if lapsed || self.inner.closed.load(Ordering::Relaxed) {
+            return; // nobody sees a certificate on such a datagram: the sender itself keeps to what is granted
         }
         match self.inner.socket.send(address, datagram) {
             Ok(()) => counts::datagram(counts::Way::Sealed, Direction::Out, packet_bytes),
@@ -239,6 +332,11 @@ impl Net {
                 tracing::debug!(%address, %error, "sealed datagram not sent");
             }
         }
+    }
+
+    /// The version of the protocol that is spoken with a node, if there is a connection to it.
+    pub fn version(&self, node: NodeId) -> Option<u32> {
+        self.pool().take_live(node).map(|link| tls::version_of(&link.connection))
     }
 
     /// Round-trip time to a node: on the live connection, else as it was on the last one to the node's address.
@@ -268,14 +366,30 @@ impl Net {
 
     pub(crate) async fn link(&self, node: NodeId) -> Result<Link, CallError> {
         let way = self.pool().way(node);
+        match way {
+            Way::Open(link) if !self.is_over(&link) => {
+                self.redial_in_time(node, &link);
+                Ok(link)
+            }
+            Way::Open(link) => Ok(self.link_anew(node).await.unwrap_or(link)),
+            Way::Unknown | Way::Wait(_) | Way::Dial(..) => self.wait_for(node, way).await,
+        }
+    }
+
+    /// A connection that is made now, whether or not there is one.
+    pub(crate) async fn link_anew(&self, node: NodeId) -> Result<Link, CallError> {
+        let way = self.pool().way_anew(node);
+        self.wait_for(node, way).await
+    }
+
+    async fn wait_for(&self, node: NodeId, way: Way) -> Result<Link, CallError> {
         let mut waiting = match way {
             Way::Open(link) => return Ok(link),
             Way::Unknown => return Err(CallError::UnknownNode(node)),
             Way::Wait(receiver) => receiver,
             Way::Dial(address, report) => {
                 let receiver = report.subscribe();
-                // In a task of its own: the caller may give up, others wait for the same dial.
-                tokio::spawn(self.clone().dial(node, address, report));
+                self.spawn_dial(node, address, report);
                 receiver
             }
         };
@@ -284,14 +398,22 @@ impl Net {
         ended.clone().expect("waited until it was there")
     }
 
+    /// In a task of its own: a caller may give up, others wait for the same dial.
+    pub(crate) fn spawn_dial(&self, node: NodeId, address: SocketAddr, report: watch::Sender<Dialled>) {
+        tokio::spawn(self.clone().dial(node, address, report));
+    }
+
     async fn dial(self, node: NodeId, address: SocketAddr, report: watch::Sender<Dialled>) {
+        let own_ends = self.inner.credentials.ends();
         let result = self.try_dial(node, address).await.and_then(|connection| {
             // The node may have been forgotten or have moved meanwhile.
-            if self.address(node) == Some(address) {
-                return Ok(self.adopt(node, connection));
+            if self.address(node) != Some(address) {
+                Close::Forgotten.connection(&connection);
+                return Err(CallError::UnknownNode(node));
             }
-            Close::Forgotten.connection(&connection);
-            Err(CallError::UnknownNode(node))
+            let terms = self.terms(&connection, own_ends);
+            let terms = terms.ok_or_else(|| broken("the node's certificate cannot be read"))?;
+            Ok(self.adopt(terms, connection))
         });
         self.pool().end_dial(node);
         report.send_replace(Some(result));
@@ -299,22 +421,38 @@ impl Net {
 
     async fn try_dial(&self, node: NodeId, address: SocketAddr) -> Result<Connection, CallError> {
         let unreachable = |why: String| CallError::Unreachable(address.to_string(), why);
-        let name = tls::server_name(self.inner.identity.cluster, node);
+        let name = tls::server_name(self.inner.credentials.cluster(), node);
         let config = self.inner.client_config.clone();
         let connecting = self.inner.endpoint.connect_with(config, address, &name);
         let connecting = connecting.map_err(|e| unreachable(e.to_string()))?;
         let connected = timeout(DIAL_TIMEOUT, connecting).await.map_err(|_| unreachable("no answer in time".into()))?;
-        connected.map_err(|e| unreachable(e.to_string()))
+        connected.map_err(|e| {
+            self.heed(node, &e);
+            unreachable(e.to_string())
+        })
+    }
+
+    /// What the certificates of a new connection say; `None` for a stranger.
+    pub(crate) fn terms(&self, connection: &Connection, own_ends: UnixMillis) -> Option<Terms> {
+        let peer = tls::certified_peer(connection, self.inner.credentials.cluster()).ok()??;
+        Some(Terms { peer, own_ends })
     }
 
     /// Takes a connection to a node into use and serves what comes in on it.
-    pub(crate) fn adopt(&self, node: NodeId, connection: Connection) -> Link {
-        let (link, queued) = self.pool().adopt(node, connection);
+    pub(crate) fn adopt(&self, terms: Terms, connection: Connection) -> Link {
+        let (link, queued) = self.pool().adopt(terms, connection);
         for packet in queued {
             send_on(&link, packet);
         }
-        tokio::spawn(self.clone().serve(Peer::Node(node), link.clone()));
+        tokio::spawn(self.clone().serve(link.clone()));
         link
+    }
+
+    /// A connection ended: was this node told that it is no member any more?
+    pub(crate) fn heed(&self, by: NodeId, why: &quinn::ConnectionError) {
+        if Close::is_removal(why) {
+            self.inner.service.removed(by);
+        }
     }
 }
 
@@ -323,7 +461,22 @@ fn on_lane(lane: Lane, message: &[u8]) -> Vec<u8> {
     [&[lane.byte()], message].concat()
 }
 
+/// A reply as it came.
+pub(crate) enum Reply {
+    Given(Vec<u8>),
+    Refused(String),
+    /// The certificate has ended that was shown on the connection.
+    Ended(String),
+}
+
 pub(crate) async fn exchange(connection: &Connection, lane: Lane, request: &[u8]) -> Result<Vec<u8>, CallError> {
+    match exchange_once(connection, lane, request).await? {
+        Reply::Given(reply) => Ok(reply),
+        Reply::Refused(why) | Reply::Ended(why) => Err(CallError::Refused(why)),
+    }
+}
+
+async fn exchange_once(connection: &Connection, lane: Lane, request: &[u8]) -> Result<Reply, CallError> {
     let (mut send, mut receive) = connection.open_bi().await.map_err(broken)?;
     send.write_all(&on_lane(lane, request)).await.map_err(broken)?;
     send.finish().map_err(broken)?;
@@ -333,8 +486,12 @@ pub(crate) async fn exchange(connection: &Connection, lane: Lane, request: &[u8]
     }
     let body = reply.split_off(1);
     match reply[0] {
-        REPLY_OK => Ok(body),
-        REPLY_REFUSED => Err(CallError::Refused(String::from_utf8_lossy(&body).into_owned())),
+        REPLY_OK => Ok(Reply::Given(body)),
+        REPLY_PACKED => packed::unpack(&body)
+            .map(Reply::Given)
+            .ok_or_else(|| CallError::Broken("a reply that does not unpack".into())),
+        REPLY_REFUSED => Ok(Reply::Refused(String::from_utf8_lossy(&body).into_owned())),
+        REPLY_ENDED => Ok(Reply::Ended(String::from_utf8_lossy(&body).into_owned())),
         other => Err(CallError::Broken(format!("a reply of unknown kind {other}"))),
     }
 }

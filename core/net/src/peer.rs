@@ -4,11 +4,18 @@ use serde::{Deserialize, Serialize};
 use taffeta_model::NodeId;
 use thiserror::Error;
 
-/// The other end of a connection.
+/// The other end of a connection, as it stands at the moment of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// A node with a certificate of this cluster.
     Node(NodeId),
+    /// A member whose certificate ended a short while ago: nobody could renew it, as when the quorum is lost. The ring and
+    /// the catalogue go on with it, consensus and placement do not.
+    Expired(NodeId),
+    /// A node whose certificate ended long ago, or whose key is not among those of the members: it may be renewed.
+    Lapsed(NodeId),
+    /// A node that was removed from the cluster.
+    Removed(NodeId),
     /// Someone without a certificate: may call [`Lane::Join`] only.
     Stranger,
 }
@@ -28,6 +35,8 @@ pub enum Lane {
     Ping,
     /// All that a new member needs to know. The only lane whose replies are streams, and nothing is pushed on it.
     Snapshot,
+    /// A node wants its certificate renewed: all that one whose certificate has ended long ago may ask for.
+    Renew,
 }
 
 impl Lane {
@@ -39,11 +48,12 @@ impl Lane {
             Self::Join => 4,
             Self::Ping => 5,
             Self::Snapshot => 6,
+            Self::Renew => 7,
         }
     }
 
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {
-        let lanes = [Self::Raft, Self::Control, Self::Catalogue, Self::Join, Self::Ping, Self::Snapshot];
+        let lanes = [Self::Raft, Self::Control, Self::Catalogue, Self::Join, Self::Ping, Self::Snapshot, Self::Renew];
         lanes.into_iter().find(|lane| lane.byte() == byte)
     }
 
@@ -51,16 +61,46 @@ impl Lane {
     pub fn is_streamed(self) -> bool {
         match self {
             Self::Snapshot => true,
-            Self::Raft | Self::Control | Self::Catalogue | Self::Join | Self::Ping => false,
+            Self::Raft | Self::Control | Self::Catalogue | Self::Join | Self::Ping | Self::Renew => false,
         }
     }
 
-    /// Whether `peer` may use this lane. Checked at every call.
-    pub(crate) fn allows(self, peer: Peer) -> bool {
-        match (self, peer) {
-            (Self::Join, Peer::Node(_) | Peer::Stranger) => true,
-            (Self::Raft | Self::Control | Self::Catalogue | Self::Ping | Self::Snapshot, Peer::Node(_)) => true,
-            (Self::Raft | Self::Control | Self::Catalogue | Self::Ping | Self::Snapshot, Peer::Stranger) => false,
+    /// Whether `peer` may use this lane, or be asked on it. Checked at every call, at both ends. On [`Lane::Control`] the
+    /// service looks more closely at what an expired member wants.
+    pub fn allows(self, peer: Peer) -> bool {
+        match peer {
+            Peer::Node(_) => match self {
+                Self::Raft | Self::Control | Self::Catalogue | Self::Join => true,
+                Self::Ping | Self::Snapshot | Self::Renew => true,
+            },
+            Peer::Expired(_) => match self {
+                Self::Control | Self::Catalogue | Self::Ping | Self::Snapshot | Self::Renew => true,
+                Self::Raft | Self::Join => false,
+            },
+            Peer::Lapsed(_) => match self {
+                Self::Ping | Self::Renew => true,
+                Self::Raft | Self::Control | Self::Catalogue | Self::Join | Self::Snapshot => false,
+            },
+            Peer::Removed(_) => match self {
+                Self::Raft | Self::Control | Self::Catalogue | Self::Join => false,
+                Self::Ping | Self::Snapshot | Self::Renew => false,
+            },
+            Peer::Stranger => match self {
+                Self::Join => true,
+                Self::Raft | Self::Control | Self::Catalogue | Self::Ping | Self::Snapshot | Self::Renew => false,
+            },
+        }
+    }
+}
+
+impl Peer {
+    /// Why this peer is refused on a lane that it may not use.
+    pub(crate) fn refusal(self) -> &'static str {
+        match self {
+            Self::Stranger => "this needs a node's certificate",
+            Self::Node(_) => "this is not for nodes",
+            Self::Expired(_) | Self::Lapsed(_) => "the node's certificate has ended: it is to be renewed first",
+            Self::Removed(_) => "the node was removed from the cluster",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     close::Close,
-    link::{Link, Uses},
+    link::{Link, Terms, Uses},
     peer::CallError,
 };
 use bytes::Bytes;
@@ -84,8 +84,8 @@ impl Pool {
     }
 
     /// Drops a node's address and closes its connections.
-    pub(crate) fn forget(&mut self, node: NodeId) {
-        self.close(node, Close::Forgotten);
+    pub(crate) fn forget(&mut self, node: NodeId, why: Close) {
+        self.close(node, why);
         self.places.remove(&node);
     }
 
@@ -116,6 +116,11 @@ impl Pool {
         if let Some(link) = self.take_live(node) {
             return Way::Open(link);
         }
+        self.way_anew(node)
+    }
+
+    /// The same, as if there were no connection: for one that is to take the place of the present one.
+    pub(crate) fn way_anew(&mut self, node: NodeId) -> Way {
         let Some(address) = self.address(node) else { return Way::Unknown };
         let slot = self.slots.entry(node).or_default();
         if let Some(waiting) = &slot.dialling {
@@ -136,14 +141,15 @@ impl Pool {
     }
 
     /// A connection that is to be kept by somebody else.
-    pub(crate) fn link(&self, connection: Connection) -> Link {
-        Link::new(connection, self.uses.clone())
+    pub(crate) fn link(&self, connection: Connection, terms: Option<Terms>) -> Link {
+        Link::new(connection, terms, self.uses.clone())
     }
 
     /// Takes a new connection in use, and closes the least worthy one if there are too many now.
     /// Gives the datagrams that waited for it.
-    pub(crate) fn adopt(&mut self, node: NodeId, connection: Connection) -> (Link, VecDeque<Bytes>) {
-        let link = self.link(connection);
+    pub(crate) fn adopt(&mut self, terms: Terms, connection: Connection) -> (Link, VecDeque<Bytes>) {
+        let node = terms.peer.node;
+        let link = self.link(connection, Some(terms));
         let slot = self.slots.entry(node).or_default();
         slot.set_aside();
         slot.current = Some(link.clone());

@@ -46,7 +46,7 @@ use taffeta_model::{ClusterId, MEMBERS_MAX, NodeId};
 use thiserror::Error;
 use window::Window;
 
-/// Marks a sealed datagram of this version. Bit 0x40 is clear: not QUIC.
+/// Marks a sealed datagram of version 1, the only one so far: whoever speaks a later version of the protocol takes it, too. Bit 0x40 is clear: not QUIC.
 const FIRST_BYTE: u8 = 0x11;
 /// First byte, sender, start, session random, counter.
 pub(crate) const HEADER_BYTES: usize = 1 + 8 + 6 + 8 + 6;
@@ -234,6 +234,11 @@ impl Seals {
         }
         self.peers.insert(node, Peer { public, pair: None, sealing: None, heard: None });
         Ok(())
+    }
+
+    /// Whether a peer's key is known.
+    pub(crate) fn knows(&self, node: NodeId) -> bool {
+        self.peers.contains_key(&node)
     }
 
     /// Forgets a peer's key: it is an unknown sender from now on.

@@ -10,6 +10,11 @@ use taffeta_model::UnixMillis;
 pub trait Clock: Send + Sync + Debug + 'static {
     /// The present date.
     fn date(&self) -> UnixMillis;
+
+    /// The date by the machine's own clock, where [`Clock::date`] also heeds what others say.
+    fn own_date(&self) -> UnixMillis {
+        self.date()
+    }
 }
 
 /// Randomness for keys, secrets and seeds.

@@ -2,13 +2,15 @@
 
 use crate::{
     MESSAGE_BYTES_MAX,
+    certified::Certified,
     close::Close,
     counts::{self, Direction, Fate, Way},
     endpoint::DIAL_TIMEOUT,
     frame,
     handshakes::{Admission, Handshake},
-    link::{Link, OpenCall},
-    net::{Net, REPLY_OK, REPLY_REFUSED},
+    link::{Link, OpenCall, Terms},
+    net::{Net, REPLY_ENDED, REPLY_OK, REPLY_PACKED, REPLY_REFUSED},
+    packed,
     peer::{Lane, Peer},
     stream::FrameSink,
     tls,
@@ -24,9 +26,6 @@ pub(crate) const STRANGER_BYTES_MAX: usize = 64 << 10;
 pub(crate) const STRANGERS_MAX: usize = 64;
 /// A stranger is served for this long: a join takes less.
 const STRANGER_LIFE: Duration = Duration::from_secs(20);
-
-/// Told to a stranger on every lane but one.
-const NOT_FOR_STRANGERS: &str = "this needs a node's certificate";
 
 impl Net {
     /// Takes in what comes until the endpoint is closed.
@@ -74,6 +73,7 @@ impl Net {
 
     async fn welcome(self, incoming: quinn::Incoming, handshake: Handshake) {
         let from = incoming.remote_address();
+        let own_ends = self.inner.credentials.ends();
         let shaken = timeout(DIAL_TIMEOUT, async { incoming.await }).await;
         drop(handshake);
         let connection = match shaken {
@@ -84,12 +84,16 @@ impl Net {
             }
             Err(_) => return counts::incoming(Fate::Refused),
         };
-        match tls::peer_of(&connection, self.inner.identity.cluster) {
-            Some(Peer::Node(node)) => {
-                self.adopt(node, connection);
+        match tls::certified_peer(&connection, self.inner.credentials.cluster()) {
+            Ok(Some(peer)) if self.inner.credentials.is_removed(peer.node) => {
+                counts::incoming(Fate::Refused); // while the handshake was under way
+                Close::Removed.connection(&connection);
             }
-            Some(Peer::Stranger) => self.serve_stranger(connection).await,
-            None => {
+            Ok(Some(peer)) => {
+                self.adopt(Terms { peer, own_ends }, connection);
+            }
+            Ok(None) => self.serve_stranger(connection).await,
+            Err(_) => {
                 counts::incoming(Fate::Refused);
                 Close::NotANode.connection(&connection);
             }
@@ -101,52 +105,64 @@ impl Net {
             counts::incoming(Fate::Refused);
             return Close::TooManyStrangers.connection(&connection);
         };
-        let link = self.pool().link(connection);
-        if timeout(STRANGER_LIFE, self.clone().serve(Peer::Stranger, link.clone())).await.is_err() {
+        let link = self.pool().link(connection, None);
+        if timeout(STRANGER_LIFE, self.clone().serve(link.clone())).await.is_err() {
             Close::StrangerTooLong.connection(&link.connection);
         }
     }
 
     /// Serves streams and datagrams of one connection until it ends.
-    pub(crate) async fn serve(self, peer: Peer, link: Link) {
+    pub(crate) async fn serve(self, link: Link) {
         let connection = &link.connection;
+        let peer = link.terms.map(|terms| terms.peer);
+        let version = tls::version_of(connection);
         let mut work = JoinSet::new(); // ends with the connection; bounded by STREAMS_MAX
         loop {
             tokio::select! {
                 stream = connection.accept_bi() => match stream {
-                    Ok((send, receive)) => { work.spawn(self.clone().answer(peer, link.begin(), send, receive)); }
+                    Ok((send, receive)) => {
+                        work.spawn(self.clone().answer(link.clone(), link.begin(), version, send, receive));
+                    }
                     Err(_) => break,
                 },
                 stream = connection.accept_uni() => match stream {
-                    Ok(receive) => { work.spawn(self.clone().take(peer, link.begin(), receive)); }
+                    Ok(receive) => { work.spawn(self.clone().take(link.clone(), link.begin(), receive)); }
                     Err(_) => break,
                 },
-                datagram = connection.read_datagram() => match (datagram, peer) {
-                    (Ok(packet), Peer::Node(node)) => {
-                        link.mark_used();
-                        counts::datagram(Way::Quic, Direction::In, packet.len());
-                        self.inner.service.datagram(node, packet);
-                    }
-                    (Ok(_), Peer::Stranger) => {}
-                    (Err(_), Peer::Node(_) | Peer::Stranger) => break,
+                datagram = connection.read_datagram() => match datagram {
+                    Ok(packet) => match self.standing(peer) {
+                        Peer::Node(node) | Peer::Expired(node) => {
+                            link.mark_used();
+                            counts::datagram(Way::Quic, Direction::In, packet.len());
+                            self.inner.service.datagram(node, packet);
+                        }
+                        Peer::Lapsed(_) | Peer::Removed(_) | Peer::Stranger => {}
+                    },
+                    Err(_) => break,
                 },
                 Some(_) = work.join_next() => {}
             }
         }
-        if let Peer::Node(node) = peer {
+        if let Some(Certified { node, .. }) = peer {
             self.pool().drop_ended(node, link.id());
+            if let Some(why) = connection.close_reason() {
+                self.heed(node, &why);
+            }
         }
     }
 
-    async fn answer(self, peer: Peer, _open: OpenCall, mut send: SendStream, receive: RecvStream) {
-        let Some((lane, request)) = read_message(peer, receive).await else { return };
+    async fn answer(self, link: Link, _open: OpenCall, version: u32, mut send: SendStream, receive: RecvStream) {
+        let peer = link.terms.map(|terms| terms.peer);
+        let Some((lane, request)) = read_message(self.standing(peer), receive).await else { return };
+        let peer = self.standing(peer); // when the whole message is there, which may be later
         if lane.is_streamed() {
             return self.answer_in_frames(peer, lane, request, send).await;
         }
-        let reply = if !lane.allows(peer) {
-            Err(NOT_FOR_STRANGERS.into())
-        } else if lane == Lane::Ping {
-            Ok(vec![])
+        if !lane.allows(peer) {
+            return refuse(peer, send).await;
+        }
+        let reply = if lane == Lane::Ping {
+            Ok(self.inner.means.own_date().0.to_be_bytes().to_vec())
         } else {
             let stopped = send.stopped();
             tokio::select! {
@@ -156,7 +172,10 @@ impl Net {
             }
         };
         let (status, body) = match reply {
-            Ok(body) => (REPLY_OK, body),
+            Ok(body) => match packed::pack(version, &body) {
+                Some(packed) => (REPLY_PACKED, packed),
+                None => (REPLY_OK, body),
+            },
             Err(why) => (REPLY_REFUSED, why.into_bytes()),
         };
         if send.write_all(&[status]).await.is_ok() && send.write_all(&body).await.is_ok() {
@@ -174,23 +193,39 @@ impl Net {
                 () = stopped => return, // the caller has given up
             }
         } else {
-            Err(NOT_FOR_STRANGERS.into())
+            Err(peer.refusal().into())
         };
         sink.end(result).await;
     }
 
-    async fn take(self, peer: Peer, _open: OpenCall, receive: RecvStream) {
-        let (Some((lane, message)), Peer::Node(node)) = (read_message(peer, receive).await, peer) else { return };
-        if lane.allows(peer) && lane != Lane::Ping && !lane.is_streamed() {
+    async fn take(self, link: Link, _open: OpenCall, receive: RecvStream) {
+        let peer = link.terms.map(|terms| terms.peer);
+        let Some((lane, message)) = read_message(self.standing(peer), receive).await else { return };
+        let standing = self.standing(peer);
+        let pushed = match lane {
+            Lane::Raft | Lane::Control | Lane::Catalogue => lane.allows(standing),
+            Lane::Join | Lane::Ping | Lane::Snapshot | Lane::Renew => false,
+        };
+        if let (Some(Certified { node, .. }), true) = (peer, pushed) {
             self.inner.service.push(node, lane, message);
         }
     }
 }
 
+async fn refuse(peer: Peer, mut send: SendStream) {
+    let status = match peer {
+        Peer::Expired(_) | Peer::Lapsed(_) => REPLY_ENDED,
+        Peer::Node(_) | Peer::Removed(_) | Peer::Stranger => REPLY_REFUSED,
+    };
+    if send.write_all(&[&[status], peer.refusal().as_bytes()].concat()).await.is_ok() {
+        let _ = send.finish();
+    }
+}
+
 async fn read_message(peer: Peer, mut receive: RecvStream) -> Option<(Lane, Bytes)> {
     let limit = match peer {
-        Peer::Node(_) => MESSAGE_BYTES_MAX,
-        Peer::Stranger => STRANGER_BYTES_MAX,
+        Peer::Node(_) | Peer::Expired(_) => MESSAGE_BYTES_MAX,
+        Peer::Lapsed(_) | Peer::Removed(_) | Peer::Stranger => STRANGER_BYTES_MAX,
     };
     frame::split_lane(receive.read_to_end(limit).await.ok()?.into())
 }

@@ -116,6 +116,7 @@ impl Net {
         }
         let deadline = Instant::now() + limit;
         let link = timeout_at(deadline, self.link(node)).await.map_err(|_| CallError::Timeout)??;
+        self.check_lane(&link, lane)?;
         let open = link.begin();
         let work = async {
             let (mut send, receive) = link.connection.open_bi().await.map_err(broken)?;

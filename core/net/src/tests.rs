@@ -1,6 +1,7 @@
 //! Real endpoints on loopback: what nodes may say to one another, and what they refuse.
 
 mod calls;
+mod certificates;
 mod counting;
 mod failures;
 mod floods;
@@ -8,10 +9,11 @@ mod frames;
 mod pool;
 mod sealed;
 mod strangers;
+mod versions;
 
 use crate::{
-    Authority, Bytes, CONNECTIONS_MAX, CallError, DATAGRAM_BYTES_MAX, FRAME_BYTES_MAX, FrameSink, Identity, JoinError,
-    JoinToken, Lane, MESSAGE_BYTES_MAX, Net, NetConfig, NodeKey, Peer, Service, Unjoined,
+    Authority, Bytes, CONNECTIONS_MAX, CallError, Credentials, DATAGRAM_BYTES_MAX, FRAME_BYTES_MAX, FrameSink,
+    Identity, JoinError, JoinToken, Lane, Lives, MESSAGE_BYTES_MAX, Net, NetConfig, NodeKey, Peer, Service, Unjoined,
     endpoint::DIAL_TIMEOUT,
     net::exchange,
     serve::{STRANGER_BYTES_MAX, STRANGERS_MAX},
@@ -24,7 +26,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use taffeta_model::{ClusterId, NodeId, UnixMillis};
+use taffeta_model::{ClusterId, NodeId, UnixMillis, Versions};
 use tokio::{
     sync::mpsc,
     time::{Instant, timeout},
@@ -41,6 +43,8 @@ enum Heard {
     Datagram(NodeId, Bytes),
     /// A call was given up before its answer, or a stream has ended.
     GivenUp,
+    /// A member says that this node was removed.
+    Removed(NodeId),
 }
 
 /// Tells the test what it hears, and answers calls by their first word.
@@ -94,6 +98,10 @@ impl Service for Echo {
 
     fn datagram(&self, from: NodeId, packet: Bytes) {
         let _ = self.0.send(Heard::Datagram(from, packet));
+    }
+
+    fn removed(&self, by: NodeId) {
+        let _ = self.0.send(Heard::Removed(by));
     }
 }
 
@@ -183,6 +191,18 @@ fn unjoined(key: &NodeKey, socket: UdpSocket) -> Unjoined {
 }
 
 fn unjoined_with(key: &NodeKey, socket: UdpSocket, connections_max: usize) -> Unjoined {
+    unjoined_living(key, socket, connections_max, Lives::default())
+}
+
+fn unjoined_living(key: &NodeKey, socket: UdpSocket, connections_max: usize, lives: Lives) -> Unjoined {
+    unjoined_as(key, socket, connections_max, lives, Versions::ALL)
+}
+
+fn unjoined_that_speaks(key: &NodeKey, socket: UdpSocket, connections_max: usize, versions: Versions) -> Unjoined {
+    unjoined_as(key, socket, connections_max, Lives::default(), versions)
+}
+
+fn unjoined_as(key: &NodeKey, socket: UdpSocket, connections_max: usize, lives: Lives, versions: Versions) -> Unjoined {
     let runtime: Arc<dyn quinn::Runtime> = Arc::new(quinn::TokioRuntime);
     let socket = runtime.wrap_udp_socket(socket).unwrap();
     let mut seed = [0; 32];
@@ -190,7 +210,9 @@ fn unjoined_with(key: &NodeKey, socket: UdpSocket, connections_max: usize) -> Un
     crate::SystemEntropy.fill(&mut seed); // each life of a process has its own
     let clock = Arc::new(crate::SystemClock);
     let crypto = crate::crypto();
-    let config = NetConfig { socket, crypto, runtime, clock, seed, connections_max, segmentation_offload: true };
+    let segmentation_offload = true;
+    let config =
+        NetConfig { socket, crypto, runtime, clock, lives, seed, connections_max, segmentation_offload, versions };
     Unjoined::new(config, key).unwrap()
 }
 
@@ -209,9 +231,9 @@ fn identity(authority: &Authority, n: u8) -> Identity {
 
 fn certified_at(authority: &Authority, n: u8, date: UnixMillis) -> Identity {
     let key = NodeKey::from_seed([n; 32]);
-    let certificate = authority.certify(key.public(), date).unwrap();
-    let ca = authority.certificate().to_vec();
-    Identity { cluster: authority.cluster(), key: Arc::new(key), certificate, authority: ca }
+    let certificate = authority.certify(key.public(), date, Lives::default().certificate).unwrap();
+    let authorities = vec![authority.certificate().to_vec()];
+    Identity { cluster: authority.cluster(), key: Arc::new(key), certificate, authorities, crosses: vec![] }
 }
 
 /// Two nodes of one cluster that know each other's address.

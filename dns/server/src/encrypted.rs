@@ -8,6 +8,7 @@ use rustls::{
     ServerConfig,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer},
+    server::ResolvesServerCert,
 };
 use std::{io, net::SocketAddr, sync::Arc};
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -42,6 +43,13 @@ impl EncryptedConfig {
         let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
         let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
         Ok(Arc::new(builder.with_single_cert(chain, key)?))
+    }
+
+    /// The same with the certificate that the resolver gives at each handshake.
+    pub fn tls_resolving(certificates: Arc<dyn ResolvesServerCert>) -> Result<Arc<ServerConfig>, rustls::Error> {
+        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
+        Ok(Arc::new(builder.with_cert_resolver(certificates)))
     }
 
     fn tls_for(&self, protocols: &[&str]) -> Arc<ServerConfig> {

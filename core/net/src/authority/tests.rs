@@ -58,10 +58,24 @@ fn an_exported_ca_certifies_as_the_first_one_does() {
     let imported = Authority::import(ClusterId(5), authority().export());
     assert_eq!(imported.hash(), authority().hash());
     let subject = key(3).public();
-    let certificate = imported.certify(subject, NOW).unwrap();
+    let certificate = imported.certify(subject, NOW, Lives::default().certificate).unwrap();
     let certificate = certificate.into();
     let end = webpki::EndEntityCert::try_from(&certificate).unwrap();
     assert_eq!(PublicKey::from_spki(&end.subject_public_key_info()), Some(subject));
     let names: Vec<_> = end.valid_dns_names().collect();
     assert_eq!(names, [server_name(ClusterId(5), subject.node_id())]);
+    let uris: Vec<_> = end.valid_uri_names().collect();
+    assert_eq!(uris, [format!("spiffe://{:032x}/node/{}", 5, subject.node_id())]);
+}
+
+#[test]
+fn what_the_ca_signed_is_known_by_its_certificate_and_nothing_else_is() {
+    let ca = authority();
+    let signature = ca.sign_message(b"generation 1");
+    assert!(signed_by_authority(ca.certificate(), b"generation 1", &signature));
+    assert!(!signed_by_authority(ca.certificate(), b"generation 2", &signature));
+    let other = Authority::create(ClusterId(5), [2; 32], NOW).unwrap();
+    assert!(!signed_by_authority(other.certificate(), b"generation 1", &signature));
+    assert!(!signed_by_authority(ca.certificate(), b"generation 1", &key(9).sign(b"generation 1")), "a node's key");
+    assert!(!signed_by_authority(&[], b"generation 1", &signature) && !signed_by_authority(ca.certificate(), b"", &[]));
 }

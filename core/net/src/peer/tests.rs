@@ -1,6 +1,7 @@
 use super::*;
 
-const LANES: [Lane; 6] = [Lane::Raft, Lane::Control, Lane::Catalogue, Lane::Join, Lane::Ping, Lane::Snapshot];
+const LANES: [Lane; 7] =
+    [Lane::Raft, Lane::Control, Lane::Catalogue, Lane::Join, Lane::Ping, Lane::Snapshot, Lane::Renew];
 
 #[test]
 fn a_lane_is_known_by_its_byte() {
@@ -11,10 +12,20 @@ fn a_lane_is_known_by_its_byte() {
     assert_eq!(known, LANES.len());
 }
 
+/// What each kind of peer may do: a table to be read, against a function that decides.
 #[test]
-fn a_stranger_may_join_and_do_nothing_else() {
-    for lane in LANES {
-        assert!(lane.allows(Peer::Node(NodeId(1))));
-        assert_eq!(lane.allows(Peer::Stranger), lane == Lane::Join);
+fn each_kind_of_peer_has_its_lanes() {
+    let id = NodeId(1);
+    let table: [(Peer, &[Lane]); 5] = [
+        (Peer::Node(id), &LANES),
+        (Peer::Expired(id), &[Lane::Control, Lane::Catalogue, Lane::Ping, Lane::Snapshot, Lane::Renew]),
+        (Peer::Lapsed(id), &[Lane::Ping, Lane::Renew]),
+        (Peer::Removed(id), &[]),
+        (Peer::Stranger, &[Lane::Join]),
+    ];
+    for (peer, allowed) in table {
+        for lane in LANES {
+            assert_eq!(lane.allows(peer), allowed.contains(&lane), "{lane:?} for {peer:?}");
+        }
     }
 }

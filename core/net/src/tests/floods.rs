@@ -51,8 +51,9 @@ async fn calls_go_on_while_hundreds_dial_and_never_answer() {
     let (a, b) = pair();
     a.call(b.id, b"hi").await.unwrap();
     assert_eq!(fate("accepted"), 1);
-    let means = Means::new(crate::crypto(), Arc::new(crate::SystemClock));
-    let config = quinn::ClientConfig::new(Arc::new(tls::join_config(ca.hash(), &means).unwrap()));
+    let means = Means::new(crate::crypto(), Arc::new(crate::SystemClock), Versions::ALL);
+    let config =
+        quinn::ClientConfig::new(Arc::new(tls::join_config(CLUSTER, ca.hash(), Duration::ZERO, &means).unwrap()));
     let mut dials = vec![];
     for _ in 0..3 {
         let client = deaf_client();

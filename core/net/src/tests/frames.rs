@@ -97,8 +97,8 @@ async fn answered_with(reply: Vec<u8>, finish: bool) -> (usize, Result<(), CallE
     a.call(b.id, b"hi").await.unwrap();
     // The callee's endpoint takes the stream here instead of its service: a dials c, a bare QUIC server.
     let ca = authority(1);
-    let means = Means::new(crate::crypto(), Arc::new(crate::SystemClock));
-    let liar = identity(&ca, 3);
+    let means = Means::new(crate::crypto(), Arc::new(crate::SystemClock), Versions::ALL);
+    let liar = Arc::new(Credentials::new(identity(&ca, 3), crate::crypto()).unwrap());
     let server = quinn::ServerConfig::with_crypto(Arc::new(liar.server_config(&means).unwrap()));
     let server = quinn::Endpoint::server(server, "127.0.0.1:0".parse().unwrap()).unwrap();
     a.net.set_address(liar.id(), server.local_addr().unwrap());

@@ -10,8 +10,9 @@ fn machine(n: u8) -> Unjoined {
 
 /// A connection without a certificate.
 async fn stranger(machine: &Unjoined, to: &Node, ca: &Authority) -> Connection {
-    let means = Means::new(crate::crypto(), Arc::new(crate::SystemClock));
-    let config = quinn::ClientConfig::new(Arc::new(tls::join_config(ca.hash(), &means).unwrap()));
+    let means = Means::new(crate::crypto(), Arc::new(crate::SystemClock), Versions::ALL);
+    let config =
+        quinn::ClientConfig::new(Arc::new(tls::join_config(CLUSTER, ca.hash(), Duration::ZERO, &means).unwrap()));
     machine.endpoint.connect_with(config, to.address, "join.taffeta.internal").unwrap().await.unwrap()
 }
 
@@ -37,7 +38,7 @@ async fn a_stranger_is_refused_on_every_other_lane() {
     let mut node = Node::new(&ca, 1);
     let machine = machine(9);
     let connection = stranger(&machine, &node, &ca).await;
-    for lane in [Lane::Raft, Lane::Control, Lane::Catalogue] {
+    for lane in [Lane::Raft, Lane::Control, Lane::Catalogue, Lane::Ping, Lane::Renew] {
         let refused = exchange(&connection, lane, b"hello").await;
         assert_eq!(refused, Err(CallError::Refused("this needs a node's certificate".into())));
         let mut push = connection.open_uni().await.unwrap();
@@ -94,7 +95,7 @@ async fn a_token_of_another_cluster_is_told_apart() {
 #[tokio::test]
 async fn showing_the_pinned_ca_without_its_signature_is_not_enough() {
     let (ca, other) = (authority(1), authority(2));
-    let liar = Identity { authority: ca.certificate().to_vec(), ..identity(&other, 1) };
+    let liar = Identity { authorities: vec![ca.certificate().to_vec()], ..identity(&other, 1) };
     let mut node = Node::with(liar, any_port());
     let joined = machine(9).join(node.address, &token(&ca), b"me").await;
     assert!(matches!(joined, Err(JoinError::Unreachable(..))), "{joined:?}");

@@ -1,0 +1,190 @@
+//! What a node shows and whom it believes at the moment. Both change while connections are open: certificates are renewed,
+//! CAs rotated, nodes removed. Each handshake takes what is in force when it begins.
+
+use crate::{
+    authority::CertificateError,
+    certified::{Certified, ends},
+    key::NodeKey,
+    tls::TlsError,
+};
+use arc_swap::ArcSwap;
+use rustls::{
+    SignatureScheme,
+    client::ResolvesClientCert,
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, TrustAnchor},
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+use std::{collections::BTreeSet, sync::Arc};
+use taffeta_model::{ClusterId, NodeId, UnixMillis};
+
+/// What a node shows to others, and what it believes. Its key is made on its machine and never leaves it: only the public
+/// half and signatures are sent.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The cluster it belongs to.
+    pub cluster: ClusterId,
+    /// Its key.
+    pub key: Arc<NodeKey>,
+    /// Its certificate, DER.
+    pub certificate: Vec<u8>,
+    /// Certificates of the CAs that are believed, DER: one, and two while the CA is rotated.
+    pub authorities: Vec<Vec<u8>>,
+    /// The CAs' keys as signed by one another, DER, shown to those who believe only one of them.
+    pub crosses: Vec<Vec<u8>>,
+}
+
+impl Identity {
+    /// The node's id.
+    pub fn id(&self) -> NodeId {
+        self.key.public().node_id()
+    }
+
+    fn chain(&self) -> Vec<CertificateDer<'static>> {
+        let all = [&self.certificate].into_iter().chain(&self.crosses).chain(&self.authorities);
+        all.map(|der| der.clone().into()).collect()
+    }
+}
+
+/// An [`Identity`] in use, which can be changed at any time.
+#[derive(Debug)]
+pub struct Credentials {
+    cluster: ClusterId,
+    id: NodeId,
+    provider: Arc<CryptoProvider>,
+    shown: ArcSwap<Shown>,
+    /// Nodes that were removed from the cluster, whatever their certificates say; bounded by the replicated state.
+    removed: ArcSwap<BTreeSet<NodeId>>,
+}
+
+#[derive(Debug)]
+struct Shown {
+    identity: Identity,
+    certified: Arc<CertifiedKey>,
+    anchors: Vec<TrustAnchor<'static>>,
+    ends: UnixMillis,
+}
+
+impl Shown {
+    fn new(identity: Identity, provider: &CryptoProvider) -> Result<Self, TlsError> {
+        let certified = CertifiedKey::from_der(identity.chain(), identity.key.private_key(), provider)?;
+        let anchor = |der: &Vec<u8>| {
+            let der = CertificateDer::from(der.as_slice());
+            webpki::anchor_from_trusted_cert(&der).map(|anchor| anchor.to_owned()).map_err(|_| TlsError::Authority)
+        };
+        let anchors = identity.authorities.iter().map(anchor).collect::<Result<_, _>>()?;
+        let ends = ends(&identity.certificate).ok_or(TlsError::Certificate)?;
+        Ok(Self { identity, certified: Arc::new(certified), anchors, ends })
+    }
+}
+
+impl Credentials {
+    /// Takes an identity in use. `provider` is what TLS is made with.
+    pub fn new(identity: Identity, provider: Arc<CryptoProvider>) -> Result<Self, TlsError> {
+        let (cluster, id) = (identity.cluster, identity.id());
+        let shown = ArcSwap::from_pointee(Shown::new(identity, &provider)?);
+        Ok(Self { cluster, id, provider, shown, removed: ArcSwap::default() })
+    }
+
+    /// The node that they are of.
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+
+    pub(crate) fn cluster(&self) -> ClusterId {
+        self.cluster
+    }
+
+    /// What is in force now.
+    pub fn identity(&self) -> Identity {
+        self.shown.load().identity.clone()
+    }
+
+    /// When the certificate ends that is shown now.
+    pub fn ends(&self) -> UnixMillis {
+        self.shown.load().ends
+    }
+
+    /// Shows another certificate of the same key, or believes other CAs, from the next handshake on. An error changes
+    /// nothing.
+    pub fn renew(
+        &self,
+        certificate: Vec<u8>,
+        authorities: Vec<Vec<u8>>,
+        crosses: Vec<Vec<u8>>,
+    ) -> Result<(), TlsError> {
+        let identity = Identity { certificate, authorities, crosses, ..self.identity() };
+        self.shown.store(Arc::new(Shown::new(identity, &self.provider)?));
+        Ok(())
+    }
+
+    /// Whether the certificate is this node's, and signed by a CA that is among these: looked at before it is shown.
+    pub fn accepts(
+        &self,
+        certificate: &[u8],
+        authorities: &[Vec<u8>],
+        now: UnixMillis,
+    ) -> Result<UnixMillis, CertificateError> {
+        let unusable = |_| CertificateError::Unusable;
+        let ders: Vec<CertificateDer<'static>> = authorities.iter().map(|der| der.clone().into()).collect();
+        let anchors: Vec<TrustAnchor<'_>> = ders
+            .iter()
+            .map(webpki::anchor_from_trusted_cert)
+            .collect::<Result<_, _>>()
+            .map_err(|_| CertificateError::Unusable)?;
+        let certified =
+            Certified::verify(&certificate.to_vec().into(), &[], &anchors, &self.provider, self.cluster, now);
+        let certified = certified.map_err(unusable)?;
+        if certified.node == self.id && certified.ends > now {
+            Ok(certified.ends)
+        } else {
+            Err(CertificateError::Unusable)
+        }
+    }
+
+    /// Judges a chain that a peer shows.
+    pub(crate) fn judge(
+        &self,
+        certificate: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        now: UnixMillis,
+    ) -> Result<Certified, rustls::Error> {
+        let shown = self.shown.load();
+        let certified = Certified::verify(certificate, others, &shown.anchors, &self.provider, self.cluster, now)?;
+        if self.is_removed(certified.node) {
+            return Err(rustls::CertificateError::Revoked.into());
+        }
+        Ok(certified)
+    }
+
+    pub(crate) fn provider(&self) -> &Arc<CryptoProvider> {
+        &self.provider
+    }
+
+    pub(crate) fn is_removed(&self, node: NodeId) -> bool {
+        self.removed.load().contains(&node)
+    }
+
+    /// Believes these nodes no more; gives those that were believed until now.
+    pub(crate) fn remove(&self, nodes: BTreeSet<NodeId>) -> Vec<NodeId> {
+        let before = self.removed.swap(Arc::new(nodes.clone()));
+        nodes.into_iter().filter(|node| !before.contains(node)).collect()
+    }
+}
+
+impl ResolvesServerCert for Credentials {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.shown.load().certified))
+    }
+}
+
+impl ResolvesClientCert for Credentials {
+    fn resolve(&self, _issuers: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.shown.load().certified))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
