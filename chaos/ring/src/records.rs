@@ -79,6 +79,8 @@ pub(crate) fn info(index: u32) -> NodeInfo {
         capacity: Resources { cpus: Cpus(8_000), memory: 32 << 30, disk: 500 << 30, ports: 12_000 },
         version: "0.1.0".into(),
         not_isolated: Vec::new(),
+        authority: 0,
+        speaks: taffeta_model::Versions::ALL,
     }
 }
 

@@ -99,6 +99,8 @@ pub enum StartFailure {
     PortTaken(Vec<u16>),
     /// Anything else, in words. A folder may have been made.
     NotStarted(String),
+    /// Something that the task needs could not be had yet, in words. Nothing was made, and it is not the task's failure.
+    Withheld(String),
 }
 
 /// What became of an assigned set that was not refused.

@@ -130,6 +130,7 @@ impl Agent {
                 slot.handle_exit(now, run, &Exit::NotStarted(why))
             }
             StartFailure::NotStarted(_) => false,
+            StartFailure::Withheld(why) => slot.handle_withheld(now, run, &why),
         };
         self.revision += u64::from(changed);
     }

@@ -191,6 +191,19 @@ impl Slot {
         true
     }
 
+    /// The run was not made, as something was not to be had; tells whether it was one that was being made.
+    pub(crate) fn handle_withheld(&mut self, now: Millis, id: &RunId, why: &str) -> bool {
+        let starting = self.is_starting(id);
+        let Some(at) = self.runs.iter().position(|run| starting && run.id == *id) else { return false };
+        let run = self.runs.remove(at);
+        if let Some(wanted) = self.wanted.as_mut().filter(|wanted| wanted.assigned.fence == run.fence) {
+            wanted.next = run.restart; // nothing was made, so the run has not been
+            let delay = wanted.delay_next(now);
+            wanted.reason = format!("{}; tried again in {}", brief(why), span(delay));
+        }
+        true
+    }
+
     /// The run's folder is gone.
     pub(crate) fn handle_forgotten(&mut self, id: &RunId) {
         self.ended.retain(|ended| ended.id != *id);
@@ -346,5 +359,5 @@ fn runs_the_same(old: &Assigned, new: &Assigned) -> bool {
         dns: DnsPolicy::default(),
         ..assigned.job.clone()
     };
-    old.files == new.files && neutral(old) == neutral(new)
+    old.files == new.files && old.secrets == new.secrets && neutral(old) == neutral(new)
 }

@@ -10,7 +10,7 @@ mod transcript;
 
 use crate::{Action, Agent, AgentConfig, FoundRun, FoundState, RunId};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr},
     time::Duration,
 };
@@ -53,6 +53,8 @@ fn service() -> Job {
         dns: DnsPolicy::default(),
         grace: Duration::from_secs(10),
         reschedule_after: Duration::from_secs(5),
+        secrets: BTreeSet::new(),
+        secret_env: BTreeMap::new(),
     }
 }
 
@@ -67,7 +69,15 @@ fn batch(retries: u32) -> Job {
 }
 
 fn assigned(placed: u64, job: Job) -> Assigned {
-    Assigned { attempt: 1, version: 1, fence: fence(placed), job, files: BTreeMap::new(), ended: None }
+    Assigned {
+        attempt: 1,
+        version: 1,
+        fence: fence(placed),
+        job,
+        files: BTreeMap::new(),
+        ended: None,
+        secrets: BTreeMap::new(),
+    }
 }
 
 /// A set of tasks, each with the index of its placement.

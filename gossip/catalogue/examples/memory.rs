@@ -42,6 +42,8 @@ fn info(owner: u64) -> NodeInfo {
         capacity: Resources { cpus: Cpus(8_000), memory: 32 << 30, disk: 500 << 30, ports: 12_000 },
         version: "0.1.0".into(),
         not_isolated: Vec::new(),
+        authority: 0,
+        speaks: taffeta_model::Versions::ALL,
     }
 }
 

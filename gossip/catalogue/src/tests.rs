@@ -61,6 +61,8 @@ fn info(id: NodeId) -> NodeInfo {
         capacity: Resources::default(),
         version: "0.1.0".into(),
         not_isolated: vec![],
+        authority: 0,
+        speaks: taffeta_model::Versions::ALL,
     }
 }
 

@@ -1,6 +1,11 @@
 //! Running a health-check command beside its task.
 
-use crate::{group::Groups, record::read_record, sys::Entry};
+use crate::{
+    group::Groups,
+    record::read_record,
+    secrets,
+    sys::{self, Entry},
+};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::{
     io,
@@ -20,9 +25,15 @@ pub(crate) fn spawn(folder: &Path, groups: &Groups, run: &[String]) -> io::Resul
     let spec = spec.ok_or(io::ErrorKind::NotFound)?;
     let (program, args) = run.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut command = Command::new(program);
-    command.args(args).env_clear().envs(spec.environment()).current_dir(spec.work());
+    let inside = secrets::inside(folder)?;
+    command.args(args).env_clear().envs(spec.environment()).envs(inside.variables).current_dir(spec.work());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    Entry { groups: groups.open_entries()?, dies_with: None }.install(&mut command);
+    Entry {
+        groups: groups.open_entries()?,
+        dies_with: None,
+        mounts: inside.mounts.map(|mounts| sys::Mounts::new(mounts, &spec.work())).transpose()?,
+    }
+    .install(&mut command);
     AsyncCommand::from(command).kill_on_drop(true).spawn()
 }
 

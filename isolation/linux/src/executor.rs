@@ -6,6 +6,7 @@ use crate::{
     limits,
     machine::Machine,
     record::log_file,
+    secrets,
     settle::Settled,
 };
 use async_trait::async_trait;
@@ -20,8 +21,8 @@ use std::{
     time::Duration,
 };
 use taffeta_isolation_plan::{
-    ActError, Executor, Found, InvalidSpec, Permitted, Piece, PieceStart, StartError, Started, Stream, TaskSpec,
-    check_name,
+    ActError, Executor, Found, InvalidSpec, Memory, Permitted, Piece, PieceStart, StartError, Started, Stream,
+    TaskSpec, check_name,
 };
 use taffeta_model::Exit;
 use thiserror::Error;
@@ -52,13 +53,15 @@ pub struct LinuxConfig {
     pub shim: PathBuf,
     /// Whether to run tasks even where isolation is incomplete.
     pub best_effort: bool,
+    /// Where files are kept in memory; `None`: where the machine can, which is tried out.
+    pub memory: Option<Memory>,
 }
 
 impl LinuxConfig {
     /// The default: the shim is this program, and isolation must be complete.
     pub fn new(tasks_root: impl Into<PathBuf>, node_id: impl Into<String>) -> Self {
         let (tasks_root, node_id) = (tasks_root.into(), node_id.into());
-        Self { tasks_root, node_id, shim: "/proc/self/exe".into(), best_effort: false }
+        Self { tasks_root, node_id, shim: "/proc/self/exe".into(), best_effort: false, memory: None }
     }
 }
 
@@ -88,7 +91,8 @@ impl LinuxExecutor {
         let made = DirBuilder::new().recursive(true).mode(0o711).create(&config.tasks_root);
         let tasks_root = made.and_then(|()| config.tasks_root.canonicalize());
         let tasks_root = tasks_root.map_err(|e| OpenError::Folder(config.tasks_root, e))?;
-        let permitted = limits::probe(&config.node_id);
+        let mut permitted = limits::probe(&config.node_id);
+        permitted.memory = config.memory.unwrap_or_else(|| secrets::probe(&tasks_root));
         let machine = Machine { tasks_root, shim: config.shim, best_effort: config.best_effort, permitted };
         Ok(Self { machine: Arc::new(machine), busy: Mutex::default() })
     }

@@ -16,6 +16,7 @@ mod lock;
 mod machine;
 mod port;
 mod record;
+mod secrets;
 mod settle;
 mod shim;
 mod sys;

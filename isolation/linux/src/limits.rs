@@ -12,7 +12,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
 };
-use taffeta_isolation_plan::{Cgroups, Controller, Limits, Permitted};
+use taffeta_isolation_plan::{Cgroups, Controller, Limits, Memory, Permitted};
 
 /// Where a v2 hierarchy is mounted; `cgroups-rs` knows no other place.
 const MOUNT: &str = "/sys/fs/cgroup";
@@ -23,7 +23,8 @@ pub(crate) fn probe(node_id: &str) -> Permitted {
     let root = rustix::process::geteuid().is_root();
     let cgroups =
         if hierarchies::is_cgroup2_unified_mode() { probe_v2(&group_parent) } else { probe_v1(&group_parent) };
-    Permitted { root, cgroups, group_parent }
+    let memory = Memory::Nowhere { why: "it was not looked for".into() };
+    Permitted { root, cgroups, group_parent, memory }
 }
 
 fn probe_v1(parent: &str) -> Cgroups {

@@ -9,6 +9,7 @@ use crate::{
         EXIT_FILE, ExitRecord, LAUNCH_FILE, Launch, STATE_FILE, StateRecord, VERSION, read_record, write_durably,
         write_record,
     },
+    secrets,
     settle::Settled,
 };
 use std::{
@@ -24,7 +25,7 @@ use std::{
     time::Duration,
 };
 use taffeta_isolation_plan::{
-    InvalidSpec, Permitted, StartError, Started, Step, TaskSpec, Undo, WORK_FOLDER, group_path, plan, undo,
+    InvalidSpec, Permitted, StartError, Started, Step, TaskSecrets, TaskSpec, Undo, WORK_FOLDER, group_path, plan, undo,
 };
 use taffeta_model::{Exit, UnixMillis};
 
@@ -82,7 +83,7 @@ impl Machine {
     }
 
     fn perform(&self, spec: &TaskSpec, steps: &[Step], gaps: Vec<String>) -> Result<Started, StartError> {
-        let mut launch = Launch { version: VERSION, groups: Groups::default(), not_isolated: gaps };
+        let mut launch = Launch { version: VERSION, groups: Groups::default(), not_isolated: gaps, secrets: None };
         let mut state = None;
         for (done, step) in steps.iter().enumerate() {
             let (to_undo, result) = match step {
@@ -91,8 +92,13 @@ impl Machine {
                     (done + 1, write_file(path, body, *mode, *durable).map_err(|e| failed(path, &e)))
                 }
                 Step::CreateGroup { path, limits } => (done + 1, self.create_group(path, limits, &mut launch)),
+                Step::PlaceSecrets { at, .. } => {
+                    launch.secrets = Some(at.clone());
+                    (done + 1, Ok(()))
+                }
                 Step::StartShim { folder } => {
-                    (done + 1, self.start_shim(folder, &launch).map(|started| state = Some(started)))
+                    let started = self.start_shim(folder, &launch, &spec.secrets);
+                    (done + 1, started.map(|started| state = Some(started)))
                 }
             };
             if let Err(e) = result {
@@ -124,11 +130,17 @@ impl Machine {
     }
 
     /// Runs the shim's starter to its end. No time limit: it waits for a disk to sync, and so would any other call.
-    fn start_shim(&self, folder: &Path, launch: &Launch) -> Result<StateRecord, StartError> {
+    fn start_shim(&self, folder: &Path, launch: &Launch, given: &TaskSecrets) -> Result<StateRecord, StartError> {
         write_record(&folder.join(LAUNCH_FILE), launch).map_err(|e| failed(folder, &e))?;
         let mut command = Command::new(&self.shim);
-        command.arg0("taffeta").arg("shim").arg(folder).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
-        let output = command.output().map_err(|e| failed(&self.shim, &e))?;
+        command.arg0("taffeta").arg("shim").arg(folder).env_clear().stdout(Stdio::null()).stderr(Stdio::piped());
+        command.stdin(if given.is_empty() { Stdio::null() } else { Stdio::piped() });
+        let mut starter = command.spawn().map_err(|e| failed(&self.shim, &e))?;
+        if let Some(mut pipe) = starter.stdin.take() {
+            // A starter that is gone says so by its status.
+            let _ = pipe.write_all(&secrets::encode(given));
+        }
+        let output = starter.wait_with_output().map_err(|e| failed(&self.shim, &e))?;
         let exit: Option<ExitRecord> = read_record(&folder.join(EXIT_FILE)).map_err(|e| failed(folder, &e))?;
         if let Some(Exit::NotStarted(why)) = exit.map(|record| record.exit()) {
             return Err(StartError::NotStarted(why));
@@ -146,6 +158,7 @@ impl Machine {
         let folder = self.folder(run_id);
         let all = [
             Undo::StopTask { folder: folder.clone() },
+            Undo::RemoveSecrets { folder: folder.clone() },
             Undo::RemoveGroup { path: group_path(&self.permitted, run_id) },
             Undo::RemoveFolder { path: folder },
         ];
@@ -166,6 +179,7 @@ impl Machine {
                         return Err(io::Error::other("its shim does not end"));
                     }
                 }
+                Undo::RemoveSecrets { folder } => secrets::remove(folder)?,
                 Undo::RemoveGroup { .. } => groups.remove()?,
                 Undo::RemoveFolder { path } => remove_folder(path)?,
             }

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
-use taffeta_isolation_plan::Stream;
+use taffeta_isolation_plan::{SecretsAt, Stream};
 use taffeta_model::{Exit, UnixMillis};
 
 /// Version of the files below and of the control protocol; a new agent must read what an older shim wrote.
@@ -34,6 +34,9 @@ pub(crate) struct Launch {
     pub(crate) groups: Groups,
     /// What is not isolated, in words.
     pub(crate) not_isolated: Vec<String>,
+    /// Where the shim puts the task's secrets; `None` if it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) secrets: Option<SecretsAt>,
 }
 
 /// Who runs: on disk before the start counts as one.

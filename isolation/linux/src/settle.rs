@@ -5,6 +5,7 @@ use crate::{
     lock::RunLock,
     machine::{Machine, kill_all},
     record::{EXIT_FILE, ExitRecord, Process, STATE_FILE, StateRecord, boot_id, date, read_record, write_record},
+    secrets,
 };
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::{fs, io, thread::sleep, time::Duration};
@@ -52,6 +53,7 @@ impl Machine {
         if state.is_none() {
             return Ok(Settled::NeverRan(lock));
         }
+        secrets::remove(&folder)?;
         let record = ExitRecord::new(&Exit::Lost, date());
         write_record(&folder.join(EXIT_FILE), &record)?;
         Ok(Settled::Ended(record))
@@ -132,8 +134,9 @@ impl Machine {
         self.remove(run_id, None).map(|()| Settled::Unknown)
     }
 
-    /// Kills and removes groups of this node whose run has no folder.
+    /// Kills and removes groups of this node whose run has no folder, and secrets likewise.
     fn sweep(&self) {
+        secrets::sweep(&self.permitted, |run_id| self.folder(run_id).exists());
         for (name, groups) in limits::groups_of_node(&self.permitted) {
             if !self.folder(&name).exists() {
                 tracing::warn!(run = name, "removing a cgroup that belongs to no run");

@@ -4,12 +4,16 @@
 use rustix::{
     fs::Mode,
     io::{Errno, write},
-    process::{Pid, Signal, getppid, set_parent_process_death_signal, setsid, umask},
+    mount::{MountPropagationFlags, mount_change},
+    process::{Pid, Signal, chdir, getppid, set_parent_process_death_signal, setsid, umask},
+    thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe},
 };
 use std::{
+    ffi::CString,
     fs, io,
-    os::fd::{FromRawFd, OwnedFd},
-    os::unix::process::CommandExt,
+    os::fd::{AsFd, FromRawFd, OwnedFd},
+    os::unix::{ffi::OsStrExt, process::CommandExt},
+    path::Path,
     process::Command,
 };
 
@@ -72,6 +76,30 @@ pub(crate) struct Entry {
     pub(crate) groups: Vec<OwnedFd>,
     /// The parent whose death is to kill it.
     pub(crate) dies_with: Option<Pid>,
+    /// The mounts that it is to see, if not its parent's.
+    pub(crate) mounts: Option<Mounts>,
+}
+
+/// Another process's view of the file system, and the folder in which to be there.
+pub(crate) struct Mounts {
+    of: OwnedFd,
+    folder: CString,
+}
+
+impl Mounts {
+    /// `of` is a `/proc/PID/ns/mnt`, opened.
+    pub(crate) fn new(of: OwnedFd, folder: &Path) -> io::Result<Self> {
+        Ok(Self { of, folder: CString::new(folder.as_os_str().as_bytes())? })
+    }
+}
+
+/// Gives the calling thread, and what it starts, a view of the file system of its own: what is mounted in it from now on
+/// is seen by nobody else, and goes with the last process that sees it. What others mount is still seen.
+pub(crate) fn own_mounts() -> io::Result<()> {
+    // SAFETY: only the mount table is unshared (and with it the working folder of this thread); no file descriptor
+    // changes its meaning.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS)? };
+    Ok(mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?)
 }
 
 impl Entry {
@@ -92,6 +120,10 @@ impl Entry {
         }
         for procs in &self.groups {
             write(procs, b"0")?; // "0" is the writer itself: no process is ever outside of its group
+        }
+        if let Some(Mounts { of, folder }) = &self.mounts {
+            move_into_link_name_space(of.as_fd(), Some(LinkNameSpaceType::Mount))?;
+            chdir(folder.as_c_str())?; // it leads to the root of what is seen now
         }
         setsid()?;
         umask(Mode::from_raw_mode(0o022));

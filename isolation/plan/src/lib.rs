@@ -7,6 +7,7 @@
 mod executor;
 mod limits;
 mod permitted;
+mod secrets;
 mod spec;
 mod steps;
 
@@ -16,5 +17,6 @@ mod tests;
 pub use executor::{ActError, Executor, Found, FoundState, Piece, PieceStart, StartError, Started, Stream};
 pub use limits::{Limits, Quota};
 pub use permitted::{Cgroups, Controller, Permitted};
+pub use secrets::{Memory, SECRETS_FOLDER, SecretsAt, TaskSecrets};
 pub use spec::{InvalidSpec, PATH_DEFAULT, RUN_ID_BYTES_MAX, TaskSpec, check_name};
 pub use steps::{SPEC_FILE, Step, Undo, WORK_FOLDER, group_path, plan, undo};

@@ -1,5 +1,6 @@
 //! What a machine permits its agent to isolate.
 
+use crate::Memory;
 use std::{collections::BTreeSet, fmt};
 
 /// A cgroup controller that this version uses.
@@ -62,6 +63,8 @@ pub struct Permitted {
     pub cgroups: Cgroups,
     /// The cgroup below which this node's tasks get theirs, as `taffeta/n1`.
     pub group_parent: String,
+    /// Where files can be kept in memory, as secrets must.
+    pub memory: Memory,
 }
 
 impl Permitted {

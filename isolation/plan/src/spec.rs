@@ -1,6 +1,6 @@
 //! What one process start needs, complete: nothing is looked up later.
 
-use crate::{Cgroups, Permitted, WORK_FOLDER};
+use crate::{Cgroups, Memory, Permitted, TaskSecrets, WORK_FOLDER};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -45,6 +45,9 @@ pub struct TaskSpec {
     pub pids_max: u32,
     /// Time between SIGTERM and SIGKILL; kept here for whoever finds the run again, as the sender does the waiting.
     pub grace: Duration,
+    /// The values of its secrets. Not stored: empty in a spec that was found again after a restart.
+    #[serde(skip)]
+    pub secrets: TaskSecrets,
 }
 
 /// Why a spec cannot be run anywhere. Nothing was changed; the caller built it wrongly.
@@ -107,6 +110,12 @@ impl TaskSpec {
         if let Some((key, _)) = self.env.iter().find(unfit) {
             return Err(InvalidSpec::Unrepresentable(format!("the variable {key:?}")));
         }
+        let unfit = |(key, value): &(&String, &taffeta_model::Secret)| {
+            key.is_empty() || key.contains(['=', '\0']) || value.expose().contains(&0)
+        };
+        if let Some((key, _)) = self.secrets.env.iter().find(unfit) {
+            return Err(InvalidSpec::Unrepresentable(format!("the secret for the variable {key:?}")));
+        }
         if let Some(name) = self.files.keys().find(|name| !is_file_name(name)) {
             return Err(InvalidSpec::FileName(name.clone()));
         }
@@ -123,6 +132,9 @@ impl TaskSpec {
             Cgroups::None { .. } => true, // the reason is among the gaps already
             Cgroups::V1(have) | Cgroups::V2(have) => have.contains(&crate::Controller::Cpu),
         };
+        if let (Memory::Nowhere { why }, false) = (&permitted.memory, self.secrets.files.is_empty()) {
+            gaps.push(format!("secrets: they would lie on the disk ({why})"));
+        }
         if self.cpu_quota && !quota_held {
             gaps.push("cpu: the quota that was asked for is not enforced".into());
         }

@@ -1,6 +1,6 @@
 //! The steps of a start, and how each is taken back.
 
-use crate::{Cgroups, InvalidSpec, Limits, Permitted, TaskSpec};
+use crate::{Cgroups, InvalidSpec, Limits, Permitted, SecretsAt, TaskSpec};
 use std::{collections::BTreeMap, path::PathBuf};
 
 /// Name of the file that keeps the spec: written before anything else, so that whoever finds the folder knows whose it is.
@@ -38,6 +38,13 @@ pub enum Step {
         /// The limits.
         limits: Limits,
     },
+    /// Lets the shim put the secrets there before it starts the task; their values go to it through a pipe.
+    PlaceSecrets {
+        /// The folder of the run.
+        folder: PathBuf,
+        /// Where.
+        at: SecretsAt,
+    },
     /// Starts the shim, which starts the task.
     StartShim {
         /// The folder of the run.
@@ -57,6 +64,11 @@ pub enum Undo {
     RemoveGroup {
         /// Below the root of each hierarchy.
         path: String,
+    },
+    /// Removes the secrets, as far as they did not go with the task.
+    RemoveSecrets {
+        /// The folder of the run.
+        folder: PathBuf,
     },
     /// Removes a folder and all that is in it.
     RemoveFolder {
@@ -98,6 +110,9 @@ pub fn plan(spec: &TaskSpec, permitted: &Permitted) -> Result<Vec<Step>, Invalid
             steps.push(Step::CreateGroup { path: group_path(permitted, &spec.run_id), limits: Limits::of(spec) });
         }
     }
+    if let Some(at) = spec.secrets_at(permitted) {
+        steps.push(Step::PlaceSecrets { folder: spec.folder.clone(), at });
+    }
     steps.push(Step::StartShim { folder: spec.folder.clone() });
     Ok(steps)
 }
@@ -109,6 +124,7 @@ pub fn undo(steps: &[Step]) -> Vec<Undo> {
         Step::MakeFolder { path, .. } => Some(Undo::RemoveFolder { path: path.clone() }),
         Step::WriteFile { .. } => None, // goes with its folder
         Step::CreateGroup { path, .. } => Some(Undo::RemoveGroup { path: path.clone() }),
+        Step::PlaceSecrets { folder, .. } => Some(Undo::RemoveSecrets { folder: folder.clone() }),
         Step::StartShim { folder } => Some(Undo::StopTask { folder: folder.clone() }),
     };
     steps.iter().rev().filter_map(back).collect()

@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
     time::Duration,
 };
-use taffeta_model::ShippedFile;
+use taffeta_model::{Secret, SecretName, ShippedFile};
 
 fn spec() -> TaskSpec {
     TaskSpec {
@@ -22,11 +22,12 @@ fn spec() -> TaskSpec {
         memory_bytes: 64 << 20,
         pids_max: 100,
         grace: Duration::from_secs(5),
+        secrets: TaskSecrets::default(),
     }
 }
 
 fn permitted(cgroups: Cgroups) -> Permitted {
-    Permitted { root: true, cgroups, group_parent: "taffeta/n1".into() }
+    Permitted { root: true, cgroups, group_parent: "taffeta/n1".into(), memory: Memory::Private }
 }
 
 fn all() -> Permitted {
@@ -65,7 +66,7 @@ fn the_group_is_named_after_node_and_run() {
     let steps = plan(&spec(), &all()).unwrap();
     let path = steps.iter().find_map(|s| match s {
         Step::CreateGroup { path, .. } => Some(path.as_str()),
-        Step::MakeFolder { .. } | Step::WriteFile { .. } | Step::StartShim { .. } => None,
+        Step::MakeFolder { .. } | Step::WriteFile { .. } | Step::PlaceSecrets { .. } | Step::StartShim { .. } => None,
     });
     assert_eq!(path, Some("taffeta/n1/shop.web.2-1.1.7"));
 }
@@ -155,4 +156,47 @@ proptest! {
             prop_assert!(limits.cpu_quota.unwrap().quota_us >= 1_000);
         }
     }
+}
+
+fn with_secret() -> TaskSpec {
+    let secrets = TaskSecrets {
+        files: BTreeMap::from([(SecretName::new("db").unwrap(), Secret::new(b"hunter2".to_vec()))]),
+        env: BTreeMap::from([("DB".into(), Secret::new(b"hunter3".to_vec()))]),
+    };
+    TaskSpec { secrets, ..spec() }
+}
+
+#[test]
+fn no_step_holds_a_secret() {
+    let steps = plan(&with_secret(), &all()).unwrap();
+    let at = steps.iter().position(|step| matches!(step, Step::PlaceSecrets { at: SecretsAt::Private, .. }));
+    assert_eq!(at, Some(steps.len() - 2));
+    let Step::WriteFile { body, .. } = &steps[1] else { panic!("{steps:?}") };
+    assert!(!String::from_utf8_lossy(body).contains("hunter"));
+    assert!(!format!("{steps:?} {:?}", with_secret()).contains("hunter"));
+}
+
+#[test]
+fn files_without_memory_are_a_gap_and_variables_are_none() {
+    let poor = Permitted { memory: Memory::Nowhere { why: "no tmpfs".into() }, ..all() };
+    assert_eq!(with_secret().not_isolated(&poor), ["secrets: they would lie on the disk (no tmpfs)"]);
+    let mut only_env = with_secret();
+    only_env.secrets.files.clear();
+    assert_eq!(only_env.not_isolated(&poor), Vec::<String>::new());
+    assert_eq!(spec().secrets_at(&poor), None);
+}
+
+#[test]
+fn a_folder_in_memory_is_named_after_node_and_run() {
+    let shared = Permitted { memory: Memory::Folder("/dev/shm".into()), ..all() };
+    let wanted = SecretsAt::Memory("/dev/shm/taffeta-n1-shop.web.2-1.1.7".into());
+    assert_eq!(with_secret().secrets_at(&shared), Some(wanted));
+}
+
+#[test]
+fn a_secret_that_no_variable_can_hold_is_refused_without_being_shown() {
+    let mut wrong = with_secret();
+    wrong.secrets.env.insert("BAD".into(), Secret::new(b"a\0hunter4".to_vec()));
+    let refused = plan(&wrong, &all()).unwrap_err();
+    assert_eq!(refused, InvalidSpec::Unrepresentable("the secret for the variable \"BAD\"".into()));
 }

@@ -50,6 +50,23 @@ fn no_two_runs_of_a_node_share_a_port() {
 }
 
 #[test]
+fn what_is_withheld_is_no_failure_of_the_task() {
+    let withheld = || StartFailure::Withheld("no voter gives the secret `db` (version 1)".into());
+    let mut node = Node::with(set(3, &[("shop/web.1", 3, super::batch(0))]));
+    for _ in 0..5 {
+        assert_eq!(node.actions()[0].run(), &run(R0), "the run has not been, so its name is free");
+        node.agent.handle_start_failed(node.now, &run(R0), withheld());
+        let record = &node.agent.records()[0];
+        assert!(record.reason.starts_with("no voter gives the secret `db` (version 1); tried again in"), "{record:?}");
+        assert_eq!((record.exit.clone(), record.restarts), (None, 0), "a batch job loses no try");
+        node.now = node.agent.next_wake().expect("it is tried again");
+    }
+    node.agent.handle_start_failed(node.now, &run("shop.web.1-0.1.3-9"), withheld());
+    assert_eq!(node.actions()[0].run(), &run(R0), "what was not being made changes nothing");
+    node.started(R0);
+}
+
+#[test]
 fn a_port_that_is_taken_is_replaced_without_back_off_and_without_a_restart() {
     let mut node = Node::with(set(3, &[("shop/web.1", 3, service())]));
     let first = given(&node.actions())[0].clone();

@@ -138,8 +138,15 @@ impl Machine {
             let id: TaskId = format!("shop/web.{index}").parse().unwrap();
             let Some(job) = job(choice) else { continue };
             let old = self.placed.get(&id).filter(|_| !anew).cloned();
-            let new =
-                Assigned { attempt: at as u32, version: 1, fence: fence(at), job, files: BTreeMap::new(), ended: None };
+            let new = Assigned {
+                attempt: at as u32,
+                version: 1,
+                fence: fence(at),
+                job,
+                files: BTreeMap::new(),
+                ended: None,
+                secrets: BTreeMap::new(),
+            };
             placed.insert(id, old.unwrap_or(new));
         }
         let set = AssignedSet { fence: fence(at), tasks: placed.clone() };

@@ -9,6 +9,7 @@ mod task;
 use crate::{
     lock::RunLock,
     record::{EXIT_FILE, ExitRecord, date, write_record},
+    secrets::{self, Carried},
     sys,
 };
 use rustix::{
@@ -56,8 +57,10 @@ pub fn shim_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         eprintln!("error: expected one argument, the folder of a run");
         return ExitCode::from(2);
     };
+    // Before the fork: the starter's input ends with it.
+    let carried = secrets::read(io::stdin().lock());
     match detach() {
-        Ok(Some(ready)) => supervise(&folder, File::from(ready)),
+        Ok(Some(ready)) => supervise(&folder, carried, File::from(ready)),
         Ok(None) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("{e}");
@@ -104,8 +107,8 @@ fn leave_everything() -> io::Result<()> {
     Ok(())
 }
 
-fn supervise(folder: &Path, mut ready: File) -> ExitCode {
-    match begin(folder) {
+fn supervise(folder: &Path, carried: io::Result<Carried>, mut ready: File) -> ExitCode {
+    match begin(folder, carried) {
         Ok((lock, shim)) => {
             // Nobody listens any more if the starter was killed; the task runs all the same.
             let _ = ready.write_all(READY.as_bytes());
@@ -121,11 +124,12 @@ fn supervise(folder: &Path, mut ready: File) -> ExitCode {
     }
 }
 
-fn begin(folder: &Path) -> Result<(RunLock, Shim), Refusal> {
+fn begin(folder: &Path, carried: io::Result<Carried>) -> Result<(RunLock, Shim), Refusal> {
     let lock = RunLock::take(folder)?.ok_or_else(|| Refusal::Failed("the run has a shim already".into()))?;
-    match task::start(folder) {
+    match task::start(folder, carried?) {
         Ok(shim) => Ok((lock, shim)),
         Err(Refusal::NotStarted(why)) => {
+            secrets::remove(folder)?;
             let record = ExitRecord::new(&Exit::NotStarted(why.clone()), date());
             write_record(&folder.join(EXIT_FILE), &record)?;
             Err(Refusal::NotStarted(why))

@@ -4,6 +4,7 @@ use crate::{
     control::{Action, LINE_BYTES_MAX, Reply, line, parse},
     leftover::kill_children,
     record::{EXIT_FILE, ExitRecord, SOCKET, StateRecord, VERSION, date, write_record},
+    secrets,
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -193,6 +194,8 @@ impl Shim {
             (None, Some(signal)) => Exit::Signal(signal),
             (None, None) => Exit::Lost,
         };
+        // Before the end is told: nobody reads them any more. What stays goes with the folder.
+        let _ = secrets::remove(&self.folder);
         let record = ExitRecord::new(&exit, at);
         // A full disk may have room again; a folder that is gone takes the run with it.
         while let Err(e) = write_record(&self.folder.join(EXIT_FILE), &record) {

@@ -8,6 +8,7 @@ use crate::{
         EXIT_FILE, LAUNCH_FILE, Launch, Process, STATE_FILE, StateRecord, VERSION, boot_id, date, log_file,
         read_record, write_record,
     },
+    secrets::{self, Carried},
     sys::{self, Entry},
 };
 use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
@@ -24,7 +25,7 @@ use std::{
 use taffeta_isolation_plan::{SPEC_FILE, Stream, TaskSpec};
 
 /// Starts what the folder describes, once: a folder that knows a start or an end is refused.
-pub(super) fn start(folder: &Path) -> Result<Shim, Refusal> {
+pub(super) fn start(folder: &Path, carried: Carried) -> Result<Shim, Refusal> {
     let missing =
         |what: &str| Refusal::Failed(format!("{} is missing: the run was given up", folder.join(what).display()));
     let launch: Launch = read_record(&folder.join(LAUNCH_FILE))?.ok_or_else(|| missing(LAUNCH_FILE))?;
@@ -32,10 +33,14 @@ pub(super) fn start(folder: &Path) -> Result<Shim, Refusal> {
         return Err(Refusal::Failed("the run has had its process".into()));
     }
     let spec: TaskSpec = read_record(&folder.join(SPEC_FILE))?.ok_or_else(|| missing(SPEC_FILE))?;
+    if let Some(at) = &launch.secrets {
+        secrets::place(folder, at, &carried)
+            .map_err(|e| Refusal::Failed(format!("the secrets cannot be put into memory: {e}")))?;
+    }
     let listener = listen(folder)?;
     let signals = sys::child_signals()?; // before the child exists: its end must not be missed
     let oom = launch.groups.watch_oom();
-    let (pid, pidfd) = spawn(folder, &spec, &launch.groups)?;
+    let (pid, pidfd) = spawn(folder, &spec, &launch.groups, &carried)?;
     let state = describe(&spec.run_id, launch.groups, pid)?;
     write_record(&folder.join(STATE_FILE), &state)?;
     Ok(Shim::new(folder.to_path_buf(), state, pidfd, listener, signals, oom))
@@ -53,13 +58,13 @@ fn listen(folder: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-fn spawn(folder: &Path, spec: &TaskSpec, groups: &Groups) -> Result<(Pid, OwnedFd), Refusal> {
+fn spawn(folder: &Path, spec: &TaskSpec, groups: &Groups, carried: &Carried) -> Result<(Pid, OwnedFd), Refusal> {
     let log = |stream| OpenOptions::new().create(true).append(true).mode(0o600).open(log_file(folder, stream));
     let (program, args) = spec.run.split_first().ok_or_else(|| Refusal::NotStarted("no program is given".into()))?;
     let mut command = Command::new(program);
-    command.args(args).env_clear().envs(spec.environment()).current_dir(spec.work());
+    command.args(args).env_clear().envs(spec.environment()).envs(carried.variables()).current_dir(spec.work());
     command.stdin(Stdio::null()).stdout(log(Stream::Stdout)?).stderr(log(Stream::Stderr)?);
-    Entry { groups: groups.open_entries()?, dies_with: Some(getpid()) }.install(&mut command);
+    Entry { groups: groups.open_entries()?, dies_with: Some(getpid()), mounts: None }.install(&mut command);
     let child = command.spawn().map_err(|e| Refusal::NotStarted(format!("cannot run `{program}`: {e}")))?;
     let pid = Pid::from_child(&child); // not reaped before `Shim::reap`, so the number is its own until then
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from)?;

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 use taffeta_isolation_linux::{LinuxConfig, LinuxExecutor};
-use taffeta_isolation_plan::{Cgroups, Executor, TaskSpec};
+use taffeta_isolation_plan::{Cgroups, Executor, TaskSecrets, TaskSpec};
 
 /// How long a condition may take to become true on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -58,6 +58,7 @@ impl Bench {
             memory_bytes: 64 << 20,
             pids_max: 50,
             grace: Duration::from_secs(1),
+            secrets: TaskSecrets::default(),
         }
     }
 
