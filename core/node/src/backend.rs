@@ -2,9 +2,9 @@
 
 use crate::{
     api::{
-        ApiError, AppView, Backend, DeployRequest, Deployed, ErrorCode, Event, LeaderView, LogChunk, LogRead, NodeView,
-        PlanView, ResolveView, ScaleRequest, ServiceView, StatusView, TaskView, TokenRequest, TokenView, WhyView,
-        ZoneView,
+        ApiError, AppView, AuthoritiesView, Backend, DeployRequest, Deployed, ErrorCode, Event, LeaderView, LogChunk,
+        LogRead, NodeView, PlanView, ResolveView, ScaleRequest, SecretView, ServiceView, StatusView, TaskView,
+        TokenEntry, TokenRequest, TokenView, WhyView, ZoneView,
     },
     config::RingPreset,
     events::rfc3339,
@@ -16,17 +16,21 @@ use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::de::DeserializeOwned;
 use std::{sync::Arc, time::Duration};
+use subtle::ConstantTimeEq;
 use taffeta_isolation_plan::{Piece, PieceStart, Stream};
 use taffeta_model::{
-    App, AppName, Command, FileSource, JobName, Liveness, NodeId, ShippedFile, TaskId, Token, TokenId, parse_app_file,
+    App, AppName, Command, DirectoryMember, Fence, FileSource, JobName, Liveness, NodeId, Refusal, Secret, SecretName,
+    ShippedFile, TaskId, Token, TokenId, TokenRole, parse_app_file,
 };
 use taffeta_net::{JoinToken, sha256};
-use tokio::sync::broadcast;
+use tokio::{sync::broadcast, time::timeout};
 
 /// How long another node may take to answer a reading request.
 const READ_LIMIT: Duration = Duration::from_secs(2);
 /// The same in a LAN where this node's own answer lacks little.
 const HELP_LIMIT: Duration = Duration::from_millis(400);
+/// How long a voter that does not lead waits for what was written to come to it.
+const APPLY_LIMIT: Duration = Duration::from_millis(300);
 /// Life of a token that is asked for without one, and the longest.
 const TOKEN_LIFE: Duration = Duration::from_secs(3_600);
 const TOKEN_LIFE_MAX: Duration = Duration::from_secs(365 * 86_400);
@@ -58,6 +62,25 @@ impl NodeBackend {
             Some(_) | None => core.read_here(query)?,
         };
         serde_json::from_slice(&document).map_err(|e| ApiError::new(ErrorCode::Failed, e.to_string()))
+    }
+}
+
+impl NodeBackend {
+    /// Version of an app once a write is applied. Written it is; that the number cannot be read at this moment is no
+    /// failure, and gives 0.
+    async fn version_at(&self, app: &AppName, written: Fence) -> u64 {
+        let store = &self.0.store;
+        // Looked for here if the state is here: the leader's list would be of all apps.
+        if self.0.has_state() {
+            let mut applied = store.watch();
+            let _ = timeout(APPLY_LIMIT, applied.wait_for(|at| *at >= written)).await;
+            return store.read(|state| {
+                let known = state.apps.get(app).filter(|_| state.applied >= written);
+                known.map_or(0, |known| known.version)
+            });
+        }
+        let apps: Vec<AppView> = self.read(Query::Apps).await.unwrap_or_default();
+        apps.iter().find(|known| known.app == app.as_str()).map_or(0, |known| known.version)
     }
 }
 
@@ -153,11 +176,8 @@ impl Backend for NodeBackend {
     async fn deploy(&self, request: DeployRequest) -> Result<Deployed, ApiError> {
         let app = parse(&request)?;
         let name = app.name.clone();
-        self.0.submit(Command::Deploy { app, now: self.0.clock.date() }).await?;
-        // Written it is; that its number cannot be read at this moment is no failure.
-        let apps: Vec<AppView> = self.read(Query::Apps).await.unwrap_or_default();
-        let version = apps.iter().find(|a| a.app == name.as_str()).map_or(0, |a| a.version);
-        Ok(Deployed { app: name.to_string(), version })
+        let at = self.0.submit(Command::Deploy { app, now: self.0.clock.date() }).await?;
+        Ok(Deployed { version: self.version_at(&name, at).await, app: name.to_string(), position: at.index })
     }
 
     async fn plan(&self, request: DeployRequest) -> Result<PlanView, ApiError> {
@@ -181,10 +201,8 @@ impl Backend for NodeBackend {
 
     async fn create_token(&self, request: TokenRequest) -> Result<TokenView, ApiError> {
         let core = &self.0;
-        if let Some(role) = request.role.filter(|role| role != "node") {
-            let refusal = ApiError::new(ErrorCode::Invalid, format!("there is no role `{role}`; expected `node`"));
-            return Err(refusal.field("role"));
-        }
+        let role = request.role.map_or(Ok(TokenRole::Node), |role| role.parse());
+        let role = role.map_err(|why| ApiError::new(ErrorCode::Invalid, why).field("role"))?;
         let life = request.ttl_seconds.map_or(TOKEN_LIFE, Duration::from_secs);
         if life.is_zero() || life > TOKEN_LIFE_MAX {
             let refusal = ApiError::new(ErrorCode::Invalid, "a token lives from 1 s to 365 days");
@@ -196,12 +214,73 @@ impl Backend for NodeBackend {
         let mut secret = [0; 16];
         core.entropy.fill(&mut secret);
         let id = TokenId(core.entropy.seed());
-        let expires = core.clock.date() + life;
-        let token = Token { secret_hash: sha256(&secret), expires, uses: request.uses, used: 0 };
+        let created = core.clock.date();
+        let expires = created + life;
+        let token = Token { secret_hash: sha256(&secret), expires, uses: request.uses, used: 0, role, created };
         core.submit(Command::CreateToken { id, token }).await?;
-        let ca_hash = sha256(&core.authority_certificate);
+        let ca_hash = core.papers().signing();
         let token = JoinToken { cluster: core.cluster, ca_hash, id, secret };
         Ok(TokenView { token: token.to_string(), expires_at: rfc3339(expires) })
+    }
+
+    async fn tokens(&self) -> Result<Vec<TokenEntry>, ApiError> {
+        self.read(Query::Tokens).await
+    }
+
+    async fn revoke_token(&self, id: TokenId) -> Result<(), ApiError> {
+        let unknown = Refusal::UnknownToken.to_string();
+        let revoked = self.0.submit(Command::RevokeToken { id }).await;
+        revoked.map(drop).map_err(|e| match e.message == unknown {
+            true => ApiError::new(ErrorCode::NotFound, format!("there is no token {id}"))
+                .help("`taffeta token list` shows them"),
+            false => e,
+        })
+    }
+
+    async fn remove_node(&self, node: String, force: bool) -> Result<(), ApiError> {
+        let directory = Arc::clone(&self.0.directory.borrow());
+        let is_it = |(id, member): &(&NodeId, &DirectoryMember)| member.name.as_str() == node || id.to_string() == node;
+        let found = directory.members.iter().find(is_it).map(|(id, _)| *id);
+        let id = found.ok_or_else(|| {
+            ApiError::new(ErrorCode::NotFound, format!("there is no machine `{node}`"))
+                .help("`taffeta nodes` lists them")
+        })?;
+        self.0.through_leader(Ask::Remove { node: id, force }).await.map(drop)
+    }
+
+    async fn authorities(&self) -> Result<AuthoritiesView, ApiError> {
+        Ok(self.0.authorities_view())
+    }
+
+    async fn rotate_authority(&self) -> Result<(), ApiError> {
+        self.0.through_leader(Ask::Rotate).await.map(drop)
+    }
+
+    async fn finish_rotation(&self, force: bool) -> Result<(), ApiError> {
+        self.0.through_leader(Ask::FinishRotation { force }).await.map(drop)
+    }
+
+    async fn secrets(&self) -> Result<Vec<SecretView>, ApiError> {
+        self.read(Query::Secrets).await
+    }
+
+    async fn set_secret(&self, name: SecretName, value: Secret) -> Result<SecretView, ApiError> {
+        let core = &self.0;
+        let bytes = u32::try_from(value.expose().len()).unwrap_or(u32::MAX);
+        let version = core.set_secret(name.clone(), value).await?;
+        // Written it is; that the rest cannot be read at this moment is no failure.
+        let known = self.read::<Vec<SecretView>>(Query::Secrets).await.unwrap_or_default();
+        let view = known.into_iter().find(|view| view.name == name.as_str() && view.version == version);
+        let changed = rfc3339(core.clock.date());
+        Ok(view.unwrap_or_else(|| SecretView { name: name.to_string(), version, bytes, changed, used_by: vec![] }))
+    }
+
+    async fn remove_secret(&self, name: SecretName, force: bool) -> Result<(), ApiError> {
+        self.0.submit(Command::RemoveSecret { name, force }).await.map(drop)
+    }
+
+    async fn backup(&self) -> Result<Vec<u8>, ApiError> {
+        self.0.backup().await
     }
 
     async fn logs(&self, task: TaskId, read: LogRead) -> Result<LogChunk, ApiError> {
@@ -230,9 +309,8 @@ impl Backend for NodeBackend {
     }
 
     fn is_admin_token(&self, token: &str) -> bool {
-        // Equal hashes of 32 bytes: comparing hashes gives no useful timing.
         let known = self.0.directory.borrow().admin_token_hash;
-        known != [0; 32] && sha256(token.trim().as_bytes()) == known
+        known != [0; 32] && bool::from(sha256(token.trim().as_bytes()).ct_eq(&known))
     }
 }
 
@@ -241,7 +319,9 @@ impl Core {
         match (query, self.settings.ring) {
             (Query::Nodes | Query::Status, RingPreset::Lan) => HELP_LIMIT,
             (Query::Nodes | Query::Status, RingPreset::Wan)
-            | (Query::Apps | Query::Tasks(_) | Query::Why(_) | Query::Plan(_), _) => READ_LIMIT,
+            | (Query::Apps | Query::Tasks(_) | Query::Why(_) | Query::Plan(_) | Query::Tokens | Query::Secrets, _) => {
+                READ_LIMIT
+            }
         }
     }
 

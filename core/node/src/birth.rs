@@ -2,15 +2,17 @@
 
 use crate::{
     api::ErrorCode,
-    folder::{FORMAT, Folder, Membership, Settings, file, load, save},
-    node::NOT_NOW,
+    folder::{Folder, Membership, Settings, file, load, save},
+    lives::REMEMBERED_MAX,
+    node::{NOT_NOW, OLD_VERSION},
+    renewal::Papers,
     start_error::StartError,
     wire::{JoinRequest, Welcome, decode, encode},
 };
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
-use taffeta_model::{ClusterId, Fence, Member, NodeId, Resources};
+use taffeta_model::{ClusterId, Fence, Life, Member, NodeId, Resources, Versions};
 use taffeta_net::{
-    Authority, Clock, Entropy, JoinError, JoinToken, NodeKey, PublicKey, SealedAuthority, Unjoined, sha256,
+    Authority, Clock, Entropy, JoinError, JoinToken, Lives, NodeKey, PublicKey, SealedAuthority, Unjoined, sha256,
 };
 use tokio::time::{Instant, sleep};
 
@@ -24,8 +26,10 @@ const JOIN_PAUSE_MAX: Duration = Duration::from_secs(10);
 /// What a node is born with.
 pub(crate) struct Born {
     pub(crate) membership: Membership,
-    /// The CA, where the node holds it.
-    pub(crate) authority: Option<Authority>,
+    /// What it shows and believes.
+    pub(crate) papers: Papers,
+    /// The CAs whose keys it holds, the newest last.
+    pub(crate) authorities: Vec<Authority>,
     /// Addresses of members that are known.
     pub(crate) peers: BTreeMap<NodeId, SocketAddr>,
     /// What came with a join.
@@ -34,26 +38,19 @@ pub(crate) struct Born {
     pub(crate) created: Option<[u8; 32]>,
 }
 
-/// Refuses a folder of another layout, and marks a new one.
-pub(crate) fn check_format(folder: &dyn Folder) -> Result<(), StartError> {
-    let Some(found) = folder.read(file::FORMAT)? else {
-        folder.write(file::FORMAT, FORMAT.to_string().as_bytes())?;
-        return Ok(());
-    };
-    let text = String::from_utf8_lossy(&found);
-    if text.trim() == FORMAT.to_string() {
-        return Ok(());
-    }
-    let message = format!("the data folder has format {}; this version reads format {FORMAT}", text.trim());
-    Err(StartError::new(ErrorCode::Invalid, message)
-        .help("start the version of taffeta that wrote it, or give another --data"))
-}
-
 /// The node's key: read, or made.
 pub(crate) fn key(folder: &dyn Folder, entropy: &dyn Entropy) -> Result<NodeKey, StartError> {
     if let Some(seed) = folder.read(file::KEY)? {
         let seed = <[u8; 32]>::try_from(seed.as_slice());
-        return seed.map(NodeKey::from_seed).map_err(|_| StartError::damaged(file::KEY));
+        let key = seed.map(NodeKey::from_seed).map_err(|_| StartError::damaged(file::KEY))?;
+        let id = folder.read(file::NODE_ID)?;
+        // Any 32 bytes are a key; whether they are ours, the id tells, which follows from it.
+        if id.is_some_and(|id| id.trim_ascii() != key.public().node_id().to_string().as_bytes()) {
+            let message = "`node.key` and `node.id` in the data folder do not belong together: one of them is damaged";
+            return Err(StartError::new(ErrorCode::Failed, message)
+                .help("move the data folder away and join again with a new token"));
+        }
+        return Ok(key);
     }
     let mut seed = [0; 32];
     entropy.fill(&mut seed);
@@ -68,16 +65,30 @@ pub(crate) fn count_start(folder: &dyn Folder) -> Result<u64, StartError> {
     Ok(starts)
 }
 
-/// Encrypts the CA under the node's key and stores it.
-pub(crate) fn seal_authority(
+/// Adds a life to those that the folder remembers, durably, before anything is said in it.
+pub(crate) fn begin_life(folder: &dyn Folder, life: Life) -> Result<Vec<Life>, StartError> {
+    let mut lives: Vec<Life> = load(folder, file::LIVES)?.unwrap_or_default();
+    lives.push(life);
+    let older = lives.len().saturating_sub(REMEMBERED_MAX);
+    lives.drain(..older);
+    save(folder, file::LIVES, &lives)?;
+    Ok(lives)
+}
+
+/// Encrypts the CAs' keys under the node's own and stores them.
+pub(crate) fn seal_authorities(
     folder: &dyn Folder,
     entropy: &dyn Entropy,
     key: &NodeKey,
-    authority: &Authority,
+    authorities: &[Authority],
 ) -> std::io::Result<()> {
-    let mut nonce = [0; 12];
-    entropy.fill(&mut nonce);
-    save(folder, file::AUTHORITY, &authority.seal(key, nonce))
+    let seal = |authority: &Authority| {
+        let mut nonce = [0; 12];
+        entropy.fill(&mut nonce);
+        authority.seal(key, nonce)
+    };
+    let sealed: Vec<SealedAuthority> = authorities.iter().map(seal).collect();
+    save(folder, file::AUTHORITY, &sealed)
 }
 
 /// Goes on with the membership that the folder holds.
@@ -95,23 +106,25 @@ pub(crate) fn resume(
         return Err(StartError::new(ErrorCode::Invalid, message)
             .help("give another --data to join the other cluster, or leave --join and --token out"));
     }
-    let sealed: Option<SealedAuthority> = load(folder, file::AUTHORITY)?;
-    let authority = sealed.map(|s| s.open(key)).transpose();
-    let mut authority = authority.map_err(|_| StartError::damaged(file::AUTHORITY))?;
+    let sealed: Vec<SealedAuthority> = load(folder, file::AUTHORITY)?.unwrap_or_default();
+    let authorities: Result<Vec<Authority>, _> = sealed.into_iter().map(|s| s.open(key)).collect();
+    let mut authorities = authorities.map_err(|_| StartError::damaged(file::AUTHORITY))?;
     // A first start that did not get far leaves the CA of a cluster that never was.
-    if authority.as_ref().is_some_and(|a| a.certificate() != membership.authority) {
+    if authorities.iter().any(|a| a.cluster() != membership.cluster) {
         folder.remove(file::AUTHORITY)?;
-        authority = None;
+        authorities.clear();
     }
     let peers = load(folder, file::PEERS)?.unwrap_or_default();
-    Ok(Born { membership, authority, peers, welcome: None, created: None })
+    let as_born = || Papers::new(membership.certificate.clone(), &membership.authority, None);
+    let papers = load(folder, file::CERTIFICATE)?.unwrap_or_else(as_born);
+    Ok(Born { membership, papers, authorities, peers, welcome: None, created: None })
 }
 
 /// Creates a cluster of which this node is the only member.
 pub(crate) fn create(
     folder: &dyn Folder,
     entropy: &dyn Entropy,
-    clock: &dyn Clock,
+    (clock, lives): (&dyn Clock, Lives),
     key: &NodeKey,
 ) -> Result<Born, StartError> {
     let mut random = [0; 16];
@@ -120,15 +133,17 @@ pub(crate) fn create(
     let mut seed = [0; 32];
     entropy.fill(&mut seed);
     let authority = Authority::create(cluster, seed, clock.date()).map_err(StartError::failed)?;
-    let certificate = authority.certify(key.public(), clock.date()).map_err(StartError::failed)?;
+    let certificate = authority.certify(key.public(), clock.date(), lives.certificate).map_err(StartError::failed)?;
     let mut secret = [0; 24];
     entropy.fill(&mut secret);
     let admin_token: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
     folder.write(file::ADMIN_TOKEN, admin_token.as_bytes())?;
-    seal_authority(folder, entropy, key, &authority)?;
+    let authorities = vec![authority.clone()];
+    seal_authorities(folder, entropy, key, &authorities)?;
+    let papers = Papers::new(certificate.clone(), authority.certificate(), None);
     let membership = Membership { cluster, certificate, authority: authority.certificate().to_vec() };
     let created = Some(sha256(admin_token.as_bytes()));
-    Ok(Born { membership, authority: Some(authority), peers: BTreeMap::new(), welcome: None, created })
+    Ok(Born { membership, papers, authorities, peers: BTreeMap::new(), welcome: None, created })
 }
 
 /// The machine as a member.
@@ -152,10 +167,10 @@ pub(crate) async fn join(
     endpoint: &Unjoined,
     (addresses, patience): (&[String], Option<Duration>),
     token: &JoinToken,
-    member: Member,
+    (member, speaks): (Member, Versions),
     key: &NodeKey,
 ) -> Result<Born, StartError> {
-    let request = request(token, member, key);
+    let request = request(token, member, key, speaks);
     let deadline = patience.map(|patience| Instant::now() + patience);
     let mut pause = JOIN_PAUSE;
     loop {
@@ -185,9 +200,9 @@ pub(crate) async fn join(
     }
 }
 
-fn request(token: &JoinToken, member: Member, key: &NodeKey) -> JoinRequest {
+fn request(token: &JoinToken, member: Member, key: &NodeKey, speaks: Versions) -> JoinRequest {
     let signature = key.sign(&JoinRequest::signed_part(token.id, &member)).to_vec();
-    JoinRequest { token: token.id, secret: token.secret, member, signature }
+    JoinRequest { token: token.id, secret: token.secret, member, signature, speaks }
 }
 
 /// What may pass by itself is given back as a reason to try again; what will not is an error.
@@ -196,7 +211,9 @@ fn refused_join(error: JoinError) -> Result<String, StartError> {
         JoinError::Unreachable(..) => Ok(error.to_string()),
         JoinError::Refused(why) if why.starts_with(NOT_NOW) => Ok(why),
         JoinError::Refused(why) => {
-            let help = if why.contains("token") {
+            let help = if why.contains(OLD_VERSION) {
+                "install the version of taffeta that the members run, or a newer one"
+            } else if why.contains("token") {
                 "mint a new one on a member: `taffeta token create`"
             } else {
                 "choose another --name or --address, or start the machine that had them with its own data folder"
@@ -205,13 +222,18 @@ fn refused_join(error: JoinError) -> Result<String, StartError> {
         }
         JoinError::ForeignCluster(_) => Err(StartError::new(ErrorCode::Conflict, error.to_string())
             .help("mint a token on a member of the cluster that is to be joined: `taffeta token create`")),
+        JoinError::OtherVersion(..) => Err(StartError::new(ErrorCode::Conflict, error.to_string())
+            .help("install the version of taffeta that the members run, or upgrade them first")),
         JoinError::Tls(e) => Err(StartError::failed(e)),
     }
 }
 
 fn welcomed(token: &JoinToken, reply: &[u8]) -> Result<Born, StartError> {
     let welcome: Welcome = decode(reply).map_err(|e| StartError::new(ErrorCode::Failed, e))?;
-    if welcome.cluster != token.cluster || sha256(&welcome.authority) != token.ca_hash {
+    // The token may pin the CA before the one that signs now, while that one is still believed.
+    let papers = Papers::new(welcome.certificate.clone(), &welcome.authority, Some(&welcome.directory));
+    let pinned = papers.authorities.iter().any(|der| sha256(der) == token.ca_hash);
+    if welcome.cluster != token.cluster || !pinned {
         return Err(StartError::new(ErrorCode::Failed, "the certificate that was given is of another cluster"));
     }
     let membership = Membership {
@@ -220,7 +242,7 @@ fn welcomed(token: &JoinToken, reply: &[u8]) -> Result<Born, StartError> {
         authority: welcome.authority.clone(),
     };
     let peers = welcome.members.iter().copied().collect();
-    Ok(Born { membership, authority: None, peers, welcome: Some(welcome), created: None })
+    Ok(Born { membership, papers, authorities: vec![], peers, welcome: Some(welcome), created: None })
 }
 
 /// What an address to join is.

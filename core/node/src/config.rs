@@ -19,7 +19,8 @@ use std::{
 use taffeta_isolation_linux::LinuxExecutor;
 use taffeta_isolation_plan::Executor;
 use taffeta_model::NodeName;
-use taffeta_net::JoinToken;
+use taffeta_net::{JoinToken, Lives};
+use taffeta_store::Timers;
 use taffeta_swim::SwimConfig;
 
 /// Default port of everything between nodes.
@@ -48,6 +49,14 @@ impl RingPreset {
         match self {
             Self::Lan => SwimConfig::lan(size),
             Self::Wan => SwimConfig::wan(size),
+        }
+    }
+
+    /// The time-outs of consensus.
+    pub(crate) fn timers(self) -> Timers {
+        match self {
+            Self::Lan => Timers::LAN,
+            Self::Wan => Timers::WAN,
         }
     }
 }
@@ -109,6 +118,13 @@ pub struct FabricConfig {
     pub shim: Option<PathBuf>,
     /// Resources offered to tasks; by default what the machine has, less a reserve.
     pub capacity: Option<taffeta_model::Resources>,
+    /// How long certificates live. An internal setting, the same on all nodes of a cluster, which tests shorten to seconds.
+    pub lives: Lives,
+    /// The data folder was moved: it is all that the node had, at its newest, and the original will never start again.
+    pub moved: bool,
+    /// Versions of the protocol that are spoken. For tests: others than all make it play an older node.
+    #[doc(hidden)]
+    pub speaks: taffeta_model::Versions,
 }
 
 /// Which listeners a node opens besides the fabric's own.
@@ -144,6 +160,9 @@ impl FabricConfig {
             serve: Serve { http: true, dns: true },
             shim: None,
             capacity: None,
+            lives: Lives::default(),
+            moved: false,
+            speaks: taffeta_model::Versions::ALL,
         }
     }
 }

@@ -2,23 +2,30 @@
 
 use crate::{
     fabric::introduce,
-    folder::{file, save},
     node::Core,
+    place::mark_stale,
     wire::{Ask, Pull, Pulled, Told},
 };
 use std::{sync::Arc, time::Duration};
-use taffeta_model::{Bug, Directory, NodeId, planted};
-use tokio::time::{Instant, sleep, timeout};
+use taffeta_model::{AssignedSet, Bug, Directory, Fence, NodeId, planted};
+use taffeta_store::Leadership;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// How long a voter holds a pull back while there is no news. Shorter than the idle time-out of a connection.
 const HOLD: Duration = Duration::from_secs(3);
+/// Between two looks for news at least, under load: a look for each of thousands of writes would cost as much as they do.
+const LOOK_PAUSE: Duration = Duration::from_millis(5);
 /// When a pull counts as lost.
 const PULL_LIMIT: Duration = Duration::from_secs(5);
 /// Pause after a pull that failed.
 const PULL_PAUSE: Duration = Duration::from_millis(200);
 /// How long a leader may take to confirm with its quorum that it leads.
 const CONFIRM_LIMIT: Duration = Duration::from_millis(800);
-/// How often what consensus says of itself is looked at.
+/// How long a clean stop waits for others to take over what this node had in the consensus.
+pub(crate) const PART_LIMIT: Duration = Duration::from_secs(2);
+/// A leader whose disk is full tries to hand over at most so often: the heir's may be full, too.
+const HAND_OVER_EVERY: Duration = Duration::from_secs(10);
+/// How often it is looked at whether the leader is still heard of; all else is told at once.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The consensus as this node knows it, whether or not it takes part.
@@ -32,6 +39,8 @@ pub(crate) struct Consensus {
     pub(crate) voters: Vec<NodeId>,
     /// Those who follow the log.
     pub(crate) learners: Vec<NodeId>,
+    /// Whether this node was taken out of it while it was away, so that its own log tells of the past.
+    pub(crate) outside: bool,
     /// The generation.
     pub(crate) generation: u64,
 }
@@ -40,7 +49,9 @@ impl Core {
     /// Whether a node votes or follows the log, by this node's own log or by what a voter told it.
     pub(crate) fn takes_part(&self, node: NodeId) -> bool {
         let own = self.consensus.borrow();
-        own.voters.contains(&node) || own.learners.contains(&node) || self.remote.borrow().voters.contains(&node)
+        let remote = self.remote.borrow();
+        let either = [&own.voters, &own.learners, &remote.voters, &remote.learners];
+        either.into_iter().any(|part| part.contains(&node))
     }
 
     /// Answers a pull: at once if there is news, else when there is, or after [`HOLD`].
@@ -49,6 +60,7 @@ impl Core {
         let mut applied = self.store.watch();
         let mut consensus = self.consensus.subscribe();
         loop {
+            let look = Instant::now();
             applied.borrow_and_update();
             let known = consensus.borrow_and_update().clone();
             let pulled = self.pulled(node, pull, &known).await;
@@ -61,6 +73,7 @@ impl Core {
                     _ = applied.changed() => {}
                     _ = consensus.changed() => {}
                 }
+                sleep_until(look + LOOK_PAUSE).await;
             };
             if timeout(deadline.saturating_duration_since(Instant::now()), wait).await.is_err() {
                 return pulled;
@@ -80,19 +93,29 @@ impl Core {
                 confirmed,
                 directory: (stale && member.is_some()).then(|| state.directory()),
                 voters: known.voters.clone(),
+                learners: known.learners.clone(),
                 leader: known.leader,
-                generation: state.generation,
+                date: self.dates.agreed(),
+                level: state.spoken_level(),
             }
         })
     }
 
     /// Pulls for ever.
     pub(crate) async fn run_pull(self: Arc<Self>) {
-        let mut turn = 0usize;
+        let (mut turn, mut led) = (0usize, Instant::now());
         loop {
             let obeyed = self.tasks.obeyed();
             let consensus = self.consensus.borrow().clone();
             let confirm = !obeyed.confirmed;
+            if consensus.leader.is_some() {
+                led = Instant::now();
+            } else if planted(Bug::StopWithoutQuorum) && led.elapsed() > HOLD * 6 {
+                let fence = obeyed.fence.map(|fence| Fence { index: fence.index + 1, ..fence });
+                self.tasks
+                    .accept(AssignedSet { fence: fence.unwrap_or_default(), ..AssignedSet::default() }, true)
+                    .await;
+            }
             // A confirmation is the leader's to give; news any voter has.
             let target = match consensus.leader.filter(|_| confirm) {
                 Some((leader, _)) => Some(leader),
@@ -122,16 +145,20 @@ impl Core {
     }
 
     /// This node itself if it votes, else the voters in turn. A member that was started anew and takes no part in the
-    /// consensus knows of no voter; any other member can name them.
+    /// consensus knows of no voter; any other member can name them. A voter that hears of no leader asks others now and
+    /// then: it may have been taken out while it was away, which its own log does not tell.
     fn some_voter(&self, consensus: &Consensus, turn: usize) -> Option<NodeId> {
-        if consensus.voters.contains(&self.me) {
-            return Some(self.me);
-        }
         let ring = self.ring.state();
-        let (alive, others): (Vec<NodeId>, Vec<NodeId>) = consensus
-            .voters
-            .iter()
-            .partition(|id| ring.liveness(**id).is_none_or(|l| l == taffeta_model::Liveness::Alive));
+        if consensus.voters.contains(&self.me) {
+            let others = ring.alive();
+            let ask_others = consensus.leader.is_none() && turn.is_multiple_of(2) && !others.is_empty();
+            return Some(if ask_others { others[turn / 2 % others.len()] } else { self.me });
+        }
+        // If the leader dies, whoever waits for its answer learns last who is the next one.
+        let is_leader = |id: &NodeId| consensus.leader.is_some_and(|(leader, _)| leader == *id);
+        let voters = consensus.voters.iter().filter(|id| consensus.voters.len() == 1 || !is_leader(id));
+        let (alive, others): (Vec<NodeId>, Vec<NodeId>) =
+            voters.partition(|id| ring.liveness(**id).is_none_or(|l| l == taffeta_model::Liveness::Alive));
         // Whose generation is older is not heard in the ring, and has to ask whom it remembers.
         let remembered = || self.directory.borrow().members.keys().copied().filter(|id| *id != self.me).collect();
         let members = || Some(ring.alive()).filter(|alive| !alive.is_empty()).unwrap_or_else(remembered);
@@ -157,23 +184,52 @@ impl Core {
 
     /// Takes what was pulled; gives whether there was anything new, and all of it is in use now.
     async fn take_pulled(&self, pulled: Pulled, from: Option<NodeId>) -> bool {
+        if let Err(why) = self.check_level(pulled.level) {
+            self.fail(why);
+            return false;
+        }
         let mut news = pulled.directory.is_some();
         if let Some(directory) = pulled.directory {
             self.take_directory(directory);
         }
         if from != Some(self.me) && !pulled.voters.is_empty() {
+            if !pulled.voters.contains(&self.me) {
+                self.dates.hear(Some(pulled.date));
+            }
             self.remote.send_if_modified(|known| {
-                let new = (pulled.leader, pulled.voters.clone(), pulled.generation);
-                let changed = (known.leader, &known.voters, known.generation) != (new.0, &new.1, new.2);
-                (known.leader, known.voters, known.generation) = new;
-                known.heard = Some(Instant::now());
-                changed
+                let heard = known.heard.replace(Instant::now());
+                let new = Remote {
+                    leader: pulled.leader,
+                    voters: pulled.voters.clone(),
+                    learners: pulled.learners.clone(),
+                    heard: known.heard,
+                };
+                let before = std::mem::replace(known, new);
+                heard.is_none() || Remote { heard: known.heard, ..before } != *known
             });
         }
         if let Some(assigned) = pulled.assigned {
             news = self.tasks.accept(assigned, pulled.confirmed).await;
         }
         news
+    }
+
+    /// Takes over what the replicated state has of generation and lives: it is this node's own log.
+    fn look_at_lives(&self) {
+        let recovery = self.store.read(|state| {
+            self.lives.learn(self.me, &state.lives);
+            state.recovery.clone()
+        });
+        if let Some(recovery) = recovery {
+            self.generation.adopt(&recovery);
+        }
+    }
+
+    /// A later life of this node is known, so its folder is an older copy: it may not speak again, ever.
+    async fn end_over(&self) {
+        self.store.shutdown().await;
+        let refusal = mark_stale(&*self.folder);
+        self.fail(format!("{refusal}; {}", refusal.help.as_deref().unwrap_or_default()));
     }
 
     /// Takes a newer directory in use and stores it.
@@ -189,6 +245,8 @@ impl Core {
         if !newer {
             return;
         }
+        self.believe(&directory);
+        self.take_removed(&directory);
         // The ring knows better where a member is that it has met. It calls the others.
         let ring = self.ring.state();
         let unmet = directory.members.iter().filter(|(id, _)| **id != self.me && ring.liveness(**id).is_none());
@@ -197,41 +255,33 @@ impl Core {
             self.net().set_address(*id, *address);
         }
         self.ring.meet(unmet);
-        if let Err(error) = save(&*self.folder, file::DIRECTORY, &directory) {
-            tracing::error!(%error, "the directory could not be stored");
-        }
+        self.store_directory(&directory);
     }
 
     /// Keeps [`Consensus`] up to date, and ends the process's part when consensus has failed for good.
     pub(crate) async fn run_consensus(self: Arc<Self>) {
+        let (mut news, mut remote) = (self.store.watch_leadership(), self.remote.subscribe());
+        let mut handed_over: Option<Instant> = None;
         loop {
             let leadership = self.store.leadership();
             if let Some(why) = &leadership.failed {
                 self.fail(format!("consensus has ended on this node: {why}"));
                 return;
             }
-            let generation = self.store.read(|state| state.generation);
-            let takes_part = leadership.voters.contains(&self.me) || leadership.learners.contains(&self.me);
-            let now = if takes_part {
-                Consensus {
-                    leader: leadership.leader.map(|id| (id, leadership.term)),
-                    leads: leadership.is_leader,
-                    voters: leadership.voters.into_iter().collect(),
-                    learners: leadership.learners.into_iter().collect(),
-                    generation,
-                }
-            } else {
-                let remote = self.remote.borrow().clone();
-                let fresh = remote.heard.is_some_and(|at| at.elapsed() < PULL_LIMIT);
-                Consensus {
-                    leader: remote.leader.filter(|_| fresh),
-                    leads: false,
-                    voters: remote.voters,
-                    learners: vec![],
-                    generation: remote.generation,
-                }
-            };
-            self.generation.learn(now.generation);
+            self.look_at_lives();
+            if self.lives.is_over() {
+                self.end_over().await;
+                return;
+            }
+            let may_hand_over = handed_over.is_none_or(|at| at.elapsed() >= HAND_OVER_EVERY);
+            if leadership.is_leader && may_hand_over && self.store.disk_full_since().is_some() {
+                tracing::warn!("this node leads and its disk is full: another voter may lead instead");
+                handed_over = Some(Instant::now());
+                let store = self.store.clone();
+                tokio::spawn(async move { store.hand_over(PART_LIMIT / 2).await });
+            }
+            let told = remote.borrow_and_update().clone();
+            let now = self.consensus_now(leadership, told);
             self.consensus.send_if_modified(|known| {
                 if now.leader != known.leader && now.leader.is_some() {
                     tracing::info!(leader = ?now.leader, "the leader is known");
@@ -240,16 +290,81 @@ impl Core {
                 *known = now;
                 changed
             });
-            sleep(LOOK_EVERY).await;
+            tokio::select! {
+                () = news.changed() => {}
+                Ok(()) = remote.changed() => {}
+                () = sleep(LOOK_EVERY) => {}
+            }
         }
+    }
+
+    /// What this node's own log says if it takes part, else what others told it.
+    fn consensus_now(&self, own: Leadership, told: Remote) -> Consensus {
+        let is_in = own.voters.contains(&self.me) || own.learners.contains(&self.me);
+        let fresh = told.heard.is_some_and(|at| at.elapsed() < PULL_LIMIT);
+        if is_in && own.leader.is_some() && told.heard.is_some() {
+            // The leader itself is heard: what others told before is of the past.
+            self.remote.send_if_modified(|known| {
+                known.heard = None;
+                false
+            });
+        }
+        // A leader tells nothing to those whom it has taken out; others do.
+        let outside = is_in && own.leader.is_none() && fresh && told.leader.is_some() && !told.names(self.me);
+        if is_in && !outside {
+            return Consensus {
+                leader: own.leader.map(|id| (id, own.term)),
+                leads: own.is_leader,
+                voters: own.voters.into_iter().collect(),
+                learners: own.learners.into_iter().collect(),
+                outside,
+                generation: self.generation.number(),
+            };
+        }
+        Consensus {
+            leader: told.leader.filter(|_| fresh),
+            leads: false,
+            voters: told.voters,
+            learners: told.learners,
+            outside,
+            generation: self.generation.number(),
+        }
+    }
+
+    /// Before a clean stop: lets another voter lead, and a stand-by have this node's vote. At most
+    /// [`PART_LIMIT`]; without a stand-by the vote stays.
+    pub(crate) async fn give_up_part(&self) {
+        let given = async {
+            self.store.hand_over(PART_LIMIT / 2).await;
+            let votes = self.store.leadership().voters;
+            if !votes.contains(&self.me) || votes.len() < 3 {
+                return;
+            }
+            let mut known = self.consensus.subscribe();
+            let other = known.wait_for(|c| c.leader.is_some_and(|(leader, _)| leader != self.me)).await;
+            let Some((leader, _)) = other.ok().and_then(|c| c.leader) else { return };
+            match self.ask(leader, &Ask::Depart, PART_LIMIT).await {
+                Ok(Told::Yes) => tracing::info!("a stand-by has this node's vote now"),
+                Ok(_) => tracing::info!("there is no stand-by that could vote for this node"),
+                Err(error) => tracing::info!(%error, "this node's vote could not be given to a stand-by"),
+            }
+        };
+        let _ = timeout(PART_LIMIT, given).await;
     }
 }
 
 /// What voters told a node that takes no part in the consensus.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Remote {
     pub(crate) leader: Option<(NodeId, u64)>,
     pub(crate) voters: Vec<NodeId>,
-    pub(crate) generation: u64,
+    pub(crate) learners: Vec<NodeId>,
     pub(crate) heard: Option<Instant>,
+}
+
+impl Remote {
+    /// Whether the node takes part by what was told.
+    fn names(&self, node: NodeId) -> bool {
+        self.voters.contains(&node) || self.learners.contains(&node)
+    }
 }

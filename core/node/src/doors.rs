@@ -10,9 +10,13 @@ use crate::{
     node::Core,
     start_error::StartError,
 };
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
 use std::{
     fmt::Display,
+    io,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
@@ -188,15 +192,18 @@ fn encrypted_config(core: &Core) -> Result<Option<EncryptedConfig>, StartError> 
     if core.info.dns.is_none() || (options.tls, options.https, options.quic) == (None, None, None) {
         return Ok(None);
     }
-    let (chain, key) = match (&options.certificate, &options.key) {
-        (Some(certificate), Some(key)) => given_certificate(certificate, key)?,
-        (_, _) => own_certificate(core)?,
-    };
     let unusable = |e: rustls::Error| {
         StartError::new(ErrorCode::Invalid, format!("the certificate for encrypted DNS cannot be used: {e}"))
             .help("give a certificate chain and the private key that belongs to it: --dns-cert FILE --dns-key FILE")
     };
-    let tls = EncryptedConfig::tls(chain, key).map_err(unusable)?;
+    let tls = match (&options.certificate, &options.key) {
+        (Some(certificate), Some(key)) => {
+            let (chain, key) = given_certificate(certificate, key)?;
+            EncryptedConfig::tls(chain, key)
+        }
+        (_, _) => own_certificate(core)?,
+    };
+    let tls = tls.map_err(unusable)?;
     let config = EncryptedConfig::new(tls);
     Ok(Some(EncryptedConfig { dot: options.tls, doh: options.https, doq: options.quic, ..config }))
 }
@@ -215,18 +222,23 @@ fn given_certificate(certificate: &Path, key: &Path) -> Result<Credentials, Star
     Ok((chain, PrivateKeyDer::from_pem_file(key).map_err(|e| wrong("--dns-key", key, &e))?))
 }
 
-/// The one that the fabric's CA gave this node. Clients check it with the CA's certificate, which is written beside the
-/// node's other files, under the name that is told here.
-fn own_certificate(core: &Core) -> Result<Credentials, StartError> {
-    core.folder.write(file::AUTHORITY_PEM, pem(&core.authority_certificate).as_bytes())?;
+/// The one that the fabric's CA gave this node, as it is at each handshake. Clients check it with the CA's certificate,
+/// which is written beside the node's other files, under the name that is told here.
+fn own_certificate(core: &Core) -> Result<Result<Arc<ServerConfig>, rustls::Error>, StartError> {
+    store_authorities(core)?;
     let name = taffeta_net::server_name(core.cluster, core.me);
     tracing::info!(
         name,
         ca = file::AUTHORITY_PEM,
         "encrypted DNS uses the node's own certificate; clients check it with"
     );
-    let chain = vec![core.certificate.clone().into(), core.authority_certificate.clone().into()];
-    Ok((chain, core.key.private_key()))
+    Ok(EncryptedConfig::tls_resolving(Arc::clone(&core.credentials) as _))
+}
+
+/// Writes the certificates of the CAs that are believed, for clients of encrypted DNS: anew whenever they change.
+pub(crate) fn store_authorities(core: &Core) -> io::Result<()> {
+    let text: String = core.credentials.identity().authorities.iter().map(|der| pem(der)).collect();
+    core.folder.write(file::AUTHORITY_PEM, text.as_bytes())
 }
 
 /// RFC 7468.

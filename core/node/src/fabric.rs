@@ -6,18 +6,25 @@ use crate::{
     birth::{self, Born},
     config::{FabricConfig, check_isolation, check_listeners, load_settings, reachable, settings},
     consensus::{Consensus, Remote},
+    dates::Dates,
     doors::Doors,
     events::Events,
+    fence,
     folder::{DiskFolder, Folder, Membership, Settings, file, load, save},
+    format,
     generation::Generation,
     gossip::{GossipHub, GossipParts},
     http::HttpServer,
+    keyring::{self, Keyring},
+    lives::Lives,
     machine,
     node::{Core, guarded},
+    place,
     raft::RaftTransport,
     ring::RingDriver,
     service::Inlet,
-    start_error::{StartError, cannot_bind, folder_error, lacks},
+    shelf::Shelf,
+    start_error::{StartError, cannot_bind, folder_error, lacks, store_error},
     tasks::{Place, TasksDriver},
     world::{SystemProber, World, bind_socket},
 };
@@ -25,7 +32,7 @@ use arc_swap::ArcSwap;
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex, OnceLock, atomic::AtomicBool},
     time::Duration,
 };
 use taffeta_dns_answer::{Answer, Data, Explained, Name, Record, RecordType, Snapshot, SnapshotInput};
@@ -33,14 +40,16 @@ use taffeta_dns_server::{DnsServer, Responder, Upstreams};
 use taffeta_isolation_linux::{LinuxConfig, LinuxExecutor};
 use taffeta_isolation_plan::Executor;
 use taffeta_model::{
-    AppName, AssignedSet, Command, Directory, Fence, JobKind, JobName, NodeId, NodeInfo, NodeName, Phase, Resources,
-    TaskId, TaskRecord,
+    AppName, AssignedSet, Command, Directory, Fence, JobKind, JobName, Life, NodeId, NodeInfo, NodeName, Phase,
+    Resources, State, TaskId, TaskRecord,
 };
 use taffeta_net::{
-    CONNECTIONS_MAX, Clock, Entropy, Identity, Net, NetConfig, NodeKey, PublicKey, SystemClock, SystemEntropy,
-    Unjoined, sha256,
+    CONNECTIONS_MAX, Clock, Credentials, Entropy, Identity, Net, NetConfig, NodeKey, PublicKey, SystemClock,
+    SystemEntropy, Unjoined, sha256,
 };
-use taffeta_store::{Driver, RedbDisk, SNAPSHOT_EVERY, Store, StoreConfig};
+use taffeta_store::{
+    Driver, Files, FolderFiles, Leadership, SNAPSHOT_EVERY, SegmentDisk, Sizes, Store, StoreConfig, migrate,
+};
 use taffeta_swim::{Identity as RingIdentity, Incarnation, Swim};
 use tokio::{
     sync::{Notify, Semaphore, watch},
@@ -92,8 +101,9 @@ impl Fabric {
     /// Starts a node on this machine: creates a cluster, joins one, or goes on where the data folder's node stopped.
     pub async fn start(config: FabricConfig) -> Result<Self, StartError> {
         let folder = Arc::new(DiskFolder::open(&config.data).map_err(folder_error)?);
-        birth::check_format(&*folder)?;
+        format::check(&*folder)?;
         check_whole(&*folder, &config.data)?;
+        place::check(&*folder, config.moved)?;
         let settings = settings(&config, load_settings(&*folder)?)?;
         check_listeners(&config, &settings)?;
         let key = birth::key(&*folder, &SystemEntropy)?;
@@ -127,14 +137,15 @@ impl Fabric {
         executor: Arc<LinuxExecutor>,
     ) -> Result<Self, StartError> {
         check_isolation(&executor, settings.best_effort)?;
-        let log = open_log(&config.data.join(file::LOG)).await?;
+        let log = open_log(&config.data, key.public().node_id()).await?;
         let world = World {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
             crypto: taffeta_net::crypto(),
             socket,
             folder,
-            log: Box::new(log),
+            log,
+            log_sizes: Sizes::default(),
             driver: Driver::Thread,
             executor,
             prober: Arc::new(SystemProber),
@@ -149,7 +160,8 @@ impl Fabric {
     /// Starts a node in a world of the caller's: the very code that runs on a machine, with nothing of the machine.
     /// `config.data` names no folder then, and `config.serve` had better be off.
     pub async fn start_in(config: FabricConfig, world: World) -> Result<Self, StartError> {
-        birth::check_format(&*world.folder)?;
+        format::check(&*world.folder)?;
+        place::check(&*world.folder, config.moved)?;
         let settings = settings(&config, load_settings(&*world.folder)?)?;
         let key = birth::key(&*world.folder, &*world.entropy)?;
         Self::assemble(config, settings, key, world).await
@@ -163,52 +175,53 @@ impl Fabric {
     ) -> Result<Self, StartError> {
         config.join.iter().try_for_each(|address| birth::check_seed(address))?;
         let key = Arc::new(key);
+        let dates = Arc::new(Dates::new(world.clock, config.lives.certificate));
+        let clock = Arc::clone(&dates) as Arc<dyn Clock>;
+        let crypto = Arc::clone(&world.crypto);
         let mut seed = [0; 32];
         world.entropy.fill(&mut seed);
         let net_config = NetConfig {
             socket: world.socket,
             crypto: world.crypto,
             runtime: Arc::new(quinn::TokioRuntime),
-            clock: Arc::clone(&world.clock),
+            clock: Arc::clone(&clock),
+            lives: config.lives,
             seed,
             connections_max: CONNECTIONS_MAX,
             segmentation_offload: !settings.no_gso,
+            versions: config.speaks,
         };
         let endpoint = Unjoined::new(net_config, &key).map_err(StartError::failed)?;
         let capacity = config.capacity.unwrap_or_else(|| machine::capacity(&config.data));
         let member = birth::member(&settings, key.public(), capacity);
         let folder = Arc::clone(&world.folder);
-        let mut born =
-            match be_born(&config, (&*folder, &*world.entropy, &*world.clock), &endpoint, &member, &key).await {
-                Ok(born) => born,
-                Err(error) => {
-                    endpoint.close().await; // frees the port for another try
-                    return Err(error);
-                }
-            };
+        let mut born = match be_born(&config, (&*folder, &*world.entropy, &*clock), &endpoint, &member, &key).await {
+            Ok(born) => born,
+            Err(error) => {
+                endpoint.close().await; // frees the port for another try
+                return Err(error);
+            }
+        };
         let starts = birth::count_start(&*folder)?;
         let identity = Identity {
             cluster: born.membership.cluster,
             key: Arc::clone(&key),
-            certificate: born.membership.certificate.clone(),
-            authority: born.membership.authority.clone(),
+            certificate: born.papers.certificate.clone(),
+            authorities: born.papers.authorities.clone(),
+            crosses: born.papers.crosses.clone(),
         };
         let me = identity.id();
+        let credentials = Arc::new(Credentials::new(identity, crypto).map_err(StartError::failed)?);
         let epoch = Instant::now();
         let mut loops = JoinSet::new();
         let failed = watch::Sender::new(None);
         let net = Arc::new(OnceLock::new());
-        let store = Store::open(StoreConfig {
-            id: me,
-            disk: world.log,
-            driver: world.driver,
-            seed: world.entropy.seed(),
-            transport: Arc::new(RaftTransport(Arc::clone(&net))),
-            snapshot_every: world.snapshot_every,
-        })
-        .await
-        .map_err(StartError::failed)?;
-
+        let generation = Generation::default();
+        let log = SegmentDisk::open(world.log, me, world.log_sizes).map_err(|e| store_error(e.into()))?;
+        let log = fence::put_aside(&*folder, Box::new(log))?;
+        if let Some(recovery) = fence::known_recovery(&*folder)? {
+            generation.adopt(&recovery);
+        }
         let welcome = born.welcome.as_ref();
         let directory: Option<Directory> = match welcome {
             Some(welcome) => Some(welcome.directory.clone()),
@@ -219,6 +232,41 @@ impl Fabric {
         let mut peers: BTreeMap<_, _> = directory.members.iter().map(|(id, member)| (*id, member.address)).collect();
         peers.append(&mut born.peers);
         born.peers = peers;
+        let inlet = Arc::new(OnceLock::new());
+        let started = endpoint
+            .start_with(Arc::clone(&credentials), starts, Arc::new(Inlet(Arc::clone(&inlet))))
+            .map_err(StartError::failed)?;
+        let mut unless_up = ClosedUnlessUp(Some(started.clone()));
+        for (id, address) in &born.peers {
+            started.set_address(*id, *address);
+        }
+        introduce(&started, me, &Directory::default(), &directory);
+        // Before the log is opened and tasks are looked for: a copy must touch nothing that is the original's.
+        let wanted = place::Wanted { me, own: settings.advertise, moved: config.moved };
+        place::check_alone(&started, &wanted, &generation, &directory).await?;
+        let life = Life { start: starts, nonce: world.entropy.seed() };
+        let lives = Arc::new(Lives::new(birth::begin_life(&*folder, life)?, generation.clone()));
+        let store = Store::open(StoreConfig {
+            id: me,
+            disk: log,
+            driver: world.driver,
+            seed: world.entropy.seed(),
+            transport: Arc::new(RaftTransport { net: Arc::clone(&net), lives: Arc::clone(&lives) }),
+            snapshot_every: world.snapshot_every,
+            timers: settings.ring.timers(),
+        })
+        .await
+        .map_err(store_error)?;
+        let recovery = store.read(|state| {
+            lives.learn(me, &state.lives);
+            state.recovery.clone()
+        });
+        if let Some(recovery) = recovery {
+            generation.adopt(&recovery);
+        }
+        if lives.is_over() {
+            return Err(place::mark_stale(&*folder));
+        }
         let directory = watch::Sender::new(Arc::new(directory));
         let ring_identity = RingIdentity {
             id: me,
@@ -227,8 +275,7 @@ impl Fabric {
         };
         let size = born.peers.len() + 1;
         let swim = Swim::new(taffeta_model::Millis(0), ring_identity, settings.ring.swim(size), world.entropy.seed());
-        let raised = Arc::clone(&folder);
-        let generation = Generation::default();
+        let (raised, holder) = (Arc::clone(&folder), store.clone());
         let ring = RingDriver {
             swim: swim.map_err(StartError::failed)?,
             preset: settings.ring,
@@ -236,9 +283,14 @@ impl Fabric {
             net: Arc::clone(&net),
             epoch,
             raise: Box::new(move |start| {
+                let Leadership { voters, learners, .. } = holder.leadership();
+                if voters.contains(&me) || learners.contains(&me) {
+                    return false;
+                }
                 if let Err(error) = save(&*raised, file::STARTS, &start) {
                     tracing::error!(%error, "the raised start counter could not be stored");
                 }
+                true
             }),
             failed: failed.clone(),
         }
@@ -257,7 +309,11 @@ impl Fabric {
         let address = settings.advertise.ip();
         let dns_for_tasks = settings.dns.filter(|_| config.serve.dns).map(|dns| reachable(dns, address));
         let place = Place { node: settings.name.clone(), address, dns: dns_for_tasks, programs: world.programs };
+        let keyring = Keyring::open(&*folder, &key, born.membership.cluster)?;
+        let shelf =
+            Shelf::open(born.membership.cluster, Arc::clone(&folder), Arc::clone(&key), Arc::clone(&world.entropy));
         let tasks_driver = TasksDriver {
+            shelf: Arc::clone(&shelf),
             executor: Arc::clone(&world.executor),
             prober: world.prober,
             folder: Arc::clone(&folder),
@@ -269,7 +325,9 @@ impl Fabric {
         let persisted: Option<AssignedSet> = load(&*folder, file::ASSIGNED)?;
         let tasks = tasks_driver.spawn(persisted, &mut loops).await;
         let info = node_info(&config, &settings, capacity, world.executor.not_isolated());
-        let remote = Remote { voters: welcome.map(|w| w.voters.clone()).unwrap_or_default(), ..Remote::default() };
+        // After a recovery it is known who votes, whatever else is forgotten.
+        let recovered = generation.recovery().map(|recovery| vec![recovery.node]).unwrap_or_default();
+        let remote = Remote { voters: welcome.map_or(recovered, |w| w.voters.clone()), ..Remote::default() };
         let domain: Name = config.domain.parse().map_err(|e: taffeta_dns_answer::InvalidDnsName| {
             StartError::new(ErrorCode::Invalid, format!("`{}` is not a DNS domain: {e}", config.domain))
         })?;
@@ -287,7 +345,7 @@ impl Fabric {
             domain: config.domain.clone(),
             key: Arc::clone(&key),
             epoch,
-            clock: world.clock,
+            clock,
             entropy: world.entropy,
             folder: Arc::clone(&folder),
             executor: world.executor,
@@ -295,46 +353,56 @@ impl Fabric {
             ring,
             gossip,
             generation,
+            shown: Mutex::default(),
+            lives,
             tasks,
             store,
             directory,
+            directory_unstored: AtomicBool::new(false),
             consensus: watch::Sender::new(Consensus::default()),
             remote: watch::Sender::new(remote),
             info,
             published: watch::Sender::new(BTreeMap::new()),
-            certificate: born.membership.certificate.clone(),
-            authority_certificate: born.membership.authority.clone(),
-            authority: Mutex::new(born.authority.clone()),
+            certificate_lives: config.lives,
+            dates,
+            credentials: Arc::clone(&credentials),
+            issuer: watch::Sender::new(born.papers.issuer),
+            papers: Mutex::new(born.papers.clone()),
+            authorities: Mutex::new(born.authorities.clone()),
+            removed: watch::Sender::new(false),
+            keyring,
             waiting: ArcSwap::default(),
             failed_probes: Mutex::default(),
             probing: Mutex::default(),
             probed: Notify::new(),
             changing_voters: Arc::new(Semaphore::new(1)),
+            evidence: Mutex::default(),
             names: Arc::new(ArcSwap::from_pointee(names)),
             heard: ArcSwap::default(),
             dns_meters: OnceLock::new(),
             events: Events::default(),
             failed,
+            restart: watch::Sender::new(false),
             spoken: watch::Sender::new(false),
             leaving: watch::Sender::new(false),
         });
 
+        shelf.connect(&core);
+        core.check_level(core.store.read(State::spoken_level)).map_err(|why| {
+            StartError::new(ErrorCode::Conflict, why)
+                .help("start the version of taffeta that ran here last, or a newer one")
+        })?;
         let doors = Doors::open(&core, world.upstreams, world.api_socket)?;
         let responder = Arc::clone(&doors.responder);
-        let inlet = Arc::new(OnceLock::new());
-        let started =
-            endpoint.start(identity, starts, Arc::new(Inlet(Arc::clone(&inlet)))).map_err(StartError::failed)?;
-        for (id, address) in &born.peers {
-            started.set_address(*id, *address);
-        }
-        introduce(&started, me, &Directory::default(), &core.directory.borrow());
         let _ = net.set(started);
         let _ = inlet.set(Arc::downgrade(&core));
+        place::bind(&*folder)?;
         remember(&*folder, me, &settings, &born)?;
         spawn_loops(&core, &mut loops);
         if !config.join.is_empty() {
             loops.spawn(guarded("seek", core.failed.clone(), Arc::clone(&core).run_seek(config.join.clone())));
         }
+        unless_up.0 = None;
         let mut fabric = Self { core, responder, doors: Some(doors), loops };
         fabric.enter_ring(born, &member).await?;
         Ok(fabric)
@@ -358,16 +426,18 @@ impl Fabric {
         }
         let init = Command::Init {
             cluster: core.cluster,
-            ca_hash: sha256(&core.authority_certificate),
+            ca_hash: core.papers().signing(),
             admin_token_hash,
             member: member.clone(),
+            kek_hash: core.keyring.kek().ok_or_else(|| StartError::damaged("kek.sealed"))?.hash(),
+            recovery_key: keyring::recovery_public(&*core.folder)?,
         };
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             match core.store.write(init.clone(), Duration::from_secs(5)).await {
                 Ok(_) => return Ok(()),
                 Err(e) if Instant::now() >= deadline => return Err(StartError::failed(e)),
-                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await, // until it has elected itself
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await, // until it has elected itself
             }
         }
     }
@@ -500,6 +570,23 @@ impl Fabric {
         }
     }
 
+    /// Whether the node failed only to be started anew from its folder, at once: its cluster was recovered without it.
+    pub fn wants_restart(&self) -> bool {
+        *self.core.restart.borrow()
+    }
+
+    /// Ends without a word to the others, as a process that is killed would, but gives back all that it holds.
+    pub async fn stop(mut self) {
+        self.core.leaving.send_replace(true);
+        if let Some(doors) = self.doors.take() {
+            doors.close().await;
+        }
+        self.loops.shutdown().await;
+        self.core.store.shutdown().await;
+        self.core.executor.tidy().await;
+        self.core.net().close().await;
+    }
+
     /// Leaves the ring and ends. Tasks run on and are taken up again by the next start from the same folder.
     pub async fn shutdown(mut self) {
         self.core.leaving.send_replace(true);
@@ -511,7 +598,7 @@ impl Fabric {
             );
         }
         self.core.published.send_modify(BTreeMap::clear);
-        self.core.store.hand_over().await;
+        self.core.give_up_part().await;
         self.core.say_farewell().await;
         if let Some(doors) = self.doors.take() {
             doors.close().await;
@@ -534,12 +621,28 @@ async fn be_born(
     let membership: Option<Membership> = load(folder, file::MEMBERSHIP)?;
     match (membership, config.join.is_empty(), &config.token) {
         (Some(membership), _, token) => birth::resume(folder, key, membership, token.as_ref()),
-        (None, true, None) => birth::create(folder, entropy, clock, key),
+        (None, true, None) => {
+            let born = birth::create(folder, entropy, (clock, config.lives), key)?;
+            keyring::create(folder, entropy, key, born.membership.cluster)?;
+            Ok(born)
+        }
         (None, false, Some(token)) => {
-            birth::join(endpoint, (&config.join, config.join_patience), token, member.clone(), key).await
+            let member = (member.clone(), config.speaks);
+            birth::join(endpoint, (&config.join, config.join_patience), token, member, key).await
         }
         (None, false, None) => Err(lacks("--join", "--token", "mint one on a member: `taffeta token create`")),
         (None, true, Some(_)) => Err(lacks("--token", "--join", "name a member: `--join HOST[:PORT]`")),
+    }
+}
+
+/// Gives the port back if the node does not come up.
+struct ClosedUnlessUp(Option<Net>);
+
+impl Drop for ClosedUnlessUp {
+    fn drop(&mut self) {
+        if let Some(net) = &self.0 {
+            net.close_now();
+        }
     }
 }
 
@@ -555,6 +658,8 @@ fn node_info(config: &FabricConfig, settings: &Settings, capacity: Resources, no
         capacity,
         version: env!("CARGO_PKG_VERSION").into(),
         not_isolated,
+        authority: 0, // as it is when it is published
+        speaks: config.speaks,
     }
 }
 
@@ -573,6 +678,10 @@ fn spawn_loops(core: &Arc<Core>, loops: &mut JoinSet<()>) {
     loops.spawn(guarded("pull", failed(), Arc::clone(core).run_pull()));
     loops.spawn(guarded("lead", failed(), Arc::clone(core).run_lead()));
     loops.spawn(guarded("authority", failed(), Arc::clone(core).run_authority()));
+    loops.spawn(guarded("renewal", failed(), Arc::clone(core).run_renewal()));
+    loops.spawn(guarded("dates", failed(), Arc::clone(core).run_dates()));
+    loops.spawn(guarded("removal", failed(), Arc::clone(core).run_removal()));
+    loops.spawn(guarded("keyring", failed(), Arc::clone(core).run_keyring()));
     loops.spawn(guarded("publish", failed(), Arc::clone(core).run_publish()));
     loops.spawn(guarded("names", failed(), Arc::clone(core).run_names()));
     loops.spawn(guarded("events", failed(), Arc::clone(core).run_events()));
@@ -582,6 +691,10 @@ fn spawn_loops(core: &Arc<Core>, loops: &mut JoinSet<()>) {
 
 /// Tells the endpoint the keys of members, so that packets to them need no connection.
 pub(crate) fn introduce(net: &Net, me: NodeId, before: &Directory, now: &Directory) {
+    if before.removed != now.removed {
+        // Before they are forgotten, so that their connections are closed with the reason.
+        net.set_removed(now.removed.iter().copied().filter(|id| *id != me).collect());
+    }
     for (id, member) in now.members.iter().filter(|(id, _)| **id != me && !before.members.contains_key(*id)) {
         if let Err(error) = net.set_peer_key(*id, PublicKey(member.public_key)) {
             tracing::warn!(node = %id, %error, "the key of a member was refused");
@@ -603,6 +716,7 @@ fn remember(folder: &dyn Folder, id: NodeId, settings: &Settings, born: &Born) -
     if !born.peers.is_empty() {
         save(folder, file::PEERS, &born.peers)?;
     }
+    save(folder, file::CERTIFICATE, &born.papers)?;
     save(folder, file::MEMBERSHIP, &born.membership)?;
     Ok(())
 }
@@ -612,16 +726,25 @@ fn interrupted_birth(core: &Core) -> Option<[u8; 32]> {
     let alone = core.directory.borrow().members.is_empty() && !core.has_state();
     let token = core.folder.read(file::ADMIN_TOKEN).ok().flatten()?;
     let log_is_ours = core.store.leadership().voters.iter().all(|voter| *voter == core.me);
-    let holds_ca = core.authority.lock().expect("no panic while it is held").is_some();
+    let holds_ca = core.signing_authority().is_some();
     (alone && log_is_ours && holds_ca).then(|| sha256(&token))
 }
 
 /// Refuses a folder of which a part is missing: it would otherwise be taken for a new one.
 fn check_whole(folder: &dyn Folder, data: &std::path::Path) -> Result<(), StartError> {
     let member = folder.read(file::MEMBERSHIP)?.is_some();
-    for name in [file::KEY, file::LOG, file::STARTS] {
-        // An empty log would be taken for a new one, and the node would vote as if it never had.
-        if member && data.join(name).metadata().map_or(0, |file| file.len()) == 0 {
+    let is_there = |path: &std::path::Path| path.metadata().is_ok_and(|file| file.is_file() && file.len() > 0);
+    // An empty log would be taken for a new one, and the node would vote as if it never had.
+    let segments = data.join(file::LOG).read_dir().map_or_else(|_| vec![], |all| all.flatten().collect());
+    let is_segment = |entry: &std::fs::DirEntry| entry.path().extension().is_some_and(|extension| extension == "log");
+    let has_log = is_there(&data.join(file::REDB_LOG))
+        || segments.iter().any(|entry| is_segment(entry) && is_there(&entry.path()));
+    for (name, whole) in [
+        (file::KEY, is_there(&data.join(file::KEY))),
+        (file::LOG, has_log),
+        (file::STARTS, is_there(&data.join(file::STARTS))),
+    ] {
+        if member && !whole {
             let message = format!("in the data folder `{name}` is missing or empty: it was not restored whole");
             return Err(StartError::new(ErrorCode::Failed, message)
                 .help("restore it whole, or move it away and join again with a new token"));
@@ -645,15 +768,20 @@ async fn bind_patiently(address: SocketAddr) -> std::io::Result<Arc<dyn quinn::A
     bind_socket(address)
 }
 
-/// The log's file, for nobody else to read: it holds the environment of every app.
-async fn open_log(path: &std::path::Path) -> Result<RedbDisk, StartError> {
-    use std::os::unix::fs::OpenOptionsExt;
-    std::fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
-    for _ in 0..TRIES {
-        match RedbDisk::open(path) {
-            Err(e) if e.to_string().contains("already open") => tokio::time::sleep(PAUSE).await,
-            opened => return opened.map_err(StartError::failed),
+/// The log's folder, for nobody else to read: it holds the environment of every app. What an earlier version left is
+/// taken over.
+pub(crate) async fn open_log(data: &std::path::Path, node: NodeId) -> Result<Arc<dyn Files>, StartError> {
+    let path = data.join(file::LOG);
+    let mut tries = 0;
+    let files: Arc<dyn Files> = loop {
+        match FolderFiles::open(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock && tries < TRIES => {
+                tries += 1;
+                tokio::time::sleep(PAUSE).await;
+            }
+            opened => break Arc::new(opened.map_err(StartError::failed)?),
         }
-    }
-    RedbDisk::open(path).map_err(StartError::failed)
+    };
+    migrate(&data.join(file::REDB_LOG), &files, node, Sizes::default()).map_err(|e| store_error(e.into()))?;
+    Ok(files)
 }

@@ -7,13 +7,15 @@ use std::{
     fmt::Debug,
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    time::UNIX_EPOCH,
 };
 use taffeta_model::{ClusterId, NodeName};
+use taffeta_net::sha256;
 
-/// Version of the folder's layout. Another one is refused, never guessed at.
-pub(crate) const FORMAT: u32 = 1;
+/// Version of the folder's layout. That of the last release is converted; any other is refused, never guessed at.
+pub(crate) const FORMAT: u32 = 2;
 
 /// Small files by name. A write is durable and whole when it returns: the old contents or the new, nothing between.
 pub trait Folder: Send + Sync + Debug + 'static {
@@ -23,13 +25,17 @@ pub trait Folder: Send + Sync + Debug + 'static {
     fn write(&self, name: &str, contents: &[u8]) -> io::Result<()>;
     /// Removes the file, if it is there.
     fn remove(&self, name: &str) -> io::Result<()>;
+    /// What tells this folder from a copy of it, as `KEY=VALUE` separated by spaces; `None` if nothing does.
+    fn place(&self) -> io::Result<Option<String>> {
+        Ok(None)
+    }
 }
 
 /// A [`Folder`] on disk, held by one process at a time.
 #[derive(Debug)]
 pub(crate) struct DiskFolder {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 /// Why a folder could not be taken into use. Nothing was changed.
@@ -50,7 +56,7 @@ impl DiskFolder {
         let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path.join("lock"));
         let lock = lock.map_err(failed)?;
         match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { path: path.into(), _lock: lock }),
+            Ok(()) => Ok(Self { path: path.into(), lock }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(FolderError::InUse(path.into())),
             Err(e) => Err(failed(e.into())),
         }
@@ -80,6 +86,22 @@ impl Folder for DiskFolder {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
             Ok(()) | Err(_) => Ok(()),
         }
+    }
+
+    /// The lock file is made once and never replaced. Nobody can choose the number of a file or the moment of its birth,
+    /// so a copy has others. The device's number is left out, as it may be another one after each boot.
+    fn place(&self) -> io::Result<Option<String>> {
+        let lock = self.lock.metadata()?;
+        let mut place = format!("inode={}", lock.ino());
+        let born = lock.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        if let Some(born) = born {
+            place += &format!(" born={}", born.as_nanos());
+        }
+        let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+        if machine.trim().len() == 32 {
+            place += &format!(" machine={}", machine.trim());
+        }
+        Ok(Some(place))
     }
 }
 
@@ -117,26 +139,63 @@ pub(crate) mod file {
     pub(crate) const SETTINGS: &str = "settings.json";
     pub(crate) const KEY: &str = "node.key";
     pub(crate) const MEMBERSHIP: &str = "membership";
+    /// The certificate in use and the CAs that are believed, once either has changed.
+    pub(crate) const CERTIFICATE: &str = "certificate";
     pub(crate) const STARTS: &str = "starts";
+    /// The newest lives of this node.
+    pub(crate) const LIVES: &str = "lives";
     pub(crate) const ASSIGNED: &str = "assigned";
     pub(crate) const DIRECTORY: &str = "directory";
     pub(crate) const PEERS: &str = "peers";
     pub(crate) const AUTHORITY: &str = "ca.sealed";
-    /// The CA's certificate, for clients of encrypted DNS.
+    /// Certificates of the CAs that are believed, for clients of encrypted DNS.
     pub(crate) const AUTHORITY_PEM: &str = "ca.pem";
     pub(crate) const ADMIN_TOKEN: &str = "admin.token";
-    pub(crate) const LOG: &str = "raft.redb";
+    /// Folder of the log.
+    pub(crate) const LOG: &str = "raft";
+    /// The log of earlier versions.
+    pub(crate) const REDB_LOG: &str = "raft.redb";
+    /// The newest log of a generation that is over, in one piece: kept for people, never read by a node.
+    pub(crate) const OLD_LOG: &str = "raft.old";
+    /// The newest recovery of the cluster that this node knows.
+    pub(crate) const RECOVERY: &str = "recovery";
+    /// A recovery after which the log is to be put aside at the next start.
+    pub(crate) const FENCED: &str = "fenced";
+    /// There if this folder is known to be an older copy of what the node had.
+    pub(crate) const STALE: &str = "stale";
+    /// What tells the folder from a copy of it.
+    pub(crate) const PLACE: &str = "place";
+    /// New contents of several files, while a folder of an older layout is converted.
+    pub(crate) const CONVERTED: &str = "converted";
     /// The node's id as text, for scripts.
     pub(crate) const NODE_ID: &str = "node.id";
 }
 
 /// Reads a postcard value. Damage is an error: it is never taken for an absent file.
 pub(crate) fn load<T: DeserializeOwned>(folder: &dyn Folder, name: &str) -> io::Result<Option<T>> {
-    let damaged = |e: postcard::Error| io::Error::new(io::ErrorKind::InvalidData, format!("`{name}` is damaged: {e}"));
-    folder.read(name)?.map(|contents| postcard::from_bytes(&contents).map_err(damaged)).transpose()
+    let damaged = |why: &str| io::Error::new(io::ErrorKind::InvalidData, format!("`{name}` is damaged: {why}"));
+    let Some(contents) = folder.read(name)? else { return Ok(None) };
+    let (value, sum) = contents.split_last_chunk().ok_or_else(|| damaged("it is cut off"))?;
+    if checksum(value) != *sum {
+        return Err(damaged("its checksum is another"));
+    }
+    postcard::from_bytes(value).map(Some).map_err(|e| damaged(&e.to_string()))
 }
 
-/// Writes a postcard value.
+/// Begin of the SHA-256: enough against a disk that errs; nobody is to be kept from writing here by it.
+fn checksum(value: &[u8]) -> [u8; 8] {
+    let hash = sha256(value);
+    std::array::from_fn(|index| hash[index])
+}
+
+/// A postcard value, and behind it a checksum.
+pub(crate) fn encoded<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
+    let mut contents = postcard::to_stdvec(value).map_err(io::Error::other)?;
+    contents.extend(checksum(&contents));
+    Ok(contents)
+}
+
+/// Writes a value as [`encoded`].
 pub(crate) fn save<T: Serialize>(folder: &dyn Folder, name: &str, value: &T) -> io::Result<()> {
-    folder.write(name, &postcard::to_stdvec(value).map_err(io::Error::other)?)
+    folder.write(name, &encoded(value)?)
 }

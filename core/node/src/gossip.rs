@@ -210,7 +210,9 @@ impl GossipHub {
     /// Gives the machine an input and performs what it wants.
     fn drive(&self, input: impl FnOnce(&mut Spread, &Directory, &dyn Fn(NodeId) -> bool)) {
         let (directory, ring) = (Arc::clone(&self.inner.directory.borrow()), self.inner.ring.state());
-        let known = |id| directory.members.contains_key(&id) || ring.members.contains_key(&id);
+        let known = |id| {
+            !directory.removed.contains(&id) && (directory.members.contains_key(&id) || ring.members.contains_key(&id))
+        };
         let effects = {
             let mut spread = self.spread();
             input(&mut spread, &directory, &known);
@@ -281,7 +283,8 @@ impl GossipHub {
         });
     }
 
-    fn expire(&self) {
+    /// Drops the sets of those who are gone.
+    pub(crate) fn expire(&self) {
         let ring = self.inner.ring.state();
         let verdict = |id: NodeId| match ring.members.get(&id) {
             Some(member) => Some((member.liveness, member.since)),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use taffeta_catalogue::SignedSet;
 use taffeta_model::{Fence, Liveness, NodeId, State};
 use taffeta_net::PublicKey;
-use taffeta_store::Leadership;
+use taffeta_store::{Insight, Leadership};
 
 /// A look inside of a node, also while it takes leave. Nothing is changed by it, and nothing is asked of others.
 #[derive(Clone)]
@@ -34,9 +34,30 @@ impl Inspect {
         self.leadership().voters.contains(&self.0.me)
     }
 
+    /// Whether this node follows the log, with a vote or without, as far as it knows.
+    pub fn follows(&self) -> bool {
+        let leadership = self.leadership();
+        leadership.voters.contains(&self.0.me) || leadership.learners.contains(&self.0.me)
+    }
+
+    /// How far this node's log is, and who votes by it.
+    pub fn insight(&self) -> Insight {
+        self.0.store.insight()
+    }
+
+    /// The newest generation that this node has met.
+    pub fn generation(&self) -> u64 {
+        self.0.consensus.borrow().generation.max(self.state(|state| state.generation))
+    }
+
     /// The replicated state as applied here; the default one on a node that takes no part in consensus.
     pub fn state<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         self.0.store.read(look)
+    }
+
+    /// Whether this node refuses writes since its disk is full.
+    pub fn disk_full(&self) -> bool {
+        self.0.store.disk_full_since().is_some()
     }
 
     /// Snapshots that a leader has sent to this node since it started.

@@ -1,6 +1,7 @@
-//! What the leader does: plans and commits placements, confirms deaths by its own probes, lets voters grow.
+//! What the leader does: plans and commits placements, confirms deaths by its own probes, and reconciles who votes.
 
 use crate::{
+    consensus::Consensus,
     node::Core,
     wire::{Ask, Told},
 };
@@ -11,9 +12,10 @@ use std::{
 };
 use taffeta_model::{Bug, Command, Liveness, Millis, NodeId, Outcome, TaskId, planted};
 use taffeta_scheduler::{MemberView, Observed, Plan, RingView, plan};
-use taffeta_store::voters::{self, Candidate, Change};
-use tokio::time::{sleep, sleep_until};
+use tokio::time::sleep_until;
 
+/// Between two plans at least: whatever is written meanwhile, thousands of commands under load, is planned for at once.
+const TURN_PAUSE: Duration = Duration::from_millis(10);
 /// The leader plans at least this often, whatever happens.
 const TURN_EVERY: Duration = Duration::from_millis(500);
 /// A probe of a machine that seems dead.
@@ -22,8 +24,6 @@ const PROBE_LIMIT: Duration = Duration::from_millis(700);
 const PROBE_VALID: Duration = Duration::from_secs(2);
 /// How long one command of the plan may take.
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
-/// Pause after a voter change that failed.
-const VOTERS_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the leader remembers between turns. A new leader begins with nothing: all that matters is in the state.
 #[derive(Default)]
@@ -40,7 +40,8 @@ impl Core {
         let mut applied = self.store.watch();
         let (mut ring, mut sets, mut consensus) = (self.ring.watch(), self.gossip.watch(), self.consensus.subscribe());
         loop {
-            let mut wake = tokio::time::Instant::now() + TURN_EVERY;
+            let turn = tokio::time::Instant::now();
+            let mut wake = turn + TURN_EVERY;
             let known = consensus.borrow_and_update().clone();
             applied.borrow_and_update();
             ring.borrow_and_update();
@@ -50,6 +51,9 @@ impl Core {
                 let term = known.leader.map_or(0, |(_, term)| term);
                 if lead.since.is_none_or(|(led, _)| led != term) {
                     tracing::info!(term, "this node leads");
+                    // Who led before has been asked for what is committed only now, and waits for the next heartbeat.
+                    self.store.announce().await;
+                    self.forget_evidence();
                     lead = Lead { since: Some((term, self.now())), ..Lead::default() };
                 }
                 if let Some(at) = self.lead_once(&mut lead).await {
@@ -67,6 +71,7 @@ impl Core {
                 () = self.probed.notified() => {}
                 () = sleep_until(wake) => {}
             }
+            sleep_until(turn + TURN_PAUSE).await;
         }
     }
 
@@ -78,7 +83,7 @@ impl Core {
         for node in probe {
             self.probe(node);
         }
-        for command in commands.into_iter().chain(self.refreshes()) {
+        for command in commands.into_iter().chain(self.refreshes()).chain(self.births()).chain(self.new_level()) {
             let described: String = format!("{command:?}").chars().take(300).collect();
             match self.store.write(command, WRITE_LIMIT).await {
                 Ok(Outcome::Done(_)) => {
@@ -91,7 +96,7 @@ impl Core {
                 }
             }
         }
-        self.grow_voters();
+        self.reconcile_voters();
         wake_at
     }
 
@@ -201,34 +206,31 @@ impl Core {
         })
     }
 
-    /// Makes the next change of who votes, one at a time.
-    fn grow_voters(self: &Arc<Self>) {
-        let leadership = self.store.leadership();
-        let ring = self.ring.state();
-        let mut members = self.store.read(|state| {
-            let all = state.members.values();
-            all.map(|m| (m.joined, m.id, m.address)).collect::<Vec<_>>()
-        });
-        members.sort();
-        let alive = |id: &NodeId| *id == self.me || ring.liveness(*id) == Some(Liveness::Alive);
-        let candidates: Vec<Candidate> =
-            members.iter().map(|(_, id, _)| Candidate { id: *id, alive: alive(id) }).collect();
-        let change = voters::plan(&candidates, &leadership.voters, &leadership.learners, &leadership.caught_up);
-        let Some(change) = change else { return };
-        let Ok(permit) = Arc::clone(&self.changing_voters).try_acquire_owned() else { return };
-        let address = match &change {
-            Change::AddLearner(node) => members.iter().find(|(_, id, _)| id == node).map(|(_, _, address)| *address),
-            Change::SetVoters(_) => None,
-        };
-        let store = self.store.clone();
-        tokio::spawn(async move {
-            tracing::info!(?change, "who votes is changed");
-            let changed = tokio::time::timeout(Duration::from_secs(30), store.change_voters(change, address)).await;
-            if let Ok(Err(error)) = changed {
-                tracing::warn!(error, "the voters could not be changed");
-                sleep(VOTERS_PAUSE).await;
+    /// The version that all members speak now, if it is a higher one. A member that has not told what it speaks, since it
+    /// is down, holds it back: it may come back as the binary that it was.
+    fn new_level(&self) -> Option<Command> {
+        let sets = self.gossip.sets();
+        self.store.read(|state| {
+            let spoken = state.members.keys().map(|id| sets.get(id).map_or(1, |set| set.info.speaks.max)).min()?;
+            (spoken > state.spoken_level()).then_some(Command::RaiseLevel(spoken))
+        })
+    }
+
+    /// Lives of those who take part in consensus that the state does not have yet. Only there they outlast the restart of
+    /// all who have heard them.
+    fn births(&self) -> Vec<Command> {
+        let Consensus { voters, learners, .. } = self.consensus.borrow().clone();
+        self.store.read(|state| {
+            if state.spoken_level() < 2 {
+                return vec![];
             }
-            drop(permit);
-        });
+            let new = voters.into_iter().chain(learners).filter_map(|node| {
+                let life = if node == self.me { self.lives.me() } else { self.lives.of(node)? };
+                let known = state.lives.get(&node);
+                let newer = known.is_none_or(|known| life != *known && !life.is_over(known));
+                (newer && state.members.contains_key(&node)).then_some(Command::Started { node, life })
+            });
+            new.collect()
+        })
     }
 }

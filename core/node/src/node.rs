@@ -3,31 +3,41 @@
 use crate::{
     api::{ApiError, ErrorCode},
     consensus::{Consensus, Remote},
+    dates::Dates,
     doors::DnsMeters,
     events::Events,
     folder::{Folder, Settings, file},
     generation::Generation,
     gossip::GossipHub,
+    keyring::Keyring,
+    lives::Lives,
     names::LastHeard,
+    renewal::{Papers, short},
     ring::Ring,
     tasks::Tasks,
-    wire::{Ask, JoinRequest, Told, Welcome, decode, encode},
+    wire::{Ask, JoinRequest, Told, Veiled, Welcome, decode, encode},
 };
 use arc_swap::ArcSwap;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, OnceLock},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use taffeta_dns_answer::Snapshot;
 use taffeta_isolation_plan::Executor;
 use taffeta_model::{
-    Bug, ClusterId, Command, Directory, Fence, Millis, NodeId, NodeInfo, NodeName, Outcome, Refusal, TaskId,
+    Bug, ClusterId, Command, Directory, Fence, Liveness, Millis, NodeId, NodeInfo, NodeName, Outcome, Refusal, TaskId,
     TaskRecord, planted,
 };
-use taffeta_net::{Authority, CallError, Clock, Entropy, Lane, Net, NodeKey, PublicKey, sha256};
+use taffeta_net::{Authority, CallError, Clock, Credentials, Entropy, Lane, Net, NodeKey, PublicKey, sha256};
 use taffeta_scheduler::Waiting;
-use taffeta_store::{Store, WriteError};
+use taffeta_store::{
+    Store, WriteError,
+    voters::{Evidence, majority},
+};
 use taffeta_swim::FACTS_MAX;
 use tokio::{
     sync::{Notify, Semaphore, watch},
@@ -36,14 +46,23 @@ use tokio::{
 
 /// How long a request waits for a leader to be elected before it is refused.
 const LEADER_WAIT: Duration = Duration::from_secs(3);
+/// How long a write that found no leader waits for news before it looks again.
+const SUBMIT_PAUSE: Duration = Duration::from_millis(20);
+/// How many nodes in turn are believed who leads, before that pause.
+const HOPS_MAX: usize = 2;
+/// How long a leader's answer is still waited for after another one leads, if it lives: longer than a heartbeat, which
+/// tells it that what it was asked is written.
+const OVERTAKEN: Duration = Duration::from_millis(150);
 /// How long a user's write may take.
 const SUBMIT_LIMIT: Duration = Duration::from_secs(8);
+/// How long a write waits for a leader with room on its disk to take over from one without.
+const HEIR_WAIT: Duration = Duration::from_secs(3);
 /// Begins a refusal that may pass by itself.
 pub(crate) const NOT_NOW: &str = "not now: ";
+/// Is in the refusal of a machine that speaks only older versions.
+pub(crate) const OLD_VERSION: &str = "speaks only version";
 /// How long a restarted node's first set waits for its tasks' health checks.
 const RECHECK_WAIT: Duration = Duration::from_millis(1_500);
-/// How often a voter without the CA asks for it.
-const AUTHORITY_EVERY: Duration = Duration::from_millis(500);
 
 /// A running node. Its drive loops hold it; each method is called from any of them.
 pub(crate) struct Core {
@@ -62,25 +81,42 @@ pub(crate) struct Core {
     pub(crate) ring: Ring,
     pub(crate) gossip: GossipHub,
     pub(crate) generation: Generation,
+    /// When a peer of another generation was last shown this one's proof.
+    pub(crate) shown: Mutex<BTreeMap<NodeId, Instant>>,
+    /// Whose life it is that speaks in consensus.
+    pub(crate) lives: Arc<Lives>,
     pub(crate) tasks: Tasks,
     pub(crate) store: Store,
     pub(crate) directory: watch::Sender<Arc<Directory>>,
+    /// Whether the directory could not be stored; it is tried again.
+    pub(crate) directory_unstored: AtomicBool,
     pub(crate) consensus: watch::Sender<Consensus>,
     pub(crate) remote: watch::Sender<Remote>,
     pub(crate) info: NodeInfo,
     /// What an embedding program publishes itself; at most [`crate::PUBLISHED_MAX`].
     pub(crate) published: watch::Sender<BTreeMap<TaskId, TaskRecord>>,
-    /// This node's certificate, DER.
-    pub(crate) certificate: Vec<u8>,
-    /// The CA's certificate, DER.
-    pub(crate) authority_certificate: Vec<u8>,
-    pub(crate) authority: Mutex<Option<Authority>>,
+    /// How long certificates live.
+    pub(crate) certificate_lives: taffeta_net::Lives,
+    /// The date, and what others say of it.
+    pub(crate) dates: Arc<Dates>,
+    /// What this node shows and believes, and the same as it is stored.
+    pub(crate) credentials: Arc<Credentials>,
+    pub(crate) papers: Mutex<Papers>,
+    /// Hash of the CA that this node's certificate is of.
+    pub(crate) issuer: watch::Sender<[u8; 32]>,
+    /// The CAs whose keys this node holds: the one that signs, and beside it the next or the former one; the newest last.
+    pub(crate) authorities: Mutex<Vec<Authority>>,
+    /// Whether a voter has told that this node was removed.
+    pub(crate) removed: watch::Sender<bool>,
+    pub(crate) keyring: Keyring,
     /// Why tasks wait, by the leader's newest plan; empty elsewhere.
     pub(crate) waiting: ArcSwap<BTreeMap<TaskId, Waiting>>,
     pub(crate) failed_probes: Mutex<BTreeMap<NodeId, Millis>>,
     pub(crate) probing: Mutex<BTreeSet<NodeId>>,
     pub(crate) probed: Notify,
     pub(crate) changing_voters: Arc<Semaphore>,
+    /// What this node has seen of the members since it leads.
+    pub(crate) evidence: Mutex<Evidence>,
     pub(crate) names: Arc<ArcSwap<Snapshot>>,
     /// When each owner's set was last changed here, on this node's clock.
     pub(crate) heard: ArcSwap<LastHeard>,
@@ -88,6 +124,8 @@ pub(crate) struct Core {
     pub(crate) dns_meters: OnceLock<DnsMeters>,
     pub(crate) events: Events,
     pub(crate) failed: watch::Sender<Option<String>>,
+    /// Whether the node has failed only to be started anew.
+    pub(crate) restart: watch::Sender<bool>,
     /// Whether this node has published what it runs.
     pub(crate) spoken: watch::Sender<bool>,
     pub(crate) leaving: watch::Sender<bool>,
@@ -135,14 +173,36 @@ impl Core {
 
     /// Asks another node.
     pub(crate) async fn ask(&self, node: NodeId, ask: &Ask, limit: Duration) -> Result<Told, CallError> {
-        let reply = self.net().call(node, Lane::Control, &encode(ask), limit).await?;
+        let ask = self.generation.mark(&encode(ask));
+        let reply = self.net().call(node, Lane::Control, &ask, limit).await?;
         decode(&reply).map_err(CallError::Broken)
+    }
+
+    /// Whether this node speaks what all members of its cluster do; in words if not.
+    pub(crate) fn check_level(&self, level: u32) -> Result<(), String> {
+        let speaks = self.info.speaks;
+        if speaks.max >= level {
+            return Ok(());
+        }
+        Err(format!(
+            "all members speak version {level} of the protocol, and this node {OLD_VERSION} {speaks}: upgrade it"
+        ))
     }
 
     /// Answers another node.
     pub(crate) async fn answer(&self, from: NodeId, ask: Ask) -> Told {
         match ask {
             Ask::Ping => Told::Yes,
+            Ask::Generation(theirs) => {
+                let mine = self.generation.recovery();
+                if let Some(theirs) = theirs {
+                    self.take_recovery(theirs).await;
+                }
+                Told::Generation(mine)
+            }
+            Ask::Whereabouts(node) => {
+                Told::At(self.ring.state().members.get(&node).map(|member| member.identity.address))
+            }
             Ask::PingVia(node) => {
                 let there = self.ask(node, &Ask::Ping, Duration::from_millis(700)).await;
                 if matches!(there, Ok(Told::Yes)) { Told::Yes } else { Told::No }
@@ -158,90 +218,105 @@ impl Core {
             }
             Ask::Pull(pull) => Told::Pulled(Box::new(self.answer_pull(from, &pull).await)),
             Ask::Authority => self.give_authority(from),
-            Ask::Submit(command) => Told::Submitted(self.submit_here(command).await),
+            Ask::NextAuthority(seed, certificate) => self.take_next_authority(from, seed, certificate),
+            ask @ (Ask::Rotate | Ask::FinishRotation { .. } | Ask::Remove { .. }) => {
+                Told::Submitted(self.lead_here(&ask).await)
+            }
+            Ask::Submit(command) => match self.submit_here(command).await {
+                Tried::Ended(result) => Told::Submitted(result),
+                Tried::Elsewhere(other) => Told::Elsewhere(other),
+            },
             Ask::Join(request) => Told::Joined(self.decide_join(request).await),
             Ask::Read(query) => Told::Document(self.read_here(query)),
+            Ask::Depart => {
+                if self.let_depart(from).await {
+                    Told::Yes
+                } else {
+                    Told::No
+                }
+            }
             Ask::Logs(task, read) => Told::Logs(self.logs_here(&task, &read).await),
+            Ask::Keyring => self.give_keyring(from),
+            Ask::SetSecret(name, Veiled(value)) => Told::SecretSet(self.set_secret_here(&name, &value).await),
+            Ask::Secrets(wanted) => self.give_secrets(from, &wanted),
+            Ask::Backup => Told::Backup(self.backup_here().await),
         }
     }
 
-    /// Only a voter gets the CA.
-    fn give_authority(&self, to: NodeId) -> Told {
-        let voter = self.store.leadership().voters.contains(&to);
-        let authority = self.authority.lock().expect("no panic while it is held").clone();
-        match authority.filter(|_| voter) {
-            Some(authority) => {
-                let (seed, certificate) = authority.export();
-                Told::Authority(seed, certificate)
-            }
-            None => Told::No,
-        }
+    pub(crate) fn papers(&self) -> MutexGuard<'_, Papers> {
+        self.papers.lock().expect("no panic while they are held")
     }
 
-    /// Gets the CA when this node has come to vote, and deletes it when it has lost its vote.
-    pub(crate) async fn run_authority(self: Arc<Self>) {
-        loop {
-            let voters = self.consensus.borrow().voters.clone();
-            let votes = voters.contains(&self.me);
-            let has = self.authority.lock().expect("no panic while it is held").is_some();
-            if votes && !has {
-                self.fetch_authority(&voters).await;
-            }
-            if !votes && has && !voters.is_empty() {
-                *self.authority.lock().expect("no panic while it is held") = None;
-                let _ = self.folder.remove(file::AUTHORITY);
-                tracing::info!("this node votes no more; its copy of the CA key was deleted");
-            }
-            tokio::time::sleep(AUTHORITY_EVERY).await;
-        }
+    pub(crate) fn authorities(&self) -> MutexGuard<'_, Vec<Authority>> {
+        self.authorities.lock().expect("no panic while they are held")
     }
 
-    async fn fetch_authority(&self, voters: &[NodeId]) {
-        for voter in voters.iter().filter(|id| **id != self.me) {
-            let told = self.ask(*voter, &Ask::Authority, Duration::from_secs(2)).await;
-            if let Ok(Told::Authority(seed, certificate)) = told {
-                if sha256(&certificate) != self.store.read(|state| state.ca_hash) {
-                    tracing::warn!(from = %voter, "a CA that is not the cluster's was offered");
-                    continue;
-                }
-                let authority = Authority::import(self.cluster, (seed, certificate));
-                if self.keep_authority(&authority).is_ok() {
-                    tracing::info!(from = %voter, "the CA key was received, as this node votes now");
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Seals the CA on disk and takes it in use.
-    pub(crate) fn keep_authority(&self, authority: &Authority) -> std::io::Result<()> {
-        crate::birth::seal_authority(&*self.folder, &*self.entropy, &self.key, authority)?;
-        *self.authority.lock().expect("no panic while it is held") = Some(authority.clone());
-        Ok(())
-    }
-
-    /// Writes a user's command through whoever leads.
+    /// Writes a user's command through whoever leads. It is tried again only while it is sure that nothing was written.
     pub(crate) async fn submit(&self, command: Command) -> Result<Fence, ApiError> {
         let deadline = Instant::now() + SUBMIT_LIMIT;
+        let (mut hint, mut hops) = (None, 0);
+        let heirs_until = Instant::now() + HEIR_WAIT;
         loop {
-            let leader = self.wait_for_leader().await?;
-            let result = if leader == self.me {
+            let leader = match hint.take() {
+                Some(leader) => leader,
+                None => self.wait_for_leader().await?,
+            };
+            let mut news = self.consensus.subscribe();
+            let tried = if leader == self.me {
                 self.submit_here(command.clone()).await
             } else {
-                match self.ask(leader, &Ask::Submit(command.clone()), SUBMIT_LIMIT).await {
-                    Ok(Told::Submitted(result)) => result,
-                    // Never sent, or refused before it was looked at: another leader may be there soon.
-                    Err(CallError::Unreachable(..) | CallError::UnknownNode(_)) => Err(self.no_quorum()),
-                    Ok(_) | Err(CallError::Refused(_)) => Err(ApiError::new(ErrorCode::Failed, "an unexpected reply")),
-                    Err(CallError::Timeout | CallError::Broken(_)) => return Err(unknown_outcome()),
-                }
+                self.submit_to(leader, command.clone()).await
             };
-            match result {
-                Err(e) if e.code == ErrorCode::NoQuorum && Instant::now() < deadline => {
-                    tokio::time::sleep(Duration::from_millis(200)).await;
+            match tried {
+                // It hands the leadership over, if there is somebody with room who can take it.
+                Tried::Ended(Err(e))
+                    if e.code == ErrorCode::DiskFull && self.has_heirs() && Instant::now() < heirs_until =>
+                {
+                    drop(timeout(SUBMIT_PAUSE, news.changed()).await);
                 }
-                result => return result,
+                Tried::Ended(result) => return result,
+                Tried::Elsewhere(_) if Instant::now() >= deadline => return Err(self.no_quorum()),
+                // While leaders change, two nodes may take each other for the leader.
+                Tried::Elsewhere(Some(other)) if other != leader && hops < HOPS_MAX => {
+                    (hint, hops) = (Some(other), hops + 1);
+                }
+                // There may be a leader soon, or the same one may have its quorum again.
+                Tried::Elsewhere(_) => {
+                    hops = 0;
+                    let _ = timeout(SUBMIT_PAUSE, news.changed()).await;
+                }
             }
+        }
+    }
+
+    /// Lets another node write a user's command.
+    async fn submit_to(&self, leader: NodeId, command: Command) -> Tried {
+        let ask = Ask::Submit(command);
+        let asked = self.ask(leader, &ask, SUBMIT_LIMIT);
+        // If another leads meanwhile, what was asked is written by now or never will be: it need not be waited for.
+        let mut known = self.consensus.subscribe();
+        let before = known.borrow_and_update().leader;
+        let overtaken = async {
+            let other = |c: &Consensus| c.leader != before && c.leader.is_some_and(|(other, _)| other != leader);
+            let _ = known.wait_for(other).await;
+            let answers = self.net().probe_live(leader, OVERTAKEN / 5).await;
+            if answers == Some(true) {
+                tokio::time::sleep(OVERTAKEN).await;
+            }
+        };
+        let told = tokio::select! {
+            told = asked => told,
+            () = overtaken => return Tried::Ended(Err(unknown_outcome())),
+        };
+        match told {
+            Ok(Told::Submitted(result)) => Tried::Ended(result),
+            Ok(Told::Elsewhere(other)) => Tried::Elsewhere(other),
+            // Never sent, or refused before it was looked at: another leader may be there soon.
+            Err(CallError::Unreachable(..) | CallError::UnknownNode(_)) => Tried::Elsewhere(None),
+            Ok(_) => Tried::Ended(Err(ApiError::new(ErrorCode::Failed, "an unexpected reply"))),
+            Err(CallError::Refused(why)) if why.starts_with(NOT_NOW) => Tried::Elsewhere(None),
+            Err(CallError::Refused(why)) => Tried::Ended(Err(ApiError::new(ErrorCode::Failed, why))),
+            Err(CallError::Timeout | CallError::Broken(_)) => Tried::Ended(Err(unknown_outcome())),
         }
     }
 
@@ -255,54 +330,142 @@ impl Core {
         }
     }
 
-    /// The refusal that says who is missing.
+    /// The refusal that says who is missing, since when, and what to do.
     pub(crate) fn no_quorum(&self) -> ApiError {
-        let (consensus, ring) = (self.consensus.borrow().clone(), self.ring.state());
-        let silent = |id: &NodeId| *id != self.me && ring.liveness(*id) != Some(taffeta_model::Liveness::Alive);
-        let (missing, there): (Vec<NodeId>, Vec<NodeId>) = consensus.voters.iter().partition(|id| silent(id));
+        let voters = self.consensus.borrow().voters.clone();
+        let missing = self.missing_voters();
         let names = |ids: &[NodeId]| ids.iter().map(|id| self.name_of(*id)).collect::<Vec<_>>().join(", ");
-        let message = if missing.is_empty() {
-            format!("no leader is known; the voters are {}", names(&there))
+        if voters.is_empty() {
+            return ApiError::new(ErrorCode::NoQuorum, "no leader is known, and no member that could name the voters")
+                .help("nothing was changed. Are other machines of the cluster running, and does UDP reach them?");
+        }
+        let needed = majority(voters.len());
+        let there = voters.len() - missing.len();
+        let message = if there >= needed {
+            format!("no leader is known; the voters are {}", names(&voters))
         } else {
-            format!("no majority of the voters answers: missing {} of {}", names(&missing), names(&consensus.voters))
+            let since: Vec<String> = missing.iter().map(|id| self.absence(*id)).collect();
+            format!(
+                "no majority of the voters answers: missing {} of {}; {needed} of {} are needed",
+                since.join(", "),
+                names(&voters),
+                voters.len()
+            )
         };
-        ApiError::new(ErrorCode::NoQuorum, message)
-            .help("nothing was changed; running tasks and DNS go on. Start the missing machines, then try again")
+        let help = if there >= needed {
+            "nothing was changed; running tasks and DNS go on. Try again in a moment"
+        } else {
+            "nothing was changed; running tasks and DNS go on. Start the missing machines, then try again; if they are lost \
+             for good, `taffeta recover` on a machine that is left gives the others a quorum again"
+        };
+        ApiError::new(ErrorCode::NoQuorum, message).help(help)
+    }
+
+    /// Voters that do not answer as far as the ring tells.
+    pub(crate) fn missing_voters(&self) -> Vec<NodeId> {
+        let ring = self.ring.state();
+        let silent = |id: &NodeId| *id != self.me && ring.liveness(*id) != Some(Liveness::Alive);
+        self.consensus.borrow().voters.iter().copied().filter(silent).collect()
+    }
+
+    /// Name of a node that is missing, and since when it is.
+    pub(crate) fn absence(&self, node: NodeId) -> String {
+        let name = self.name_of(node);
+        match self.ring.state().members.get(&node) {
+            Some(member) => {
+                let since = member.suspect_since.unwrap_or(member.since);
+                let word = match member.liveness {
+                    Liveness::Alive | Liveness::Suspect => "silent",
+                    Liveness::Down => "down",
+                    Liveness::Left => "stopped",
+                };
+                format!("{name} ({word} for {} s)", self.now().since(since).as_secs())
+            }
+            None => format!("{name} (not met since this node started)"),
+        }
+    }
+
+    fn has_heirs(&self) -> bool {
+        self.consensus.borrow().voters.len() > 1
+    }
+
+    /// The refusal of a leader without room. Another voter may lead in a moment; a lone one has nobody to hand over to.
+    pub(crate) fn disk_full(&self) -> ApiError {
+        let message = format!("the disk of {} is full: writes are refused until there is room", self.name());
+        ApiError::new(ErrorCode::DiskFull, message)
+            .help("nothing was changed; running tasks, reads and DNS go on. Make room on its disk, then try again")
     }
 
     /// Writes a user's command; this node must lead.
-    async fn submit_here(&self, command: Command) -> Result<Fence, ApiError> {
+    async fn submit_here(&self, command: Command) -> Tried {
         match &command {
             Command::Deploy { .. }
             | Command::Scale { .. }
             | Command::Stop { .. }
             | Command::Restart { .. }
-            | Command::CreateToken { .. } => {}
+            | Command::CreateToken { .. }
+            | Command::RevokeToken { .. }
+            | Command::RemoveSecret { .. } => {}
             Command::Init { .. }
+            | Command::RaiseLevel(_)
+            | Command::Started { .. }
             | Command::Join { .. }
             | Command::Refresh { .. }
+            | Command::RemoveMember { .. }
+            | Command::RotateAuthority { .. }
+            | Command::FinishRotation { .. }
             | Command::Place(_)
             | Command::Remove(_)
-            | Command::Finish { .. } => {
-                return Err(ApiError::new(ErrorCode::Forbidden, "this is for the leader itself to write"));
+            | Command::Finish { .. }
+            | Command::SetSecret { .. } => {
+                let refusal = ApiError::new(ErrorCode::Forbidden, "this is for the leader itself to write");
+                return Tried::Ended(Err(refusal));
             }
         }
-        if !self.consensus.borrow().leads {
-            return Err(self.no_quorum()); // refused before it is proposed, so that nothing can take effect later
+        let known = self.consensus.borrow().leader;
+        // A log that has just begun has its first entry to come: nothing may stand before the cluster's birth.
+        let unborn = self.store.read(|state| state.cluster == ClusterId::default());
+        if !self.consensus.borrow().leads || unborn {
+            // Refused before it is proposed, so that nothing can take effect later.
+            return Tried::Elsewhere(known.map(|(leader, _)| leader).filter(|leader| *leader != self.me));
         }
-        match self.store.write(command, SUBMIT_LIMIT).await {
+        self.try_write_here(command).await
+    }
+
+    /// Writes a command that has been checked; this node must lead.
+    pub(crate) async fn write_here(&self, command: Command) -> Result<Fence, ApiError> {
+        match self.try_write_here(command).await {
+            Tried::Ended(result) => result,
+            Tried::Elsewhere(_) => Err(self.no_quorum()),
+        }
+    }
+
+    async fn try_write_here(&self, command: Command) -> Tried {
+        let odd =
+            matches!(&command, Command::CreateToken { token, .. } if token.uses.is_some_and(|uses| uses % 2 == 1));
+        if planted(Bug::LoseOrder) && odd {
+            let store = self.store.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                store.write(command, SUBMIT_LIMIT).await
+            });
+            return Tried::Ended(Ok(self.store.read(|state| state.applied)));
+        }
+        Tried::Ended(match self.store.write(command, SUBMIT_LIMIT).await {
             Ok(Outcome::Done(at)) => Ok(at),
             Ok(Outcome::Refused(why)) => Err(refused(&why)),
-            Err(WriteError::NotLeader(_)) => Err(self.no_quorum()),
-            Err(WriteError::NoQuorum) => Err(unknown_outcome()),
-            Err(e @ WriteError::Ended(_)) if planted(Bug::RefuseAndWrite) => {
+            Err(WriteError::NotLeader(other)) => return Tried::Elsewhere(other),
+            Err(WriteError::DiskFull) => Err(self.disk_full()),
+            Err(WriteError::NoQuorum) if planted(Bug::AcknowledgeAlone) => Ok(self.store.read(|state| state.applied)),
+            Err(e @ (WriteError::NoQuorum | WriteError::Ended(_))) if planted(Bug::RefuseAndWrite) => {
                 Err(ApiError::new(ErrorCode::Failed, e.to_string()))
             }
+            Err(WriteError::NoQuorum) => Err(unknown_outcome()),
             Err(e @ WriteError::Ended(_)) => {
                 let unknown = unknown_outcome();
                 Err(ApiError { message: format!("{e}; it may still take effect"), ..unknown })
             }
-        }
+        })
     }
 
     /// Decides whether a machine may join, here if this node leads, else by asking the one that does.
@@ -321,8 +484,14 @@ impl Core {
         if key.node_id() != request.member.id || !key.verify(&signed, &request.signature) {
             return Err("the request is not signed by the key that it names".into());
         }
-        let authority = self.authority.lock().expect("no panic while it is held").clone();
-        let authority = authority.ok_or_else(|| not_now(&"the leader has no CA key yet"))?;
+        let level = self.store.read(taffeta_model::State::spoken_level);
+        if request.speaks.max < level {
+            return Err(format!(
+                "all members speak version {level} of the protocol, and this machine {OLD_VERSION} {}: upgrade it",
+                request.speaks
+            ));
+        }
+        let authority = self.signing_authority().ok_or_else(|| not_now(&"the leader has no CA key yet"))?;
         let (secret_hash, now) = (sha256(&request.secret), self.clock.date());
         // Looked at before anything is written: a stranger must not be able to fill the log.
         self.store.read(|state| state.check_token(request.token, &secret_hash, now)).map_err(|why| why.to_string())?;
@@ -332,7 +501,9 @@ impl Core {
             Ok(Outcome::Refused(why)) => return Err(why.to_string()),
             Err(e) => return Err(not_now(&e)),
         }
-        let certificate = authority.certify(key, self.clock.date()).map_err(|e| e.to_string())?;
+        let certificate = authority
+            .certify(key, self.dates.agreed(), self.certificate_lives.certificate)
+            .map_err(|e| e.to_string())?;
         tracing::info!(node = %key.node_id(), "a machine joined");
         Ok(Box::new(self.store.read(|state| Welcome {
             cluster: state.cluster,
@@ -347,6 +518,7 @@ impl Core {
     /// Publishes this node's records whenever they change.
     pub(crate) async fn run_publish(self: Arc<Self>) {
         let (mut records, mut published) = (self.tasks.records(), self.published.subscribe());
+        let mut issuer = self.issuer.subscribe();
         // Peers keep the set of the earlier life until the first of this one is there. It waits until what was taken up
         // again has been checked, or else tasks that never stopped would vanish from DNS for a moment.
         let checked = records.wait_for(|all| all.iter().all(|r| r.serving || r.pid.is_none()));
@@ -356,12 +528,22 @@ impl Core {
             let extra = published.borrow_and_update().clone();
             let foreign = planted(Bug::PublishForeignRecord).then(|| self.gossip.foreign_record()).flatten();
             let all = own.iter().cloned().chain(extra.into_values()).chain(foreign).collect();
-            self.gossip.publish(self.info.clone(), all);
+            let authority = short(&issuer.borrow_and_update());
+            self.gossip.publish(NodeInfo { authority, ..self.info.clone() }, all);
             self.spoken.send_replace(true);
             tokio::select! {
                 changed = records.changed() => if changed.is_err() { return },
                 changed = published.changed() => if changed.is_err() { return },
+                changed = issuer.changed() => if changed.is_err() { return },
             }
+        }
+    }
+
+    /// Stores the directory, now or, if the disk is full, when there is room again.
+    pub(crate) fn store_directory(&self, directory: &Directory) {
+        if let Err(error) = crate::folder::save(&*self.folder, file::DIRECTORY, directory) {
+            tracing::error!(%error, "the directory could not be stored, and is tried again");
+            self.directory_unstored.store(true, Ordering::Relaxed);
         }
     }
 
@@ -369,6 +551,10 @@ impl Core {
     pub(crate) async fn run_upkeep(self: Arc<Self>) {
         let mut stored = BTreeMap::new();
         loop {
+            if self.directory_unstored.swap(false, Ordering::Relaxed) {
+                let directory = Arc::clone(&self.directory.borrow());
+                self.store_directory(&directory);
+            }
             let ring = self.ring.state();
             let peers: BTreeMap<_, _> = ring.members.iter().map(|(id, m)| (*id, m.identity.address)).collect();
             if peers != stored && !peers.is_empty() {
@@ -402,7 +588,15 @@ impl Core {
     }
 }
 
-fn unknown_outcome() -> ApiError {
+/// What became of a write.
+enum Tried {
+    /// It was written or refused, or nobody knows.
+    Ended(Result<Fence, ApiError>),
+    /// Nothing was written, since another one leads: that one, if one is known.
+    Elsewhere(Option<NodeId>),
+}
+
+pub(crate) fn unknown_outcome() -> ApiError {
     ApiError::new(ErrorCode::Timeout, "no majority of the voters acknowledged in time; it may still take effect")
         .help("look at `taffeta status` and at what is there before you try again")
 }
@@ -414,6 +608,11 @@ pub(crate) fn refused(why: &Refusal) -> ApiError {
         Refusal::UnknownApp(_) | Refusal::UnknownJob(..) | Refusal::UnknownMember(_) => {
             ApiError::new(ErrorCode::NotFound, message).help("`taffeta apps` lists what is there")
         }
+        Refusal::UnknownSecret { .. } => {
+            ApiError::new(ErrorCode::NotFound, message).help("`taffeta secret list` lists what is there")
+        }
+        Refusal::SecretInUse { .. } => ApiError::new(ErrorCode::Conflict, message)
+            .help("take it out of those apps first, or remove it regardless: --force"),
         Refusal::Invalid { field, .. } => ApiError::new(ErrorCode::Invalid, message).field(field.clone()),
         Refusal::AlreadyInitialised
         | Refusal::UnknownToken
@@ -423,7 +622,12 @@ pub(crate) fn refused(why: &Refusal) -> ApiError {
         | Refusal::NameTaken(..)
         | Refusal::AddressTaken(..)
         | Refusal::KeyMismatch(_)
+        | Refusal::RemovedKey(_)
+        | Refusal::LastMember(_)
+        | Refusal::RotationUnderWay
+        | Refusal::NoRotation
         | Refusal::Full(..)
-        | Refusal::Outdated => ApiError::new(ErrorCode::Conflict, message),
+        | Refusal::Outdated
+        | Refusal::AboveLevel(_) => ApiError::new(ErrorCode::Conflict, message),
     }
 }

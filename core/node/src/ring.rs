@@ -72,6 +72,7 @@ enum Input {
     Left(NodeId, Incarnation),
     Answered(Identity),
     Facts(Option<u64>, oneshot::Sender<Vec<MemberFact>>),
+    Removed(NodeId),
     Resign,
     Leave,
 }
@@ -123,6 +124,11 @@ impl Ring {
     /// A member said farewell.
     pub(crate) async fn left(&self, id: NodeId, incarnation: Incarnation) {
         let _ = self.inbox.send(Input::Left(id, incarnation)).await;
+    }
+
+    /// A member was removed from the cluster: it is taken for one that has left. If the driver is busy, its probes find out.
+    pub(crate) fn removed(&self, id: NodeId) {
+        let _ = self.inbox.try_send(Input::Removed(id));
     }
 
     /// All that this node knows.
@@ -183,8 +189,8 @@ pub(crate) struct RingDriver {
     pub(crate) net: Arc<std::sync::OnceLock<Net>>,
     /// Start of this node's monotonic time.
     pub(crate) epoch: Instant,
-    /// Persists a raised start counter.
-    pub(crate) raise: Box<dyn Fn(u64) + Send>,
+    /// Persists a raised start counter, unless the node holds a log; says whether it did.
+    pub(crate) raise: Box<dyn Fn(u64) -> bool + Send>,
     /// Told when the node cannot go on.
     pub(crate) failed: watch::Sender<Option<String>>,
 }
@@ -213,6 +219,7 @@ impl RingDriver {
     ) {
         let mut published = self.swim.revision();
         let mut sized_for = self.swim.members().len() + 1;
+        let mut told_slowness = None;
         let exchanges = Arc::new(Semaphore::new(EXCHANGES_MAX));
         loop {
             let due = self.swim.next_timeout().map(|at| self.epoch + Duration::from_millis(at.0));
@@ -241,7 +248,10 @@ impl RingDriver {
             if let Some(waiting) = waiting {
                 let _ = waiting.send(());
             }
-            metrics::gauge!("taffeta_ring_slowness").set(f64::from(self.swim.slowness()));
+            // A gauge is looked up by its name, dozens of times a second in an idle ring.
+            if told_slowness.replace(self.swim.slowness()) != Some(self.swim.slowness()) {
+                metrics::gauge!("taffeta_ring_slowness").set(f64::from(self.swim.slowness()));
+            }
             drop(turn);
         }
     }
@@ -285,6 +295,12 @@ impl RingDriver {
                 return Some(waiting);
             }
             Input::Left(id, incarnation) => self.swim.mark_left(now, id, incarnation),
+            Input::Removed(id) => {
+                if let Some(known) = self.swim.members().get(&id).copied() {
+                    self.swim.mark_left(now, id, known.identity.incarnation);
+                }
+                self.swim.forget(now, id);
+            }
             Input::Answered(of) => self.swim.note_answer(now, of),
             Input::Facts(parts, reply) => {
                 let facts = parts.map_or_else(|| self.swim.facts(), |parts| self.swim.facts_in(parts));
@@ -312,8 +328,9 @@ impl RingDriver {
                     if let Ok(permit) = Arc::clone(exchanges).try_acquire_owned()
                         && let (Some(net), Some(own)) = (self.net.get().cloned(), own.upgrade())
                     {
+                        let ask = self.generation.mark(&encode(&Ask::Exchange { parts, facts }));
                         tokio::spawn(async move {
-                            exchange(&net, with, &Ask::Exchange { parts, facts }, &own).await;
+                            exchange(&net, with, &ask, &own).await;
                             drop(permit);
                         });
                     }
@@ -350,9 +367,13 @@ impl RingDriver {
         if theirs.start > mine.saturating_add(START_LEAP_MAX) {
             return tracing::error!(?theirs, mine, "the ring tells of a start of this node that cannot have been");
         }
-        (self.raise)(theirs.start);
-        let why = "the ring knows a later start of this node: its data folder was restored, or is in use twice; \
-                   its start counter was raised, start it again";
+        let why = if (self.raise)(theirs.start) {
+            "the ring knows a later start of this node: its data folder was restored, or is in use twice; its start \
+             counter was raised, start it again"
+        } else {
+            "the ring knows a later start of this node: its data folder is an older copy, or in use twice; with its log \
+             it cannot go on from there: move the folder away and join again with a new token"
+        };
         self.failed.send_replace(Some(why.into()));
     }
 
@@ -366,8 +387,8 @@ impl RingDriver {
 }
 
 /// Gives facts to a member and takes those that it gives in return.
-async fn exchange(net: &Net, with: NodeId, ask: &Ask, own: &mpsc::Sender<Input>) {
-    let reply = net.call(with, Lane::Control, &encode(ask), EXCHANGE_LIMIT).await;
+async fn exchange(net: &Net, with: NodeId, ask: &[u8], own: &mpsc::Sender<Input>) {
+    let reply = net.call(with, Lane::Control, ask, EXCHANGE_LIMIT).await;
     match reply.map_err(|e| e.to_string()).and_then(|reply| decode(&reply)) {
         Ok(Told::Facts(theirs)) if theirs.len() <= FACTS_MAX => {
             in_pieces(own, &theirs, |piece, taken| Input::Merge(piece, Some(taken))).await;

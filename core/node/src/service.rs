@@ -1,9 +1,12 @@
 //! Where messages of other nodes come in, lane by lane.
 
 use crate::{
+    fence::OTHER_GENERATION,
+    generation::Marked,
     gossip,
+    lives::NotTaken,
     node::{Core, NOT_NOW},
-    wire::{decode, encode},
+    wire::{Ask, decode, encode},
 };
 use async_trait::async_trait;
 use std::sync::{Arc, OnceLock, Weak};
@@ -23,17 +26,18 @@ impl Inlet {
 impl Service for Inlet {
     async fn call(&self, peer: Peer, lane: Lane, request: Bytes) -> Result<Vec<u8>, String> {
         let core = self.core().ok_or_else(|| format!("{NOT_NOW}this node is starting or ending"))?;
+        // The endpoint has checked the lane already; here it is checked what is asked on it, and of whom.
         match (lane, peer) {
-            (Lane::Raft, Peer::Node(from)) if core.takes_part(from) => core.store.answer(&request).await,
-            (Lane::Raft, Peer::Node(_)) => Err("only voters and those who follow the log speak here".into()),
-            (Lane::Control, Peer::Node(from)) => Ok(encode(&core.answer(from, decode(&request)?).await)),
-            (Lane::Catalogue | Lane::Snapshot | Lane::Ping, Peer::Node(_)) => {
+            (Lane::Raft, Peer::Node(from)) => answer_raft(&core, from, &request).await,
+            (Lane::Control, Peer::Node(from)) => answer_control(&core, from, &request, false).await,
+            (Lane::Control, Peer::Expired(from)) => answer_control(&core, from, &request, true).await,
+            (Lane::Renew, Peer::Node(from) | Peer::Expired(from) | Peer::Lapsed(from)) => core.answer_renewal(from),
+            (Lane::Join, Peer::Node(_) | Peer::Stranger) => Ok(encode(&core.decide_join(decode(&request)?).await?)),
+            (Lane::Catalogue | Lane::Snapshot | Lane::Ping, Peer::Node(_) | Peer::Expired(_) | Peer::Lapsed(_)) => {
                 Err("nothing is called on this lane".into())
             }
-            (Lane::Join, Peer::Node(_) | Peer::Stranger) => Ok(encode(&core.decide_join(decode(&request)?).await?)),
-            (Lane::Raft | Lane::Control | Lane::Catalogue | Lane::Snapshot | Lane::Ping, Peer::Stranger) => {
-                Err("not for strangers".into())
-            }
+            (Lane::Raft | Lane::Control | Lane::Join, Peer::Expired(_) | Peer::Lapsed(_))
+            | (_, Peer::Removed(_) | Peer::Stranger) => Err("not for this peer".into()),
         }
     }
 
@@ -46,23 +50,63 @@ impl Service for Inlet {
         let Some(core) = self.core() else { return };
         match lane {
             Lane::Catalogue => {
-                if let Some(unmarked) = core.generation.unmark(&message) {
+                if let Some(unmarked) = core.unmark(from, &message) {
                     core.gossip.take(from, unmarked);
                 }
             }
-            Lane::Raft | Lane::Control | Lane::Join | Lane::Ping | Lane::Snapshot => {
+            Lane::Raft | Lane::Control | Lane::Join | Lane::Ping | Lane::Snapshot | Lane::Renew => {
                 tracing::debug!(%from, ?lane, "nothing is pushed on this lane");
             }
         }
     }
 
+    fn removed(&self, by: NodeId) {
+        if let Some(core) = self.core() {
+            core.heed_removal(by);
+        }
+    }
+
     fn datagram(&self, from: NodeId, packet: Bytes) {
         if let Some(core) = self.core() {
-            let Some(unmarked) = core.generation.unmark(&packet) else { return };
+            let Some(unmarked) = core.unmark(from, &packet) else { return };
             match unmarked.first() {
                 Some(&gossip::PACKET) => core.gossip.take(from, &unmarked[1..]),
                 Some(_) | None => core.ring.packet(from, packet.slice_ref(unmarked)),
             }
         }
     }
+}
+
+/// Nothing is answered across generations, nor to a life that is over.
+async fn answer_raft(core: &Arc<Core>, from: NodeId, request: &[u8]) -> Result<Vec<u8>, String> {
+    // The mark first: one of the old generation is to learn that it is over, though it takes no part in the new one.
+    if let Marked::Other(_) = core.generation.unmark(request) {
+        core.note_other_generation(from);
+        return Err(NotTaken::OtherGeneration.into());
+    }
+    if !core.takes_part(from) {
+        return Err("only voters and those who follow the log speak here".into());
+    }
+    let request = core.lives.take_request(from, request)?;
+    core.lives.reply(&core.store.answer(request).await?)
+}
+
+/// Across generations only proofs are compared.
+async fn answer_control(core: &Arc<Core>, from: NodeId, request: &[u8], expired: bool) -> Result<Vec<u8>, String> {
+    let ask = match core.generation.unmark(request) {
+        Marked::Same(ask) => decode(ask)?,
+        Marked::Other(ask) => {
+            let ask: Ask = decode(ask)?;
+            if !matches!(ask, Ask::Generation(_)) {
+                core.note_other_generation(from);
+                return Err(OTHER_GENERATION.into());
+            }
+            ask
+        }
+        Marked::Malformed => return Err("a message without a generation".into()),
+    };
+    if expired && !ask.is_for_expired() {
+        return Err("the node's certificate has ended: it is to be renewed first".into());
+    }
+    Ok(encode(&core.answer(from, ask).await))
 }

@@ -1,7 +1,8 @@
 //! Why a node did not start, in words that say what to do.
 
 use crate::{api::ErrorCode, folder::FolderError};
-use std::net::SocketAddr;
+use std::{io, net::SocketAddr};
+use taffeta_store::{OpenError, WAY_BACK};
 use thiserror::Error;
 
 /// Why a node did not start. What the data folder held before is unchanged.
@@ -43,10 +44,17 @@ impl StartError {
     }
 }
 
-impl From<std::io::Error> for StartError {
-    fn from(e: std::io::Error) -> Self {
+impl From<io::Error> for StartError {
+    fn from(e: io::Error) -> Self {
         Self::new(ErrorCode::Failed, format!("the data folder cannot be used: {e}"))
     }
+}
+
+/// Why the log did not open; with the way back, if it is damaged.
+pub(crate) fn store_error(error: OpenError) -> StartError {
+    let is_damaged = matches!(&error, OpenError::Disk(e) if e.kind() == io::ErrorKind::InvalidData);
+    let failed = StartError::failed(error);
+    if is_damaged { failed.help(WAY_BACK) } else { failed }
 }
 
 pub(crate) fn folder_error(error: FolderError) -> StartError {
@@ -58,7 +66,7 @@ pub(crate) fn folder_error(error: FolderError) -> StartError {
     }
 }
 
-pub(crate) fn cannot_bind(address: SocketAddr, what: &str, flag: &str, error: &std::io::Error) -> StartError {
+pub(crate) fn cannot_bind(address: SocketAddr, what: &str, flag: &str, error: &io::Error) -> StartError {
     StartError::new(ErrorCode::Failed, format!("the {what} cannot listen on UDP {address}: {error}"))
         .help(format!("another process may use the port; choose another with {flag} IP:PORT"))
 }

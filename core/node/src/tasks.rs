@@ -3,6 +3,7 @@
 use crate::{
     folder::{Folder, file, save},
     node::guarded,
+    shelf::Shelf,
     world::Prober,
 };
 use std::{
@@ -15,9 +16,12 @@ use std::{
 use taffeta_agent::{
     Accepted, Action, Agent, AgentConfig, FoundRun, FoundState, RunId, StartFailure, TaskPlace, expand, task_env,
 };
-use taffeta_isolation_plan::{Executor, Found, FoundState as OnDisk, PATH_DEFAULT, StartError, Started, TaskSpec};
+use taffeta_isolation_plan::{
+    Executor, Found, FoundState as OnDisk, PATH_DEFAULT, SECRETS_FOLDER, StartError, Started, TaskSecrets, TaskSpec,
+};
 use taffeta_model::{
-    Assigned, AssignedSet, Bug, Exit, Fence, HealthProbe, Millis, NodeName, TaskId, TaskRecord, UnixMillis, planted,
+    Assigned, AssignedSet, Bug, Exit, Fence, HealthProbe, Job, Millis, NodeName, Secret, SecretName, TaskId,
+    TaskRecord, UnixMillis, planted,
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -29,6 +33,8 @@ use tokio::{
 const INBOX_MAX: usize = 4_096;
 /// SIGTERM.
 const TERMINATE: i32 = 15;
+/// Names the folder in which a task finds its secrets.
+const SECRETS_VARIABLE: &str = "TAFFETA_SECRETS";
 /// The ports of a run, by name, as they are kept with it: `http=31022,admin=9000`.
 const PORTS_VARIABLE: &str = "TAFFETA_PORTS";
 
@@ -98,6 +104,7 @@ pub(crate) struct Place {
 
 /// What the driver needs.
 pub(crate) struct TasksDriver {
+    pub(crate) shelf: Arc<Shelf>,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) prober: Arc<dyn Prober>,
     pub(crate) folder: Arc<dyn Folder>,
@@ -122,7 +129,13 @@ impl TasksDriver {
         let (inbox, inputs) = mpsc::channel(INBOX_MAX);
         let (records, records_seen) = watch::channel(Arc::new(agent.records()));
         let (obeyed, obeyed_seen) = watch::channel(Obeyed { fence: agent.obeyed(), confirmed: false });
-        let hands = Hands { executor: self.executor, prober: self.prober, place: self.place, inbox: inbox.clone() };
+        let hands = Hands {
+            executor: self.executor,
+            prober: self.prober,
+            shelf: self.shelf,
+            place: self.place,
+            inbox: inbox.clone(),
+        };
         for run in alive {
             tracing::info!(run = run.as_str(), "a running task was taken up again");
             hands.watch_exit(run);
@@ -196,6 +209,7 @@ impl Driver {
             tracing::error!(%error, "an assigned set could not be stored, and is not obeyed until it can");
             return false;
         }
+        self.hands.shelf.keep_only(&set);
         match self.agent.accept(now, set, confirmed) {
             Ok(Accepted::New | Accepted::Same) => {}
             Err(stale) => {
@@ -215,6 +229,7 @@ impl Driver {
 struct Hands {
     executor: Arc<dyn Executor>,
     prober: Arc<dyn Prober>,
+    shelf: Arc<Shelf>,
     place: Place,
     inbox: mpsc::Sender<Input>,
 }
@@ -247,7 +262,14 @@ impl Hands {
         if !taken.is_empty() {
             return self.report(Input::StartFailed(run, StartFailure::PortTaken(taken))).await;
         }
-        let spec = self.spec(&run, task, assigned, &ports);
+        let secrets = match self.shelf.get(&assigned.secrets).await {
+            Ok(values) => task_secrets(assigned, &values),
+            Err(why) => {
+                tracing::warn!(run = run.as_str(), why, "a task waits for its secrets");
+                return self.report(Input::StartFailed(run, StartFailure::Withheld(why))).await;
+            }
+        };
+        let spec = TaskSpec { secrets, ..self.spec(&run, task, assigned, &ports) };
         match self.executor.start(spec).await {
             Ok(Started { pid, started_at, not_isolated }) => {
                 tracing::info!(run = run.as_str(), pid, "a task was started");
@@ -278,6 +300,9 @@ impl Hands {
             env.entry("PATH".into()).or_insert_with(|| format!("{}:{PATH_DEFAULT}", programs.display()));
         }
         let job = &assigned.job;
+        if !job.secrets.is_empty() {
+            env.insert(SECRETS_VARIABLE.into(), folder.join(SECRETS_FOLDER).display().to_string());
+        }
         TaskSpec {
             task: task.to_string(),
             run_id: run.as_str().into(),
@@ -290,6 +315,7 @@ impl Hands {
             memory_bytes: job.resources.memory,
             pids_max: job.pids_max,
             grace: job.grace,
+            secrets: TaskSecrets::default(),
         }
     }
 
@@ -344,6 +370,18 @@ impl Hands {
 
     async fn report(&self, input: Input) {
         let _ = self.inbox.send(input).await; // the driver ends with the process only
+    }
+}
+
+/// The values as the job wants them. They never come among the arguments: what a program is started with is seen by all.
+fn task_secrets(assigned: &Assigned, values: &BTreeMap<SecretName, Secret>) -> TaskSecrets {
+    let value = |name: &SecretName| values.get(name).cloned();
+    let file = |name: &SecretName| Some((name.clone(), value(name)?));
+    let variable = |(variable, name): (&String, &SecretName)| Some((variable.clone(), value(name)?));
+    let Job { secrets, secret_env, .. } = &assigned.job;
+    TaskSecrets {
+        files: secrets.iter().filter_map(file).collect(),
+        env: secret_env.iter().filter_map(variable).collect(),
     }
 }
 

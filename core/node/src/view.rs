@@ -3,8 +3,9 @@
 use crate::{
     api::{
         ApiError, AppView, ErrorCode, JobView, LeaderView, NodeCounts, NodeView, PlanStep, PlanView, ResourcesView,
-        Role, ServiceInstanceView, ServiceView, StatusView, TaskView, WhyView,
+        Role, ServiceInstanceView, ServiceView, StatusView, TaskView, TokenEntry, WhyView,
     },
+    consensus::Consensus,
     events::rfc3339,
     gossip::Sets,
     node::{Core, refused},
@@ -13,9 +14,11 @@ use crate::{
 use serde::Serialize;
 use std::{collections::BTreeMap, sync::Arc};
 use taffeta_model::{
-    App, AppName, ClusterId, JobKind, Liveness, NodeId, Place, Resources, State, Task, TaskId, TaskRecord,
+    App, AppName, AppState, ClusterId, JobKind, Liveness, NodeId, Place, Resources, State, Task, TaskId, TaskRecord,
+    Token, TokenId,
 };
 use taffeta_scheduler::{Change, preview};
+use taffeta_store::voters::majority;
 
 impl Core {
     /// Answers a reading request from what is known here.
@@ -30,12 +33,31 @@ impl Core {
             Query::Why(task) => document(&self.why_view(&task)?),
             Query::Plan(app) => document(&self.plan_view(&app)?),
             Query::Status => document(&self.status_view()),
+            Query::Tokens => document(&self.tokens_view()),
+            Query::Secrets => document(&self.secrets_view()),
         }
     }
 
-    /// Whether the replicated state is here; only voters and learners have it.
+    /// The join tokens, the one that ends first at the top.
+    fn tokens_view(&self) -> Vec<TokenEntry> {
+        self.store.read(|state| {
+            let mut all: Vec<_> = state.tokens.iter().collect();
+            all.sort_by_key(|(_, token)| token.expires);
+            let entry = |(id, token): (&TokenId, &Token)| TokenEntry {
+                id: id.to_string(),
+                role: token.role.as_str().into(),
+                expires_at: rfc3339(token.expires),
+                uses_left: token.uses.map(|uses| uses.saturating_sub(token.used)),
+                used: token.used,
+                created_at: rfc3339(token.created),
+            };
+            all.into_iter().map(entry).collect()
+        })
+    }
+
+    /// Whether the replicated state is here and up to date but for moments; only voters and learners have it.
     pub(crate) fn has_state(&self) -> bool {
-        self.store.read(|state| state.cluster != ClusterId::default())
+        !self.consensus.borrow().outside && self.store.read(|state| state.cluster != ClusterId::default())
     }
 
     /// What the ring thinks of a node; `None` if it was not met since this node started.
@@ -115,12 +137,25 @@ impl Core {
         for view in self.tasks_view(None) {
             *tasks.entry(view.state).or_insert(0) += 1;
         }
-        let mut voters: Vec<String> = consensus.voters.iter().map(|id| self.name_of(*id)).collect();
-        voters.sort();
+        let names = |ids: &[NodeId]| {
+            let mut names: Vec<String> = ids.iter().map(|id| self.name_of(*id)).collect();
+            names.sort();
+            names
+        };
+        let voters = names(&consensus.voters);
         let known = directory.members.contains_key(&self.me);
         let mut notes = self.info.not_isolated.clone();
+        if self.clock.date() > self.credentials.ends() {
+            let ended = rfc3339(self.credentials.ends());
+            notes.push(format!("this node's certificate ended at {ended}; nobody who holds the CA has renewed it yet"));
+        }
         if consensus.leader.is_none() {
             notes.push(self.no_quorum().message);
+        } else {
+            notes.extend(self.voters_note(&consensus, directory.members.len()));
+        }
+        if self.store.disk_full_since().is_some() {
+            notes.push(self.disk_full().message);
         }
         StatusView {
             cluster: self.cluster.to_string(),
@@ -134,7 +169,33 @@ impl Core {
             node: self.name().to_string(),
             ready: known && self.tasks.obeyed().confirmed && consensus.leader.is_some(),
             voters,
+            standbys: names(&consensus.learners),
+            missing_voters: names(&self.missing_voters()),
             notes,
+        }
+    }
+
+    /// What a death would mean, where an operator might think otherwise.
+    fn voters_note(&self, consensus: &Consensus, members: usize) -> Option<String> {
+        let missing = self.missing_voters();
+        match consensus.voters.as_slice() {
+            [only] if members > 1 => {
+                let only = self.name_of(*only);
+                Some(format!(
+                    "1 of {members} machines votes: if {only} dies, changes wait until it is back or `taffeta recover`"
+                ))
+            }
+            voters if !missing.is_empty() => {
+                let absent: Vec<String> = missing.iter().map(|id| self.absence(*id)).collect();
+                let spare = (voters.len() - missing.len()).saturating_sub(majority(voters.len()));
+                let more = match spare {
+                    0 => "no further one may be lost, or changes wait".into(),
+                    more => format!("{more} more may be lost before changes wait"),
+                };
+                let (number, of) = (missing.len(), voters.len());
+                Some(format!("{number} of {of} voters do not answer: {}; {more}", absent.join(", ")))
+            }
+            _ => None,
         }
     }
 
@@ -215,7 +276,8 @@ impl Core {
     pub(crate) fn apps_view(&self) -> Vec<AppView> {
         let tasks = self.tasks_view(None);
         self.store.read(|state| {
-            let jobs = |app: &App| -> Vec<JobView> {
+            let jobs = |deployed: &AppState| -> Vec<JobView> {
+                let app = &deployed.app;
                 let ready = |job: &str| {
                     let of_job = tasks.iter().filter(|t| t.app == app.name.as_str() && t.service == job);
                     of_job.filter(|t| is_ready(state, app, t)).count()
@@ -226,12 +288,13 @@ impl Core {
                     kind: job.kind.table().into(),
                     count: job.count,
                     ready: u32::try_from(ready(name.as_str())).unwrap_or(u32::MAX),
+                    revision: deployed.revisions.get(name).copied().unwrap_or_default(),
                 })
                 .collect()
             };
             let apps = state.apps.iter();
             apps.map(|(name, deployed)| {
-                let jobs = jobs(&deployed.app);
+                let jobs = jobs(deployed);
                 AppView {
                     app: name.to_string(),
                     version: deployed.version,
@@ -306,7 +369,11 @@ impl Core {
     pub(crate) fn plan_view(&self, app: &App) -> Result<PlanView, ApiError> {
         let view = self.ring_view(&mut crate::lead::Lead::default());
         let now = self.now();
-        let planned = self.store.read(|state| preview(now, state, &view, app)).map_err(|why| refused(&why))?;
+        let planned = self.store.read(|state| {
+            state.check_secrets(app)?;
+            preview(now, state, &view, app)
+        });
+        let planned = planned.map_err(|why| refused(&why))?;
         let step = |(id, change): (TaskId, Change)| {
             let (action, node, reason) = match change {
                 Change::Create { node } => ("create", Some(node), String::new()),

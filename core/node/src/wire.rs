@@ -1,9 +1,12 @@
 //! What nodes ask of one another on the control and catalogue lanes.
 
 use crate::api::{ApiError, LogChunk, LogRead};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::net::SocketAddr;
-use taffeta_model::{App, AppName, AssignedSet, ClusterId, Command, Directory, Fence, Member, NodeId, TaskId, TokenId};
+use taffeta_model::{
+    App, AppName, AssignedSet, ClusterId, Command, Directory, Fence, Member, NodeId, Recovery, Secret, SecretName,
+    TaskId, TokenId, UnixMillis, Versions,
+};
 use taffeta_swim::{Incarnation, MemberFact};
 
 /// A request on the control lane.
@@ -11,6 +14,10 @@ use taffeta_swim::{Incarnation, MemberFact};
 pub(crate) enum Ask {
     /// Are you there?
     Ping,
+    /// This is the newest recovery of the cluster that I know. And you? Answered across generations.
+    Generation(Option<Recovery>),
+    /// Where is this node reached, as far as you know?
+    Whereabouts(NodeId),
     /// Can you reach this one?
     PingVia(NodeId),
     /// We believe different things of members in these parts of the ring: this is what I believe.
@@ -26,14 +33,40 @@ pub(crate) enum Ask {
     Pull(Pull),
     /// I vote now: give me the CA.
     Authority,
+    /// This CA is about to sign: keep its key, you vote. By the leader.
+    NextAuthority([u8; 32], Vec<u8>),
+    /// Let another CA sign from now on. To the leader.
+    Rotate,
+    /// Believe the former CA no more. To the leader.
+    FinishRotation {
+        /// Even if members are left without a certificate of the new one.
+        force: bool,
+    },
+    /// Take a machine out of the cluster. To the leader.
+    Remove {
+        /// The machine.
+        node: NodeId,
+        /// Even if it is running.
+        force: bool,
+    },
     /// Write this for a user. To the leader.
     Submit(Command),
     /// A machine asks to join: decide it. To the leader.
     Join(JoinRequest),
     /// Answer this for a user. To the leader, who knows most.
     Read(Query),
+    /// I am about to stop: let a stand-by have my vote. To the leader.
+    Depart,
     /// The output of a task of yours.
     Logs(TaskId, LogRead),
+    /// I vote now: give me the key-encryption key.
+    Keyring,
+    /// Set this secret for a user. To the leader, which encrypts it before it is written anywhere.
+    SetSecret(SecretName, Veiled),
+    /// Tasks of mine use these versions of secrets. To a voter; at most [`crate::shelf::ASKED_MAX`].
+    Secrets(Vec<(SecretName, u64)>),
+    /// Give me a backup. To the leader.
+    Backup,
 }
 
 /// A reply on the control lane.
@@ -41,6 +74,10 @@ pub(crate) enum Ask {
 pub(crate) enum Told {
     /// Done, or: I am.
     Yes,
+    /// The newest recovery that I know.
+    Generation(Option<Recovery>),
+    /// There it was last.
+    At(Option<SocketAddr>),
     /// I cannot.
     No,
     /// And this is what I believe of them.
@@ -55,8 +92,34 @@ pub(crate) enum Told {
     Joined(Result<Box<Welcome>, String>),
     /// A document, as JSON.
     Document(Result<Vec<u8>, ApiError>),
+    /// I do not lead, and nothing was written. Perhaps that one does.
+    Elsewhere(Option<NodeId>),
     /// A piece of output.
     Logs(Result<LogChunk, ApiError>),
+    /// The key-encryption key.
+    Keyring(Veiled),
+    /// What became of a secret; its version.
+    SecretSet(Result<u64, ApiError>),
+    /// The values, of those that may be had.
+    Secrets(Vec<(SecretName, u64, Veiled)>),
+    /// A backup, as a file.
+    Backup(Result<Vec<u8>, ApiError>),
+}
+
+/// A secret on its way over mutual TLS: the one place where one is encoded.
+#[derive(Clone, Debug)]
+pub(crate) struct Veiled(pub(crate) Secret);
+
+impl Serialize for Veiled {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0.expose())
+    }
+}
+
+impl<'de> Deserialize<'de> for Veiled {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::deserialize(deserializer).map(|value| Self(Secret::new(value)))
+    }
 }
 
 /// Asks a voter for the assigned set and the directory.
@@ -83,10 +146,14 @@ pub(crate) struct Pulled {
     pub(crate) directory: Option<Directory>,
     /// Who votes.
     pub(crate) voters: Vec<NodeId>,
+    /// Who follows the log without a vote.
+    pub(crate) learners: Vec<NodeId>,
     /// Who leads, with the term.
     pub(crate) leader: Option<(NodeId, u64)>,
-    /// The generation.
-    pub(crate) generation: u64,
+    /// What the voters take for the date.
+    pub(crate) date: UnixMillis,
+    /// The version that all members speak.
+    pub(crate) level: u32,
 }
 
 /// A reading request that the leader answers best.
@@ -104,13 +171,32 @@ pub(crate) enum Query {
     Plan(App),
     /// The cluster.
     Status,
+    /// The join tokens.
+    Tokens,
+    /// The secrets, without their values.
+    Secrets,
+}
+
+impl Ask {
+    /// Whether a member may ask this whose certificate has ended a short while ago: what the ring lives by, and nothing
+    /// that has to do with consensus, placement or users.
+    pub(crate) fn is_for_expired(&self) -> bool {
+        match self {
+            Self::Generation(_) | Self::Whereabouts(_) => true,
+            Self::Ping | Self::PingVia(_) | Self::Exchange { .. } | Self::Farewell(_) => true,
+            Self::Pull(_) | Self::Authority | Self::NextAuthority(..) => false,
+            Self::Rotate | Self::FinishRotation { .. } | Self::Remove { .. } => false,
+            Self::Submit(_) | Self::Join(_) | Self::Read(_) | Self::Depart | Self::Logs(..) => false,
+            Self::Keyring | Self::SetSecret(..) | Self::Secrets(_) | Self::Backup => false,
+        }
+    }
 }
 
 impl Query {
     /// Whether only a node that holds the replicated state can answer.
     pub(crate) fn needs_state(&self) -> bool {
         match self {
-            Self::Apps | Self::Why(_) | Self::Plan(_) => true,
+            Self::Apps | Self::Why(_) | Self::Plan(_) | Self::Tokens | Self::Secrets => true,
             Self::Nodes | Self::Tasks(_) | Self::Status => false,
         }
     }
@@ -127,6 +213,8 @@ pub(crate) struct JoinRequest {
     pub(crate) member: Member,
     /// Ed25519, by the member's key, over [`JoinRequest::signed_part`]: 64 bytes.
     pub(crate) signature: Vec<u8>,
+    /// Versions of the protocol that the machine speaks.
+    pub(crate) speaks: Versions,
 }
 
 impl JoinRequest {

@@ -15,7 +15,7 @@ use std::{
 use taffeta_dns_server::Upstreams;
 use taffeta_isolation_plan::Executor;
 use taffeta_net::{Clock, Entropy};
-use taffeta_store::{Disk, Driver};
+use taffeta_store::{Driver, Files, Sizes};
 
 /// What a node is put into. The real one is made by [`crate::Fabric::start`]; any other goes to
 /// [`crate::Fabric::start_in`].
@@ -30,8 +30,10 @@ pub struct World {
     pub socket: Arc<dyn quinn::AsyncUdpSocket>,
     /// Small files.
     pub folder: Arc<dyn Folder>,
-    /// The log's disk.
-    pub log: Box<dyn Disk>,
+    /// The log's files.
+    pub log: Arc<dyn Files>,
+    /// Their sizes.
+    pub log_sizes: Sizes,
     /// Who writes the log.
     pub driver: Driver,
     /// Starts and ends processes.

@@ -19,6 +19,8 @@ pub enum ErrorCode {
     Conflict,
     /// No quorum or no leader: 503, exit 3.
     NoQuorum,
+    /// The disk of the node that would have to write is full: 507, exit 3.
+    DiskFull,
     /// It took too long: 504, exit 4.
     Timeout,
     /// It failed: 500, exit 1.
@@ -35,6 +37,7 @@ impl ErrorCode {
             Self::NotFound => 404,
             Self::Conflict => 409,
             Self::NoQuorum => 503,
+            Self::DiskFull => 507,
             Self::Timeout => 504,
             Self::Failed => 500,
         }
@@ -45,7 +48,7 @@ impl ErrorCode {
         match self {
             Self::NotFound | Self::Failed => 1,
             Self::Invalid => 2,
-            Self::Unauthorized | Self::Forbidden | Self::Conflict | Self::NoQuorum => 3,
+            Self::Unauthorized | Self::Forbidden | Self::Conflict | Self::NoQuorum | Self::DiskFull => 3,
             Self::Timeout => 4,
         }
     }

@@ -9,14 +9,14 @@ mod views;
 
 pub use error::{ApiError, ErrorBody, ErrorCode, ErrorDetail};
 pub use views::{
-    AppView, BehindView, DeployRequest, Deployed, Event, HiddenView, JobView, LeaderView, NodeCounts, NodeView,
-    PlanStep, PlanView, RecordView, ResolveView, ResourcesView, RestartRequest, Role, ScaleRequest,
-    ServiceInstanceView, ServiceView, ShippedFileBody, SourceView, StatusView, TaskView, TokenRequest, TokenView,
-    WhyView, ZoneView,
+    AppView, AuthoritiesView, AuthorityView, BehindView, DeployRequest, Deployed, Event, FinishRequest, HiddenView,
+    JobView, LeaderView, NodeCounts, NodeView, PlanStep, PlanView, RecordView, ResolveView, ResourcesView,
+    RestartRequest, Role, ScaleRequest, SecretUser, SecretView, ServiceInstanceView, ServiceView, ShippedFileBody,
+    SourceView, StatusView, TaskView, TokenEntry, TokenRequest, TokenView, WhyView, ZoneView,
 };
 
 use async_trait::async_trait;
-use taffeta_model::{AppName, JobName, TaskId};
+use taffeta_model::{AppName, JobName, Secret, SecretName, TaskId, TokenId};
 
 /// What a node does for its users. Every verb works on every node: what only the leader can do is passed on to it.
 #[async_trait]
@@ -53,11 +53,31 @@ pub trait Backend: Send + Sync + 'static {
     async fn restart(&self, app: AppName, job: Option<JobName>) -> Result<(), ApiError>;
     /// Mints a join token.
     async fn create_token(&self, request: TokenRequest) -> Result<TokenView, ApiError>;
+    /// The join tokens, the one that ends first at the top.
+    async fn tokens(&self) -> Result<Vec<TokenEntry>, ApiError>;
+    /// Lets a join token be good for nothing.
+    async fn revoke_token(&self, id: TokenId) -> Result<(), ApiError>;
+    /// Takes a machine out of the cluster for good, by its name or id; one that is running only with `force`.
+    async fn remove_node(&self, node: String, force: bool) -> Result<(), ApiError>;
+    /// The cluster's CAs.
+    async fn authorities(&self) -> Result<AuthoritiesView, ApiError>;
+    /// Lets another CA sign from now on.
+    async fn rotate_authority(&self) -> Result<(), ApiError>;
+    /// Ends the CA before the one that signs; with `force` even if members have no certificate of the new one.
+    async fn finish_rotation(&self, force: bool) -> Result<(), ApiError>;
     /// A piece of a task's output, from wherever the task runs or last ran.
     /// `offset` counts bytes from the start of the stream; `None` begins `tail` bytes before its end.
     async fn logs(&self, task: TaskId, read: LogRead) -> Result<LogChunk, ApiError>;
     /// The recent events, oldest first, and a receiver of those that follow.
     fn events(&self) -> (Vec<Event>, tokio::sync::broadcast::Receiver<Event>);
+    /// The secrets, by name, without their values.
+    async fn secrets(&self) -> Result<Vec<SecretView>, ApiError>;
+    /// Sets a secret, or gives it a new version.
+    async fn set_secret(&self, name: SecretName, value: Secret) -> Result<SecretView, ApiError>;
+    /// Removes a secret; also one that apps use, if `force` says so.
+    async fn remove_secret(&self, name: SecretName, force: bool) -> Result<(), ApiError>;
+    /// A backup of the cluster, as a file.
+    async fn backup(&self) -> Result<Vec<u8>, ApiError>;
     /// Whether `token` is the administrator's bearer token.
     fn is_admin_token(&self, token: &str) -> bool;
 }

@@ -148,6 +148,12 @@ pub struct StatusView {
     pub ready: bool,
     /// Names of the voters.
     pub voters: Vec<String>,
+    /// Names of those who follow the log, ready to vote.
+    #[serde(default)]
+    pub standbys: Vec<String>,
+    /// Names of the voters that do not answer.
+    #[serde(default)]
+    pub missing_voters: Vec<String>,
     /// What the answering node has to say to an operator, in words: what is not isolated, who is missing.
     pub notes: Vec<String>,
 }
@@ -163,6 +169,9 @@ pub struct JobView {
     pub count: u32,
     /// Instances that serve, or batch instances that finished.
     pub ready: u32,
+    /// Position in the log of the newest deploy or restart that changed it.
+    #[serde(default)]
+    pub revision: u64,
 }
 
 /// An app.
@@ -252,6 +261,9 @@ pub struct Deployed {
     pub app: String,
     /// Its new version.
     pub version: u64,
+    /// Position of the deploy in the log: whatever is acknowledged later has a higher one.
+    #[serde(default)]
+    pub position: u64,
 }
 
 /// What would happen to one task.
@@ -317,6 +329,58 @@ pub struct TokenView {
     pub token: String,
     /// When it ends, RFC 3339 in UTC.
     pub expires_at: String,
+}
+
+/// A join token as it is listed: the secret is stored nowhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TokenEntry {
+    /// 16 hexadecimal digits: its public half.
+    pub id: String,
+    /// What whoever holds it may become: `node`.
+    pub role: String,
+    /// When it ends, RFC 3339 in UTC.
+    pub expires_at: String,
+    /// How often it may still be used; `null` for any number of times.
+    pub uses_left: Option<u32>,
+    /// How often it was used.
+    pub used: u32,
+    /// When it was minted, RFC 3339 in UTC.
+    pub created_at: String,
+}
+
+/// A CA of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuthorityView {
+    /// SHA-256 of its certificate, 64 hexadecimal digits: what join tokens pin.
+    pub hash: String,
+    /// Begin of the rotation that brought it, RFC 3339 in UTC; `null` for the cluster's first before any rotation.
+    pub since: Option<String>,
+    /// Whether it signs; one that does not is still believed.
+    pub signs: bool,
+}
+
+/// The CAs of the cluster, as the answering node believes them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuthoritiesView {
+    /// One, and two while the CA is rotated; the one that signs last.
+    pub authorities: Vec<AuthorityView>,
+    /// Whether a rotation is under way.
+    pub rotating: bool,
+    /// Names of members that are not known to have a certificate of the CA that signs.
+    pub waiting: Vec<String>,
+    /// Name of the answering node.
+    pub node: String,
+    /// When its own certificate ends, RFC 3339 in UTC: it is renewed at two thirds of its life.
+    pub certificate_expires_at: String,
+}
+
+/// Wants the former CA believed no more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FinishRequest {
+    /// Even if members have no certificate of the new CA yet, who then have to join anew.
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// One record of an answer.
@@ -425,4 +489,30 @@ pub struct Event {
     pub subject: String,
     /// In words.
     pub message: String,
+}
+
+/// A secret, without its value, which nobody is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SecretView {
+    /// Its name.
+    pub name: String,
+    /// The newest version, from 1.
+    pub version: u64,
+    /// Bytes of the value.
+    pub bytes: u32,
+    /// When it was set, RFC 3339.
+    pub changed: String,
+    /// The jobs whose tasks get it.
+    pub used_by: Vec<SecretUser>,
+}
+
+/// A job whose tasks get a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SecretUser {
+    /// The app.
+    pub app: String,
+    /// The service or batch job.
+    pub service: String,
+    /// The version that its tasks get; an older one until it is restarted.
+    pub version: u64,
 }

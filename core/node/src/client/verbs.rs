@@ -5,8 +5,9 @@ use super::connect::Caller;
 use super::stream::{EventStream, LogStream};
 use super::target::Endpoint;
 use crate::api::{
-    ApiError, AppView, DeployRequest, Deployed, ErrorCode, Event, LeaderView, LogChunk, LogRead, NodeView, PlanView,
-    ResolveView, RestartRequest, ScaleRequest, ServiceView, StatusView, TaskView, TokenRequest, TokenView, WhyView,
+    ApiError, AppView, AuthoritiesView, DeployRequest, Deployed, ErrorCode, Event, FinishRequest, LeaderView, LogChunk,
+    LogRead, NodeView, PlanView, ResolveView, RestartRequest, ScaleRequest, SecretView, ServiceView, StatusView,
+    TaskView, TokenEntry, TokenRequest, TokenView, WhyView,
 };
 use bytes::Bytes;
 use http_body_util::Full;
@@ -16,7 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Write;
 use std::time::Duration;
-use taffeta_model::{AppName, JobName, TaskId};
+use taffeta_model::{AppName, JobName, Secret, SecretName, TaskId, TokenId};
 
 /// How long a verb may take unless told otherwise: longer than an election, shorter than a person's patience.
 const TIME_LIMIT_DEFAULT: Duration = Duration::from_secs(10);
@@ -132,6 +133,63 @@ impl ApiClient {
         self.write("/v1/tokens", &request).await
     }
 
+    /// The join tokens, the one that ends first at the top.
+    pub async fn tokens(&self) -> Result<Vec<TokenEntry>, ApiError> {
+        self.read("/v1/tokens").await
+    }
+
+    /// Lets a join token be good for nothing.
+    pub async fn revoke_token(&self, id: TokenId) -> Result<(), ApiError> {
+        self.ask(Method::DELETE, &format!("/v1/tokens/{id}"), &[], None).await.map(drop)
+    }
+
+    /// Takes a machine out of the cluster for good, by its name or id; one that is running only with `force`.
+    pub async fn remove_node(&self, node: &str, force: bool) -> Result<(), ApiError> {
+        if node.is_empty() {
+            return Err(ApiError::new(ErrorCode::Invalid, "the name of the machine is empty").field("node"));
+        }
+        let path = format!("/v1/nodes/{}?force={force}", escape(node));
+        self.ask(Method::DELETE, &path, &[], None).await.map(drop)
+    }
+
+    /// The cluster's CAs.
+    pub async fn authorities(&self) -> Result<AuthoritiesView, ApiError> {
+        self.read("/v1/ca").await
+    }
+
+    /// Lets another CA sign from now on.
+    pub async fn rotate_authority(&self) -> Result<(), ApiError> {
+        self.ask(Method::POST, "/v1/ca/rotate", &[], None).await.map(drop)
+    }
+
+    /// Ends the CA before the one that signs.
+    pub async fn finish_rotation(&self, force: bool) -> Result<(), ApiError> {
+        let body = Some(self.encode(&FinishRequest { force })?);
+        self.ask(Method::POST, "/v1/ca/finish", &[], body).await.map(drop)
+    }
+
+    /// The secrets, by name, without their values.
+    pub async fn secrets(&self) -> Result<Vec<SecretView>, ApiError> {
+        self.read("/v1/secrets").await
+    }
+
+    /// Sets a secret, or gives it a new version.
+    pub async fn set_secret(&self, name: SecretName, value: &Secret) -> Result<SecretView, ApiError> {
+        let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))];
+        let body = Bytes::copy_from_slice(value.expose());
+        self.decode(self.ask(Method::PUT, &format!("/v1/secrets/{name}"), &headers, Some(body)).await?)
+    }
+
+    /// Removes a secret; also one that apps use, if `force` says so.
+    pub async fn remove_secret(&self, name: SecretName, force: bool) -> Result<(), ApiError> {
+        self.ask(Method::DELETE, &format!("/v1/secrets/{name}?force={force}"), &[], None).await.map(drop)
+    }
+
+    /// A backup of the cluster, as a file.
+    pub async fn backup(&self) -> Result<Bytes, ApiError> {
+        Ok(self.ask(Method::POST, "/v1/backup", &[], None).await?.into_body())
+    }
+
     /// A piece of a task's output; `next` of the answer is the `offset` of the next read.
     pub async fn logs(&self, task: TaskId, read: LogRead) -> Result<LogChunk, ApiError> {
         let answer = self.ask(Method::GET, &log_path(&task, &read, false), &[], None).await?;
@@ -210,7 +268,7 @@ impl ApiClient {
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
-        if body.is_some() {
+        if body.is_some() && !headers.iter().any(|(name, _)| name == CONTENT_TYPE) {
             request = request.header(CONTENT_TYPE, "application/json");
         }
         let request = request.body(Full::new(body.unwrap_or_default()));

@@ -196,7 +196,7 @@ impl Follower {
 /// Whether a failure may be over at the next look. A task that is gone stays gone.
 fn is_passing(code: ErrorCode) -> bool {
     match code {
-        ErrorCode::NoQuorum | ErrorCode::Timeout | ErrorCode::Failed => true,
+        ErrorCode::NoQuorum | ErrorCode::DiskFull | ErrorCode::Timeout | ErrorCode::Failed => true,
         ErrorCode::Invalid
         | ErrorCode::Unauthorized
         | ErrorCode::Forbidden

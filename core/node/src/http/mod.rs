@@ -14,6 +14,7 @@ mod page;
 mod read;
 mod refusal;
 mod routes;
+mod secrets;
 mod server;
 mod write;
 

@@ -4,8 +4,8 @@ use super::body::{Segments, parse_query, parse_value};
 use super::refusal::Refusal;
 use super::server::Shared;
 use crate::api::{
-    ApiError, AppView, ErrorBody, ErrorCode, LeaderView, NodeView, ResolveView, ServiceView, StatusView, TaskView,
-    WhyView, ZoneView,
+    ApiError, AppView, AuthoritiesView, ErrorBody, ErrorCode, LeaderView, NodeView, ResolveView, ServiceView,
+    StatusView, TaskView, TokenEntry, WhyView, ZoneView,
 };
 use axum::Json;
 use axum::extract::State;
@@ -53,6 +53,18 @@ pub(super) async fn leader(State(shared): State<Shared>) -> Result<Json<Option<L
 #[utoipa::path(get, path = "/v1/nodes", responses((status = 200, body = Vec<NodeView>)))]
 pub(super) async fn nodes(State(shared): State<Shared>) -> Result<Json<Vec<NodeView>>, Refusal> {
     Ok(Json(shared.backend.nodes().await?))
+}
+
+/// The join tokens, the one that ends first at the top.
+#[utoipa::path(get, path = "/v1/tokens", responses((status = 200, body = Vec<TokenEntry>)))]
+pub(super) async fn tokens(State(shared): State<Shared>) -> Result<Json<Vec<TokenEntry>>, Refusal> {
+    Ok(Json(shared.backend.tokens().await?))
+}
+
+/// The cluster's CAs: which one signs, and for whom a rotation waits.
+#[utoipa::path(get, path = "/v1/ca", responses((status = 200, body = AuthoritiesView)))]
+pub(super) async fn authorities(State(shared): State<Shared>) -> Result<Json<AuthoritiesView>, Refusal> {
+    Ok(Json(shared.backend.authorities().await?))
 }
 
 /// The apps, by name.

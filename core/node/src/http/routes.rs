@@ -2,10 +2,10 @@
 
 use super::refusal::{unknown_route, wrong_method};
 use super::server::Shared;
-use super::{access, events, logs, openapi, page, read, write};
+use super::{access, events, logs, openapi, page, read, secrets, write};
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, delete, get, post, put};
 
 /// A method, a path and what answers it.
 pub(super) struct Route {
@@ -42,7 +42,17 @@ pub(super) fn routes() -> Vec<Route> {
         Route { method: "delete", path: "/v1/apps/{app}", handler: delete(write::stop) },
         posted("/v1/apps/{app}/scale", post(write::scale)),
         posted("/v1/apps/{app}/restart", post(write::restart)),
+        got("/v1/tokens", get(read::tokens)),
         posted("/v1/tokens", post(write::create_token)),
+        Route { method: "delete", path: "/v1/tokens/{id}", handler: delete(write::revoke_token) },
+        Route { method: "delete", path: "/v1/nodes/{node}", handler: delete(write::remove_node) },
+        got("/v1/ca", get(read::authorities)),
+        posted("/v1/ca/rotate", post(write::rotate_authority)),
+        posted("/v1/ca/finish", post(write::finish_rotation)),
+        got("/v1/secrets", get(secrets::list)),
+        Route { method: "put", path: "/v1/secrets/{name}", handler: put(secrets::set) },
+        Route { method: "delete", path: "/v1/secrets/{name}", handler: delete(secrets::remove) },
+        posted("/v1/backup", post(secrets::backup)),
     ]
 }
 

@@ -5,6 +5,7 @@ use super::bind::{Doors, HttpBindError, SocketFile, open_doors};
 use super::routes::router;
 use crate::api::Backend;
 use axum::Router;
+use futures::FutureExt;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -20,15 +21,21 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// Connections at a time, of each door. A connection costs some 20 KiB and a descriptor, of which services begin with
-/// 1,024; more wait in the kernel's queue.
-const CONNECTIONS_MAX: usize = 256;
+/// Connections at a time over TCP: five hundred clients that keep theirs, and room. A connection costs some 20 KiB and a
+/// descriptor, of which services begin with 1,024; more wait in the kernel's queue.
+const TCP_CONNECTIONS_MAX: usize = 600;
+/// The same over the socket file, where clients come and go.
+const UNIX_CONNECTIONS_MAX: usize = 128;
 
 /// How long a client may take to send a request's head, and how long a connection may be idle.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// How long `shutdown` waits for requests that are under way.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// How long a connection may still begin a request when the server ends. hyper closes one that has said nothing yet,
+/// and its client, which may have sent all, would not know whether it was heard.
+const FIRST_WORD: Duration = Duration::from_millis(50);
 
 /// A pause after the system refused a connection (it has no descriptors left), lest the loop spins.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -117,6 +124,13 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl Acceptor {
+    fn connections_max(&self) -> usize {
+        match self {
+            Self::Tcp(_) => TCP_CONNECTIONS_MAX,
+            Self::Unix(_) => UNIX_CONNECTIONS_MAX,
+        }
+    }
+
     async fn accept(&self) -> io::Result<(Box<dyn Stream>, Door)> {
         match self {
             Self::Tcp(listener) => {
@@ -142,7 +156,7 @@ async fn accept_loop(acceptor: Acceptor, shared: Shared) {
         tokio::select! {
             () = &mut ended => break,
             Some(_) = connections.join_next() => {}
-            accepted = acceptor.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
+            accepted = acceptor.accept(), if connections.len() < acceptor.connections_max() => match accepted {
                 Ok((stream, door)) => {
                     connections.spawn(serve(stream, router.clone().layer(axum::Extension(door)), shared.clone()));
                 }
@@ -153,7 +167,11 @@ async fn accept_loop(acceptor: Acceptor, shared: Shared) {
             }
         }
     }
-    // New clients are refused from here on, while those that are being served finish.
+    // New clients are refused from here on, while those that are being served finish; who is connected already, and only
+    // waits to be accepted, is served, or else it could not tell whether its request was heard.
+    while let Some(Ok((stream, door))) = acceptor.accept().now_or_never() {
+        connections.spawn(serve(stream, router.clone().layer(axum::Extension(door)), shared.clone()));
+    }
     drop(acceptor);
     while connections.join_next().await.is_some() {}
 }
@@ -164,10 +182,13 @@ async fn serve(stream: Box<dyn Stream>, router: Router, shared: Shared) {
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
     let served = tokio::select! {
         served = &mut connection => served,
-        () = shared.ended() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+        () = shared.ended() => match tokio::time::timeout(FIRST_WORD, &mut connection).await {
+            Ok(served) => served,
+            Err(_) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        },
     };
     if let Err(error) = served {
         tracing::debug!(%error, "a connection to the HTTP API broke");

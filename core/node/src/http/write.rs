@@ -1,19 +1,20 @@
 //! The changing verbs.
 
 use super::body::{
-    Segments, media_type, parse_json, parse_value, read_body, read_json, read_json_or_default, wrong_type,
+    Segments, media_type, parse_json, parse_query, parse_value, read_body, read_json, read_json_or_default, wrong_type,
 };
 use super::refusal::Refusal;
 use super::server::Shared;
 use crate::api::{
-    ApiError, DeployRequest, Deployed, ErrorBody, ErrorCode, PlanView, RestartRequest, ScaleRequest, TokenRequest,
-    TokenView,
+    ApiError, DeployRequest, Deployed, ErrorBody, ErrorCode, FinishRequest, PlanView, RestartRequest, ScaleRequest,
+    TokenRequest, TokenView,
 };
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use hyper::{HeaderMap, StatusCode};
-use taffeta_model::{AppName, JobName};
+use hyper::{HeaderMap, StatusCode, Uri};
+use serde::Deserialize;
+use taffeta_model::{AppName, JobName, TokenId};
 
 /// Applies an app file. The answer means that it is on the disks of a quorum.
 #[utoipa::path(post, path = "/v1/apps",
@@ -92,6 +93,63 @@ pub(super) async fn create_token(
 ) -> Result<Json<TokenView>, Refusal> {
     let request: TokenRequest = read_json_or_default(&headers, body).await?;
     Ok(Json(shared.backend.create_token(request).await?))
+}
+
+/// Lets a join token be good for nothing.
+#[utoipa::path(delete, path = "/v1/tokens/{id}",
+    params(("id" = String, Path, description = "16 hexadecimal digits")),
+    responses((status = 204), (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub(super) async fn revoke_token(
+    State(shared): State<Shared>,
+    Segments(id): Segments<String>,
+) -> Result<StatusCode, Refusal> {
+    shared.backend.revoke_token(parse_value::<TokenId>("id", &id)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RemoveQuery {
+    #[serde(default)]
+    force: bool,
+}
+
+/// Takes a machine out of the cluster for good: its identity is refused from now on.
+#[utoipa::path(delete, path = "/v1/nodes/{node}",
+    params(("node" = String, Path, description = "Its name or id"),
+        ("force" = Option<bool>, Query, description = "Even if it is running")),
+    responses((status = 204), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody),
+        (status = 503, body = ErrorBody)))]
+pub(super) async fn remove_node(
+    State(shared): State<Shared>,
+    Segments(node): Segments<String>,
+    uri: Uri,
+) -> Result<StatusCode, Refusal> {
+    let query: RemoveQuery = parse_query(&uri)?;
+    shared.backend.remove_node(node, query.force).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Lets a new CA sign from now on. The former one is believed until every member has a certificate of the new one.
+#[utoipa::path(post, path = "/v1/ca/rotate",
+    responses((status = 204), (status = 409, body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub(super) async fn rotate_authority(State(shared): State<Shared>) -> Result<StatusCode, Refusal> {
+    shared.backend.rotate_authority().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ends the former CA, which otherwise happens by itself.
+#[utoipa::path(post, path = "/v1/ca/finish", request_body = Option<FinishRequest>,
+    responses((status = 204), (status = 403, body = ErrorBody), (status = 409, body = ErrorBody),
+        (status = 503, body = ErrorBody)))]
+pub(super) async fn finish_rotation(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, Refusal> {
+    let request: FinishRequest = read_json_or_default(&headers, body).await?;
+    shared.backend.finish_rotation(request.force).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// An app file, alone as TOML or with the files that it ships as JSON.

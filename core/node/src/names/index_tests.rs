@@ -186,6 +186,8 @@ fn info(name: &str) -> NodeInfo {
         capacity: Resources::default(),
         version: String::new(),
         not_isolated: Vec::new(),
+        authority: 0,
+        speaks: taffeta_model::Versions::ALL,
     }
 }
 

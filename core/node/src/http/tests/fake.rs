@@ -1,14 +1,15 @@
 //! A backend that remembers what it was asked and answers with the same shop each time.
 
 use crate::api::{
-    ApiError, AppView, Backend, DeployRequest, Deployed, ErrorCode, Event, HiddenView, JobView, LeaderView, LogChunk,
-    LogRead, NodeCounts, NodeView, PlanStep, PlanView, RecordView, ResolveView, ResourcesView, Role, ScaleRequest,
-    ServiceInstanceView, ServiceView, StatusView, TaskView, TokenRequest, TokenView, WhyView, ZoneView,
+    ApiError, AppView, AuthoritiesView, AuthorityView, Backend, DeployRequest, Deployed, ErrorCode, Event, HiddenView,
+    JobView, LeaderView, LogChunk, LogRead, NodeCounts, NodeView, PlanStep, PlanView, RecordView, ResolveView,
+    ResourcesView, Role, ScaleRequest, SecretUser, SecretView, ServiceInstanceView, ServiceView, StatusView, TaskView,
+    TokenEntry, TokenRequest, TokenView, WhyView, ZoneView,
 };
 use async_trait::async_trait;
 use std::collections::VecDeque;
 use std::sync::Mutex;
-use taffeta_model::{AppName, JobName, TaskId};
+use taffeta_model::{AppName, JobName, Secret, SecretName, TaskId, TokenId};
 use tokio::sync::broadcast;
 
 pub(super) const TOKEN: &str = "4f1c9a-right-token";
@@ -101,6 +102,11 @@ fn task() -> TaskView {
     }
 }
 
+fn secret(name: &str) -> SecretView {
+    let used_by = vec![SecretUser { app: "shop".into(), service: "web".into(), version: 1 }];
+    SecretView { name: name.into(), version: 2, bytes: 7, changed: "2026-03-01T00:00:00Z".into(), used_by }
+}
+
 #[async_trait]
 impl Backend for Fake {
     async fn status(&self) -> Result<StatusView, ApiError> {
@@ -116,6 +122,8 @@ impl Backend for Fake {
             node: "n1".into(),
             ready: true,
             voters: vec!["n1".into(), "n2".into()],
+            standbys: vec![],
+            missing_voters: vec![],
             notes: vec!["memory is not limited here".into()],
         };
         self.note("status", status)
@@ -136,7 +144,7 @@ impl Backend for Fake {
     }
 
     async fn apps(&self) -> Result<Vec<AppView>, ApiError> {
-        let jobs = vec![JobView { name: "web".into(), kind: "service".into(), count: 3, ready: 1 }];
+        let jobs = vec![JobView { name: "web".into(), kind: "service".into(), count: 3, ready: 1, revision: 7 }];
         let deployed_at = "2026-03-01T00:00:00Z".into();
         self.note("apps", vec![AppView { app: "shop".into(), version: 2, deployed_at, healthy: false, jobs }])
     }
@@ -189,7 +197,10 @@ impl Backend for Fake {
 
     async fn deploy(&self, request: DeployRequest) -> Result<Deployed, ApiError> {
         let files: Vec<_> = request.files.keys().cloned().collect();
-        self.note(format!("deploy {:?} {files:?}", request.file), Deployed { app: "shop".into(), version: 2 })
+        self.note(
+            format!("deploy {:?} {files:?}", request.file),
+            Deployed { app: "shop".into(), version: 2, position: 7 },
+        )
     }
 
     async fn plan(&self, request: DeployRequest) -> Result<PlanView, ApiError> {
@@ -212,6 +223,62 @@ impl Backend for Fake {
     async fn create_token(&self, request: TokenRequest) -> Result<TokenView, ApiError> {
         let token = TokenView { token: "join".into(), expires_at: "2026-03-01T01:00:00Z".into() };
         self.note(format!("create_token {:?} {:?}", request.ttl_seconds, request.uses), token)
+    }
+
+    async fn tokens(&self) -> Result<Vec<TokenEntry>, ApiError> {
+        let entry = TokenEntry {
+            id: "00000000000000b1".into(),
+            role: "node".into(),
+            expires_at: "2026-03-01T01:00:00Z".into(),
+            uses_left: Some(2),
+            used: 1,
+            created_at: "2026-03-01T00:00:00Z".into(),
+        };
+        self.note("tokens", vec![entry])
+    }
+
+    async fn revoke_token(&self, id: TokenId) -> Result<(), ApiError> {
+        self.note(format!("revoke_token {id}"), ())
+    }
+
+    async fn remove_node(&self, node: String, force: bool) -> Result<(), ApiError> {
+        self.note(format!("remove_node {node} {force}"), ())
+    }
+
+    async fn authorities(&self) -> Result<AuthoritiesView, ApiError> {
+        let view = |hash: &str, signs| AuthorityView { hash: hash.repeat(32), since: None, signs };
+        let view = AuthoritiesView {
+            authorities: vec![view("0a", false), view("0b", true)],
+            rotating: true,
+            waiting: vec!["n3".into()],
+            node: "n1".into(),
+            certificate_expires_at: "2026-03-02T00:00:00Z".into(),
+        };
+        self.note("authorities", view)
+    }
+
+    async fn rotate_authority(&self) -> Result<(), ApiError> {
+        self.note("rotate_authority", ())
+    }
+
+    async fn finish_rotation(&self, force: bool) -> Result<(), ApiError> {
+        self.note(format!("finish_rotation {force}"), ())
+    }
+
+    async fn secrets(&self) -> Result<Vec<SecretView>, ApiError> {
+        self.note("secrets", vec![secret("db-password")])
+    }
+
+    async fn set_secret(&self, name: SecretName, value: Secret) -> Result<SecretView, ApiError> {
+        self.note(format!("set_secret {name} {}", value.expose().len()), secret(name.as_str()))
+    }
+
+    async fn remove_secret(&self, name: SecretName, force: bool) -> Result<(), ApiError> {
+        self.note(format!("remove_secret {name} {force}"), ())
+    }
+
+    async fn backup(&self) -> Result<Vec<u8>, ApiError> {
+        self.note("backup", b"a backup".to_vec())
     }
 
     async fn logs(&self, task: TaskId, read: LogRead) -> Result<LogChunk, ApiError> {

@@ -7,6 +7,7 @@ use super::super::routes::routes;
 use super::{Running, fake, loopback, raw, run, run_with, with_token};
 use crate::api::{ApiError, DeployRequest, ErrorCode, LogRead, ScaleRequest, ShippedFileBody, TokenRequest};
 use metrics_exporter_prometheus::PrometheusBuilder;
+use taffeta_model::Secret;
 use utoipa::OpenApi;
 
 const JSON: &str = "Content-Type: application/json";
@@ -41,6 +42,10 @@ async fn every_reading_verb_travels_to_the_backend_and_back() {
     assert_eq!(call(&running), "services");
     assert_eq!(client.why("shop/web.2".parse().unwrap()).await.unwrap().task, "shop/web.2");
     assert_eq!(call(&running), "why shop/web.2");
+    assert_eq!(client.tokens().await.unwrap()[0].uses_left, Some(2));
+    assert_eq!(call(&running), "tokens");
+    assert_eq!(client.authorities().await.unwrap().waiting, ["n3"]);
+    assert_eq!(call(&running), "authorities");
     let resolved = client.resolve("_http._tcp.web.shop.fabric.internal.".into(), "SRV".into()).await.unwrap();
     assert_eq!(resolved.hidden[0].reason, "suspect");
     assert_eq!(call(&running), "resolve _http._tcp.web.shop.fabric.internal. SRV");
@@ -69,6 +74,40 @@ async fn every_changing_verb_travels_to_the_backend_and_back() {
     let token = client.create_token(TokenRequest { role: None, ttl_seconds: Some(60), uses: Some(1) }).await.unwrap();
     assert_eq!(token.token, "join");
     assert_eq!(call(&running), "create_token Some(60) Some(1)");
+    client.revoke_token("b1".parse().unwrap()).await.unwrap();
+    assert_eq!(call(&running), "revoke_token 00000000000000b1");
+    client.remove_node("n3", false).await.unwrap();
+    assert_eq!(call(&running), "remove_node n3 false");
+    client.remove_node("n3", true).await.unwrap();
+    assert_eq!(call(&running), "remove_node n3 true");
+    client.rotate_authority().await.unwrap();
+    assert_eq!(call(&running), "rotate_authority");
+    client.finish_rotation(true).await.unwrap();
+    assert_eq!(call(&running), "finish_rotation true");
+}
+
+#[tokio::test]
+async fn secrets_and_backups_travel_to_the_backend_and_back() {
+    let running = run(false);
+    let client = running.client();
+    assert_eq!(client.secrets().await.unwrap()[0].used_by[0].version, 1);
+    assert_eq!(call(&running), "secrets");
+    let value = Secret::new(b"hunter2".to_vec());
+    assert_eq!(client.set_secret("db".parse().unwrap(), &value).await.unwrap().version, 2);
+    assert_eq!(call(&running), "set_secret db 7");
+    client.remove_secret("db".parse().unwrap(), true).await.unwrap();
+    assert_eq!(call(&running), "remove_secret db true");
+    assert_eq!(with_token(running.addr, "DELETE /v1/secrets/db", &[], b"").await.status, 204);
+    assert_eq!(call(&running), "remove_secret db false");
+    assert_eq!(client.backup().await.unwrap(), "a backup");
+    assert_eq!(call(&running), "backup");
+    // What any web page may send, or a path that is no name, sets nothing.
+    let form = "Content-Type: application/x-www-form-urlencoded";
+    assert_eq!(with_token(running.addr, "PUT /v1/secrets/db", &[form], b"x").await.status, 415);
+    let bytes = "Content-Type: application/octet-stream";
+    let answer = with_token(running.addr, "PUT /v1/secrets/.db", &[bytes], b"x").await;
+    assert_eq!((answer.status, answer.json()["error"]["field"].as_str()), (400, Some("name")));
+    assert!(running.fake.take_calls().is_empty());
 }
 
 #[tokio::test]

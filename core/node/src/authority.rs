@@ -1,0 +1,287 @@
+//! The CA on the voters: its key goes from one to the other, never elsewhere, and is replaced by another one on demand.
+//!
+//! A rotation, step by step. The leader makes a new CA, signs its key with the old one and the old one's with the new one,
+//! and gives the new key to the voters. When a majority has it on disk, the log names it: so it can get lost no more easily
+//! than the log itself. From then on it signs; every node believes both, and shows the two cross certificates, by which
+//! those who were cut off and believe only one CA can still follow the chain. All have their certificates renewed within
+//! seconds. When every member, dead or alive, is known to have one of the new CA, the leader ends the old one.
+
+use crate::{
+    api::{ApiError, AuthoritiesView, AuthorityView, ErrorCode},
+    birth::seal_authorities,
+    events::rfc3339,
+    folder::file,
+    node::Core,
+    renewal::short,
+    wire::{Ask, Told},
+};
+use std::{sync::Arc, time::Duration};
+use taffeta_model::{AUTHORITIES_MAX, CertificateAuthority, Command, Fence, NodeId};
+use taffeta_net::{Authority, CallError, sha256};
+use tokio::time::{Instant, sleep};
+
+/// How often a voter without the CA asks for it.
+const AUTHORITY_EVERY: Duration = Duration::from_millis(500);
+/// How long another voter may take to give the CA, or to store it.
+const AUTHORITY_LIMIT: Duration = Duration::from_secs(2);
+/// How long a leader may take for what only it can do.
+const LEADER_LIMIT: Duration = Duration::from_secs(10);
+
+impl Core {
+    /// The CA that signs, if this node holds its key.
+    pub(crate) fn signing_authority(&self) -> Option<Authority> {
+        let signing = self.papers().signing();
+        self.authorities().iter().find(|ca| ca.hash() == signing).cloned()
+    }
+
+    /// Only a voter gets the CA.
+    pub(crate) fn give_authority(&self, to: NodeId) -> Told {
+        let voter = self.store.leadership().voters.contains(&to);
+        match self.signing_authority().filter(|_| voter) {
+            Some(authority) => {
+                let (seed, certificate) = authority.export();
+                Told::Authority(seed, certificate)
+            }
+            None => Told::No,
+        }
+    }
+
+    /// Takes a CA that the leader is about to let sign.
+    pub(crate) fn take_next_authority(&self, from: NodeId, seed: [u8; 32], certificate: Vec<u8>) -> Told {
+        let known = self.consensus.borrow().clone();
+        let from_leader = known.leader.is_some_and(|(leader, _)| leader == from);
+        if !from_leader || !known.voters.contains(&self.me) {
+            return Told::No;
+        }
+        match self.keep_authority(Authority::import(self.cluster, (seed, certificate))) {
+            Ok(()) => Told::Yes,
+            Err(_) => Told::No,
+        }
+    }
+
+    /// Gets the CA when this node has come to vote, deletes it when it has lost its vote, and forgets one that signs no
+    /// more. On the leader, ends a rotation that is complete.
+    pub(crate) async fn run_authority(self: Arc<Self>) {
+        loop {
+            let known = self.consensus.borrow().clone();
+            let votes = known.voters.contains(&self.me);
+            let (held, signing) = (self.authorities().len(), self.papers().signing());
+            let signs = self.authorities().last().is_some_and(|ca| ca.hash() == signing);
+            if votes && self.signing_authority().is_none() {
+                self.fetch_authority(&known.voters).await;
+            } else if votes && held > 1 && signs {
+                self.forget_authorities(1);
+            }
+            if !votes && held > 0 && !known.voters.is_empty() {
+                self.forget_authorities(0);
+                tracing::info!("this node votes no more; its copy of the CA key was deleted");
+            }
+            if known.leads {
+                self.finish_when_complete().await;
+            }
+            sleep(AUTHORITY_EVERY).await;
+        }
+    }
+
+    async fn fetch_authority(&self, voters: &[NodeId]) {
+        for voter in voters.iter().filter(|id| **id != self.me) {
+            let told = self.ask(*voter, &Ask::Authority, AUTHORITY_LIMIT).await;
+            if let Ok(Told::Authority(seed, certificate)) = told {
+                if sha256(&certificate) != self.store.read(|state| state.ca_hash) {
+                    tracing::warn!(from = %voter, "a CA that is not the cluster's was offered");
+                    continue;
+                }
+                if self.keep_authority(Authority::import(self.cluster, (seed, certificate))).is_ok() {
+                    tracing::info!(from = %voter, "the CA key was received, as this node votes now");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Seals a CA on disk, beside the one that signs, and takes it in use.
+    pub(crate) fn keep_authority(&self, authority: Authority) -> std::io::Result<()> {
+        let signing = self.papers().signing();
+        let mut held = self.authorities();
+        let mut next: Vec<Authority> =
+            held.iter().filter(|ca| ca.hash() == signing && ca.hash() != authority.hash()).cloned().collect();
+        next.push(authority);
+        seal_authorities(&*self.folder, &*self.entropy, &self.key, &next)?;
+        *held = next;
+        Ok(())
+    }
+
+    /// Forgets all but the newest ones.
+    fn forget_authorities(&self, keep: usize) {
+        let mut held = self.authorities();
+        let gone = held.len().saturating_sub(keep);
+        held.drain(..gone);
+        let stored = match held.is_empty() {
+            true => self.folder.remove(file::AUTHORITY),
+            false => seal_authorities(&*self.folder, &*self.entropy, &self.key, &held),
+        };
+        if let Err(error) = stored {
+            tracing::error!(%error, "a CA key that is not needed any more could not be deleted");
+        }
+    }
+
+    /// Lets the leader do something that is more than one command.
+    pub(crate) async fn through_leader(&self, ask: Ask) -> Result<Fence, ApiError> {
+        let deadline = Instant::now() + LEADER_LIMIT;
+        loop {
+            let leader = self.wait_for_leader().await?;
+            let result = if leader == self.me {
+                self.lead_here(&ask).await
+            } else {
+                match self.ask(leader, &ask, LEADER_LIMIT).await {
+                    Ok(Told::Submitted(result)) => result,
+                    // Never sent, or refused before it was looked at: another leader may be there soon.
+                    Err(CallError::Unreachable(..) | CallError::UnknownNode(_)) => Err(self.no_quorum()),
+                    Ok(_) | Err(CallError::Refused(_)) => Err(ApiError::new(ErrorCode::Failed, "an unexpected reply")),
+                    Err(CallError::Timeout | CallError::Broken(_)) => return Err(crate::node::unknown_outcome()),
+                }
+            };
+            match result {
+                Err(e) if e.code == ErrorCode::NoQuorum && Instant::now() < deadline => {
+                    sleep(Duration::from_millis(200)).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// What [`Core::through_leader`] may ask; this node must lead.
+    pub(crate) async fn lead_here(&self, ask: &Ask) -> Result<Fence, ApiError> {
+        if !self.consensus.borrow().leads {
+            return Err(self.no_quorum());
+        }
+        match ask {
+            Ask::Rotate => self.rotate().await,
+            Ask::FinishRotation { force } => self.finish_rotation(*force).await,
+            Ask::Remove { node, force } => self.remove_member(*node, *force).await,
+            Ask::Ping
+            | Ask::Generation(_)
+            | Ask::Whereabouts(_)
+            | Ask::PingVia(_)
+            | Ask::Exchange { .. }
+            | Ask::Farewell(_)
+            | Ask::Pull(_)
+            | Ask::Authority
+            | Ask::NextAuthority(..)
+            | Ask::Submit(_)
+            | Ask::Join(_)
+            | Ask::Read(_)
+            | Ask::Depart
+            | Ask::Logs(..)
+            | Ask::Keyring
+            | Ask::SetSecret(..)
+            | Ask::Secrets(_)
+            | Ask::Backup => Err(ApiError::new(ErrorCode::Failed, "this is asked in another way")),
+        }
+    }
+
+    async fn rotate(&self) -> Result<Fence, ApiError> {
+        let failed =
+            |e: &dyn std::fmt::Display| ApiError::new(ErrorCode::Failed, format!("the CA was not rotated: {e}"));
+        if self.store.read(|state| state.authorities.len()) >= AUTHORITIES_MAX {
+            let message = "the CA is being rotated already: the one before it is still believed";
+            return Err(ApiError::new(ErrorCode::Conflict, message).help("`taffeta ca status` says for whom it waits"));
+        }
+        let former = self.signing_authority().ok_or_else(|| failed(&"the leader has no CA key yet; try again"))?;
+        let now = self.dates.agreed();
+        let mut seed = [0; 32];
+        self.entropy.fill(&mut seed);
+        let next = Authority::create(self.cluster, seed, now).map_err(|e| failed(&e))?;
+        let entry = |ca: &Authority, other: &Authority| {
+            let cross = ca.cross_signed_by(other, now)?;
+            Ok(CertificateAuthority { hash: ca.hash(), certificate: ca.certificate().to_vec(), cross, since: now })
+        };
+        let (first, second) = (entry(&former, &next), entry(&next, &former));
+        let entries = first.and_then(|first| Ok((first, second?)));
+        let (first, second) = entries.map_err(|e: taffeta_net::CertificateError| failed(&e))?;
+        let (seed, certificate) = next.export();
+        self.keep_authority(next).map_err(|e| failed(&e))?;
+        let voters = self.consensus.borrow().voters.clone();
+        let ask = Ask::NextAuthority(seed, certificate);
+        let others = voters.iter().filter(|id| **id != self.me);
+        let asked = others.map(|id| self.ask(*id, &ask, AUTHORITY_LIMIT));
+        let told = futures::future::join_all(asked).await;
+        let stored = 1 + told.iter().filter(|told| matches!(told, Ok(Told::Yes))).count();
+        if stored * 2 <= voters.len() {
+            return Err(failed(&format!(
+                "{stored} of {} voters have stored the new key, which is no majority",
+                voters.len()
+            ))
+            .help("nothing was changed; start the missing machines, then try again"));
+        }
+        let at = self.write_here(Command::RotateAuthority { former: first, next: second }).await?;
+        tracing::info!("the CA is rotated: the new one signs from now on");
+        Ok(at)
+    }
+
+    async fn finish_rotation(&self, force: bool) -> Result<Fence, ApiError> {
+        let Some(former) = self.former_authority() else {
+            return Err(ApiError::new(ErrorCode::Conflict, "no rotation of the CA is under way")
+                .help("`taffeta ca rotate` begins one"));
+        };
+        let waiting = self.waits_for();
+        if !force && !waiting.is_empty() {
+            let message = format!("no certificate of the new CA yet: {}", waiting.join(", "));
+            return Err(ApiError::new(ErrorCode::Forbidden, message).help(
+                "wait until they have one; those that will not come back: `taffeta remove NODE`, or \
+                 `taffeta ca finish --force`, after which they have to join anew",
+            ));
+        }
+        let at = self.write_here(Command::FinishRotation { former }).await?;
+        tracing::info!("the rotation of the CA is complete: the former one is believed no more");
+        Ok(at)
+    }
+
+    async fn finish_when_complete(&self) {
+        if self.former_authority().is_some()
+            && self.waits_for().is_empty()
+            && let Err(error) = self.finish_rotation(false).await
+        {
+            tracing::warn!(%error, "the rotation of the CA could not be completed yet");
+        }
+    }
+
+    /// The CA that is believed besides the one that signs.
+    fn former_authority(&self) -> Option<[u8; 32]> {
+        self.store.read(|state| (state.authorities.len() == AUTHORITIES_MAX).then(|| state.authorities[0].hash))
+    }
+
+    /// Names of members that are not known to have a certificate of the CA that signs.
+    fn waits_for(&self) -> Vec<String> {
+        let directory = Arc::clone(&self.directory.borrow());
+        let (sets, signing, own) = (self.gossip.sets(), short(&self.papers().signing()), short(&self.issuer.borrow()));
+        let members = directory.members.iter().filter(|(id, _)| {
+            let shown = if **id == self.me { Some(own) } else { sets.get(*id).map(|set| set.info.authority) };
+            shown != Some(signing)
+        });
+        members.map(|(_, member)| member.name.to_string()).collect()
+    }
+
+    /// The CAs, for people.
+    pub(crate) fn authorities_view(&self) -> AuthoritiesView {
+        let directory = Arc::clone(&self.directory.borrow());
+        let signing = self.papers().signing();
+        let believed = self.papers().authorities.clone();
+        let view = |der: &Vec<u8>| {
+            let hash = sha256(der);
+            let entry = directory.authorities.iter().find(|ca| ca.hash == hash);
+            AuthorityView {
+                hash: hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+                since: entry.map(|ca| rfc3339(ca.since)),
+                signs: hash == signing,
+            }
+        };
+        AuthoritiesView {
+            rotating: believed.len() == AUTHORITIES_MAX,
+            authorities: believed.iter().map(view).collect(),
+            waiting: self.waits_for(),
+            node: self.name().to_string(),
+            certificate_expires_at: rfc3339(self.credentials.ends()),
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! Identities over time, several nodes in one process: certificates that live for seconds, CAs that are replaced, machines
+//! and tokens that are taken back.
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use taffeta_node::{
+    Fabric, FabricConfig, JoinToken, Lives, REMOVED, Serve,
+    api::{ApiError, Backend, ErrorCode, TokenRequest},
+    model::NodeName,
+};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// A port that was free a moment ago, the same on all loopback addresses.
+fn free_port() -> u16 {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").expect("a free port");
+    socket.local_addr().expect("a bound socket").port()
+}
+
+fn config(root: &Path, name: &str, host: u8, port: u16, lives: Lives) -> FabricConfig {
+    let mut config = FabricConfig::new(root.join(format!("{name}-{host}")));
+    config.name = Some(NodeName::new(name).expect("a label"));
+    config.address = Some(SocketAddr::from(([127, 0, 0, host], port)));
+    config.serve = Serve { http: false, dns: false };
+    config.best_effort = true;
+    config.lives = lives;
+    config
+}
+
+async fn start(config: FabricConfig) -> Fabric {
+    Fabric::start(config).await.unwrap_or_else(|e| panic!("{e}: {:?}", e.help))
+}
+
+async fn token(node: &Fabric) -> JoinToken {
+    let token = node.backend().create_token(TokenRequest::default()).await.expect("a token");
+    token.token.parse().expect("a token that parses")
+}
+
+/// Waits until the condition holds; fails with what it last said.
+async fn eventually<F: Future<Output = Result<(), String>>>(what: &str, mut check: impl FnMut() -> F) {
+    let deadline = Instant::now() + SOON;
+    loop {
+        match check().await {
+            Ok(()) => return,
+            Err(why) => assert!(Instant::now() < deadline, "{what}: {why}"),
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+struct Ring {
+    root: tempfile::TempDir,
+    port: u16,
+    lives: Lives,
+    nodes: Vec<Fabric>,
+}
+
+impl Ring {
+    /// Three nodes that vote.
+    async fn new(lives: Lives) -> Self {
+        let (root, port) = (tempfile::tempdir().expect("a folder"), free_port());
+        let mut ring = Self { root, port, lives, nodes: vec![] };
+        ring.nodes.push(start(ring.config("n1", 1)).await);
+        ring.nodes[0].ready(SOON).await.expect("ready");
+        for host in 2..=3 {
+            let token = token(&ring.nodes[0]).await;
+            let joined = ring.join(&format!("n{host}"), host, token).await.unwrap_or_else(|e| panic!("{e}"));
+            ring.nodes.push(joined);
+        }
+        for node in &ring.nodes {
+            node.ready(SOON).await.expect("ready");
+        }
+        eventually("three vote", || async {
+            let voters = ring.backend(0).status().await.map_err(|e| e.message)?.voters;
+            if voters.len() == 3 { Ok(()) } else { Err(format!("{voters:?}")) }
+        })
+        .await;
+        ring
+    }
+
+    fn config(&self, name: &str, host: u8) -> FabricConfig {
+        config(self.root.path(), name, host, self.port, self.lives)
+    }
+
+    async fn join(&self, name: &str, host: u8, token: JoinToken) -> Result<Fabric, taffeta_node::StartError> {
+        let mut config = self.config(name, host);
+        config.join = vec![format!("127.0.0.1:{}", self.port)];
+        config.join_patience = Some(SOON);
+        config.token = Some(token);
+        Fabric::start(config).await
+    }
+
+    fn backend(&self, at: usize) -> Arc<dyn Backend> {
+        self.nodes[at].backend()
+    }
+
+    /// The same node on a new folder's place: as it was stopped, it goes on.
+    async fn start_again(&self, name: &str, host: u8) -> Fabric {
+        start(self.config(name, host)).await
+    }
+
+    /// When each node's certificate ends.
+    async fn ends(&self) -> BTreeSet<String> {
+        let mut ends = BTreeSet::new();
+        for at in 0..self.nodes.len() {
+            ends.insert(self.backend(at).authorities().await.expect("CAs").certificate_expires_at);
+        }
+        ends
+    }
+}
+
+/// Writes through each node, every 20 ms, until it is told to stop; gives how many, the slowest, and what failed.
+struct Traffic(Arc<AtomicBool>, Vec<JoinHandle<(u32, Duration, Vec<String>)>>);
+
+impl Traffic {
+    fn begin(backends: Vec<Arc<dyn Backend>>) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let each = |backend: Arc<dyn Backend>| {
+            let stop = Arc::clone(&stop);
+            tokio::spawn(async move {
+                let (mut count, mut slowest, mut failed) = (0, Duration::ZERO, vec![]);
+                while !stop.load(Ordering::Relaxed) {
+                    let began = Instant::now();
+                    let written =
+                        backend.create_token(TokenRequest { ttl_seconds: Some(2), ..Default::default() }).await;
+                    if let Err(e) = written {
+                        failed.push(e.message);
+                    }
+                    (count, slowest) = (count + 1, slowest.max(began.elapsed()));
+                    sleep(Duration::from_millis(20).saturating_sub(began.elapsed())).await;
+                }
+                (count, slowest, failed)
+            })
+        };
+        let tasks = backends.into_iter().map(each).collect();
+        Self(stop, tasks)
+    }
+
+    async fn none_failed(self) {
+        self.0.store(true, Ordering::Relaxed);
+        for task in self.1 {
+            let (count, slowest, failed) = task.await.expect("no panic");
+            eprintln!("{count} writes, the slowest took {slowest:?}");
+            assert_eq!(failed, Vec::<String>::new());
+            assert!(count > 20, "{count} writes");
+            assert!(slowest < Duration::from_secs(3), "one waited {slowest:?}");
+        }
+    }
+}
+
+fn refused(result: Result<(), ApiError>, code: ErrorCode, words: &str) {
+    let error = result.expect_err("it is refused");
+    assert_eq!(error.code, code, "{error}");
+    assert!(error.message.contains(words), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certificates_are_renewed_for_life_after_life_without_a_pause() {
+    let lives = Lives { certificate: Duration::from_secs(6), grace: Duration::from_secs(20) };
+    let ring = Ring::new(lives).await;
+    let traffic = Traffic::begin((0..3).map(|at| ring.backend(at)).collect());
+    let mut seen = BTreeSet::new();
+    let until = Instant::now() + lives.certificate * 4;
+    while Instant::now() < until {
+        seen.append(&mut ring.ends().await);
+        sleep(Duration::from_millis(200)).await;
+    }
+    traffic.none_failed().await;
+    assert!(seen.len() >= 6, "three nodes have been renewed several times each: {seen:?}");
+    for node in &ring.nodes {
+        assert_eq!(node.backend().status().await.expect("a status").notes.iter().find(|n| n.contains("ended")), None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_was_off_for_longer_than_a_life_goes_on() {
+    let lives = Lives { certificate: Duration::from_secs(4), grace: Duration::from_secs(2) };
+    let mut ring = Ring::new(lives).await;
+    // One that does not vote, and cannot renew its own certificate.
+    let fourth = ring.join("n4", 4, token(&ring.nodes[0]).await).await.unwrap_or_else(|e| panic!("{e}"));
+    fourth.ready(SOON).await.expect("ready");
+    ring.nodes.push(fourth);
+    for node in ring.nodes.drain(..) {
+        node.shutdown().await;
+    }
+    sleep(Duration::from_secs(8)).await; // all certificates have ended, with all that is granted after it
+    for host in 1..=4 {
+        let node = ring.start_again(&format!("n{host}"), host).await;
+        ring.nodes.push(node);
+    }
+    for node in &ring.nodes {
+        node.ready(SOON).await.expect("ready");
+    }
+    Traffic::begin(vec![ring.backend(0), ring.backend(3)]).settle().await;
+}
+
+impl Traffic {
+    async fn settle(self) {
+        sleep(Duration::from_secs(2)).await;
+        self.none_failed().await;
+    }
+}
+
+async fn rotated(ring: &Ring, at: usize, former: &str) {
+    eventually("the rotation is complete", || async {
+        let view = ring.backend(at).authorities().await.map_err(|e| e.message)?;
+        if view.rotating || view.authorities.len() != 1 || view.authorities[0].hash == former {
+            Err(format!("{view:?}"))
+        } else {
+            Ok(())
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_ca_is_replaced_under_traffic_and_old_tokens_end_with_it() {
+    let ring = Ring::new(Lives::default()).await;
+    let before = ring.backend(0).authorities().await.expect("CAs");
+    assert!(!before.rotating && before.authorities[0].signs);
+    let old = token(&ring.nodes[1]).await;
+    let traffic = Traffic::begin((0..3).map(|at| ring.backend(at)).collect());
+    refused(ring.backend(1).finish_rotation(true).await, ErrorCode::Conflict, "no rotation");
+    ring.backend(2).rotate_authority().await.expect("rotated");
+    refused(ring.backend(0).rotate_authority().await, ErrorCode::Conflict, "already");
+    for at in 0..3 {
+        rotated(&ring, at, &before.authorities[0].hash).await;
+    }
+    sleep(Duration::from_secs(1)).await;
+    traffic.none_failed().await;
+    let after = ring.backend(0).authorities().await.expect("CAs");
+    assert_ne!(after.authorities[0].hash, before.authorities[0].hash);
+    assert!(after.waiting.is_empty());
+    let Err(error) = ring.join("n4", 4, old).await else { panic!("a token of the former CA let in") };
+    assert!(error.to_string().contains("another cluster"), "{error}");
+    let joined = ring.join("n4", 4, token(&ring.nodes[0]).await).await.unwrap_or_else(|e| panic!("{e}"));
+    joined.ready(SOON).await.expect("ready");
+    // And once more, with what the first time has left.
+    ring.backend(0).rotate_authority().await.expect("rotated");
+    eventually("the second rotation is complete", || async {
+        let view = joined.backend().authorities().await.map_err(|e| e.message)?;
+        let done = !view.rotating && view.authorities[0].hash != after.authorities[0].hash;
+        if done { Ok(()) } else { Err(format!("{view:?}")) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_not_there_while_the_ca_was_replaced_is_served_when_it_comes_back() {
+    let mut ring = Ring::new(Lives::default()).await;
+    let before = ring.backend(0).authorities().await.expect("CAs");
+    let old = token(&ring.nodes[0]).await;
+    ring.nodes.pop().expect("n3").shutdown().await;
+    ring.backend(0).rotate_authority().await.expect("rotated");
+    eventually("all but n3 have a certificate of the new CA", || async {
+        let view = ring.backend(1).authorities().await.map_err(|e| e.message)?;
+        if view.waiting == ["n3"] { Ok(()) } else { Err(format!("{view:?}")) }
+    })
+    .await;
+    refused(ring.backend(0).finish_rotation(false).await, ErrorCode::Forbidden, "n3");
+    sleep(Duration::from_secs(1)).await;
+    assert!(ring.backend(0).authorities().await.expect("CAs").rotating, "it waits for n3");
+    // Meanwhile both CAs are believed, and so are tokens of either.
+    let joined = ring.join("n4", 4, old).await.unwrap_or_else(|e| panic!("{e}"));
+    joined.ready(SOON).await.expect("ready");
+    let back = ring.start_again("n3", 3).await;
+    back.ready(SOON).await.expect("it believes the others, and they believe it");
+    back.backend().create_token(TokenRequest::default()).await.expect("it is served");
+    ring.nodes.push(back);
+    for at in 0..3 {
+        rotated(&ring, at, &before.authorities[0].hash).await;
+    }
+    let traffic = Traffic::begin((0..3).map(|at| ring.backend(at)).collect());
+    traffic.settle().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_machine_leaves_its_name_and_address_and_never_comes_back() {
+    let mut ring = Ring::new(Lives::default()).await;
+    let fourth = ring.join("n4", 4, token(&ring.nodes[0]).await).await.unwrap_or_else(|e| panic!("{e}"));
+    fourth.ready(SOON).await.expect("ready");
+    refused(ring.backend(1).remove_node("n9".into(), false).await, ErrorCode::NotFound, "n9");
+    refused(ring.backend(1).remove_node("n4".into(), false).await, ErrorCode::Forbidden, "running");
+    ring.backend(1).remove_node("n4".into(), true).await.expect("removed");
+    let why = timeout(SOON, fourth.failed()).await.expect("it is told so, and ends");
+    assert_eq!(why, REMOVED);
+    for at in 0..3 {
+        eventually("nobody knows it", || async {
+            let nodes = ring.backend(at).nodes().await.map_err(|e| e.message)?;
+            let state = ring.nodes[at].inspect();
+            let known = nodes.iter().any(|n| n.name == "n4") || state.sets().contains_key(&fourth.id());
+            if known { Err(format!("{nodes:?}")) } else { Ok(()) }
+        })
+        .await;
+    }
+    drop(fourth);
+    // The same folder, the same key: it is refused, and says why.
+    eventually("its socket is free", || async {
+        let address = SocketAddr::from(([127, 0, 0, 4], ring.port));
+        std::net::UdpSocket::bind(address).map(drop).map_err(|e| e.to_string())
+    })
+    .await;
+    let again = ring.start_again("n4", 4).await;
+    assert_eq!(timeout(SOON, again.failed()).await.expect("it is told again"), REMOVED);
+    drop(again);
+    eventually("its folder is free", || async {
+        let mut heir = ring.config("n4", 4);
+        heir.data = ring.root.path().join("heir");
+        heir.join = vec![format!("127.0.0.1:{}", ring.port)];
+        heir.token = Some(token(&ring.nodes[0]).await);
+        heir.join_patience = Some(SOON);
+        let heir = Fabric::start(heir).await.map_err(|e| e.to_string())?;
+        heir.ready(SOON).await.map_err(|e| e.message)
+    })
+    .await;
+    // One that does not answer needs no force, also if it votes, as long as a majority is left.
+    ring.nodes.pop().expect("n3").shutdown().await;
+    eventually("it is known to be gone", || async {
+        ring.backend(0).remove_node("n3".into(), false).await.map_err(|e| e.message)
+    })
+    .await;
+    refused(ring.backend(0).remove_node("n2".into(), true).await, ErrorCode::Forbidden, "majority");
+    ring.backend(0).create_token(TokenRequest::default()).await.expect("the others go on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_are_listed_and_taken_back() {
+    let ring = Ring::new(Lives::default()).await;
+    let request = TokenRequest { role: Some("node".into()), ttl_seconds: Some(7_200), uses: Some(2) };
+    let counted = ring.backend(2).create_token(request).await.expect("a token");
+    let counted: JoinToken = counted.token.parse().expect("a token");
+    let listed = |at: usize, id: String| {
+        let backend = ring.backend(at);
+        async move { backend.tokens().await.expect("tokens").into_iter().find(|t| t.id == id) }
+    };
+    for at in 0..3 {
+        let entry = listed(at, counted.id.to_string()).await.expect("it is listed");
+        assert_eq!((entry.role.as_str(), entry.uses_left, entry.used), ("node", Some(2), 0));
+        assert!(entry.created_at < entry.expires_at);
+        assert!(!format!("{entry:?}").contains(&counted.secret.iter().map(|b| format!("{b:02x}")).collect::<String>()));
+    }
+    let joined = ring.join("n4", 4, counted.clone()).await.unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(listed(0, counted.id.to_string()).await.map(|t| (t.uses_left, t.used)), Some((Some(1), 1)));
+    ring.backend(1).revoke_token(counted.id).await.expect("revoked");
+    refused(ring.backend(1).revoke_token(counted.id).await, ErrorCode::NotFound, "no token");
+    assert_eq!(listed(2, counted.id.to_string()).await, None);
+    let Err(error) = ring.join("n5", 5, counted).await else { panic!("a revoked token let in") };
+    assert!(error.to_string().contains("unknown to this cluster"), "{error}");
+    joined.ready(SOON).await.expect("who has joined with it stays");
+}
