@@ -6,19 +6,25 @@
 //! what is expected of the survivors, which is the tests' own, and faults inside of a process, which are the
 //! simulator's.
 
+mod client;
+mod disk;
 mod dns;
 mod http;
 mod list;
 mod machine;
+mod recorder;
 mod ring;
 mod sweep;
 mod usage;
 mod wait;
 
+pub use client::{Client, NoReply};
+pub use disk::Disk;
 pub use dns::{Reply, ask};
 pub use http::get;
 pub use list::{Listed, Shown};
 pub use machine::{Cluster, Machine, Output, Ports};
+pub use recorder::Recorder;
 pub use ring::{COMPLETE_MAX, IDLE_CORES_MAX, Idle, KILLED_MAX, Killed, LEFT_MAX, Ring};
 pub use sweep::sweep;
 pub use usage::{cores_used, resident_mib};

@@ -147,17 +147,7 @@ impl Cluster {
     /// The same with at most `at_once` machines on their way at any time; a machine has arrived when its API answers.
     /// Gives the moment at which the last one was started.
     pub fn start_paced(&mut self, count: usize, at_once: usize) -> Instant {
-        for index in 1..=count {
-            let name = format!("n{index}");
-            self.machines.push(Machine {
-                data: self.root.join(&name),
-                name,
-                address: address(self.subnet, index),
-                ports: self.ports,
-                binary: self.binary.clone(),
-                process: None,
-            });
-        }
+        (0..count).for_each(|_| self.add());
         let first = SocketAddr::new(self.machines[0].address, self.ports.fabric);
         self.machines[0].up(&[]);
         let (token, _) = within(Duration::from_secs(15), "a token from the first machine", || {
@@ -177,6 +167,31 @@ impl Cluster {
             on_their_way.push(index);
         }
         last
+    }
+
+    /// One more machine, which is not started.
+    fn add(&mut self) {
+        let index = self.machines.len() + 1;
+        let name = format!("n{index}");
+        self.machines.push(Machine {
+            data: self.root.join(&name),
+            name,
+            address: address(self.subnet, index),
+            ports: self.ports,
+            binary: self.binary.clone(),
+            process: None,
+        });
+    }
+
+    /// One more machine, not started yet, with a copy of this data folder (small files, no folders in it).
+    pub fn adopt(&mut self, folder: &Path) {
+        self.add();
+        let data = &self.machines[self.machines.len() - 1].data;
+        fs::create_dir_all(data).expect("a folder");
+        for entry in fs::read_dir(folder).expect("a data folder") {
+            let entry = entry.expect("a file");
+            fs::copy(entry.path(), data.join(entry.file_name())).expect("a copy");
+        }
     }
 
     /// kill -9 of several nodes in the same moment, which is given. For machines without tasks: those would live on.
