@@ -135,17 +135,25 @@ fn check_fault(fault: &Fault) -> Result<(), Wrong> {
         | Fault::TaskIgnoreTerm
         | Fault::TaskFailHealth
         | Fault::Lie
-        | Fault::Move => Ok(()),
+        | Fault::Move
+        | Fault::Rolling
+        | Fault::Copy { .. }
+        | Fault::QuorumLost
+        | Fault::Lag
+        | Fault::Upgrade
+        | Fault::Remove
+        | Fault::Rotate => Ok(()),
     }
 }
 
-/// A crash is over at once; a swizzle has to know its end to have a middle.
+/// An instant is over at once; what has a middle has to know its end.
 fn check_lasts(fault: &Fault, lasts: Option<Duration>) -> Result<(), Wrong> {
-    let crash = *fault == Fault::TaskCrash;
+    let instant = matches!(fault, Fault::TaskCrash | Fault::Rotate);
     let found = lasts.unwrap_or_default().as_millis();
-    ensure(!crash || lasts.is_none(), "lasts_ms", found, "no such field, as task-crash is an instant")?;
+    ensure(!instant || lasts.is_none(), "lasts_ms", found, "no such field, as this fault is an instant")?;
     let swizzle = *fault == Fault::Partition { shape: PartitionShape::Swizzle };
-    ensure(!swizzle || lasts.is_some(), "lasts_ms", "missing", "how long the swizzle takes")
+    let halved = swizzle || matches!(fault, Fault::QuorumLost | Fault::Copy { .. });
+    ensure(!halved || lasts.is_some(), "lasts_ms", "missing", "how long it takes, as something happens half way")
 }
 
 /// What the target should be instead, if the fault cannot sensibly strike it.

@@ -86,6 +86,40 @@ pub enum Fault {
     /// As [`Fault::KillMachine`], and when the machine is started again it has another address. Without `lasts` it never
     /// is.
     Move,
+    /// The nodes stop cleanly and are started again, one after the other: each is away for `lasts` (a second without
+    /// one), and the next stops only when the one before is ready again.
+    Rolling,
+    /// The machine's disk is copied as it is at this moment, and the copy is put to use.
+    Copy {
+        /// In which way.
+        used: CopyUse,
+    },
+    /// Of the target, which is the voters as a rule, so many machines stop at once, as by [`Fault::KillMachine`], that
+    /// no majority is left. After half of `lasts` an operator recovers the cluster on the survivor that knows most; at
+    /// the end those that had stopped are started again.
+    QuorumLost,
+    /// The machine is cut off from all others for so long that it needs a snapshot to follow again. Of
+    /// [`Target::One`](crate::Target::One), it is one that follows the log.
+    Lag,
+    /// As [`Fault::Rolling`], and each node is of the newer version when it is started again. In a run that is to see
+    /// it, all nodes are of the older one at first.
+    Upgrade,
+    /// The machine dies for good, and an operator removes it from the cluster. After `lasts` a new machine, with a new
+    /// identity, takes its place.
+    Remove,
+    /// An operator replaces the certificate authority. An instant: it has no `lasts`.
+    Rotate,
+}
+
+/// What is done with a copied disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CopyUse {
+    /// A second machine is started from it, beside the first. It is switched off after `lasts`.
+    Beside,
+    /// After half of `lasts` the machine dies and is started from it: it has forgotten what it did since. If it is not
+    /// ready at the end, a new machine, with a new identity, takes its place.
+    Instead,
 }
 
 /// Who does not hear whom. Of a target of several nodes, these still hear each other, except in [`Self::Swizzle`].
@@ -130,6 +164,13 @@ impl Fault {
             Self::TaskFailHealth => FaultKind::TaskFailHealth,
             Self::Lie => FaultKind::Lie,
             Self::Move => FaultKind::Move,
+            Self::Rolling => FaultKind::Rolling,
+            Self::Copy { .. } => FaultKind::Copy,
+            Self::QuorumLost => FaultKind::QuorumLost,
+            Self::Lag => FaultKind::Lag,
+            Self::Upgrade => FaultKind::Upgrade,
+            Self::Remove => FaultKind::Remove,
+            Self::Rotate => FaultKind::Rotate,
         }
     }
 }
@@ -146,6 +187,7 @@ impl fmt::Display for Fault {
             Self::Delay { by, jitter } => {
                 write!(f, "{kind} {} to {} ms", by.as_millis(), by.saturating_add(*jitter).as_millis())
             }
+            Self::Copy { used } => write!(f, "{kind} {used}"),
             Self::ClockOffset { by_ms } => write!(f, "{kind} {by_ms:+} ms"),
             Self::ClockDrift { ppm } => write!(f, "{kind} {ppm:+} ppm"),
             Self::KillAgent
@@ -160,7 +202,13 @@ impl fmt::Display for Fault {
             | Self::TaskIgnoreTerm
             | Self::TaskFailHealth
             | Self::Lie
-            | Self::Move => write!(f, "{kind}"),
+            | Self::Move
+            | Self::Rolling
+            | Self::QuorumLost
+            | Self::Lag
+            | Self::Upgrade
+            | Self::Remove
+            | Self::Rotate => write!(f, "{kind}"),
         }
     }
 }
@@ -182,6 +230,25 @@ impl PartitionShape {
 }
 
 impl fmt::Display for PartitionShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl CopyUse {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Beside, Self::Instead];
+
+    /// As it is written: `beside`, `instead`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Beside => "beside",
+            Self::Instead => "instead",
+        }
+    }
+}
+
+impl fmt::Display for CopyUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }

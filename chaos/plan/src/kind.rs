@@ -34,6 +34,13 @@ pub enum FaultKind {
     TaskFailHealth,
     Lie,
     Move,
+    Rolling,
+    Copy,
+    QuorumLost,
+    Lag,
+    Upgrade,
+    Remove,
+    Rotate,
 }
 
 /// A word that is none of the known ones. Write one of those that the message names.
@@ -51,7 +58,7 @@ pub struct UnknownWord {
 impl FaultKind {
     /// All kinds, in the order of their declaration. New ones go to the end: [`crate::Swarm::draw`] then gives the
     /// others the same faults as before.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 28] = [
         Self::KillAgent,
         Self::KillMachine,
         Self::PowerCut,
@@ -73,6 +80,13 @@ impl FaultKind {
         Self::TaskFailHealth,
         Self::Lie,
         Self::Move,
+        Self::Rolling,
+        Self::Copy,
+        Self::QuorumLost,
+        Self::Lag,
+        Self::Upgrade,
+        Self::Remove,
+        Self::Rotate,
     ];
 
     /// As it is written.
@@ -99,6 +113,13 @@ impl FaultKind {
             Self::TaskFailHealth => "task-fail-health",
             Self::Lie => "lie",
             Self::Move => "move",
+            Self::Rolling => "rolling",
+            Self::Copy => "copy",
+            Self::QuorumLost => "quorum-lost",
+            Self::Lag => "lag",
+            Self::Upgrade => "upgrade",
+            Self::Remove => "remove",
+            Self::Rotate => "rotate",
         }
     }
 

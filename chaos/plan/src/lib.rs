@@ -19,7 +19,7 @@ mod target;
 pub use check::{
     AT_MAX, CLOCK_OFFSET_MS_MAX, DELAY_MAX, DRIFT_PPM_MAX, FAULTS_MAX, InvalidPlan, LASTS_MAX, SLOW_FACTOR_MAX,
 };
-pub use fault::{Fault, PartitionShape};
+pub use fault::{CopyUse, Fault, PartitionShape};
 pub use kind::{FaultKind, UnknownWord};
 pub use plan::{FaultPlan, Planned};
 pub use swarm::{Swarm, SwarmConfig};

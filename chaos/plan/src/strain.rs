@@ -3,7 +3,7 @@
 use crate::{
     check::unsuited,
     dice::Dice,
-    fault::{Fault, PartitionShape},
+    fault::{CopyUse, Fault, PartitionShape},
     kind::FaultKind,
     plan::Planned,
     target::Target,
@@ -28,7 +28,8 @@ impl Strain {
     /// `every`: the mean time between two faults.
     pub(crate) fn draw(mut dice: Dice, kind: FaultKind, nodes: usize, every: Duration) -> Self {
         let lasts = Duration::from_millis(dice.log_between(300.0, 20_000.0).round() as u64);
-        let for_good = kind == FaultKind::TaskCrash || kind == FaultKind::ClockOffset && dice.chance(0.25);
+        let instant = matches!(kind, FaultKind::TaskCrash | FaultKind::Rotate);
+        let for_good = instant || kind == FaultKind::ClockOffset && dice.chance(0.25);
         let typical = typical(kind, &mut dice);
         Self { dice, nodes, every, lasts, for_good, typical }
     }
@@ -38,6 +39,7 @@ impl Strain {
         let at = time.saturating_add(self.dice.exponential_duration(self.every));
         let lasts = self.dice.exponential_duration(self.lasts).clamp(LASTS_MIN, LASTS_MAX);
         let fault = vary(self.typical, &mut self.dice);
+        let lasts = fit(&fault, lasts);
         let target = draw_target(&fault, self.nodes, &mut self.dice);
         Planned { at, lasts: (!self.for_good).then_some(lasts), target, fault }
     }
@@ -77,6 +79,13 @@ fn typical(kind: FaultKind, dice: &mut Dice) -> Fault {
         FaultKind::TaskFailHealth => Fault::TaskFailHealth,
         FaultKind::Lie => Fault::Lie,
         FaultKind::Move => Fault::Move,
+        FaultKind::Rolling => Fault::Rolling,
+        FaultKind::Copy => Fault::Copy { used: CopyUse::ALL[dice.below(CopyUse::ALL.len())] },
+        FaultKind::QuorumLost => Fault::QuorumLost,
+        FaultKind::Lag => Fault::Lag,
+        FaultKind::Upgrade => Fault::Upgrade,
+        FaultKind::Remove => Fault::Remove,
+        FaultKind::Rotate => Fault::Rotate,
     }
 }
 
@@ -111,8 +120,50 @@ fn vary(fault: Fault, dice: &mut Dice) -> Fault {
         | Fault::TaskIgnoreTerm
         | Fault::TaskFailHealth
         | Fault::Lie
-        | Fault::Move => fault,
+        | Fault::Move
+        | Fault::Rolling
+        | Fault::Copy { .. }
+        | Fault::QuorumLost
+        | Fault::Lag
+        | Fault::Upgrade
+        | Fault::Remove
+        | Fault::Rotate => fault,
     }
+}
+
+/// What takes its time gets it, and what does its part many times does not take for ever.
+fn fit(fault: &Fault, lasts: Duration) -> Duration {
+    let (least, most) = match fault {
+        Fault::Rolling | Fault::Upgrade => (1, 3_000), // of each machine
+        Fault::QuorumLost => (20_000, 60_000),
+        Fault::Lag => (12_000, 45_000),
+        Fault::Copy { .. } => (8_000, 30_000),
+        Fault::KillAgent
+        | Fault::KillMachine
+        | Fault::PowerCut
+        | Fault::Stop
+        | Fault::Wipe
+        | Fault::Pause
+        | Fault::Slow { .. }
+        | Fault::DiskFull
+        | Fault::Partition { .. }
+        | Fault::Loss { .. }
+        | Fault::Delay { .. }
+        | Fault::Duplicate { .. }
+        | Fault::Reorder { .. }
+        | Fault::ClockOffset { .. }
+        | Fault::ClockDrift { .. }
+        | Fault::TaskCrash
+        | Fault::TaskHang
+        | Fault::TaskIgnoreTerm
+        | Fault::TaskFailHealth
+        | Fault::Lie
+        | Fault::Move
+        | Fault::Remove
+        | Fault::Rotate => return lasts,
+    };
+    let long = if least > 1 { lasts + Duration::from_millis(least) } else { lasts };
+    long.min(Duration::from_millis(most))
 }
 
 /// Of 100 faults 45 strike any one node and 20 the leader. Without a quorum nothing moves, and a run that only stands
@@ -129,7 +180,13 @@ fn draw_target(fault: &Fault, nodes: usize, dice: &mut Dice) -> Target {
     };
     // A lost disk is one voter less for good until it is replaced: two at once may be beyond what any quorum survives.
     // It is one member that lies. And machines that all move at once know of nobody where anybody is.
-    if matches!(fault, Fault::Wipe | Fault::Lie | Fault::Move) || unsuited(fault, &target).is_some() {
+    let one = matches!(fault, Fault::Wipe | Fault::Lie | Fault::Move | Fault::Copy { .. } | Fault::Lag | Fault::Remove);
+    let all = matches!(fault, Fault::Rolling | Fault::Upgrade | Fault::Rotate);
+    if *fault == Fault::QuorumLost {
+        Target::Voters
+    } else if all {
+        Target::All
+    } else if one || unsuited(fault, &target).is_some() {
         Target::One
     } else {
         target

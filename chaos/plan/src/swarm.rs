@@ -17,6 +17,8 @@ mod tests;
 
 /// Chance of a kind to take part in a run.
 const TAKES_PART: f64 = 0.4;
+/// Chance of what leaves a run little else to find: without a quorum nothing moves.
+const TAKES_PART_RARE: f64 = 0.15;
 /// Share of runs without any fault: what goes wrong there is no fault's doing.
 const FAULT_FREE: f64 = 0.05;
 /// Shortest and longest mean time between two faults of a kind, in milliseconds, for five nodes: recovery from most
@@ -41,8 +43,8 @@ pub struct SwarmConfig {
 /// "Swarm testing", ISSTA 2012; TigerBeetle's VOPR draws so too.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Swarm {
-    /// The kinds that take part, with the mean time between two of them. At most one [`FaultKind::Wipe`] happens in a
-    /// run whatever this says.
+    /// The kinds that take part, with the mean time between two of them. What takes a machine away for good, or takes
+    /// long, happens a few times at most whatever this says; [`FaultKind::QuorumLost`] once.
     pub mixture: BTreeMap<FaultKind, Duration>,
     /// What came of it.
     pub plan: FaultPlan,
@@ -84,13 +86,12 @@ struct Share {
 impl Share {
     fn draw(kind: FaultKind, seed: u64, nodes: usize) -> Self {
         let mut dice = Dice::new(seed);
-        let takes_part = dice.chance(TAKES_PART);
+        let takes_part = dice.chance(if kind == FaultKind::QuorumLost { TAKES_PART_RARE } else { TAKES_PART });
         let every = dice.log_between(EVERY_MS.0, EVERY_MS.1) * stretch(nodes);
         Self { kind, takes_part, every: Duration::from_millis(every.round() as u64), dice }
     }
 
     fn faults(self, config: &SwarmConfig) -> Vec<Planned> {
-        let count_max = if self.kind == FaultKind::Wipe { 1 } else { FAULTS_MAX };
         let end = config.lasts.min(AT_MAX);
         let mut strain = Strain::draw(self.dice, self.kind, config.nodes, self.every);
         let mut time = Duration::ZERO;
@@ -99,7 +100,37 @@ impl Share {
             time = planned.at;
             (time < end).then_some(planned)
         };
-        std::iter::from_fn(next).take(count_max).collect()
+        std::iter::from_fn(next).take(count_max(self.kind)).collect()
+    }
+}
+
+/// Most faults of a kind in a run. Each lost disk has to be made up for before the next one, and a restart of all
+/// machines takes a minute.
+fn count_max(kind: FaultKind) -> usize {
+    match kind {
+        FaultKind::QuorumLost | FaultKind::Upgrade => 1,
+        FaultKind::Rolling | FaultKind::Copy | FaultKind::Remove | FaultKind::Rotate => 2,
+        FaultKind::Wipe | FaultKind::Lag => 3,
+        FaultKind::KillAgent
+        | FaultKind::KillMachine
+        | FaultKind::PowerCut
+        | FaultKind::Stop
+        | FaultKind::Pause
+        | FaultKind::Slow
+        | FaultKind::DiskFull
+        | FaultKind::Partition
+        | FaultKind::Loss
+        | FaultKind::Delay
+        | FaultKind::Duplicate
+        | FaultKind::Reorder
+        | FaultKind::ClockOffset
+        | FaultKind::ClockDrift
+        | FaultKind::TaskCrash
+        | FaultKind::TaskHang
+        | FaultKind::TaskIgnoreTerm
+        | FaultKind::TaskFailHealth
+        | FaultKind::Lie
+        | FaultKind::Move => FAULTS_MAX,
     }
 }
 

@@ -8,9 +8,14 @@ use crate::{
     time::Run,
     trace::Trace,
     wire::Wire,
+    workload::Chore,
 };
 use rand::{RngExt, rngs::SmallRng, seq::SliceRandom};
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 use taffeta_model::NodeId;
 use taffeta_net::JoinToken;
 use taffeta_node::Inspect;
@@ -25,6 +30,12 @@ const MOVED_FROM: usize = 10_000;
 /// What is written into a timeline at most: a person reads it.
 const TIMELINE_MAX: usize = 20_000;
 
+/// A process that ended by itself.
+pub(crate) struct Ended {
+    pub(crate) machine: usize,
+    pub(crate) why: String,
+}
+
 /// The machines, and what is known of the run so far.
 pub(crate) struct Cluster {
     pub(crate) site: Site,
@@ -37,6 +48,16 @@ pub(crate) struct Cluster {
     pub(crate) timeline: Vec<(Duration, String)>,
     /// The voters, as the last leader had them.
     pub(crate) voters: BTreeSet<NodeId>,
+    /// Since when no majority of the voters runs, if that is so.
+    pub(crate) quorum_lost: Option<Duration>,
+    /// The newest generation of any node's state.
+    pub(crate) generation: u64,
+    /// What an administrator is to do.
+    pub(crate) chores: VecDeque<Chore>,
+    /// Members that were removed.
+    pub(crate) removed: BTreeSet<NodeId>,
+    /// Processes that ended by themselves, and why, since it was asked last.
+    pub(crate) ended: Vec<Ended>,
     /// Who leads, and since when.
     pub(crate) led: Option<(usize, Duration)>,
     step: u64,
@@ -47,14 +68,14 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    pub(crate) fn new(seed: u64, nodes: usize, tick: Duration, trace: Trace) -> Self {
+    pub(crate) fn new(seed: u64, nodes: usize, tick: Duration, trace: Trace, older_at_first: bool) -> Self {
         let run = Run::new(trace);
         let mut rng = stream(seed, "site");
         let least = Duration::from_micros(rng.random_range(200..2_000));
         let most = least + Duration::from_micros(rng.random_range(500..12_000));
         let wire = Wire::new(Arc::clone(&run), stream(seed, "wire"), (least, most));
         let snapshot_every = rng.random_range(20..200);
-        let site = Site { run, wire, crypto: provider(seed), seed, snapshot_every, join: None };
+        let site = Site { run, wire, crypto: provider(seed), seed, snapshot_every, older_at_first, join: None };
         let machine = |i: usize| Machine::new(&site, i, &format!("n{}", i + 1), ZONES[i % ZONES.len()]);
         let machines = (0..nodes).map(machine).collect();
         Self {
@@ -65,6 +86,11 @@ impl Cluster {
             moments: Moments::default(),
             timeline: vec![],
             voters: BTreeSet::new(),
+            quorum_lost: None,
+            generation: 0,
+            chores: VecDeque::new(),
+            removed: BTreeSet::new(),
+            ended: vec![],
             led: None,
             step: 0,
             moves: 0,
@@ -94,11 +120,12 @@ impl Cluster {
         order.shuffle(&mut self.order);
         for i in order {
             let ended = self.machines[i].step(&self.site, self.step, self.tick);
+            if self.machines[i].condition().full && self.machines[i].look(Inspect::disk_full) == Some(true) {
+                self.moments.note(Moment::DiskFull);
+            }
             if let Some(why) = ended {
                 let name = self.machines[i].name.clone();
-                if self.machines[i].condition().full && why.is_some() {
-                    self.moments.note(Moment::DiskFull);
-                }
+                self.ended.extend(why.clone().map(|why| Ended { machine: i, why }));
                 let why = why.map_or_else(|| "it was stopped".into(), |why| why.chars().take(200).collect::<String>());
                 self.tell(format!("{name} ended: {why}"));
             }
@@ -120,6 +147,16 @@ impl Cluster {
         self.tell(format!("{name} takes the place of {}", self.machines[self.places[place]].name));
         self.machines.push(machine);
         self.places[place] = number;
+    }
+
+    /// A second machine is started from the disk of this one. It stands in no place.
+    pub(crate) fn add_copy(&mut self, of: usize) -> usize {
+        let number = self.machines.len();
+        let mut machine = Machine::copied(&self.site, number, &self.machines[of]);
+        machine.start(&self.site);
+        self.tell(format!("a copy of {} is started at {}", machine.name, machine.address));
+        self.machines.push(machine);
+        number
     }
 
     /// A machine that was off comes up at another address.
@@ -159,7 +196,7 @@ impl Cluster {
         if self.led.map(|(i, _)| i) != leader {
             self.led = leader.map(|i| (i, now));
         }
-        for machine in self.machines.iter_mut().filter(|machine| machine.id.is_none()) {
+        for machine in self.machines.iter_mut().filter(|machine| machine.id.is_none() && !machine.is_copy) {
             machine.id = machine.look(Inspect::id);
         }
     }
@@ -223,7 +260,8 @@ impl Cluster {
         }
     }
 
-    fn is_ready(&self, i: usize) -> bool {
+    /// Whether its node is up, was confirmed by a leader, and answers names.
+    pub(crate) fn is_ready(&self, i: usize) -> bool {
         let machine = &self.machines[i];
         machine.look(|inspect| inspect.obeyed().1 && inspect.has_names()).unwrap_or(false)
     }

@@ -1,21 +1,20 @@
-//! A machine's disk: a block device that forgets what was not synced when the power goes, and a folder of small files.
+//! A machine's disk: files that forget what was not synced when the power goes, and a folder of small ones.
+
+mod power;
 
 use crate::{
     time::Run,
     trace::{Event, fnv},
     wire::Socket,
 };
-use rand::{RngExt, rngs::SmallRng};
-use redb::StorageBackend;
+use power::{Contents, SECTOR};
+use rand::rngs::SmallRng;
 use std::{
-    collections::BTreeMap,
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use taffeta_node::Folder;
-
-/// A disk writes whole sectors: a write that the power cut may have torn is whole up to one of their ends.
-const SECTOR: usize = 512;
+use taffeta_store::{Files, OpenFile};
 
 /// The disk of one machine. It outlives processes and power cuts.
 #[derive(Debug)]
@@ -25,29 +24,6 @@ pub(crate) struct Disk {
     contents: Mutex<Contents>,
 }
 
-#[derive(Debug, Default)]
-struct Contents {
-    /// The log's file as it would be read back now.
-    current: Vec<u8>,
-    /// As it would be after a power cut that spares no unsynced write.
-    durable: Vec<u8>,
-    /// What happened since the last sync, in order.
-    unsynced: Vec<Change>,
-    /// Small files. Each write of one is synced.
-    files: BTreeMap<String, Vec<u8>>,
-    full: bool,
-    /// Counts lives of processes: what an earlier one still wants is refused.
-    life: u64,
-    /// The power goes at this write from now, and with it the process's socket.
-    fuse: Option<(u32, Arc<Socket>)>,
-}
-
-#[derive(Debug)]
-enum Change {
-    Length(usize),
-    Bytes(usize, Vec<u8>),
-}
-
 impl Disk {
     pub(crate) fn new(run: Arc<Run>, place: u64) -> Arc<Self> {
         Arc::new(Self { run, place, contents: Mutex::default() })
@@ -55,6 +31,12 @@ impl Disk {
 
     fn lock(&self) -> MutexGuard<'_, Contents> {
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Another disk with what would be read from this one now.
+    pub(crate) fn copy(&self, place: u64) -> Arc<Self> {
+        let copied = self.lock().copied();
+        Arc::new(Self { run: Arc::clone(&self.run), place, contents: Mutex::new(copied) })
     }
 
     /// A new process takes the disk into use.
@@ -68,35 +50,19 @@ impl Disk {
         self.lock().life += 1;
     }
 
-    /// The power goes: of the unsynced writes some are there, some are not, and one may be there in part.
+    /// The power goes: of the unsynced writes some are there, some are not, and one may be there in part. Gives the bytes
+    /// lost.
     pub(crate) fn cut_power(&self, rng: &mut SmallRng) -> u64 {
         let contents = &mut *self.lock();
         contents.life += 1;
         contents.fuse = None;
-        let mut torn = 0;
-        for change in std::mem::take(&mut contents.unsynced) {
-            match change {
-                // Metadata goes with the journal, in order: it is there if anything after it is.
-                Change::Length(length) => contents.durable.resize(length, 0),
-                Change::Bytes(at, bytes) => {
-                    let sectors = bytes.len().div_ceil(SECTOR);
-                    let kept = match rng.random_range(0..3) {
-                        0 => 0,
-                        1 => bytes.len(),
-                        _ => (rng.random_range(0..=sectors) * SECTOR).min(bytes.len()),
-                    };
-                    torn += (bytes.len() - kept) as u64;
-                    write_at(&mut contents.durable, at, &bytes[..kept]);
-                }
-            }
-        }
-        contents.current = contents.durable.clone();
-        torn
+        contents.cut_power(rng)
     }
 
-    /// Lets the power go in the middle of what is written next: at the write of this number from now.
-    pub(crate) fn light_fuse(&self, writes: u32, socket: Arc<Socket>) {
-        self.lock().fuse = Some((writes, socket));
+    /// Lets the power go in the middle of what is written next: at the step of this number from now. Each write, sync,
+    /// renaming and removal is one.
+    pub(crate) fn light_fuse(&self, steps: u32, socket: Arc<Socket>) {
+        self.lock().fuse = Some((steps, socket));
     }
 
     /// Whether the fuse has burnt down.
@@ -111,15 +77,8 @@ impl Disk {
 
     /// Whether the machine has ever had anything on its disk.
     pub(crate) fn has_file(&self, name: &str) -> bool {
-        self.lock().files.contains_key(name)
+        self.lock().small.contains_key(name)
     }
-}
-
-fn write_at(file: &mut Vec<u8>, at: usize, bytes: &[u8]) {
-    if file.len() < at + bytes.len() {
-        file.resize(at + bytes.len(), 0);
-    }
-    file[at..at + bytes.len()].copy_from_slice(bytes);
 }
 
 /// The disk as one process has it open.
@@ -135,17 +94,37 @@ impl Session {
         if contents.life == self.life { Ok(contents) } else { Err(io::Error::other("the process is no more")) }
     }
 
-    fn writable(&self) -> io::Result<MutexGuard<'_, Contents>> {
+    /// The power may go at this step: what it is about is under way then.
+    fn step(&self) -> io::Result<(MutexGuard<'_, Contents>, bool)> {
         let mut contents = self.open()?;
-        if let Some((writes, socket)) = &mut contents.fuse {
-            *writes = writes.saturating_sub(1);
-            if *writes == 0 {
+        let mut burnt = false;
+        if let Some((steps, socket)) = &mut contents.fuse {
+            *steps = steps.saturating_sub(1);
+            burnt = *steps == 0;
+            if burnt {
                 socket.close(); // not a word after that
                 contents.life += 1;
-                return Err(io::Error::other("the power is gone"));
             }
         }
-        if contents.full { Err(io::ErrorKind::StorageFull.into()) } else { Ok(contents) }
+        Ok((contents, burnt))
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Contents) -> io::Result<()>) -> io::Result<()> {
+        let (mut contents, burnt) = self.step()?;
+        change(&mut contents)?;
+        if burnt { Err(io::Error::other("the power is gone")) } else { Ok(()) }
+    }
+
+    /// A step that is durable when it returns, and has not begun when the power goes.
+    fn sync(&self, sync: impl FnOnce(&mut Contents) -> usize) -> io::Result<()> {
+        let (mut contents, burnt) = self.step()?;
+        if burnt {
+            return Err(io::Error::other("the power is gone"));
+        }
+        let bytes = sync(&mut contents);
+        drop(contents);
+        self.note(Event::Sync, bytes, 0);
+        Ok(())
     }
 
     fn note(&self, event: Event, size: usize, detail: u64) {
@@ -154,73 +133,110 @@ impl Session {
     }
 }
 
-/// The log's file, for redb.
+/// The log's files.
 #[derive(Debug)]
-pub(crate) struct LogFile(pub(crate) Session);
+pub(crate) struct LogFiles(pub(crate) Session);
 
-impl StorageBackend for LogFile {
-    fn len(&self) -> Result<u64, io::Error> {
-        Ok(self.0.open()?.current.len() as u64)
+impl Files for LogFiles {
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(self.0.open()?.names().cloned().collect())
     }
 
-    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
+    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         let contents = self.0.open()?;
-        let at = usize::try_from(offset).map_err(io::Error::other)?;
-        let bytes = contents.current.get(at..at + out.len());
-        out.copy_from_slice(bytes.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?);
-        Ok(())
+        contents.file(name).map(<[u8]>::to_vec).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    fn set_len(&self, len: u64) -> Result<(), io::Error> {
-        let mut contents = self.0.writable()?;
-        let length = usize::try_from(len).map_err(io::Error::other)?;
-        contents.current.resize(length, 0);
-        contents.unsynced.push(Change::Length(length));
-        Ok(())
-    }
-
-    fn sync_data(&self) -> Result<(), io::Error> {
-        let mut guard = self.0.open()?;
-        let contents = &mut *guard;
-        let mut bytes = 0;
-        for change in std::mem::take(&mut contents.unsynced) {
-            match change {
-                Change::Length(length) => contents.durable.resize(length, 0),
-                Change::Bytes(at, written) => {
-                    bytes += written.len();
-                    write_at(&mut contents.durable, at, &written);
-                }
+    fn create(&self, name: &str) -> io::Result<Box<dyn OpenFile>> {
+        let mut id = 0;
+        self.0.change(|contents| {
+            if contents.full {
+                return Err(io::ErrorKind::StorageFull.into());
             }
-        }
-        drop(guard);
-        self.0.note(Event::Sync, bytes, 0);
+            id = contents.create(name);
+            Ok(())
+        })?;
+        Ok(Box::new(LogFile { session: self.0.clone(), id }))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn OpenFile>> {
+        let id = self.0.open()?.id(name).ok_or(io::ErrorKind::NotFound)?;
+        Ok(Box::new(LogFile { session: self.0.clone(), id }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.0.change(|contents| contents.rename(from, to).ok_or_else(|| io::ErrorKind::NotFound.into()))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.0.change(|contents| contents.remove(name).ok_or_else(|| io::ErrorKind::NotFound.into()))
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        self.0.sync(|contents| {
+            contents.sync_names();
+            0
+        })
+    }
+
+    fn room(&self) -> io::Result<u64> {
+        Ok(if self.0.open()?.full { 0 } else { u64::MAX })
+    }
+}
+
+#[derive(Debug)]
+struct LogFile {
+    session: Session,
+    id: u64,
+}
+
+impl OpenFile for LogFile {
+    /// A full disk takes a part first, as one does that has a little room left.
+    fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let place = usize::try_from(at).map_err(io::Error::other)?;
+        self.session.change(|contents| {
+            let taken = if contents.full { bytes.len() / 2 / SECTOR * SECTOR } else { bytes.len() };
+            contents.write(self.id, place, &bytes[..taken]);
+            if contents.full { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        })?;
+        self.session.note(Event::Write, bytes.len(), at);
         Ok(())
     }
 
-    fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
-        let at = usize::try_from(offset).map_err(io::Error::other)?;
-        let mut contents = self.0.writable()?;
-        write_at(&mut contents.current, at, data);
-        contents.unsynced.push(Change::Bytes(at, data.to_vec()));
-        drop(contents);
-        self.0.note(Event::Write, data.len(), offset);
-        Ok(())
+    fn set_len(&mut self, length: u64) -> io::Result<()> {
+        let length = usize::try_from(length).map_err(io::Error::other)?;
+        self.session.change(|contents| {
+            contents.set_len(self.id, length);
+            Ok(())
+        })
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.session.sync(|contents| contents.sync(self.id))
     }
 }
 
 impl Folder for Session {
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
-        Ok(self.open()?.files.get(name).cloned())
+        Ok(self.open()?.small.get(name).cloned())
     }
 
     fn write(&self, name: &str, contents: &[u8]) -> io::Result<()> {
-        self.writable()?.files.insert(name.into(), contents.to_vec());
+        let (mut disk, burnt) = self.step()?;
+        if burnt {
+            return Err(io::Error::other("the power is gone"));
+        }
+        if disk.full {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        disk.small.insert(name.into(), contents.to_vec());
+        drop(disk);
         self.note(Event::File, contents.len(), fnv(name.as_bytes()));
         Ok(())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.open()?.files.remove(name);
+        self.open()?.small.remove(name);
         self.note(Event::File, 0, fnv(name.as_bytes()));
         Ok(())
     }

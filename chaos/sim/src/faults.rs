@@ -1,21 +1,29 @@
 //! Performs a fault plan on the machines of a run, and undoes what has had its time.
 
+mod losses;
+mod rolling;
+
 use crate::{
+    able,
     cluster::Cluster,
-    machine::{Condition, Rest},
+    machine::{Condition, Machine, Rest},
     moments::Moment,
     random::stream,
     tasks::Ill,
     trace::Event,
     wire::Link,
+    workload::Chore,
 };
+use losses::{Losses, can_spare};
 use rand::{RngExt, rngs::SmallRng, seq::SliceRandom};
+use rolling::Roll;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,
     time::Duration,
 };
 use taffeta_chaos_plan::{Fault, FaultKind, FaultPlan, PartitionShape, Planned, Target};
+use taffeta_node::Inspect;
 
 /// A fault that is on.
 struct Active {
@@ -35,6 +43,8 @@ pub(crate) struct Injector {
     active: Vec<Active>,
     /// Machines whose power goes in the middle of a write, by then at the latest, and when they come back.
     fuses: Vec<(usize, Duration, Rest)>,
+    rolls: Vec<Roll>,
+    losses: Losses,
     rng: SmallRng,
     /// When lies are told next.
     lie_at: Duration,
@@ -59,6 +69,8 @@ impl Injector {
             due: plan.faults.into(),
             active: vec![],
             fuses: vec![],
+            rolls: vec![],
+            losses: Losses::default(),
             rng: stream(seed, "faults"),
             lie_at: Duration::ZERO,
             performed: BTreeMap::new(),
@@ -75,6 +87,8 @@ impl Injector {
         let (now, since) = (cluster.now(), self.since);
         let mut changed = false;
         self.watch_fuses(cluster);
+        self.rolls.retain_mut(|roll| roll.step(cluster));
+        self.losses.step(cluster);
         while let Some(planned) = self.due.pop_front_if(|planned| since + planned.at <= now) {
             self.begin(cluster, planned);
             changed = true;
@@ -120,6 +134,8 @@ impl Injector {
     /// Undoes everything that is still on. What would come is dropped.
     pub(crate) fn heal(&mut self, cluster: &mut Cluster) {
         self.due.clear();
+        self.rolls.clear();
+        self.losses.heal(cluster);
         for (i, _, back) in std::mem::take(&mut self.fuses) {
             self.cut_power(cluster, i, back);
         }
@@ -139,7 +155,10 @@ impl Injector {
 
     fn begin(&mut self, cluster: &mut Cluster, planned: Planned) {
         let now = cluster.now();
-        let machines = self.resolve(cluster, &planned.target);
+        if !able::has_answer_to(&planned.fault) {
+            return; // nor is it told of: a run in which it is allowed is the same as one in which it is not
+        }
+        let machines = self.choose(cluster, &planned);
         let names: Vec<_> = machines.iter().map(|i| cluster.machines[*i].name.to_string()).collect();
         if machines.is_empty() {
             return cluster.tell(format!("{planned}: there is none"));
@@ -175,11 +194,15 @@ impl Injector {
                 }
             }
             Fault::Stop => each.for_each(|i| down(cluster, i, |machine, site| machine.stop(site, back))),
-            Fault::Wipe => {
+            Fault::Wipe | Fault::Remove => {
                 each.for_each(|i| {
                     down(cluster, i, |machine, site| {
                         machine.switch_off(site, Rest::Ever, None);
                     });
+                    if let Some(id) = cluster.machines[i].id.filter(|_| planned.fault == Fault::Remove) {
+                        let name = cluster.machines[i].name.clone();
+                        cluster.chores.push_back(Chore::Remove(name, id));
+                    }
                 });
                 self.push(planned.fault, machines, now, until);
             }
@@ -191,6 +214,17 @@ impl Injector {
                 });
                 self.push(planned.fault, machines, now, until);
             }
+            Fault::Rolling => self.rolls.push(Roll::new(&machines, planned.lasts, false)),
+            Fault::Upgrade => self.rolls.push(Roll::new(&machines, planned.lasts, true)),
+            Fault::Copy { used } => {
+                let lasts = planned.lasts.unwrap_or_default();
+                each.for_each(|i| self.losses.copy(cluster, i, used, lasts));
+            }
+            Fault::QuorumLost => {
+                let lasts = planned.lasts.unwrap_or_default();
+                self.losses.lose_quorum(cluster, &machines, lasts, &mut self.rng);
+            }
+            Fault::Rotate => cluster.chores.push_back(Chore::Rotate),
             Fault::TaskCrash => self.strike(cluster, &planned, &machines, Ill::Crash),
             Fault::TaskHang => self.strike(cluster, &planned, &machines, Ill::Hang(until.unwrap_or(now + FOR_EVER))),
             Fault::TaskIgnoreTerm => self.strike(cluster, &planned, &machines, Ill::IgnoreTerm),
@@ -207,8 +241,26 @@ impl Injector {
             | Fault::Reorder { .. }
             | Fault::ClockOffset { .. }
             | Fault::ClockDrift { .. }
-            | Fault::Lie => self.push(planned.fault, machines, now, until),
+            | Fault::Lie
+            | Fault::Lag => self.push(planned.fault, machines, now, until),
         }
+    }
+
+    /// The machines that a planned fault strikes.
+    fn choose(&mut self, cluster: &Cluster, planned: &Planned) -> BTreeSet<usize> {
+        // A leader does not fall behind, and neither does who does not follow.
+        if planned.fault == Fault::Lag && planned.target == Target::One {
+            let leader = cluster.leader().map(|(i, _)| i);
+            let follows = |m: &&Machine| Some(m.number) != leader && m.look(Inspect::follows).unwrap_or(false);
+            let mut followers: Vec<usize> = cluster.present().filter(follows).map(|m| m.number).collect();
+            followers.shuffle(&mut self.rng);
+            return followers.into_iter().take(1).collect();
+        }
+        let mut machines = self.resolve(cluster, &planned.target);
+        if matches!(planned.fault, Fault::Wipe | Fault::Remove) {
+            machines.retain(|i| can_spare(cluster, *i));
+        }
+        machines
     }
 
     fn cut_power(&mut self, cluster: &mut Cluster, i: usize, back: Rest) {
@@ -243,7 +295,17 @@ impl Injector {
         for i in &ended.machines {
             cluster.site.run.note(cluster.now(), Event::Heal, *i as u64, ended.fault.kind() as u64, 0);
         }
-        if ended.fault == Fault::Wipe {
+        for machine in cluster.machines.iter_mut().filter(|m| ended.machines.contains(&m.number)) {
+            if ended.fault == Fault::Lag {
+                machine.lagged = machine.lagged.max(machine.disturbed);
+            }
+            let lived =
+                ended.fault == Fault::DiskFull && machine.started < ended.began && machine.look(|_| ()).is_some();
+            if lived && able::LIVES_WITH_FULL_DISK {
+                cluster.moments.note(Moment::LivedWithFullDisk);
+            }
+        }
+        if matches!(ended.fault, Fault::Wipe | Fault::Remove) {
             for i in &ended.machines {
                 if let Some(place) = cluster.places.iter().position(|at| at == i) {
                     cluster.replace(place);
@@ -277,7 +339,7 @@ impl Injector {
             Target::All => some(n),
             Target::Zone(zone) => cluster.present().filter(|m| m.zone == *zone).map(|m| m.number).collect(),
             Target::Service { app, service } => {
-                let runs = |machine: &crate::machine::Machine| {
+                let runs = |machine: &Machine| {
                     let living = machine.tasks.living();
                     living.iter().any(|run| {
                         let task = run.id.task();
@@ -332,7 +394,14 @@ impl Injector {
                     | Fault::TaskIgnoreTerm
                     | Fault::TaskFailHealth
                     | Fault::Lie
-                    | Fault::Move => {}
+                    | Fault::Move
+                    | Fault::Rolling
+                    | Fault::Copy { .. }
+                    | Fault::QuorumLost
+                    | Fault::Upgrade
+                    | Fault::Remove
+                    | Fault::Rotate
+                    | Fault::Lag => {}
                 }
             }
             if condition != machine.condition() {
@@ -364,7 +433,11 @@ impl Injector {
         for active in &self.active {
             match active.fault {
                 Fault::Partition { .. } => touched.extend(cluster.places.iter().copied()),
-                Fault::Loss { .. } | Fault::Delay { .. } | Fault::Duplicate { .. } | Fault::Reorder { .. } => {
+                Fault::Loss { .. }
+                | Fault::Delay { .. }
+                | Fault::Duplicate { .. }
+                | Fault::Reorder { .. }
+                | Fault::Lag => {
                     touched.extend(active.machines.iter().copied());
                 }
                 Fault::KillAgent
@@ -382,7 +455,13 @@ impl Injector {
                 | Fault::TaskIgnoreTerm
                 | Fault::TaskFailHealth
                 | Fault::Lie
-                | Fault::Move => {}
+                | Fault::Move
+                | Fault::Rolling
+                | Fault::Copy { .. }
+                | Fault::QuorumLost
+                | Fault::Upgrade
+                | Fault::Remove
+                | Fault::Rotate => {}
             }
         }
         for machine in &mut cluster.machines {
@@ -394,7 +473,7 @@ impl Injector {
 }
 
 /// Takes a machine down in some way, unless it is gone already, and notes what that is the occasion of.
-fn down(cluster: &mut Cluster, i: usize, act: impl FnOnce(&mut crate::machine::Machine, &crate::machine::Site)) {
+fn down(cluster: &mut Cluster, i: usize, act: impl FnOnce(&mut Machine, &crate::machine::Site)) {
     if cluster.machines[i].is_gone() {
         return;
     }
@@ -428,6 +507,7 @@ impl Active {
                 };
                 Link { cut, ..Link::default() }
             }
+            Fault::Lag => Link { cut: true, ..Link::default() },
             Fault::Loss { fraction } => Link { loss: fraction, ..Link::default() },
             Fault::Delay { by, jitter } => Link { delay: by, jitter, ..Link::default() },
             Fault::Duplicate { fraction } => Link { duplicate: fraction, ..Link::default() },
@@ -447,7 +527,13 @@ impl Active {
             | Fault::TaskIgnoreTerm
             | Fault::TaskFailHealth
             | Fault::Lie
-            | Fault::Move => return None,
+            | Fault::Move
+            | Fault::Rolling
+            | Fault::Copy { .. }
+            | Fault::QuorumLost
+            | Fault::Upgrade
+            | Fault::Remove
+            | Fault::Rotate => return None,
         };
         let partition = matches!(self.fault, Fault::Partition { .. });
         (!link.is_sound() && (partition || from_in || to_in)).then_some(link)

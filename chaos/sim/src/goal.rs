@@ -1,5 +1,7 @@
 //! What has to come about once a majority is left alone.
 
+mod voters;
+
 use crate::{
     cluster::Cluster,
     dns,
@@ -16,7 +18,7 @@ pub(crate) fn missing(cluster: &Cluster, workload: &Workload) -> Option<String> 
     if !workload.is_settled() {
         return Some("not every deploy is acknowledged".into());
     }
-    let Some((leader, _)) = cluster.leader() else { return Some("nobody leads".into()) };
+    let Some((leader, leadership)) = cluster.leader() else { return Some("nobody leads".into()) };
     let leading = &cluster.machines[leader];
     for machine in cluster.present() {
         let knows = machine.look(|inspect| inspect.leadership().leader.is_some() || !inspect.votes());
@@ -28,6 +30,9 @@ pub(crate) fn missing(cluster: &Cluster, workload: &Workload) -> Option<String> 
     let Some(state) = leading.look(|inspect| inspect.state(State::clone)) else {
         return Some("the leader went down".into());
     };
+    if let Some(what) = voters::missing(cluster, &state, &leadership) {
+        return Some(what);
+    }
     let mut wanted = BTreeSet::new();
     for app in workload.wanted() {
         if let Some(what) = missing_of(cluster, &state, &app, &mut wanted) {

@@ -8,6 +8,7 @@
 //! Left out: what is below the seams (sockets, kernel, processes, the real disk), which the end-to-end tests are for, and
 //! rings of more than fifteen nodes, which `taffeta-chaos-ring` is for.
 
+mod able;
 mod check;
 mod cluster;
 mod crypto;
@@ -18,6 +19,7 @@ mod faults;
 mod goal;
 mod machine;
 mod moments;
+mod offline;
 mod panics;
 mod process;
 mod random;

@@ -75,6 +75,18 @@ pub(crate) struct Machine {
     pub(crate) died: Duration,
     /// Where it was before it moved.
     pub(crate) former: Vec<SocketAddr>,
+    /// Whether its last process had come up before it ended.
+    pub(crate) was_up: bool,
+    /// When it was cut off for long until last.
+    pub(crate) lagged: Duration,
+    /// When a clean stop of it began last.
+    pub(crate) stopped: Duration,
+    /// Whether it runs from a copy of another machine's disk, under its name.
+    pub(crate) is_copy: bool,
+    /// Whether its disk was replaced by an older copy of itself.
+    pub(crate) outdated: bool,
+    /// Whether its node is of the newer version.
+    pub(crate) newer: bool,
     /// When somebody told the ring last that it is down, which was not so: it may be hidden for a moment, no more.
     pub(crate) slandered: Duration,
 }
@@ -86,6 +98,8 @@ pub(crate) struct Site {
     pub(crate) crypto: Arc<CryptoProvider>,
     pub(crate) seed: u64,
     pub(crate) snapshot_every: u64,
+    /// Whether machines are of the older version until they are upgraded.
+    pub(crate) older_at_first: bool,
     /// With what and where a machine joins that is no member yet; the first one creates the cluster.
     pub(crate) join: Option<(JoinToken, Vec<String>)>,
 }
@@ -120,8 +134,20 @@ impl Machine {
             disturbed: Duration::ZERO,
             slandered: Duration::ZERO,
             died: Duration::ZERO,
+            was_up: false,
+            lagged: Duration::ZERO,
+            stopped: Duration::ZERO,
+            is_copy: false,
+            outdated: false,
+            newer: !site.older_at_first,
             former: vec![],
         }
+    }
+
+    /// A machine with what is on the disk of another one now, at an address of its own.
+    pub(crate) fn copied(site: &Site, number: usize, original: &Self) -> Self {
+        let disk = original.disk.copy(number as u64 + 1);
+        Self { disk, is_copy: true, ..Self::new(site, number, original.name.as_str(), &original.zone) }
     }
 
     fn config(&self, site: &Site) -> FabricConfig {
@@ -158,7 +184,7 @@ impl Machine {
             crypto: &site.crypto,
             address: self.address,
             seed: site.seed,
-            name: format!("{}.{}", self.name, self.lives),
+            name: format!("{}{}.{}", self.name, if self.is_copy { "~" } else { "" }, self.lives),
             snapshot_every: site.snapshot_every,
         };
         site.run.note(now, Event::Life, self.number as u64, u64::from(self.lives), 1);
@@ -171,7 +197,7 @@ impl Machine {
         self.rest = rest;
         if let Some(process) = self.process.take() {
             self.disk.close();
-            self.up = false;
+            (self.was_up, self.up) = (self.up, false);
             process.kill();
             self.died = site.run.now();
             site.run.note(site.run.now(), Event::Life, self.number as u64, u64::from(self.lives), 0);
@@ -197,6 +223,7 @@ impl Machine {
     pub(crate) fn stop(&mut self, site: &Site, rest: Rest) {
         let stopping = self.process.as_ref().is_some_and(Process::stop);
         if stopping {
+            self.stopped = site.run.now();
             self.rest = rest;
         } else {
             self.kill(site, rest);

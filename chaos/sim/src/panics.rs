@@ -29,13 +29,9 @@ pub(crate) fn watch() -> Watched {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             let place = info.location().map(|at| format!("{}:{}", at.file(), at.line())).unwrap_or_default();
-            // redb panics over pages that make no sense, which the store takes for what it is: a damaged file.
-            let expected = place.contains("/redb-");
             let watched = SEEN.with_borrow_mut(|seen| {
                 let Some(first) = seen else { return false };
-                if !expected {
-                    first.get_or_insert_with(|| format!("a panic at {place}: {}", words(info)));
-                }
+                first.get_or_insert_with(|| format!("a panic at {place}: {}", words(info)));
                 true
             });
             if !watched {

@@ -1,7 +1,7 @@
 //! One life of a node's process: a runtime of its own on virtual time, with the node's real code in it.
 
 use crate::{
-    disk::{Disk, LogFile, Session},
+    disk::{Disk, LogFiles, Session},
     executor::{SimExecutor, SimProber},
     random::SeededEntropy,
     tasks::Tasks,
@@ -21,7 +21,7 @@ use std::{
 use taffeta_dns_server::{Responder, Upstreams};
 use taffeta_net::CryptoProvider;
 use taffeta_node::{Fabric, FabricConfig, Inspect, World};
-use taffeta_store::{Driver, RedbDisk};
+use taffeta_store::{Driver, Sizes};
 use tokio::{
     runtime::{Builder, RngSeed, Runtime},
     task::JoinHandle,
@@ -30,6 +30,9 @@ use tokio::{
 
 /// A sync of the log takes so long.
 const SYNC: Duration = Duration::from_millis(2);
+
+/// Small files, so that one log follows another in every run.
+const LOG_SIZES: Sizes = Sizes { segment: 64 << 10, ahead: 8 << 10 };
 
 /// What a process finds on its machine.
 pub(crate) struct Surroundings<'a> {
@@ -243,7 +246,6 @@ struct Seams {
 
 impl Seams {
     async fn start(self, config: FabricConfig) -> Result<Fabric, String> {
-        let log = RedbDisk::on(LogFile(self.session.clone())).map_err(|e| format!("the log does not open: {e}"))?;
         let executor = SimExecutor {
             tasks: Arc::clone(&self.tasks),
             time: Arc::clone(&self.time),
@@ -256,8 +258,9 @@ impl Seams {
             entropy: Arc::new(self.entropy),
             crypto: self.crypto,
             socket: self.socket,
+            log: Arc::new(LogFiles(self.session.clone())),
+            log_sizes: LOG_SIZES,
             folder: Arc::new(self.session),
-            log: Box::new(log),
             driver: Driver::Task(SYNC),
             executor: Arc::new(executor),
             prober: Arc::new(SimProber { tasks: self.tasks, time: self.time }),

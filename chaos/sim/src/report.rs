@@ -43,7 +43,7 @@ impl fmt::Display for Verdict {
 }
 
 /// A run that has ended. As JSON: `seed`, `nodes`, `verdict`, `why`, `virtual_s`, `real_s`, `faults` and `sometimes` by
-/// name with how often, `writes` by what became of them, `events`, `trace` in hexadecimal, `repeat`.
+/// name with how often, `writes` by what became of them, `slowest_write_ms`, `events`, `trace` in hexadecimal, `repeat`.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// The seed.
@@ -70,6 +70,8 @@ pub struct Report {
     pub events: u64,
     /// What became of the writes.
     pub writes: BTreeMap<&'static str, usize>,
+    /// The longest time until a write was acknowledged.
+    pub slowest_write: Duration,
     /// What happened, for people.
     pub timeline: Vec<(Duration, String)>,
     /// Every event in words, if that was asked for.
@@ -92,7 +94,7 @@ impl Report {
 impl Serialize for Report {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let faults: BTreeMap<String, u64> = self.faults.iter().map(|(kind, n)| (kind.to_string(), *n)).collect();
-        let mut s = serializer.serialize_struct("Report", 12)?;
+        let mut s = serializer.serialize_struct("Report", 13)?;
         s.serialize_field("seed", &self.seed)?;
         s.serialize_field("nodes", &self.nodes)?;
         s.serialize_field("verdict", &self.verdict)?;
@@ -102,6 +104,7 @@ impl Serialize for Report {
         s.serialize_field("faults", &faults)?;
         s.serialize_field("sometimes", &self.sometimes)?;
         s.serialize_field("writes", &self.writes)?;
+        s.serialize_field("slowest_write_ms", &self.slowest_write.as_millis())?;
         s.serialize_field("events", &self.events)?;
         s.serialize_field("trace", &format!("{:016x}", self.trace))?;
         s.serialize_field("repeat", &self.repeat())?;

@@ -1,6 +1,7 @@
 //! One run from its seed to its verdict: first survive faults, then heal a majority and demand progress.
 
 use crate::{
+    able,
     check::{Broken, Checker, invariant_no_acknowledged_write_is_lost, serials},
     cluster::Cluster,
     faults::Injector,
@@ -18,7 +19,8 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
-use taffeta_chaos_plan::{FaultKind, FaultPlan, InvalidPlan, Swarm, SwarmConfig};
+use taffeta_chaos_plan::{Fault, FaultKind, FaultPlan, InvalidPlan, Swarm, SwarmConfig};
+use taffeta_node::Inspect;
 use thiserror::Error;
 
 /// Fewest and most nodes of a run: below three there is nothing to lose, and above fifteen the cheaper tier is for.
@@ -28,8 +30,9 @@ pub const NODES: std::ops::RangeInclusive<usize> = 3..=15;
 pub const LASTS_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 /// Progress that is not made within this time after the last fault is not made: restarts back off up to 30 s, machines
-/// are given up after some 10 s, and updates go one by one.
-const PROGRESS_MAX: Duration = Duration::from_secs(150);
+/// are given up after some 10 s, and updates go one by one. Voters that are replaced take half a minute to be given up,
+/// and a minute lies between two.
+const PROGRESS_MAX: Duration = Duration::from_secs(if able::REPLACES_VOTERS { 330 } else { 150 });
 
 /// What is reached must last for so long.
 const STAYS: Duration = Duration::from_secs(3);
@@ -47,6 +50,8 @@ pub struct SimConfig {
     pub faults: BTreeSet<FaultKind>,
     /// Exactly these faults, instead of some that are drawn.
     pub plan: Option<FaultPlan>,
+    /// Mean pause of each of the two writers between two writes.
+    pub thinks: Duration,
     /// Length of one step: datagrams are handed out at the beginning of each. 1 to 20 ms.
     pub tick: Duration,
     /// Whether to keep every event in words, to look for where two runs part.
@@ -79,6 +84,7 @@ impl SimConfig {
             lasts: Duration::from_secs(300),
             faults: FaultKind::ALL.into_iter().collect(),
             plan: None,
+            thinks: Duration::from_millis(600),
             tick: Duration::from_millis(5),
             in_words: false,
         }
@@ -107,6 +113,9 @@ impl SimConfig {
     }
 }
 
+/// No write waits longer for machines that are only restarted cleanly, one after the other.
+const PAUSE_MAX: Duration = Duration::from_millis(200);
+
 /// A follower that is well is behind its leader by less.
 const LATE: Duration = Duration::from_secs(2);
 
@@ -123,11 +132,13 @@ pub fn run(config: &SimConfig, progress: &mut dyn FnMut(Duration)) -> Result<Rep
     #[expect(clippy::disallowed_methods, reason = "how long a run takes in reality is a figure of its report")]
     let began = std::time::Instant::now();
     let _watched = panics::watch();
+    let faults = config.faults();
+    let upgrades = able::NEGOTIATES_VERSIONS && faults.faults.iter().any(|planned| planned.fault == Fault::Upgrade);
     let mut sim = Sim {
-        cluster: Cluster::new(config.seed, config.nodes, config.tick, Trace::new(config.in_words)),
-        workload: Workload::new(config.seed),
+        cluster: Cluster::new(config.seed, config.nodes, config.tick, Trace::new(config.in_words), upgrades),
+        workload: Workload::new(config.seed, config.thinks),
         checker: Checker::new(config.seed),
-        injector: Injector::new(config.seed, config.faults()),
+        injector: Injector::new(config.seed, faults),
     };
     let failure = sim.run(config, progress).err();
     sim.cluster.end();
@@ -157,6 +168,7 @@ pub fn run(config: &SimConfig, progress: &mut dyn FnMut(Duration)) -> Result<Rep
         trace,
         events,
         writes: BTreeMap::from([("acknowledged", acknowledged), ("refused", writes[0]), ("unknown", writes[1])]),
+        slowest_write: sim.workload.history.slowest(),
         timeline: sim.cluster.timeline,
         words,
     })
@@ -187,9 +199,28 @@ impl Sim {
                 progress(told);
             }
         }
+        self.invariant_clean_restarts_hold_no_write_up(config).map_err(Failure::Wrong)?;
         self.heal(config.seed);
         self.demand_progress(progress)?;
         self.settle_accounts()
+    }
+
+    /// Writes go on while machines are restarted cleanly, one after the other, if nothing else is wrong.
+    fn invariant_clean_restarts_hold_no_write_up(&self, config: &SimConfig) -> Result<(), Broken> {
+        let only_rolls = config.faults().faults.iter().all(|planned| planned.fault == Fault::Rolling);
+        if !only_rolls || !able::STOPS_WITHOUT_A_PAUSE {
+            return Ok(());
+        }
+        let history = &self.workload.history;
+        if let Some(serial) = history.all(|fate| matches!(fate, Fate::Refused | Fate::Unknown)).next() {
+            return Err(format!("the write {serial} was not acknowledged, although machines were only restarted"));
+        }
+        let slowest = history.slowest();
+        if slowest > PAUSE_MAX {
+            Err(format!("a write took {slowest:?}, although machines were only restarted"))
+        } else {
+            Ok(())
+        }
     }
 
     /// One step of everything, and all checks.
@@ -198,11 +229,30 @@ impl Sim {
         self.cluster.step();
         self.cluster.meet();
         self.workload.step(&mut self.cluster);
+        self.learn_generation();
         let checked = self.checker.step(&mut self.cluster, &self.workload.history);
         if let Some(panic) = panics::take() {
             return Err(Failure::Crash(panic));
         }
         checked.map_err(Failure::Wrong)
+    }
+
+    /// A cluster that was recovered goes on with what the one had on which it was.
+    fn learn_generation(&mut self) {
+        if !able::RECOVERS {
+            return;
+        }
+        let known = self.cluster.generation;
+        let look = |inspect: &Inspect| {
+            inspect.state(|state| {
+                (state.generation > known).then(|| (state.generation, serials(state).collect::<BTreeSet<u32>>()))
+            })
+        };
+        let newer = self.cluster.machines.iter().filter(|m| m.runs()).find_map(|machine| machine.look(look).flatten());
+        if let Some((generation, there)) = newer {
+            self.cluster.generation = generation;
+            self.workload.history.go_on_from(&there);
+        }
     }
 
     /// All faults end. A majority of the nodes and of the voters is started and left alone; the rest stays broken for

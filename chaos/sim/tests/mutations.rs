@@ -11,7 +11,7 @@ use taffeta_sim::{SimConfig, Verdict, run};
 /// A bug, the seed that catches it, and words of what is then said.
 const CAUGHT: &[(Bug, u64, &str)] = &[
     (Bug::ObeyOldFence, 1, "takes an assigned set of"),
-    (Bug::AcknowledgeBeforeSync, 9, "the acknowledged write"),
+    (Bug::AcknowledgeBeforeSync, 7, "the acknowledged write"),
     (Bug::ForgetVote, 4, "two leaders"),
     (Bug::PublishForeignRecord, 1, "which was never placed there"),
     (Bug::ForgeRecord, 1, "has not signed"),
@@ -32,14 +32,24 @@ const CAUGHT: &[(Bug, u64, &str)] = &[
     (Bug::BelieveHearsay, 1, "and nothing was wrong with any machine"),
     (Bug::NeverRenew, 1, "although both have long been well"),
     (Bug::SuspectForEver, 1, "although it is dead"),
-    (Bug::EndWhileGiven, 8, "was told to end"),
+    (Bug::EndWhileGiven, 1, "was told to end"),
+    (Bug::LoseOrder, 35, "came before"),
+    (Bug::AcknowledgeAlone, 6, "no majority of the voters"),
+    (Bug::StopWithoutQuorum, 1, "no majority of the voters"),
+    (Bug::ReplaceWithoutEvidence, 1, "was well"),
+    (Bug::ShrinkOnDeath, 1, "they are fewer"),
+    (Bug::TwoChangesAtOnce, 1, "at once lose their votes"),
+    (Bug::ForgetLog, 1, "its log ends at"),
 ];
 
-/// Bugs that show when nothing is broken: under faults a task may well be placed twice.
-const QUIET: &[Bug] = &[Bug::PlaceTwice];
+/// Bugs that show when nothing is broken: under faults a task may well be placed twice, and news of its end be late.
+const QUIET: &[Bug] = &[Bug::PlaceTwice, Bug::EndWhileGiven];
 
 /// A bug that shows when nothing happens but lies: a machine that is ill besides may well be evicted.
 const BELIEVED: Bug = Bug::BelieveHearsay;
+
+/// Bugs that show while a quorum is lost for long, which few runs see: it alone happens then.
+const WITHOUT_QUORUM: &[Bug] = &[Bug::AcknowledgeAlone, Bug::StopWithoutQuorum];
 
 /// Seeds within which a bug must be caught.
 const SEEDS: u64 = 50;
@@ -54,6 +64,9 @@ fn is_caught(bug: Bug) {
         let mut config = SimConfig { lasts: Duration::from_secs(120), ..SimConfig::new(*seed) };
         if QUIET.contains(&bug) {
             config.faults.clear();
+        }
+        if WITHOUT_QUORUM.contains(&bug) {
+            config.faults = [FaultKind::QuorumLost].into();
         }
         if bug == BELIEVED {
             config.faults = [FaultKind::Lie].into();
@@ -113,4 +126,11 @@ caught! {
     a_member_that_stays_down_is_caught: NeverRenew,
     a_suspicion_without_a_verdict_is_caught: SuspectForEver,
     a_task_that_is_ended_while_dns_gives_it_is_caught: EndWhileGiven,
+    a_write_that_is_acknowledged_before_it_is_made_is_caught: LoseOrder,
+    an_acknowledgement_without_a_quorum_is_caught: AcknowledgeAlone,
+    a_node_that_ends_its_tasks_without_a_quorum_is_caught: StopWithoutQuorum,
+    a_voter_that_is_replaced_at_the_first_suspicion_is_caught: ReplaceWithoutEvidence,
+    a_set_of_voters_that_death_makes_smaller_is_caught: ShrinkOnDeath,
+    two_voters_that_are_replaced_at_once_are_caught: TwoChangesAtOnce,
+    a_log_that_has_forgotten_what_it_acknowledged_is_caught: ForgetLog,
 }

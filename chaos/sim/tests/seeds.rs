@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 use taffeta_chaos_plan::{Fault, FaultKind, FaultPlan, PartitionShape, Planned, Target};
-use taffeta_sim::{Report, SimConfig, Verdict, run};
+use taffeta_sim::{Moment, Report, SimConfig, Verdict, run};
 
 fn simulated(config: &SimConfig) -> Report {
     println!("seed {}", config.seed);
@@ -79,20 +79,60 @@ fn a_run_without_faults_passes_and_no_write_is_refused() {
 
 #[test]
 fn a_plan_is_performed_as_it_is_written() {
-    let fault = |at, lasts, target, fault| Planned {
-        at: Duration::from_secs(at),
-        lasts: Some(Duration::from_secs(lasts)),
-        target,
-        fault,
-    };
     let faults = vec![
-        fault(5, 5, Target::Leader, Fault::PowerCut),
-        fault(12, 6, Target::Minority, Fault::Partition { shape: PartitionShape::Split }),
-        fault(20, 3, Target::Node("n2".into()), Fault::Pause),
+        planned(5, 5, Target::Leader, Fault::PowerCut),
+        planned(12, 6, Target::Minority, Fault::Partition { shape: PartitionShape::Split }),
+        planned(20, 3, Target::Node("n2".into()), Fault::Pause),
     ];
     let report = passes(&SimConfig { plan: Some(FaultPlan { faults }), ..short(6, 30) });
     let performed: Vec<_> = report.faults.into_iter().collect();
     assert_eq!(performed, [(FaultKind::PowerCut, 1), (FaultKind::Pause, 1), (FaultKind::Partition, 1)]);
+}
+
+fn planned(at: u64, lasts: u64, target: Target, fault: Fault) -> Planned {
+    Planned { at: Duration::from_secs(at), lasts: Some(Duration::from_secs(lasts)), target, fault }
+}
+
+/// What was met besides, by name.
+#[track_caller]
+fn has_met(report: &Report, moments: &[Moment]) {
+    for moment in moments {
+        assert!(report.sometimes.count(*moment) > 0, "{}: never met: {}", report.repeat(), moment.words());
+    }
+}
+
+#[test]
+fn every_machine_is_restarted_in_turn_and_writes_go_on() {
+    let plan = FaultPlan { faults: vec![planned(5, 1, Target::All, Fault::Rolling)] };
+    let thinks = Duration::from_millis(150);
+    // In some of the seeds a machine joins late, and is not there to be restarted.
+    let mut rolled = 0;
+    for seed in 21..25 {
+        let report = passes(&SimConfig { plan: Some(plan.clone()), thinks, ..short(seed, 50) });
+        rolled += report.sometimes.count(Moment::RolledThrough);
+        println!("the slowest write took {:?}; {:?}", report.slowest_write, report.writes);
+        assert!(report.writes["acknowledged"] > 200, "{:?}", report.writes);
+    }
+    assert!(rolled > 0, "never were all restarted");
+}
+
+#[test]
+fn a_follower_that_was_cut_off_for_long_is_sent_a_snapshot() {
+    let plan = FaultPlan { faults: vec![planned(5, 40, Target::One, Fault::Lag)] };
+    // Enough entries for a snapshot, and for what is kept behind it.
+    let thinks = Duration::from_millis(150);
+    let run = |seed| passes(&SimConfig { plan: Some(plan.clone()), thinks, ..short(seed, 60) });
+    let caught_up: u64 = (24..30).map(|seed| run(seed).sometimes.count(Moment::LaggardCaughtUp)).sum();
+    assert!(caught_up > 0, "nobody was sent a snapshot after it was cut off");
+}
+
+#[test]
+fn without_a_quorum_tasks_run_on_and_are_restarted_and_names_stay() {
+    let crash = |at| Planned { lasts: None, ..planned(at, 1, Target::All, Fault::TaskCrash) };
+    let faults = vec![planned(15, 90, Target::Voters, Fault::QuorumLost), crash(40), crash(45), crash(50), crash(55)];
+    let report = passes(&SimConfig { plan: Some(FaultPlan { faults }), ..short(23, 115) });
+    let met = [Moment::RefusedWithoutQuorum, Moment::AnsweredWithoutQuorum, Moment::RestartedWithoutQuorum];
+    has_met(&report, &[&[Moment::QuorumLost], &met[..]].concat());
 }
 
 #[test]

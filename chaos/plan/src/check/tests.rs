@@ -1,6 +1,6 @@
 use super::{AT_MAX, FAULTS_MAX, InvalidPlan, LASTS_MAX};
 use crate::{
-    fault::{Fault, PartitionShape},
+    fault::{CopyUse, Fault, PartitionShape},
     plan::{FaultPlan, Planned},
     target::Target,
 };
@@ -122,9 +122,14 @@ fn a_partition_leaves_a_rest_unless_it_cuts_single_links() {
 }
 
 #[test]
-fn a_crash_has_no_length_and_a_swizzle_needs_one() {
+fn an_instant_has_no_length_and_what_has_a_middle_needs_one() {
+    for instant in [Fault::TaskCrash, Fault::Rotate] {
+        assert_eq!(refused_field(planned(instant)), "lasts_ms");
+        assert_eq!(check(Planned { lasts: None, ..planned(instant) }), Ok(()));
+    }
     let swizzle = Fault::Partition { shape: PartitionShape::Swizzle };
-    assert_eq!(refused_field(planned(Fault::TaskCrash)), "lasts_ms");
-    assert_eq!(check(Planned { lasts: None, ..planned(Fault::TaskCrash) }), Ok(()));
-    assert_eq!(refused_field(Planned { lasts: None, ..planned(swizzle) }), "lasts_ms");
+    for halved in [swizzle, Fault::QuorumLost, Fault::Copy { used: CopyUse::Beside }] {
+        assert_eq!(refused_field(Planned { lasts: None, ..planned(halved) }), "lasts_ms");
+        assert_eq!(check(planned(halved)), Ok(()));
+    }
 }

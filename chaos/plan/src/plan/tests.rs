@@ -1,6 +1,6 @@
 use super::{FaultPlan, Planned};
 use crate::{
-    fault::{Fault, PartitionShape},
+    fault::{CopyUse, Fault, PartitionShape},
     kind::FaultKind,
 };
 use serde_json::json;
@@ -36,6 +36,13 @@ fn full() -> FaultPlan {
         at(26_000, Some(8000), "n1", Fault::TaskFailHealth),
         at(27_000, Some(8000), "one", Fault::Lie),
         at(28_000, Some(8000), "one", Fault::Move),
+        at(29_000, Some(1000), "all", Fault::Rolling),
+        at(30_000, Some(8000), "one", Fault::Copy { used: CopyUse::Instead }),
+        at(31_000, Some(8000), "voters", Fault::QuorumLost),
+        at(32_000, Some(8000), "one", Fault::Lag),
+        at(33_000, Some(1000), "all", Fault::Upgrade),
+        at(34_000, Some(8000), "one", Fault::Remove),
+        at(35_000, None, "all", Fault::Rotate),
     ];
     FaultPlan { faults }
 }
@@ -117,6 +124,13 @@ fn a_planned_fault_is_one_line_of_a_timeline() {
 25.000 s: task-ignore-term at n1 for 8 s
 26.000 s: task-fail-health at n1 for 8 s
 27.000 s: lie at one for 8 s
-28.000 s: move at one for 8 s";
+28.000 s: move at one for 8 s
+29.000 s: rolling at all for 1 s
+30.000 s: copy instead at one for 8 s
+31.000 s: quorum-lost at voters for 8 s
+32.000 s: lag at one for 8 s
+33.000 s: upgrade at all for 1 s
+34.000 s: remove at one for 8 s
+35.000 s: rotate at all";
     assert_eq!(lines.join("\n"), expected);
 }

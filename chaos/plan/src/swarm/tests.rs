@@ -24,12 +24,15 @@ fn a_seed_gives_the_same_plan_for_ever() {
 5.243 s: task-fail-health at minority for 14.7 s
 8.225 s: task-fail-health at one for 2.864 s
 8.989 s: task-fail-health at one for 3.917 s
+9.629 s: rotate at all
 10.407 s: loss 8.9 % at one for 2.428 s
 12.132 s: kill-agent at one for 2.036 s
 13.454 s: task-crash at majority
 13.555 s: kill-agent at one for 5.008 s
 13.678 s: clock-drift -6830 ppm at all for 0.126 s
+14.661 s: copy beside at one for 9.316 s
 14.717 s: task-crash at one
+15.105 s: copy beside at one for 12.858 s
 15.180 s: clock-drift -5336 ppm at minority for 0.083 s
 16.187 s: task-crash at minority
 19.448 s: clock-drift -5008 ppm at leader for 4.128 s
@@ -39,7 +42,7 @@ fn a_seed_gives_the_same_plan_for_ever() {
     let all: String = (0..100).map(|seed| lines(&Swarm::draw(seed, &config(7, 120)))).collect();
     assert_eq!(
         all.bytes().fold(0xcbf2_9ce4_8422_2325, fnv),
-        4_011_664_328_577_233_893,
+        4_043_472_309_130_372_326,
         "100 plans, with every kind of fault in them"
     );
 }
@@ -55,7 +58,8 @@ fn over_200_seeds_each_kind_and_target_appears_and_mixtures_differ() {
     assert!((3..=20).contains(&fault_free), "{fault_free}");
     assert_eq!(mixtures.len(), 201 - fault_free);
     let mut targets = BTreeMap::<_, usize>::new();
-    for p in planned() {
+    let fixed = [FaultKind::Rolling, FaultKind::Upgrade, FaultKind::Rotate, FaultKind::QuorumLost];
+    for p in planned().filter(|p| !fixed.contains(&p.fault.kind())) {
         *targets.entry(p.target.clone()).or_default() += 1;
     }
     let most = targets.iter().max_by_key(|(_, count)| **count).unwrap();
@@ -127,7 +131,7 @@ proptest! {
         seed: u64,
         nodes in 0_usize..200,
         seconds in 0_u64..600,
-        allowed in prop::collection::btree_set(prop::sample::select(FaultKind::ALL.to_vec()), 0..=19),
+        allowed in prop::collection::btree_set(prop::sample::select(FaultKind::ALL.to_vec()), 0..=28),
     ) {
         let config = SwarmConfig { allowed, ..config(nodes, seconds) };
         let swarm = Swarm::draw(seed, &config);
@@ -139,11 +143,16 @@ proptest! {
             let kind = planned.fault.kind();
             prop_assert!(swarm.mixture.contains_key(&kind));
             prop_assert!(planned.at < config.lasts);
-            prop_assert!(planned.lasts.is_none_or(|lasts| lasts <= Duration::from_secs(30)));
-            prop_assert!(planned.lasts.is_some() || [FaultKind::TaskCrash, FaultKind::ClockOffset].contains(&kind));
+            let long = [FaultKind::QuorumLost, FaultKind::Lag].contains(&kind);
+            let most = Duration::from_secs(if long { 60 } else { 30 });
+            prop_assert!(planned.lasts.is_none_or(|lasts| lasts <= most));
+            let may_stay = [FaultKind::TaskCrash, FaultKind::ClockOffset, FaultKind::Rotate].contains(&kind);
+            prop_assert!(planned.lasts.is_some() || may_stay);
             prop_assert!(is_moderate(&planned.fault), "{planned}");
-            prop_assert!(kind != FaultKind::Wipe || planned.target == Target::One);
+            let for_good = [FaultKind::Wipe, FaultKind::Copy, FaultKind::Remove].contains(&kind);
+            prop_assert!(!for_good || planned.target == Target::One);
         }
-        prop_assert!(swarm.plan.faults.iter().filter(|planned| planned.fault == Fault::Wipe).count() <= 1);
+        let count = |kind| swarm.plan.faults.iter().filter(|planned| planned.fault.kind() == kind).count();
+        prop_assert!(count(FaultKind::Wipe) <= 3 && count(FaultKind::QuorumLost) <= 1);
     }
 }

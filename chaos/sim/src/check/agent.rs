@@ -10,7 +10,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
-use taffeta_model::{Place, TaskId};
+use taffeta_model::{Fence, Place, TaskId};
 use taffeta_node::Inspect;
 
 /// How long a run may live on that nobody wants, on a machine that is well: the pull, the time out of DNS, the grace,
@@ -22,6 +22,10 @@ impl Checker {
         let seen = self.seen.entry(machine.number).or_default();
         let (obeyed, _) = inspect.obeyed();
         let directory = inspect.directory_fence();
+        if obeyed != seen.obeyed {
+            invariant_no_older_generation_is_obeyed(machine, seen.generation, obeyed)?;
+        }
+        seen.generation = inspect.generation();
         invariant_fences_never_go_back(machine, "an assigned set", seen.obeyed, obeyed)?;
         // A disk that was full may hold an older one, which a new process then begins with and soon replaces.
         let (known, before) = seen.directory;
@@ -105,6 +109,16 @@ fn invariant_fences_never_go_back<T: Ord + std::fmt::Debug>(
     now: Option<T>,
 ) -> Result<(), Broken> {
     if now < before { Err(format!("{}: takes {what} of {now:?} after {before:?}", machine.name)) } else { Ok(()) }
+}
+
+/// Whoever has met a generation obeys no older one.
+fn invariant_no_older_generation_is_obeyed(machine: &Machine, met: u64, now: Option<Fence>) -> Result<(), Broken> {
+    match now {
+        Some(fence) if fence.generation < met => {
+            Err(format!("{}: obeys {fence:?} although it has met generation {met}", machine.name))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// A task that an agent left running is re-adopted and never started twice.

@@ -49,8 +49,13 @@ impl Checker {
         seen.applied = applied;
         inspect.state(|state| {
             self.invariant_one_history(machine, state)?;
-            invariant_no_write_is_invented(machine, state, history)?;
-            if leadership.is_leader {
+            let there: BTreeSet<u32> = serials(state).collect();
+            invariant_no_write_is_invented(machine, &there, history)?;
+            // What an older generation has is not what the cluster went on with.
+            if generation >= cluster.generation {
+                invariant_writes_keep_their_order(machine, &there, history)?;
+            }
+            if leadership.is_leader && generation >= cluster.generation {
                 invariant_no_acknowledged_write_is_lost(machine, state, history, cluster.now())?;
             }
             invariant_no_machine_is_over_committed(machine, state)?;
@@ -71,7 +76,7 @@ impl Checker {
     /// Every node that applies the log has the same state after the same entry, in every life.
     fn invariant_one_history(&mut self, machine: &Machine, state: &State) -> Result<(), Broken> {
         let (at, hash) = (state.applied, hash(state));
-        match *self.states.entry(at.index).or_insert((at.term, hash)) {
+        match *self.states.entry((at.generation, at.index)).or_insert((at.term, hash)) {
             known if known == (at.term, hash) => Ok(()),
             (term, _) if term != at.term => {
                 Err(format!("{}: entry {} is of term {} here and of {term} elsewhere", machine.name, at.index, at.term))
@@ -137,10 +142,29 @@ pub(crate) fn invariant_no_acknowledged_write_is_lost(
     }
 }
 
+/// Writes keep their order: whoever has one has all that were acknowledged before that one was asked for.
+fn invariant_writes_keep_their_order(
+    machine: &Machine,
+    there: &BTreeSet<u32>,
+    history: &History,
+) -> Result<(), Broken> {
+    let newest = there.iter().filter_map(|serial| Some((history.began(*serial)?, *serial))).max();
+    let Some((began, newest)) = newest else { return Ok(()) };
+    match history
+        .all(|fate| matches!(fate, Fate::Acknowledged(at) if at < began))
+        .find(|serial| !there.contains(serial))
+    {
+        Some(serial) => {
+            Err(format!("{}: the write {newest} came before {serial}, which was acknowledged first", machine.name))
+        }
+        None => Ok(()),
+    }
+}
+
 /// No write appears that was not made, or that was refused.
-fn invariant_no_write_is_invented(machine: &Machine, state: &State, history: &History) -> Result<(), Broken> {
-    for serial in serials(state) {
-        match history.fate(serial) {
+fn invariant_no_write_is_invented(machine: &Machine, there: &BTreeSet<u32>, history: &History) -> Result<(), Broken> {
+    for serial in there {
+        match history.fate(*serial) {
             Some(Fate::UnderWay | Fate::Acknowledged(_) | Fate::Unknown) => {}
             Some(Fate::Refused) => {
                 return Err(format!("{}: the write {serial} was refused and took effect", machine.name));

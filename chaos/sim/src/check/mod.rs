@@ -8,12 +8,14 @@ mod agent;
 mod catalogue;
 mod consensus;
 mod names;
+mod quorum;
 mod ring;
+mod voting;
 mod watch;
 
 pub(crate) use consensus::{invariant_no_acknowledged_write_is_lost, serials};
 
-use crate::{cluster::Cluster, machine::Machine, workload::History};
+use crate::{able, cluster::Cluster, machine::Machine, workload::History};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -30,8 +32,8 @@ pub(crate) type Broken = String;
 pub(crate) struct Checker {
     /// Who led in which generation and term.
     leaders: BTreeMap<(u64, u64), NodeId>,
-    /// What the state was after the entry at this index: the term of the entry, and a hash.
-    states: BTreeMap<u64, (u64, u64)>,
+    /// What the state was after the entry of this generation and index: the term of the entry, and a hash.
+    states: BTreeMap<(u64, u64), (u64, u64)>,
     /// Every placement that was ever committed.
     placements: BTreeSet<(TaskId, NodeId, Fence)>,
     /// By machine.
@@ -45,6 +47,8 @@ pub(crate) struct Checker {
     names: names::Questions,
     views: ring::Views,
     watch: watch::Watch,
+    voting: voting::Voting,
+    quorum: quorum::Quorum,
 }
 
 /// What was seen of one machine's node last.
@@ -53,6 +57,8 @@ struct Seen {
     life: Duration,
     applied: Fence,
     obeyed: Option<Fence>,
+    /// The newest generation that it had met.
+    generation: u64,
     /// With the life in which it was seen.
     directory: (Fence, Duration),
     term: u64,
@@ -70,13 +76,17 @@ impl Checker {
     /// Checks everything that may have changed in the last step.
     pub(crate) fn step(&mut self, cluster: &mut Cluster, history: &History) -> Result<(), Broken> {
         // What was decided is learnt from all before anybody's deeds are judged by it.
-        for machine in cluster.machines.iter().filter(|machine| machine.runs()) {
+        for machine in cluster.machines.iter().filter(|machine| machine.runs() && !machine.is_copy) {
             let looked = machine.look(|inspect| self.check_consensus(cluster, machine, inspect, history));
             looked.unwrap_or(Ok(()))?;
         }
         for machine in &cluster.machines {
             self.check_deeds(cluster, machine)?;
         }
+        self.voting.step(cluster)?;
+        self.quorum.step(cluster, history)?;
+        invariant_a_full_disk_ends_no_process(cluster)?;
+        cluster.ended.clear();
         self.names.step(cluster, &self.serving)?;
         self.views.step(cluster)?;
         self.watch.step(cluster);
@@ -94,6 +104,21 @@ impl Checker {
         });
         looked.unwrap_or(Ok(()))
     }
+}
+
+/// A node whose disk is full refuses writes and lives on.
+fn invariant_a_full_disk_ends_no_process(cluster: &Cluster) -> Result<(), Broken> {
+    if !able::LIVES_WITH_FULL_DISK {
+        return Ok(());
+    }
+    for ended in &cluster.ended {
+        let machine = &cluster.machines[ended.machine];
+        // One that starts may say that it cannot.
+        if machine.condition().full && machine.was_up {
+            return Err(format!("{}: ended because its disk is full: {}", machine.name, ended.why));
+        }
+    }
+    Ok(())
 }
 
 /// Since when a machine has been left alone.

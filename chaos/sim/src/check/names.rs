@@ -1,6 +1,6 @@
 //! What DNS answers, on every node, against what really runs.
 
-use super::{Broken, calm_since};
+use super::{Broken, calm_since, quorum::SETTLED};
 use crate::{
     cluster::Cluster,
     dns::{self, Reply},
@@ -84,10 +84,15 @@ impl Questions {
             if reply.stale && !reply.services.is_empty() {
                 cluster.moments.note(Moment::MinorityAnsweredDns);
             }
+            if cluster.quorum_lost.is_some_and(|since| now - since > SETTLED) && !reply.services.is_empty() {
+                cluster.moments.note(Moment::AnsweredWithoutQuorum);
+            }
             judge(cluster, &cluster.machines[number], (shape, service), &reply, serving)?;
             self.note_given(cluster, (shape, service), &reply);
         }
-        self.invariant_a_task_leaves_dns_before_it_is_told_to_end(cluster)
+        let told = told_to_end(cluster);
+        invariant_no_task_is_ended_without_a_quorum(cluster, &told)?;
+        self.invariant_a_task_leaves_dns_before_it_is_told_to_end(cluster, told)
     }
 
     fn note_given(&mut self, cluster: &Cluster, (shape, service): (Shape, &str), reply: &Reply) {
@@ -101,12 +106,15 @@ impl Questions {
     }
 
     /// A task that is to stop leaves DNS first: nobody was given its address for the life of an answer before SIGTERM.
-    fn invariant_a_task_leaves_dns_before_it_is_told_to_end(&mut self, cluster: &mut Cluster) -> Result<(), Broken> {
+    fn invariant_a_task_leaves_dns_before_it_is_told_to_end(
+        &mut self,
+        cluster: &mut Cluster,
+        told: Vec<(usize, RunId, Duration)>,
+    ) -> Result<(), Broken> {
         let quiet_since = cluster.present().map(calm_since).max().unwrap_or_default() + QUIET;
-        let told: Vec<_> =
-            cluster.machines.iter().flat_map(|m| m.tasks.told_to_end().into_iter().map(move |t| (m, t))).collect();
         let mut drained = 0;
-        for (host, (run, at)) in told {
+        for (host, run, at) in told {
+            let host = &cluster.machines[host];
             let Some(given) = self.given.remove(run.as_str()) else { continue };
             drained += 1;
             // While something is wrong, the news of it may be late.
@@ -117,6 +125,30 @@ impl Questions {
         }
         (0..drained).for_each(|_| cluster.moments.note(Moment::TaskDrained));
         Ok(())
+    }
+}
+
+/// Runs that were told to end while they answered, where, and when, since this was asked last.
+fn told_to_end(cluster: &Cluster) -> Vec<(usize, RunId, Duration)> {
+    let of = |m: &Machine| m.tasks.told_to_end().into_iter().map(|(run, at)| (m.number, run, at)).collect::<Vec<_>>();
+    cluster.machines.iter().flat_map(of).collect()
+}
+
+/// Losing the quorum stops changes, never tasks: what works is not told to end by anybody then.
+fn invariant_no_task_is_ended_without_a_quorum(
+    cluster: &Cluster,
+    told: &[(usize, RunId, Duration)],
+) -> Result<(), Broken> {
+    let Some(since) = cluster.quorum_lost.map(|since| since + SETTLED) else { return Ok(()) };
+    let wrong = |(host, _, at): &&(usize, RunId, Duration)| {
+        *at > since && calm_since(&cluster.machines[*host]).max(cluster.machines[*host].stopped) < since
+    };
+    match told.iter().find(wrong) {
+        Some((host, run, _)) => {
+            let name = &cluster.machines[*host].name;
+            Err(format!("{name}: {run} was told to end with no majority of the voters there"))
+        }
+        None => Ok(()),
     }
 }
 

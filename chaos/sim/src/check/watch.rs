@@ -25,6 +25,9 @@ struct Last {
     runs: Vec<String>,
 }
 
+/// Whoever was cut off for long gets its snapshot within this time.
+const CAUGHT_UP_MAX: Duration = Duration::from_secs(20);
+
 /// Often enough to see what lasts.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -109,7 +112,7 @@ impl Watch {
     }
 
     fn watch_machine(&mut self, cluster: &mut Cluster, number: usize) {
-        let machine = &cluster.machines[number];
+        let (now, machine) = (cluster.now(), &cluster.machines[number]);
         let last = self.machines.entry(number).or_default();
         let mut noted = vec![];
         let up = machine.process().is_some();
@@ -123,7 +126,10 @@ impl Watch {
                 *last = Last { life: machine.started, runs: std::mem::take(&mut last.runs), ..Last::default() };
                 noted.extend(beginnings(inspect, last, machine.name.as_str()));
             }
+            let snapshots = last.snapshots;
             noted.extend(news(inspect, last));
+            let lately = !machine.lagged.is_zero() && now - machine.lagged < CAUGHT_UP_MAX;
+            noted.extend((lately && last.snapshots > snapshots).then_some(Moment::LaggardCaughtUp));
         });
         if fresh && up && machine.condition() != crate::machine::Condition::default() {
             noted.push(Moment::JoinedUnderFaults);

@@ -3,21 +3,27 @@
 //! A client acts on what it is told, as people and their scripts do: an acknowledged write must stay, a refused one must
 //! never take effect, and of the rest nothing is known.
 
+mod administrator;
 mod apps;
 mod history;
 mod operator;
 mod reader;
 mod writer;
 
+pub(crate) use administrator::Chore;
 pub(crate) use apps::{App, Shape};
 pub(crate) use history::{Fate, History};
 
 use crate::{cluster::Cluster, process::reply, trace::Event};
+use administrator::Administrator;
 use operator::Operator;
 use rand::{RngExt, rngs::SmallRng};
 use reader::Reader;
 use std::{future::Future, time::Duration};
-use taffeta_node::api::{ApiError, Backend, ErrorCode};
+use taffeta_node::{
+    Inspect,
+    api::{ApiError, Backend, ErrorCode},
+};
 use tokio::task::JoinHandle;
 use writer::Writer;
 
@@ -25,15 +31,18 @@ use writer::Writer;
 pub(crate) struct Workload {
     writers: Vec<Writer>,
     operator: Operator,
+    administrator: Administrator,
     reader: Reader,
     pub(crate) history: History,
 }
 
 impl Workload {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// Writers pause so long between two writes, in the mean.
+    pub(crate) fn new(seed: u64, thinks: Duration) -> Self {
         Self {
-            writers: (0..2).map(|i| Writer::new(seed, i)).collect(),
+            writers: (0..2).map(|i| Writer::new(seed, i, thinks)).collect(),
             operator: Operator::new(seed),
+            administrator: Administrator::new(seed),
             reader: Reader::new(seed),
             history: History::default(),
         }
@@ -45,6 +54,7 @@ impl Workload {
             writer.step(cluster, &mut self.history);
         }
         self.operator.step(cluster);
+        self.administrator.step(cluster);
         self.reader.step(cluster);
     }
 
@@ -100,6 +110,11 @@ impl<T: Send + 'static> Question<T> {
         let number = rng.random();
         cluster.site.run.note(cluster.now(), Event::Ask, machine as u64, 0, number);
         Some(Self { handle, number, machine })
+    }
+
+    /// The newest generation that the node has met that was asked; `None` if it is not up.
+    pub(crate) fn generation(&self, cluster: &Cluster) -> Option<u64> {
+        cluster.machines[self.machine].look(Inspect::generation)
     }
 
     /// How it ended, once it has.

@@ -10,31 +10,37 @@ use taffeta_node::api::{ErrorCode, TokenRequest, TokenView};
 /// Writes of a run: the state keeps a thousand tokens.
 const WRITES_MAX: usize = 900;
 
-/// Pause between two writes.
-const THINKS: Duration = Duration::from_millis(600);
-
 /// A client gives up after this.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) struct Writer {
     rng: SmallRng,
+    /// Mean pause between two writes.
+    thinks: Duration,
     next: Duration,
     asking: Option<(u32, Duration, Question<TokenView>)>,
 }
 
 impl Writer {
-    pub(super) fn new(seed: u64, number: usize) -> Self {
-        Self { rng: stream(seed, &format!("writer {number}")), next: Duration::ZERO, asking: None }
+    pub(super) fn new(seed: u64, number: usize, thinks: Duration) -> Self {
+        Self { rng: stream(seed, &format!("writer {number}")), thinks, next: Duration::ZERO, asking: None }
     }
 
     pub(super) fn step(&mut self, cluster: &mut Cluster, history: &mut History) {
         let now = cluster.now();
         if let Some((serial, began, question)) = &mut self.asking {
             let fate = match question.ending(cluster) {
+                // A side that was left behind, and has not heard of it, may acknowledge what will not last.
+                Some(Ending::Done(_)) if question.generation(cluster).is_some_and(|met| met < cluster.generation) => {
+                    Fate::Unknown
+                }
                 Some(Ending::Done(_)) => Fate::Acknowledged(now),
                 Some(Ending::Refused(error)) => {
                     if error.code == ErrorCode::NoQuorum {
                         cluster.moments.note(Moment::WriteRefused);
+                        if cluster.quorum_lost.is_some() {
+                            cluster.moments.note(Moment::RefusedWithoutQuorum);
+                        }
                     }
                     cluster.tell(format!("write {serial} was refused: {}", error.message));
                     Fate::Refused
@@ -45,19 +51,19 @@ impl Writer {
             };
             history.end(*serial, fate);
             self.asking = None;
-            self.next = now + pause(&mut self.rng, THINKS);
+            self.next = now + pause(&mut self.rng, self.thinks);
         }
         if now < self.next || history.len() >= WRITES_MAX {
             return;
         }
-        self.next = now + pause(&mut self.rng, THINKS);
-        let serial = history.begin();
+        self.next = now + pause(&mut self.rng, self.thinks);
+        let serial = history.begin(now);
         let request = TokenRequest { role: None, ttl_seconds: Some(300 * 86_400), uses: Some(serial) };
         let question =
             Question::ask(cluster, &mut self.rng, |backend| async move { backend.create_token(request).await });
         match question {
             Some(question) => self.asking = Some((serial, now, question)),
-            None => history.end(serial, Fate::Refused), // nobody was there to take it
+            None => history.take_back(serial), // nobody was there to take it
         }
     }
 
