@@ -5,7 +5,7 @@ use crate::{chaos::ChaosVerb, dns::DnsVerb, output::Format, units};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use std::{path::PathBuf, str::FromStr, time::Duration};
-use taffeta_model::{AppName, InvalidName, JobName, TaskId};
+use taffeta_model::{AppName, InvalidName, JobName, SecretName, TaskId, TokenId};
 
 /// An embedded microservice fabric: one binary on every machine runs tasks, keeps them running and answers DNS for them
 #[derive(Debug, Parser)]
@@ -32,7 +32,7 @@ pub(crate) enum Verb {
     Demo(DemoArgs),
     /// Run a node in the foreground; the first one creates the cluster, others --join it
     Up(UpArgs),
-    /// Make tokens with which machines join
+    /// Make tokens with which machines join, list and revoke them
     #[command(subcommand, subcommand_value_name = "VERB", arg_required_else_help = true)]
     Token(TokenVerb),
     /// Apply an app file
@@ -59,12 +59,24 @@ pub(crate) enum Verb {
     Stop(StopArgs),
     /// Start the instances of a service, or of a whole app, anew
     Restart(RestartArgs),
+    /// Take a machine out of the cluster for good; its name and address are free then
+    Remove(RemoveArgs),
+    /// Show and replace the CA that signs the nodes' certificates
+    #[command(subcommand, subcommand_value_name = "VERB", arg_required_else_help = true)]
+    Ca(CaVerb),
     /// Print what a task has written
     Logs(LogsArgs),
     /// Print what DNS answers for a name, and why
     Resolve(ResolveArgs),
     /// Print what has happened, and with -f what happens
     Events(EventsArgs),
+    /// Keep values that tasks need and nobody may see
+    #[command(subcommand, subcommand_value_name = "VERB", arg_required_else_help = true)]
+    Secret(SecretVerb),
+    /// Write a backup of the cluster to a file, or say what is in one
+    Backup(BackupArgs),
+    /// Make a data folder from a backup, when all voters are lost for good
+    Restore(RestoreArgs),
     /// Let this machine's own resolver ask the node
     #[command(subcommand, subcommand_value_name = "VERB", arg_required_else_help = true)]
     Dns(DnsVerb),
@@ -76,6 +88,9 @@ pub(crate) enum Verb {
         arg_required_else_help = true
     )]
     Chaos(ChaosVerb),
+    /// After the quorum is lost for good: make this stopped node the beginning of a new generation; shows first what it
+    /// knows, and changes nothing without --yes
+    Recover(RecoverArgs),
     /// Print the configuration, and where each value came from
     Config(ConfigArgs),
     /// Print a script that completes this program's verbs and flags in a shell
@@ -225,12 +240,85 @@ pub(crate) struct UpArgs {
     /// The token to join with, from `taffeta token create` on a member [env: TAFFETA_JOIN_TOKEN]
     #[arg(long, value_name = "TOKEN", alias = "join-token")]
     pub(crate) token: Option<String>,
+    /// The data folder was moved here: it is all that the node had, at its newest, and the original never starts again
+    #[arg(long)]
+    pub(crate) moved: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RecoverArgs {
+    /// The data folder of the stopped node [env: TAFFETA_DATA] [default: /var/lib/taffeta as root, else
+    /// $XDG_STATE_HOME/taffeta]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Another survivor to compare with: its data folder, or what `taffeta recover -o json` printed there; may be repeated
+    #[arg(long, value_name = "FILE|DIR")]
+    pub(crate) compare: Vec<PathBuf>,
+    /// Do it
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Do it although a compared survivor knows more: give up what only that one knows
+    #[arg(long, requires = "yes")]
+    pub(crate) force: bool,
+    /// Take the CA key from the data folder of a node that was a voter
+    #[arg(long, value_name = "DIR", requires = "yes")]
+    pub(crate) ca_from: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: OutputFlag,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokenVerb {
     /// Print a new join token, alone, on stdout
     Create(TokenArgs),
+    /// List the join tokens; their secrets are stored nowhere
+    List(ReadArgs),
+    /// Let a join token be good for nothing; who has joined with it stays
+    Revoke(RevokeArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RevokeArgs {
+    /// Its id, as `token list` shows it
+    pub(crate) id: TokenId,
+    #[command(flatten)]
+    pub(crate) api: ApiFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RemoveArgs {
+    /// The machine's name or id
+    pub(crate) node: String,
+    /// Remove it although it is running: it stops its tasks and ends
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) api: ApiFlags,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CaVerb {
+    /// Show which CA signs, which one is still believed, and for whom a rotation waits
+    Status(ReadArgs),
+    /// Let a new CA sign; the former one is believed until every member has a certificate of the new one
+    Rotate(ChangeArgs),
+    /// End the former CA, which otherwise happens by itself
+    Finish(FinishArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ChangeArgs {
+    #[command(flatten)]
+    pub(crate) api: ApiFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FinishArgs {
+    /// Do it although members have no certificate of the new CA yet: they have to join anew
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) api: ApiFlags,
 }
 
 #[derive(Debug, Args)]
@@ -246,6 +334,68 @@ pub(crate) struct TokenArgs {
     pub(crate) uses: Option<u32>,
     #[command(flatten)]
     pub(crate) api: ApiFlags,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretVerb {
+    /// Set a secret, or give it a new version; the value is read from stdin, as it is
+    Set(SecretSetArgs),
+    /// List the secrets, without their values
+    List(ReadArgs),
+    /// Remove a secret
+    Remove(SecretRemoveArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SecretSetArgs {
+    /// The secret: 1 to 63 of a-z, A-Z, 0-9, `-`, `_` and `.`
+    pub(crate) name: SecretName,
+    /// Read the value from this file instead
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) api: ApiFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SecretRemoveArgs {
+    /// The secret
+    pub(crate) name: SecretName,
+    /// Also while apps use it: their running tasks keep it, and no other task can start
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) api: ApiFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// The file to write, `-` for stdout; with --inspect the file to read
+    pub(crate) file: PathBuf,
+    /// Say what is in a backup; needs neither a node nor the recovery key
+    #[arg(long)]
+    pub(crate) inspect: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputFlag,
+    #[command(flatten)]
+    pub(crate) api: ApiFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// The backup
+    pub(crate) file: PathBuf,
+    /// The recovery key, which the first node wrote at its first start
+    #[arg(long, value_name = "FILE")]
+    pub(crate) recovery_key: PathBuf,
+    /// The folder to make; it must be empty or not there [env: TAFFETA_DATA] [default: /var/lib/taffeta as root, else
+    /// $XDG_STATE_HOME/taffeta]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) node: NodeFlags,
+    #[command(flatten)]
+    pub(crate) output: OutputFlag,
 }
 
 #[derive(Debug, Args)]

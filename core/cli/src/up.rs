@@ -9,12 +9,16 @@ use crate::{
 use std::{
     env,
     io::{self, IsTerminal},
+    os::unix::process::CommandExt,
     path::Path,
     process,
 };
 use taffeta_node::{Fabric, FabricConfig};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+
+/// The recovery key, in the data folder of the first node.
+const RECOVERY_FILE: &str = "recovery.key";
 
 /// Threads of a node's runtime: a node is mostly idle, and shares its machine with the tasks.
 const WORKERS: usize = 2;
@@ -23,7 +27,8 @@ const WORKERS: usize = 2;
 const LOG: &str = "warn,taffeta=info";
 
 pub(crate) fn run(args: UpArgs) -> Outcome {
-    let config = settings(args)?.fabric_config()?;
+    let moved = args.moved;
+    let config = FabricConfig { moved, ..settings(args)?.fabric_config()? };
     start_log()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers()?).enable_all().build();
     let runtime = runtime.map_err(|e| Failure::failed(format!("the runtime cannot start: {e}")))?;
@@ -42,6 +47,7 @@ async fn live(config: FabricConfig) -> Outcome {
     // Before the start: whoever sends a signal meanwhile is heard.
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     let token = config.data.join(TOKEN_FILE);
+    let recovery = config.data.join(RECOVERY_FILE);
     let first = !token.exists();
     let started = tokio::select! {
         started = Fabric::start(config) => started,
@@ -52,12 +58,27 @@ async fn live(config: FabricConfig) -> Outcome {
         tracing::warn!("{note}");
     }
     // A node serves whether or not anybody reads this.
-    let _ = output::print(&announcement(&fabric, Some(token.as_path()).filter(|path| first && path.exists())));
+    let told = |path: &'_ Path| first && path.exists();
+    let token = Some(token.as_path()).filter(|path| told(path));
+    let _ = output::print(&announcement(&fabric, token, Some(recovery.as_path()).filter(|path| told(path))));
+    if recovery.exists() {
+        tracing::warn!(
+            "move {} to a safe place, away from this machine: a restore from a backup needs it, and no node does",
+            recovery.display()
+        );
+    }
     let failed = tokio::select! {
         why = fabric.failed() => Some(why),
         () = either(&mut interrupt, &mut terminate) => None,
     };
+    if fabric.wants_restart() {
+        fabric.stop().await;
+        return Err(start_anew());
+    }
     if let Some(why) = failed {
+        if why == taffeta_node::REMOVED {
+            return Err(Failure::failed(why).help("to use the machine again, join with a new token and another --data"));
+        }
         return Err(Failure::failed(why).help("correct what it names and start the node again; its tasks run on"));
     }
     tokio::spawn(async move {
@@ -68,16 +89,28 @@ async fn live(config: FabricConfig) -> Outcome {
     Ok(())
 }
 
-/// `up name=n1 id=... fabric=IP:PORT http=IP:PORT dns=IP:PORT token=PATH`: a line for people and scripts.
-fn announcement(fabric: &Fabric, token: Option<&Path>) -> String {
+/// Becomes a new process of the same id, with the same flags: nothing of this one's state is left. Returns if it cannot.
+fn start_anew() -> Failure {
+    let failed =
+        |e: io::Error| Failure::failed(format!("the node cannot start itself anew: {e}")).help("start it again");
+    match env::current_exe() {
+        Ok(program) => failed(process::Command::new(program).args(env::args_os().skip(1)).exec()),
+        Err(e) => failed(e),
+    }
+}
+
+/// `up name=n1 id=... fabric=IP:PORT http=IP:PORT dns=IP:PORT token=PATH recovery=PATH`: a line for people and scripts.
+fn announcement(fabric: &Fabric, token: Option<&Path>, recovery: Option<&Path>) -> String {
     let mut line = format!("up name={} id={} fabric={}", fabric.name(), fabric.id(), fabric.address());
     for (what, address) in [("http", fabric.http_address()), ("dns", fabric.dns_address())] {
         if let Some(address) = address {
             line += &format!(" {what}={address}");
         }
     }
-    if let Some(token) = token {
-        line += &format!(" token={}", token.display());
+    for (what, path) in [("token", token), ("recovery", recovery)] {
+        if let Some(path) = path {
+            line += &format!(" {what}={}", path.display());
+        }
     }
     line
 }

@@ -70,7 +70,7 @@ fn json(said: &Said) -> Value {
     serde_json::from_str(&said.stdout).unwrap_or_else(|e| panic!("{e}: {said:?}"))
 }
 
-const VERBS: [&str; 22] = [
+const VERBS: [&str; 23] = [
     "demo",
     "up",
     "token",
@@ -89,6 +89,7 @@ const VERBS: [&str; 22] = [
     "logs",
     "resolve",
     "events",
+    "recover",
     "chaos",
     "config",
     "completions",
@@ -301,7 +302,8 @@ fn status(ready: bool) -> String {
     json!({
         "cluster": "ab", "generation": 0, "leader": "n1", "quorum": true,
         "nodes": {"alive": 3, "suspect": 0, "down": 0}, "apps": 1, "tasks": {"healthy": 7}, "version": "0.1.0",
-        "node": "n2", "ready": ready, "voters": ["n1"], "notes": ["no memory limit"],
+        "node": "n2", "ready": ready, "voters": ["n1"], "standbys": [], "missing_voters": [],
+        "notes": ["no memory limit"],
     })
     .to_string()
 }

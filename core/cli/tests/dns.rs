@@ -177,6 +177,20 @@ fn encrypted_dns_is_served_with_the_nodes_own_certificate() {
     assert_eq!(https.trim(), ip, "over HTTPS");
     let stranger = kdig(&["+tls"], dot.port(), "another.node.taffeta.internal").unwrap_or_default();
     assert!(!stranger.lines().any(|line| line.trim() == ip), "the name is checked: {stranger}");
+
+    // The listeners show the node's certificate as it is at each handshake: here it becomes one of another CA.
+    let former = fs::read(&ca).expect("a CA certificate");
+    machine.run(&["ca", "rotate"]).success();
+    within(Duration::from_secs(30), "the rotation is complete", || match machine.try_json(&["ca", "status"])? {
+        view if view["rotating"] == false => Ok(()),
+        view => Err(view.to_string()),
+    });
+    assert_ne!(fs::read(&ca).expect("a CA certificate"), former, "ca.pem is written anew");
+    let renewed = kdig(&["+tls"], dot.port(), &name).unwrap_or_default();
+    assert_eq!(renewed.trim(), ip, "over TLS, with a certificate of the new CA");
+    fs::write(&ca, former).expect("a file");
+    let outdated = kdig(&["+tls"], dot.port(), &name).unwrap_or_default();
+    assert!(!outdated.lines().any(|line| line.trim() == ip), "the former CA is over: {outdated}");
 }
 
 fn taffeta(args: &[&str]) -> (i32, String, String) {

@@ -98,6 +98,7 @@ fn crashed(config: SimConfig, real_time: Duration, panic: &(dyn Any + Send)) -> 
         trace: 0,
         events: 0,
         writes: [].into(),
+        slowest_write: Duration::ZERO,
         timeline: vec![],
         words: None,
     }

@@ -6,7 +6,7 @@ use crate::{
     failure::Outcome,
     output::{print, remark},
 };
-use taffeta_model::AppName;
+use taffeta_model::{AppName, TokenId};
 use taffeta_node::api::{ScaleRequest, TokenRequest};
 
 pub(super) async fn token(client: Client, args: TokenArgs) -> Outcome {
@@ -14,6 +14,32 @@ pub(super) async fn token(client: Client, args: TokenArgs) -> Outcome {
     let made = client.create_token(request).await?;
     remark(&format!("good until {}", made.expires_at));
     print(&made.token)
+}
+
+pub(super) async fn revoke_token(client: Client, id: TokenId) -> Outcome {
+    client.revoke_token(id).await?;
+    remark(&format!("nobody joins with the token {id} any more"));
+    Ok(())
+}
+
+pub(super) async fn remove(client: Client, node: &str, force: bool) -> Outcome {
+    client.remove_node(node, force).await?;
+    remark(&format!("{node} is removed: its identity is refused, its tasks move, its name and address are free"));
+    Ok(())
+}
+
+pub(super) async fn rotate(client: Client) -> Outcome {
+    client.rotate_authority().await?;
+    remark(
+        "a new CA signs; the former one ends when every member has a certificate of the new one: `taffeta ca status`",
+    );
+    Ok(())
+}
+
+pub(super) async fn finish_rotation(client: Client, force: bool) -> Outcome {
+    client.finish_rotation(force).await?;
+    remark("the former CA is believed no more");
+    Ok(())
 }
 
 pub(super) async fn scale(client: Client, what: JobPath, count: u32) -> Outcome {

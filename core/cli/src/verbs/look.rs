@@ -28,6 +28,14 @@ pub(super) async fn services(client: Client, format: Format) -> Outcome {
     show_list(format, &client.services().await?, "no services", tables::services)
 }
 
+pub(super) async fn tokens(client: Client, format: Format) -> Outcome {
+    show_list(format, &client.tokens().await?, "no join tokens; make one: `taffeta token create`", tables::tokens)
+}
+
+pub(super) async fn authorities(client: Client, format: Format) -> Outcome {
+    show(format, &client.authorities().await?, tables::authorities)
+}
+
 pub(super) async fn status(client: Client, format: Format) -> Outcome {
     let status = client.status().await?;
     show(format, &status, tables::status)?;

@@ -1,10 +1,13 @@
 //! The verbs that ask a node, and the few that need none.
 
+mod backup;
 mod change;
 mod deploy;
 mod files;
 mod local;
 mod look;
+mod recover;
+mod secret;
 mod tables;
 mod wait;
 mod watch;
@@ -12,7 +15,7 @@ mod watch;
 pub(crate) use wait::unfinished;
 
 use crate::{
-    args::{ApiFlags, TokenVerb, Verb},
+    args::{ApiFlags, CaVerb, SecretVerb, TokenVerb, Verb},
     failure::{Failure, Outcome},
     settings::Settings,
 };
@@ -43,6 +46,21 @@ pub(crate) fn run(before: ApiFlags, verb: Verb) -> Outcome {
             let client = ask(std::mem::take(&mut args.api))?;
             block_on(change::token(client, args))
         }
+        Verb::Token(TokenVerb::List(args)) => block_on(look::tokens(ask(args.api)?, args.output.format)),
+        Verb::Token(TokenVerb::Revoke(args)) => block_on(change::revoke_token(ask(args.api)?, args.id)),
+        Verb::Remove(args) => block_on(change::remove(ask(args.api)?, &args.node, args.force)),
+        Verb::Ca(CaVerb::Status(args)) => block_on(look::authorities(ask(args.api)?, args.output.format)),
+        Verb::Ca(CaVerb::Rotate(args)) => block_on(change::rotate(ask(args.api)?)),
+        Verb::Ca(CaVerb::Finish(args)) => block_on(change::finish_rotation(ask(args.api)?, args.force)),
+        Verb::Secret(SecretVerb::Set(args)) => {
+            let value = secret::read(args.from_file.as_deref())?;
+            block_on(secret::set(ask(args.api)?, args.name, value))
+        }
+        Verb::Secret(SecretVerb::List(args)) => block_on(secret::list(ask(args.api)?, args.output.format)),
+        Verb::Secret(SecretVerb::Remove(args)) => block_on(secret::remove(ask(args.api)?, args.name, args.force)),
+        Verb::Backup(args) if args.inspect => backup::inspect(&args.file, args.output.format),
+        Verb::Backup(args) => block_on(backup::backup(ask(args.api)?, args.file)),
+        Verb::Restore(args) => block_on(backup::restore(args)),
         Verb::Scale(args) => block_on(change::scale(ask(args.api)?, args.job, args.count)),
         Verb::Stop(args) => block_on(change::stop(ask(args.api)?, args.app)),
         Verb::Restart(args) => block_on(change::restart(ask(args.api)?, args.what)),
@@ -52,6 +70,7 @@ pub(crate) fn run(before: ApiFlags, verb: Verb) -> Outcome {
         }
         Verb::Events(args) if args.follow => block_on(watch::follow_events(ask(args.api)?, args.output.format)),
         Verb::Events(args) => block_on(watch::events(ask(args.api)?, args.output.format)),
+        Verb::Recover(args) => block_on(recover::recover(args)),
         Verb::Config(args) => local::config(before, args),
         Verb::Completions(args) => local::completions(args.shell),
         Verb::Version(args) => local::version(args.output.format),

@@ -7,7 +7,8 @@ use crate::{
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use taffeta_node::api::{
-    AppView, Event, LeaderView, NodeView, PlanView, ResolveView, ServiceView, StatusView, TaskView, WhyView,
+    AppView, AuthoritiesView, Event, LeaderView, NodeView, PlanView, ResolveView, ServiceView, StatusView, TaskView,
+    TokenEntry, WhyView,
 };
 
 pub(super) fn apps(apps: &[AppView]) -> String {
@@ -37,6 +38,35 @@ pub(super) fn tasks(tasks: &[TaskView]) -> String {
         ]
     });
     table(&["TASK", "KIND", "STATE", "NODE", "ADDRESS", "PORTS", "RESTARTS", "AGE", "REASON"], rows)
+}
+
+pub(super) fn tokens(tokens: &[TokenEntry]) -> String {
+    let now = Timestamp::now();
+    let rows = tokens.iter().map(|token| {
+        vec![
+            token.id.clone(),
+            token.role.clone(),
+            token.expires_at.clone(),
+            token.uses_left.map_or_else(|| "any".into(), |left| left.to_string()),
+            token.used.to_string(),
+            age(now, &token.created_at),
+        ]
+    });
+    table(&["ID", "ROLE", "EXPIRES", "USES LEFT", "USED", "AGE"], rows)
+}
+
+pub(super) fn authorities(view: &AuthoritiesView) -> String {
+    let rows = view.authorities.iter().map(|ca| {
+        let state = if ca.signs { "signs" } else { "believed" };
+        vec![ca.hash.clone(), state.into(), ca.since.clone().unwrap_or_else(|| "-".into())]
+    });
+    let mut text = table(&["CA", "STATE", "SINCE"], rows);
+    text += &format!("\nthe certificate of {} ends at {}", view.node, view.certificate_expires_at);
+    if view.rotating {
+        let waiting = if view.waiting.is_empty() { "nobody".into() } else { view.waiting.join(", ") };
+        text += &format!("\na rotation is under way; without a certificate of the new CA: {waiting}");
+    }
+    text
 }
 
 pub(super) fn nodes(nodes: &[NodeView]) -> String {
@@ -85,7 +115,8 @@ pub(super) fn status(status: &StatusView) -> String {
         ("cluster", format!("{} (generation {})", status.cluster, status.generation)),
         ("leader", or_dash(status.leader.clone().unwrap_or_default())),
         ("quorum", yes(status.quorum)),
-        ("voters", or_dash(status.voters.join(", "))),
+        ("voters", voters(status)),
+        ("stand-bys", or_dash(status.standbys.join(", "))),
         ("nodes", format!("{} alive, {} suspect, {} down", nodes.alive, nodes.suspect, nodes.down)),
         ("apps", status.apps.to_string()),
         ("tasks", or_dash(tasks.join(", "))),
@@ -93,6 +124,16 @@ pub(super) fn status(status: &StatusView) -> String {
     ];
     rows.extend(status.notes.iter().map(|note| ("note", note.clone())));
     pairs(&rows)
+}
+
+/// As in `n1, n2, n3 (n3 does not answer)`.
+fn voters(status: &StatusView) -> String {
+    let missing = match status.missing_voters.as_slice() {
+        [] => String::new(),
+        [one] => format!(" ({one} does not answer)"),
+        more => format!(" ({} do not answer)", more.join(", ")),
+    };
+    format!("{}{missing}", or_dash(status.voters.join(", ")))
 }
 
 pub(super) fn leader(leader: &LeaderView) -> String {
@@ -206,7 +247,7 @@ mod tests {
 
     #[test]
     fn columns_stand_below_their_headings_without_borders() {
-        let job = JobView { name: "web".into(), kind: "service".into(), count: 3, ready: 2 };
+        let job = JobView { name: "web".into(), kind: "service".into(), count: 3, ready: 2, revision: 7 };
         let app = AppView { app: "shop".into(), version: 1, deployed_at: "?".into(), healthy: false, jobs: vec![job] };
         assert_eq!(
             apps(&[app]),

@@ -19,6 +19,40 @@ pub(crate) fn alone() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Draws from a seed: the same again from the same one.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    /// From `TAFFETA_SEED`, else from a fixed one; it is printed.
+    pub(crate) fn thrown(what: &str) -> Self {
+        let seed = from_environment("TAFFETA_SEED", 1);
+        println!("{what}: TAFFETA_SEED={seed}");
+        Self(seed)
+    }
+
+    /// Below `end`, which is not 0.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        // splitmix64 (Steele, Lea, Flood 2014)
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % end
+    }
+
+    /// A time below so many milliseconds.
+    pub(crate) fn millis_below(&mut self, end: u64) -> std::time::Duration {
+        std::time::Duration::from_micros(self.below(end * 1_000))
+    }
+}
+
+/// A number from the environment, or the usual one.
+pub(crate) fn from_environment(name: &str, usual: u64) -> u64 {
+    let Some(text) = std::env::var_os(name) else { return usual };
+    let text = text.to_string_lossy();
+    text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number"))
+}
+
 /// Drops all packets to and from an address until it is dropped itself.
 pub(crate) struct Dropped(String);
 

@@ -1,0 +1,314 @@
+//! What was acknowledged stays, whatever happens to processes, power and disks: clients write to real machines all the
+//! time, and what they were told is held against what is there afterwards (docs/durability.md).
+//!
+//! Rounds and seed can be set: TAFFETA_KILL_ROUNDS, TAFFETA_KILL_ALL_ROUNDS, TAFFETA_POWER_ROUNDS, TAFFETA_SEED.
+
+mod support;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    thread::sleep,
+    time::Duration,
+};
+use support::{Dice, binary, from_environment};
+use taffeta_harness::{Client, Cluster, Disk, Recorder, ask, get, within};
+
+/// Clients that write all the time.
+const CLIENTS: u32 = 6;
+/// How long a machine may take to come back.
+const BACK_MAX: Duration = Duration::from_secs(30);
+
+/// Three machines that all vote.
+fn three(mut cluster: Cluster) -> Cluster {
+    cluster.start(3);
+    cluster.wait_ready();
+    cluster.wait_voters(3);
+    cluster
+}
+
+/// Starts a machine again and waits until it answers.
+fn back(cluster: &mut Cluster, index: usize) {
+    let machine = &mut cluster.machines[index];
+    machine.up_again();
+    within(BACK_MAX, &format!("{} is back", machine.name), || {
+        if !machine.is_running() {
+            panic!("{} has ended, see {}", machine.name, machine.log().display());
+        }
+        get(machine.http(), "/health").and_then(|(status, body)| if status == 200 { Ok(()) } else { Err(body) })
+    });
+}
+
+/// After a disaster: writes are possible, and all is there that has to be.
+fn whole(recorder: &Recorder, after: &str) {
+    recorder.settle();
+    recorder.read();
+    recorder.check(after);
+}
+
+#[test]
+fn one_node_after_the_other_is_killed_under_load_and_nothing_is_lost() {
+    let mut dice = Dice::thrown("one by one");
+    let rounds = from_environment("TAFFETA_KILL_ROUNDS", 100);
+    let mut cluster = three(Cluster::new(binary()));
+    let recorder = Recorder::new(&cluster);
+    recorder.under_load(CLIENTS, || {
+        for round in 1..=rounds {
+            sleep(dice.millis_below(200)); // a random instant
+            let victim = usize::try_from(dice.below(3)).expect("small");
+            cluster.machines[victim].kill_agent();
+            sleep(dice.millis_below(50));
+            back(&mut cluster, victim);
+            let witness = (victim + 1) % 3;
+            // While others write, what a machine shows may be old; but it is of one state.
+            let _ = recorder.peek(&cluster.machines[witness].name);
+            recorder.check(&format!("round {round}, {} was killed", cluster.machines[victim].name));
+        }
+    });
+    whole(&recorder, "at the end");
+    println!("{rounds} rounds: {}", recorder.summary());
+    assert!(recorder.history().acknowledged() as u64 > rounds, "there was no load: {}", recorder.summary());
+}
+
+#[test]
+fn all_nodes_are_killed_at_once_under_load_and_nothing_is_lost() {
+    let mut dice = Dice::thrown("all at once");
+    let rounds = from_environment("TAFFETA_KILL_ALL_ROUNDS", 20);
+    let mut cluster = three(Cluster::new(binary()));
+    let recorder = Recorder::new(&cluster);
+    for round in 1..=rounds {
+        let before = recorder.history().acknowledged();
+        recorder.under_load(CLIENTS, || {
+            sleep(Duration::from_millis(100) + dice.millis_below(300));
+            cluster.kill_at_once(&[0, 1, 2]);
+        });
+        assert!(recorder.history().acknowledged() > before, "there was no load in round {round}");
+        (0..3).for_each(|index| cluster.machines[index].up_again());
+        whole(&recorder, &format!("round {round}"));
+    }
+    println!("{rounds} rounds: {}", recorder.summary());
+}
+
+/// Machines whose data folders are on disks of their own.
+struct OnDisks {
+    cluster: Cluster,
+    disks: Vec<Disk>,
+}
+
+impl OnDisks {
+    /// Three machines that have not been started; why there are none, said aloud, where disks cannot be mounted.
+    fn new(mebibytes: u64) -> Option<Self> {
+        let cluster = Cluster::new(binary());
+        let mut disks = vec![];
+        for name in ["n1", "n2", "n3"] {
+            match Disk::mount(&cluster.root().join(name), mebibytes) {
+                Ok(disk) => disks.push(disk),
+                Err(why) => {
+                    eprintln!("SKIPPED: no disk can be made of a file here (that takes root and loop devices): {why}");
+                    return None;
+                }
+            }
+        }
+        Some(Self { cluster, disks })
+    }
+}
+
+impl Drop for OnDisks {
+    fn drop(&mut self) {
+        self.cluster.machines.iter_mut().for_each(|machine| machine.kill());
+        self.disks.clear(); // before the cluster removes the folders that they are mounted on
+    }
+}
+
+#[test]
+fn the_power_is_cut_everywhere_at_once_under_load_and_nothing_is_lost() {
+    let mut dice = Dice::thrown("power");
+    let rounds = from_environment("TAFFETA_POWER_ROUNDS", 20);
+    let Some(mut all) = OnDisks::new(64) else { return };
+    all.cluster.start(3);
+    all.cluster.wait_ready();
+    all.cluster.wait_voters(3);
+    let recorder = Recorder::new(&all.cluster);
+    for round in 1..=rounds {
+        let before = recorder.history().acknowledged();
+        recorder.under_load(CLIENTS, || {
+            sleep(Duration::from_millis(100) + dice.millis_below(300));
+            let first = usize::try_from(dice.below(3)).expect("small");
+            for turn in 0..3 {
+                all.disks[(first + turn) % 3].cut_power().unwrap_or_else(|why| panic!("the power stays on: {why}"));
+            }
+            all.cluster.kill_at_once(&[0, 1, 2]);
+        });
+        assert!(recorder.history().acknowledged() > before, "there was no load in round {round}");
+        for disk in &all.disks {
+            disk.power_on().unwrap_or_else(|why| panic!("round {round}: {why}"));
+        }
+        (0..3).for_each(|index| all.cluster.machines[index].up_again());
+        whole(&recorder, &format!("round {round}"));
+    }
+    println!("{rounds} rounds: {}", recorder.summary());
+}
+
+const SLEEPER: &str = "app = \"sleeper\"\n[service.web]\nrun = [\"sleep\", \"600\"]\n";
+
+/// Whether the sleeper runs and has a name, whichever machine is asked.
+fn sleeper_serves(cluster: &Cluster) -> Result<(), String> {
+    for machine in &cluster.machines {
+        let found = ask(machine.dns(), "web.sleeper.fabric.internal", "A")?;
+        if found.addresses.len() != 1 {
+            return Err(format!("{} gives {found:?}", machine.name));
+        }
+        let (status, body) = get(machine.http(), "/v1/ps")?;
+        if status != 200 || !body.contains("\"running\"") {
+            return Err(format!("{} says {status} {body}", machine.name));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_full_disk_stops_writes_alone_and_only_until_there_is_room() {
+    let Some(mut all) = OnDisks::new(48) else { return };
+    all.cluster.start(3);
+    all.cluster.wait_ready();
+    all.cluster.wait_voters(3);
+    let deployed = Client::new(all.cluster.machines[0].http(), BACK_MAX).request(
+        "POST",
+        "/v1/apps",
+        Some(("application/toml", SLEEPER)),
+    );
+    assert!(matches!(deployed, Ok((200, _))), "{deployed:?}");
+    within(BACK_MAX, "the sleeper serves", || sleeper_serves(&all.cluster));
+    let recorder = Recorder::new(&all.cluster);
+    recorder.under_load(CLIENTS, || sleep(Duration::from_millis(500)));
+
+    let fillers: Vec<PathBuf> = all.disks.iter().map(|disk| disk.fill().expect("a file")).collect();
+    // What had been set aside before takes some writes more.
+    let (why, _) = within(BACK_MAX, "a write is refused", || match recorder.try_write("n1") {
+        Err(why) => Ok(why),
+        Ok(()) => Err("it was acknowledged".into()),
+    });
+    println!("with full disks: {why}");
+    assert_eq!(all.cluster.running(), [0, 1, 2], "a node has ended: {why}");
+    let (why, _) = within(BACK_MAX, "the refusal says that the disk is full", || match recorder.try_write("n2") {
+        Err(why) if ["disk", "room", "space"].iter().any(|word| why.contains(word)) => Ok(why),
+        Err(why) => Err(why),
+        Ok(()) => Err("it was acknowledged".into()),
+    });
+    println!("and: {why}");
+    recorder.under_load(CLIENTS, || sleep(Duration::from_secs(2)));
+    assert_eq!(all.cluster.running(), [0, 1, 2], "a node has ended");
+    sleeper_serves(&all.cluster).expect("tasks, names and reads go on");
+    recorder.check("with full disks");
+
+    fillers.iter().for_each(|filler| fs::remove_file(filler).expect("room"));
+    whole(&recorder, "with room again");
+    assert_eq!(all.cluster.running(), [0, 1, 2], "a node has ended");
+    sleeper_serves(&all.cluster).expect("the same task");
+    println!("{}", recorder.summary());
+}
+
+/// Files below a folder, with their paths in it; without sockets.
+fn files(folder: &Path, below: &str, found: &mut Vec<String>) {
+    let mut entries: Vec<_> = fs::read_dir(folder.join(below)).expect("a folder").flatten().collect();
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let name = format!("{below}{}", entry.file_name().to_string_lossy());
+        let kind = entry.file_type().expect("a kind");
+        if kind.is_dir() {
+            files(folder, &format!("{name}/"), found);
+        } else if kind.is_file() {
+            found.push(name);
+        }
+    }
+}
+
+/// Makes a folder equal to another one.
+fn restore(from: &Path, to: &Path) {
+    // The lock stays: a folder with another one is a copy, and refused as such.
+    fs::create_dir_all(to).expect("a folder");
+    let entries = |of: &Path| fs::read_dir(of).expect("a folder").map(|entry| entry.expect("an entry").path());
+    for old in entries(to).filter(|path| !path.ends_with("lock")) {
+        let gone = if old.is_dir() { fs::remove_dir_all(&old) } else { fs::remove_file(&old) };
+        gone.expect("what was there can be removed");
+    }
+    for new in entries(from).filter(|path| !path.ends_with("lock")) {
+        let copied = std::process::Command::new("cp").arg("-a").args([&new, to]).status().expect("cp");
+        assert!(copied.success());
+    }
+}
+
+fn flip(path: &Path, bit: u64) {
+    let mut bytes = fs::read(path).expect("a file");
+    let byte = usize::try_from(bit / 8).expect("small");
+    bytes[byte] ^= 1 << (bit % 8);
+    fs::write(path, bytes).expect("a file");
+}
+
+/// Bits to flip in a file of so many bytes: one of a small file; of a large one one near its begin, one near its end, and
+/// some between.
+fn bits(dice: &mut Dice, bytes: u64) -> Vec<u64> {
+    match bytes {
+        0 => vec![],
+        1..=4_096 => vec![dice.below(bytes * 8)],
+        _ => {
+            let near = 64 * 8;
+            let between = (0..8).map(|_| dice.below(bytes * 8)).collect::<Vec<_>>();
+            [vec![dice.below(near), bytes * 8 - 1 - dice.below(near)], between].concat()
+        }
+    }
+}
+
+#[test]
+fn a_flipped_bit_is_told_with_its_file_or_does_no_harm() {
+    let mut dice = Dice::thrown("bits");
+    let mut cluster = Cluster::new(binary());
+    cluster.start(1);
+    cluster.wait_ready();
+    let recorder = Recorder::new(&cluster);
+    // Enough for a snapshot, and for a log behind it.
+    recorder.under_load(CLIENTS, || {
+        within(Duration::from_secs(120), "there is a snapshot", || match recorder.history().acknowledged() {
+            20_500.. => Ok(()),
+            few => Err(format!("{few} writes")),
+        });
+    });
+    whole(&recorder, "before");
+    cluster.machines[0].kill();
+    let data = cluster.machines[0].data.clone();
+    let sound = cluster.root().join("sound");
+    restore(&data, &sound);
+    let mut names = vec![];
+    files(&sound, "", &mut names);
+    let (mut refused, mut harmless) = (vec![], vec![]);
+    for name in names.iter().filter(|name| *name != "lock" && !name.starts_with("tasks/")) {
+        let bytes = fs::metadata(sound.join(name)).expect("a file").len();
+        for bit in bits(&mut dice, bytes) {
+            restore(&sound, &data);
+            flip(&data.join(name), bit);
+            let _ = fs::remove_file(cluster.machines[0].log());
+            let recorder = recorder.fork();
+            if starts(&mut cluster, &recorder) {
+                whole(&recorder, &format!("bit {bit} of `{name}` was flipped, and the node started"));
+                harmless.push(name.as_str());
+            } else {
+                let said = fs::read_to_string(cluster.machines[0].log()).unwrap_or_default();
+                let file = name.rsplit('/').next().unwrap_or(name);
+                assert!(said.contains(file), "bit {bit} of `{name}` was flipped, and it is not named: {said}");
+                refused.push(name.as_str());
+            }
+            cluster.machines[0].kill();
+        }
+    }
+    println!("refused: {refused:?}");
+    println!("harmless: {harmless:?}");
+    assert!(!refused.is_empty(), "nothing was checked: {harmless:?}");
+}
+
+/// Starts the one machine; whether it serves, or has ended with an error.
+fn starts(cluster: &mut Cluster, recorder: &Recorder) -> bool {
+    let machine = &mut cluster.machines[0];
+    machine.up_again();
+    let what = "the node serves or ends";
+    within(BACK_MAX, what, || if !machine.is_running() { Ok(false) } else { recorder.try_write("n1").map(|()| true) }).0
+}

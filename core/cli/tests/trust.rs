@@ -1,0 +1,133 @@
+//! What is trusted, seen from outside: tokens that are taken back, machines that are removed, a CA that is replaced.
+
+mod support;
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+    time::Duration,
+};
+use support::{alone, binary};
+use taffeta_harness::{Cluster, Machine, Output, ask, within};
+
+const SOON: Duration = Duration::from_secs(30);
+
+fn cluster(count: usize) -> Cluster {
+    let mut cluster = Cluster::new(binary());
+    cluster.start(count);
+    cluster.wait_ready();
+    cluster
+}
+
+/// Runs `taffeta up` as a new machine at the address of `at`, until it ends.
+fn joins(cluster: &Cluster, at: &Machine, folder: &str, token: &str) -> Output {
+    let data = cluster.root().join(folder);
+    let first = cluster.machines[0].fabric().to_string();
+    let mut command = Command::new(binary());
+    command.args(["up", "--best-effort", "--api-open", "--name", folder, "--join", &first, "--join-timeout", "20"]);
+    command.arg("--data").arg(&data).args(["--address", &at.fabric().to_string(), "--token", token]);
+    command.args(["--http", &at.http().to_string(), "--dns", &at.dns().to_string()]);
+    let output = command.stdin(Stdio::null()).env_remove("TAFFETA_API").output().expect("the binary runs");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Output { code: output.status.code().unwrap_or(128), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+fn signal(machine: &Machine, name: &str) {
+    let pid = machine.pid().expect("it runs").to_string();
+    assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill runs").success());
+}
+
+#[test]
+fn a_revoked_token_is_refused() {
+    let _alone = alone();
+    let mut cluster = cluster(2);
+    cluster.machines[1].terminate();
+    let first = &cluster.machines[0];
+    let token = first.run(&["token", "create", "--uses", "3", "--ttl", "2h"]).success().stdout.trim().to_owned();
+    let listed = first.try_json(&["token", "list"]).expect("tokens");
+    let entry = listed.as_array().and_then(|all| all.iter().find(|t| t["uses_left"] == 3)).expect("it is listed");
+    assert_eq!(entry["role"], "node");
+    let id = entry["id"].as_str().expect("an id");
+    first.run(&["token", "revoke", id]).success();
+    assert_eq!(first.run(&["token", "revoke", id]).code, 1, "it is there no more");
+    assert_eq!(first.run(&["token", "revoke", "xyz"]).code, 2);
+    let refused = joins(&cluster, &cluster.machines[1], "x", &token);
+    assert!(refused.code != 0 && refused.stderr.contains("the token is unknown"), "{refused:?}");
+    assert!(refused.stderr.contains("taffeta token create"), "it says what to do: {refused:?}");
+    assert!(!cluster.root().join("x/membership").exists());
+}
+
+#[test]
+fn a_removed_machine_stops_its_tasks_and_ends_and_its_names_vanish() {
+    let _alone = alone();
+    let mut cluster = cluster(4);
+    let app = cluster.root().join("app.toml");
+    let text = "app = \"shop\"\n[service.web]\nrun = [\"sleep\", \"600\"]\ncount = 4\nconstraints = [\"hostname UNIQUE\"]\n\
+                ports = [\"http\"]\n";
+    fs::write(&app, text).expect("an app file");
+    cluster.machines[0].run(&["deploy", app.to_str().expect("plain"), "--wait"]).success();
+    let refused = cluster.machines[0].run(&["remove", "n4"]);
+    assert!(refused.code == 3 && refused.stderr.contains("--force"), "{refused:?}");
+    assert_eq!(cluster.machines[0].run(&["remove", "n9"]).code, 1);
+    let tasks = cluster.machines[0].try_json(&["ps"]).expect("tasks");
+    let on_n4 = tasks.as_array().and_then(|all| all.iter().find(|t| t["node"] == "n4")).expect("one is on n4");
+    let pid = on_n4["pid"].as_u64().expect("it runs");
+    cluster.machines[0].run(&["remove", "n4", "--force"]).success();
+    within(SOON, "n4 ends", || if cluster.machines[3].is_running() { Err("it runs".into()) } else { Ok(()) });
+    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "its tasks were stopped before it ended");
+    let log = fs::read_to_string(cluster.machines[3].log()).expect("a log");
+    assert!(log.contains("was removed from the cluster"), "{log}");
+    let gone = cluster.machines[3].address;
+    for machine in &cluster.machines[..3] {
+        within(SOON, "its names are gone", || {
+            let reply = ask(machine.dns(), "web.shop.fabric.internal", "A")?;
+            let own = ask(machine.dns(), "n4.node.fabric.internal", "A")?;
+            let left = reply.addresses.contains(&gone) || !own.addresses.is_empty();
+            if left { Err(format!("{reply:?}, {own:?}")) } else { Ok(()) }
+        });
+        let nodes = machine.try_json(&["nodes"]).expect("nodes");
+        assert_eq!(nodes.as_array().map(Vec::len), Some(3), "{nodes}");
+    }
+    // Its folder is refused, and another machine may have its name and address.
+    cluster.machines[3].up(&[]);
+    within(SOON, "it is told again", || if cluster.machines[3].is_running() { Err("it runs".into()) } else { Ok(()) });
+    let token = cluster.machines[0].run(&["token", "create"]).success().stdout.trim().to_owned();
+    fs::rename(&cluster.machines[3].data, cluster.root().join("former")).expect("the folder is moved away");
+    let first = cluster.machines[0].fabric().to_string();
+    cluster.machines[3].up(&["--join", &first, "--token", &token]);
+    cluster.wait_ready();
+}
+
+#[test]
+fn the_ca_is_replaced_while_a_machine_stands_still() {
+    let _alone = alone();
+    let cluster = cluster(4);
+    let before = cluster.machines[0].try_json(&["ca", "status"]).expect("CAs");
+    assert_eq!((before["rotating"].as_bool(), before["authorities"].as_array().map(Vec::len)), (Some(false), Some(1)));
+    signal(&cluster.machines[3], "STOP");
+    cluster.machines[1].run(&["ca", "rotate"]).success();
+    within(SOON, "all others have a certificate of the new CA", || {
+        match cluster.machines[0].try_json(&["ca", "status"])? {
+            view if view["waiting"] == serde_json::json!(["n4"]) && view["rotating"] == true => Ok(()),
+            view => Err(view.to_string()),
+        }
+    });
+    let refused = cluster.machines[2].run(&["ca", "finish"]);
+    assert!(refused.code == 3 && refused.stderr.contains("n4"), "{refused:?}");
+    assert_eq!(cluster.machines[2].run(&["ca", "rotate"]).code, 3, "one at a time");
+    // All its connections are gone when it wakes, so that everything is handshaken anew.
+    std::thread::sleep(Duration::from_secs(35));
+    signal(&cluster.machines[3], "CONT");
+    within(SOON, "it is served, and the rotation is complete everywhere", || {
+        for machine in &cluster.machines {
+            let view = machine.try_json(&["ca", "status"])?;
+            let former = view["authorities"][0]["hash"] == before["authorities"][0]["hash"];
+            if view["rotating"] == true || former || view["waiting"] != serde_json::json!([]) {
+                return Err(format!("{}: {view}", machine.name));
+            }
+        }
+        cluster.machines[3].run(&["token", "create"]).success();
+        Ok(())
+    });
+    assert_eq!(cluster.machines[0].run(&["ca", "finish"]).code, 3, "there is nothing to finish");
+}

@@ -1,0 +1,257 @@
+//! Who votes, seen from outside: real processes that are stopped, killed and started again under a stream of writes.
+
+#[path = "voters/stream.rs"]
+mod stream;
+mod support;
+
+use serde_json::Value;
+use std::{
+    net::IpAddr,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+use stream::Stream;
+use support::{alone, binary};
+use taffeta_harness::{Cluster, ask, cores_used, eventually, get, within};
+
+/// How long one acknowledged write may take while machines stop cleanly and start again.
+const CLEAN_STOP_MAX: Duration = Duration::from_millis(200);
+/// Fail-overs that are measured.
+const KILLS: usize = 20;
+
+fn status(cluster: &Cluster, machine: usize) -> Result<Value, String> {
+    let (_, body) = get(cluster.machines[machine].http(), "/v1/status")?;
+    serde_json::from_str(&body).map_err(|e| e.to_string())
+}
+
+fn names(of: &Value) -> Vec<String> {
+    of.as_array().into_iter().flatten().filter_map(Value::as_str).map(Into::into).collect()
+}
+
+/// Machines that vote and that stand by.
+fn part(cluster: &Cluster, machine: usize) -> Result<(Vec<String>, Vec<String>), String> {
+    let status = status(cluster, machine)?;
+    Ok((names(&status["voters"]), names(&status["standbys"])))
+}
+
+fn wait_part(cluster: &Cluster, voters: usize, standbys: usize) {
+    for machine in 0..cluster.machines.len() {
+        within(Duration::from_secs(60), "voters and stand-bys", || {
+            let (v, s) = part(cluster, machine)?;
+            if (v.len(), s.len()) == (voters, standbys) { Ok(()) } else { Err(format!("{v:?} vote, {s:?} stand by")) }
+        });
+    }
+}
+
+fn leader(cluster: &Cluster, machine: usize) -> Result<usize, String> {
+    let status = status(cluster, machine)?;
+    let name = status["leader"].as_str().ok_or("no leader")?;
+    Ok(cluster.index(name))
+}
+
+fn of(count: usize) -> Cluster {
+    let mut cluster = Cluster::new(binary());
+    cluster.start(count);
+    cluster.wait_ready();
+    cluster
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+#[test]
+fn no_write_waits_while_five_machines_restart_in_turn() {
+    let _alone = alone();
+    let mut cluster = of(5);
+    wait_part(&cluster, 3, 2);
+    let stream = Stream::start(&cluster, 2);
+    sleep(Duration::from_secs(5)); // what the machine itself does to a write is measured, too
+    let quiet = stream.slowest_since(stream.began());
+    let began = Instant::now();
+    for machine in 0..5 {
+        let (before, _) = part(&cluster, (machine + 1) % 5).expect("voters");
+        let name = cluster.machines[machine].name.clone();
+        let leads = leader(&cluster, (machine + 1) % 5) == Ok(machine);
+        let stopped = Instant::now();
+        assert_eq!(cluster.machines[machine].terminate(), 0);
+        let took = stopped.elapsed();
+        let (after, standbys) = part(&cluster, (machine + 1) % 5).expect("voters");
+        println!(
+            "{name} {}stopped in {took:?}: {} vote, then {}, {} stand by; slowest write {:?}",
+            if leads { "(the leader) " } else { "" },
+            before.join(" "),
+            after.join(" "),
+            standbys.join(" "),
+            stream.slowest_since(stopped),
+        );
+        assert_eq!(after.len(), 3, "{after:?}");
+        assert!(!after.contains(&name), "{name} has given its vote away: {after:?}");
+        let started = Instant::now();
+        cluster.machines[machine].up_again();
+        cluster.wait_ready();
+        wait_part(&cluster, 3, 2);
+        println!("{name} is back after {:?}; slowest write {:?}", started.elapsed(), stream.slowest_since(started));
+        sleep(Duration::from_secs(1));
+    }
+    let (slowest, summary) = (stream.slowest_since(began), stream.end());
+    println!("{summary}; slowest {slowest:?}, without restarts {quiet:?}");
+    assert_eq!(summary.unknown, 0, "{summary}");
+    // A machine that is slow by itself is no fault of a restart.
+    assert!(slowest <= CLEAN_STOP_MAX.max(quiet * 2), "{slowest:?}");
+}
+
+#[test]
+fn another_leads_soon_after_the_leader_is_killed_under_load() {
+    let _alone = alone();
+    let mut cluster = of(3);
+    wait_part(&cluster, 3, 0);
+    let stream = Stream::start(&cluster, 4);
+    let mut waited = vec![];
+    for _ in 0..KILLS {
+        let victim = within(Duration::from_secs(10), "a leader", || leader(&cluster, 0)).0;
+        let killed = cluster.kill_at_once(&[victim]);
+        let (first, _) = within(Duration::from_secs(10), "a write is acknowledged", || {
+            stream.first_begun_after(killed).ok_or_else(|| "none".into())
+        });
+        waited.push(first - killed);
+        cluster.machines[victim].up_again();
+        cluster.wait_ready();
+        within(Duration::from_secs(10), "all know one leader", || {
+            let all: Result<Vec<usize>, String> = (0..3).map(|machine| leader(&cluster, machine)).collect();
+            let all = all?;
+            if all.iter().all(|l| *l == all[0]) { Ok(()) } else { Err(format!("{all:?}")) }
+        });
+        sleep(Duration::from_millis(500)); // lets the one that came back catch up
+    }
+    let summary = stream.end();
+    let (p50, max) = (median(waited.clone()), waited.iter().max().copied().unwrap_or_default());
+    println!("fail-over, {KILLS} times: p50 {p50:?}, max {max:?}; {summary}; all {waited:?}");
+    assert!(max <= Duration::from_secs(3), "{waited:?}");
+    assert!(summary.acknowledged > KILLS, "{summary}");
+}
+
+#[test]
+fn two_machines_have_one_voter_and_say_so() {
+    let _alone = alone();
+    let mut cluster = of(2);
+    wait_part(&cluster, 1, 1);
+    for machine in [0, 1] {
+        assert_eq!(part(&cluster, machine), Ok((vec!["n1".into()], vec!["n2".into()])));
+        let text = cluster.machines[machine].run(&["status"]).success().stdout;
+        let note = "1 of 2 machines votes: if n1 dies, changes wait until it is back or `taffeta recover`";
+        assert!(text.contains(note) && text.contains("stand-bys"), "{text}");
+        let listed = cluster.machines[machine].listed().expect("nodes");
+        let roles: Vec<&str> = listed.iter().map(|m| m.role.as_str()).collect();
+        assert_eq!(roles, ["leader", "learner"]);
+    }
+    cluster.machines[0].kill();
+    eventually("n2 knows no leader", || cluster.machines[1].run(&["leader"]).code == 3);
+    let refused = cluster.machines[1].run(&["token", "create"]);
+    assert_eq!(refused.code, 3, "{refused:?}");
+    assert!(refused.stderr.contains("missing n1 (") && refused.stderr.contains("taffeta recover"), "{refused:?}");
+    cluster.machines[0].up_again();
+    cluster.wait_ready();
+    cluster.machines[1].run(&["token", "create"]).success();
+}
+
+#[test]
+fn without_a_quorum_tasks_and_names_go_on_and_changes_are_refused() {
+    let _alone = alone();
+    let mut cluster = of(3);
+    wait_part(&cluster, 3, 0);
+    let file = cluster.root().join("one.toml");
+    let app = "app = \"one\"\n[service.one]\ncount = 3\nrun = [\"sleep\", \"600\"]\nports = [\"p\"]\n\
+               constraints = [\"hostname UNIQUE\"]\n";
+    std::fs::write(&file, app).expect("a file");
+    let path = file.to_string_lossy().into_owned();
+    let unique = cluster.machines[0].run(&["deploy", &path, "--wait"]);
+    if unique.code != 0 {
+        std::fs::write(&file, app.replace("constraints = [\"hostname UNIQUE\"]\n", "")).expect("a file");
+        cluster.machines[0].run(&["deploy", &path, "--wait"]).success();
+    }
+    let here = |cluster: &Cluster| -> Result<Vec<Value>, String> {
+        let all = cluster.machines[0].try_json(&["ps", "one"])?;
+        Ok(all.as_array().into_iter().flatten().filter(|t| t["node"] == "n1").cloned().collect())
+    };
+    let task = within(Duration::from_secs(10), "a task on n1", || here(&cluster)?.pop().ok_or_else(|| "none".into())).0;
+    cluster.machines[1].kill();
+    cluster.machines[2].kill();
+    eventually("n1 knows no leader", || cluster.machines[0].run(&["leader"]).code == 3);
+    let deploy = cluster.machines[0].run(&["deploy", &path]);
+    assert_eq!(deploy.code, 3, "{deploy:?}");
+    for word in ["missing", "n2 (", "n3 (", " for ", "2 of 3 are needed", "`taffeta recover`", "help: "] {
+        assert!(deploy.stderr.contains(word), "expected `{word}` in {deploy:?}");
+    }
+    let address: IpAddr = cluster.machines[0].address;
+    let reply = ask(cluster.machines[0].dns(), "one.one.fabric.internal", "A").expect("DNS answers");
+    assert!(reply.addresses.contains(&address), "{reply:?}");
+    let pid = i32::try_from(task["pid"].as_u64().expect("a pid")).expect("a pid");
+    let pid_of = rustix::process::Pid::from_raw(pid).expect("a pid");
+    rustix::process::kill_process(pid_of, rustix::process::Signal::KILL).expect("killed");
+    within(Duration::from_secs(15), "the crashed task is started again", || {
+        let again = here(&cluster)?;
+        let same = again.iter().find(|t| t["task"] == task["task"]).ok_or("it is gone")?;
+        let runs = same["restarts"] == 1 && same["pid"] != pid && same["pid"].is_u64();
+        if runs { Ok(()) } else { Err(same.to_string()) }
+    });
+    let reply = ask(cluster.machines[0].dns(), "one.one.fabric.internal", "A").expect("DNS answers");
+    assert!(reply.addresses.contains(&address), "{reply:?}");
+    cluster.machines[1].up_again();
+    cluster.wait_ready();
+    within(Duration::from_secs(20), "a deploy is taken again", || {
+        let output = cluster.machines[0].run(&["deploy", &path]);
+        if output.code == 0 { Ok(()) } else { Err(output.stderr) }
+    });
+    let text = cluster.machines[0].run(&["status"]).success().stdout;
+    assert!(text.contains("n3 does not answer") && text.contains("no further one may be lost"), "{text}");
+}
+
+#[test]
+fn a_dead_voter_is_replaced_and_comes_back_as_a_member() {
+    let _alone = alone();
+    let mut cluster = of(6);
+    wait_part(&cluster, 3, 2);
+    let (voters, _) = part(&cluster, 0).expect("voters");
+    let leads = leader(&cluster, 0).expect("a leader");
+    let victim = voters.iter().map(|name| cluster.index(name)).find(|i| *i != leads).expect("another voter");
+    let name = cluster.machines[victim].name.clone();
+    let asked = (0..6).find(|i| *i != victim).expect("another");
+    let killed = cluster.kill_at_once(&[victim]);
+    let gone = |(voters, standbys): &(Vec<String>, Vec<String>)| {
+        (voters.len(), standbys.len()) == (3, 2) && !voters.contains(&name) && !standbys.contains(&name)
+    };
+    within(Duration::from_secs(90), "it is replaced, and so is the stand-by", || {
+        let part = part(&cluster, asked)?;
+        if gone(&part) { Ok(()) } else { Err(format!("{part:?}")) }
+    });
+    let took = killed.elapsed();
+    println!("replaced after {took:?}");
+    assert!(took >= Duration::from_secs(28), "not before it has been dead for half a minute: {took:?}");
+    cluster.machines[victim].up_again();
+    cluster.wait_ready();
+    within(Duration::from_secs(15), "it knows that it takes no part", || {
+        let own = part(&cluster, victim)?;
+        if gone(&own) && leader(&cluster, victim).is_ok() { Ok(()) } else { Err(format!("{own:?}")) }
+    });
+    cluster.machines[victim].run(&["token", "create"]).success();
+    let listed = cluster.machines[victim].listed().expect("nodes");
+    let mut roles: Vec<&str> = listed.iter().map(|m| m.role.as_str()).collect();
+    roles.sort_unstable();
+    assert_eq!(roles, ["leader", "learner", "learner", "member", "voter", "voter"]);
+}
+
+/// A figure for people, with a bound that only a fault would pass: quick heartbeats must not cost much.
+#[test]
+fn three_idle_machines_cost_little() {
+    let _alone = alone();
+    let cluster = of(3);
+    wait_part(&cluster, 3, 0);
+    sleep(Duration::from_secs(15)); // newcomers look around at first
+    let pids: Vec<u32> = cluster.machines.iter().filter_map(|m| m.pid()).collect();
+    let cores = cores_used(&pids, Duration::from_secs(60));
+    let shares: Vec<String> = cores.iter().map(|cores| format!("{:.2} %", cores * 100.0)).collect();
+    println!("idle, of a core: {}", shares.join(", "));
+    assert!(cores.iter().all(|cores| *cores < 0.02), "{shares:?}");
+}
