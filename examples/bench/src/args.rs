@@ -34,6 +34,8 @@ pub(crate) enum Bench {
     Dns(DnsArgs),
     /// The footprint of one idle node of three
     Node,
+    /// Durable writes beside etcd's, the time without a leader after its death, and what idle nodes use
+    Store(StoreArgs),
 }
 
 #[derive(Debug, Args)]
@@ -95,6 +97,45 @@ pub(crate) enum DnsCase {
     Latency,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct StoreArgs {
+    /// Only these cases; all of them by default
+    #[arg(long, value_enum, value_name = "CASE", value_delimiter = ',')]
+    pub(crate) cases: Vec<StoreCase>,
+    /// How long each store is written to in a round
+    #[arg(long, value_name = "SECONDS", default_value_t = 3.0, value_parser = seconds)]
+    pub(crate) seconds: f64,
+    /// Rounds that count, in each of which both stores have their turn
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(crate) rounds: u8,
+    /// How many times the leader is killed
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) kills: u32,
+    /// How long idle nodes are watched
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub(crate) idle_seconds: u64,
+}
+
+/// What is measured of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StoreCase {
+    /// Durable writes of one client
+    #[value(name = "durable_writes_1")]
+    Writes1,
+    /// Durable writes of 64 clients
+    #[value(name = "durable_writes_64")]
+    Writes64,
+    /// Durable writes of 512 clients
+    #[value(name = "durable_writes_512")]
+    Writes512,
+    /// From the leader's death to the next acknowledged write
+    #[value(name = "failover_ms")]
+    Failover,
+    /// Processor and disk while nothing happens
+    #[value(name = "idle")]
+    Idle,
+}
+
 fn seconds(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|s| (0.05..=60.0).contains(s)).ok_or_else(|| "from 0.05 to 60".to_owned())
 }
@@ -106,6 +147,7 @@ impl Bench {
             Self::Ring(_) => "ring",
             Self::Dns(_) => "dns",
             Self::Node => "node",
+            Self::Store(_) => "store",
         }
     }
 
@@ -118,6 +160,12 @@ impl Bench {
                 Duration::from_secs(120) + Duration::from_secs_f64(args.seconds * f64::from(args.rounds) * 6.0 * 12.0)
             }
             Self::Node => Duration::from_secs(120),
+            // Two stores in three cases; a kill takes some seconds until all are back.
+            Self::Store(args) => {
+                let turns = args.seconds * f64::from(args.rounds + 1) * 6.0;
+                let rest = u64::from(args.kills) * 20 + args.idle_seconds;
+                Duration::from_secs_f64(turns * 2.0) + Duration::from_secs(240 + rest)
+            }
         }
     }
 }

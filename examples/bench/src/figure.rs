@@ -11,10 +11,13 @@ pub(crate) struct Figure {
     pub(crate) case: &'static str,
     /// `None` if what was waited for did not come.
     pub(crate) value: Option<f64>,
-    /// `s`, `cores`, `MiB`, `%`, `us` or `us_cpu_per_query`.
+    /// `s`, `ms`, `cores`, `MiB`, `B`, `%`, `us`, `us_cpu_per_query`, `files` or `writes/s`.
     pub(crate) unit: &'static str,
     /// The most that is promised, of the ratio if it is compared with something; `None` where nothing is.
     pub(crate) bound: Option<f64>,
+    /// Whether the bound is the least that is promised instead.
+    #[serde(skip)]
+    pub(crate) is_least: bool,
     /// What it is compared with.
     pub(crate) peer: Option<&'static str>,
     /// The same of the peer; `None` also if the peer is not installed.
@@ -28,12 +31,17 @@ impl Figure {
     pub(crate) fn new(case: &'static str, value: f64, unit: &'static str) -> Self {
         // What never came took for ever, which JSON has no number for.
         let value = Some(value).filter(|v| v.is_finite());
-        Self { case, value, unit, bound: None, peer: None, peer_value: None, ratio: None }
+        Self { case, value, unit, bound: None, is_least: false, peer: None, peer_value: None, ratio: None }
     }
 
     /// The same with what is promised.
     pub(crate) fn at_most(self, bound: f64) -> Self {
         Self { bound: Some(bound), ..self }
+    }
+
+    /// The same with the least that is promised.
+    pub(crate) fn at_least(self, bound: f64) -> Self {
+        Self { bound: Some(bound), is_least: true, ..self }
     }
 
     /// The same beside what it is compared with; `None` if that could not be measured.
@@ -45,7 +53,10 @@ impl Figure {
     fn is_beyond(&self) -> bool {
         let judged = if self.peer.is_some() { self.ratio } else { self.value };
         let excused = self.peer.is_some() && self.peer_value.is_none();
-        !excused && self.bound.is_some_and(|bound| judged.is_none_or(|judged| judged > bound))
+        !excused
+            && self.bound.is_some_and(|bound| {
+                judged.is_none_or(|judged| if self.is_least { judged < bound } else { judged > bound })
+            })
     }
 
     fn row(&self) -> String {
@@ -54,7 +65,7 @@ impl Figure {
         let (peer, ratio) = (number(self.peer_value), number(self.ratio));
         let mark = if self.is_beyond() { "  BEYOND" } else { "" };
         let name = self.peer.unwrap_or("-");
-        format!("{:<18} {value:>10} {:<16} {name:<12} {peer:>10} {ratio:>8} {bound:>10}{mark}", self.case, self.unit)
+        format!("{:<22} {value:>10} {:<16} {name:<12} {peer:>10} {ratio:>8} {bound:>10}{mark}", self.case, self.unit)
     }
 
     fn json(&self, bench: &str) -> String {
@@ -80,7 +91,7 @@ struct Line<'a> {
     figure: Figure,
 }
 
-const HEADER: &str = "CASE                    VALUE UNIT             PEER              PEER    RATIO      BOUND";
+const HEADER: &str = "CASE                        VALUE UNIT             PEER              PEER    RATIO      BOUND";
 
 /// Where figures go.
 pub(crate) struct Report {

@@ -1,7 +1,10 @@
 //! A cluster without a cluster: a state, a view, and plans carried out on them.
 
 use crate::{MemberView, Observed, Plan, RingView, plan};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use taffeta_model::{
     App, AppName, Command, Constraint, Cpus, DnsPolicy, Exit, Fence, Health, HealthProbe, Job, JobKind, JobName,
     Liveness, Member, Millis, NodeId, NodeName, Operator, Outcome, Phase, Place, PortSpec, Resources, State, TaskId,
@@ -157,6 +160,8 @@ pub(super) fn service(count: u32) -> Job {
         dns: DnsPolicy::default(),
         grace: Duration::from_secs(5),
         reschedule_after: Duration::from_secs(5),
+        secrets: BTreeSet::new(),
+        secret_env: BTreeMap::new(),
     }
 }
 

@@ -18,6 +18,13 @@ fn what_is_beyond_its_bound_or_never_came_is_marked() {
 }
 
 #[test]
+fn of_what_should_be_much_too_little_is_marked() {
+    assert!(Figure::new("a", 1.4, "writes/s").at_least(1.5).row().ends_with("BEYOND"));
+    assert!(!Figure::new("a", 1.5, "writes/s").at_least(1.5).row().ends_with("BEYOND"));
+    assert!(Figure::new("a", f64::INFINITY, "writes/s").at_least(1.5).row().ends_with("BEYOND"));
+}
+
+#[test]
 fn one_that_never_came_counts_as_the_longest() {
     let times = [f64::INFINITY, 1.0, 2.0];
     assert_eq!(median(&times), 2.0);
