@@ -21,6 +21,9 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
+/// Certificates live for seconds here, which a machine that does other things besides may miss.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 const SOON: Duration = Duration::from_secs(20);
 
 /// A port that was free a moment ago, the same on all loopback addresses.
@@ -168,6 +171,7 @@ fn refused(result: Result<(), ApiError>, code: ErrorCode, words: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn certificates_are_renewed_for_life_after_life_without_a_pause() {
+    let _alone = ALONE.lock().await;
     let lives = Lives { certificate: Duration::from_secs(6), grace: Duration::from_secs(20) };
     let ring = Ring::new(lives).await;
     let traffic = Traffic::begin((0..3).map(|at| ring.backend(at)).collect());
@@ -186,6 +190,7 @@ async fn certificates_are_renewed_for_life_after_life_without_a_pause() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_that_was_off_for_longer_than_a_life_goes_on() {
+    let _alone = ALONE.lock().await;
     let lives = Lives { certificate: Duration::from_secs(4), grace: Duration::from_secs(2) };
     let mut ring = Ring::new(lives).await;
     // One that does not vote, and cannot renew its own certificate.
@@ -227,6 +232,7 @@ async fn rotated(ring: &Ring, at: usize, former: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_ca_is_replaced_under_traffic_and_old_tokens_end_with_it() {
+    let _alone = ALONE.lock().await;
     let ring = Ring::new(Lives::default()).await;
     let before = ring.backend(0).authorities().await.expect("CAs");
     assert!(!before.rotating && before.authorities[0].signs);
@@ -259,6 +265,7 @@ async fn the_ca_is_replaced_under_traffic_and_old_tokens_end_with_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_was_not_there_while_the_ca_was_replaced_is_served_when_it_comes_back() {
+    let _alone = ALONE.lock().await;
     let mut ring = Ring::new(Lives::default()).await;
     let before = ring.backend(0).authorities().await.expect("CAs");
     let old = token(&ring.nodes[0]).await;
@@ -288,6 +295,7 @@ async fn a_node_that_was_not_there_while_the_ca_was_replaced_is_served_when_it_c
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_removed_machine_leaves_its_name_and_address_and_never_comes_back() {
+    let _alone = ALONE.lock().await;
     let mut ring = Ring::new(Lives::default()).await;
     let fourth = ring.join("n4", 4, token(&ring.nodes[0]).await).await.unwrap_or_else(|e| panic!("{e}"));
     fourth.ready(SOON).await.expect("ready");
@@ -337,6 +345,7 @@ async fn a_removed_machine_leaves_its_name_and_address_and_never_comes_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tokens_are_listed_and_taken_back() {
+    let _alone = ALONE.lock().await;
     let ring = Ring::new(Lives::default()).await;
     let request = TokenRequest { role: Some("node".into()), ttl_seconds: Some(7_200), uses: Some(2) };
     let counted = ring.backend(2).create_token(request).await.expect("a token");

@@ -145,12 +145,11 @@ async fn a_log_of_long_entries_is_cut_by_its_bytes() {
         now: UnixMillis(0),
         member: member(&"x".repeat(400_000 + n)),
     };
-    let mut most = 0;
     for n in 0..300 {
         let _ = store.write(long(n), cluster::LIMIT).await.unwrap();
-        most = most.max(bytes_in(folder.path()));
     }
-    assert!(most < 3 * FOLDER_MAX, "{most} bytes of some 120 MB that were written");
+    // It is cut beside the writes, which may be faster for a moment.
+    until("of some 120 MB little is left", || bytes_in(folder.path()) < FOLDER_MAX).await;
 }
 
 fn member(zone: &str) -> taffeta_model::Member {
