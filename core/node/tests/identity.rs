@@ -207,7 +207,9 @@ async fn a_cluster_that_was_off_for_longer_than_a_life_goes_on() {
         ring.nodes.push(node);
     }
     for node in &ring.nodes {
-        node.ready(SOON).await.expect("ready");
+        if let Err(error) = node.ready(SOON).await {
+            panic!("{}: {error}: {:?}", node.name(), node.backend().status().await);
+        }
     }
     Traffic::begin(vec![ring.backend(0), ring.backend(3)]).settle().await;
 }
