@@ -22,6 +22,8 @@ use tokio::time::{Instant, sleep};
 
 /// How often a voter without the CA asks for it.
 const AUTHORITY_EVERY: Duration = Duration::from_millis(500);
+/// A node keeps the keys of voters for so long after it has lost its vote.
+const KEYS_KEPT: Duration = Duration::from_secs(10);
 /// How long another voter may take to give the CA, or to store it.
 const AUTHORITY_LIMIT: Duration = Duration::from_secs(2);
 /// How long a leader may take for what only it can do.
@@ -62,6 +64,7 @@ impl Core {
     /// Gets the CA when this node has come to vote, deletes it when it has lost its vote, and forgets one that signs no
     /// more. On the leader, ends a rotation that is complete.
     pub(crate) async fn run_authority(self: Arc<Self>) {
+        let mut lost = None;
         loop {
             let known = self.consensus.borrow().clone();
             let votes = known.voters.contains(&self.me);
@@ -72,7 +75,7 @@ impl Core {
             } else if votes && held > 1 && signs {
                 self.forget_authorities(1);
             }
-            if !votes && held > 0 && !known.voters.is_empty() {
+            if held > 0 && self.may_forget_keys(&mut lost) {
                 self.forget_authorities(0);
                 tracing::info!("this node votes no more; its copy of the CA key was deleted");
             }
@@ -81,6 +84,18 @@ impl Core {
             }
             sleep(AUTHORITY_EVERY).await;
         }
+    }
+
+    /// Whether what only voters hold may be deleted here: this node has lost its vote, it stays, and a leader has been heard of
+    /// for [`KEYS_KEPT`]. Whoever has the vote now has fetched the keys by then; a node that gave its vote away to stop
+    /// keeps them, since its heir may be stopped before it has them. `lost` is the caller's memory.
+    pub(crate) fn may_forget_keys(&self, lost: &mut Option<Instant>) -> bool {
+        let known = self.consensus.borrow();
+        if known.voters.contains(&self.me) || known.leader.is_none() || *self.leaving.borrow() {
+            *lost = None;
+            return false;
+        }
+        lost.get_or_insert_with(Instant::now).elapsed() >= KEYS_KEPT
     }
 
     async fn fetch_authority(&self, voters: &[NodeId]) {

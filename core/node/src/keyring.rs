@@ -138,6 +138,7 @@ impl Core {
 
     /// Gets the key when this node has come to vote, and deletes it when it has lost its vote.
     pub(crate) async fn run_keyring(self: Arc<Self>) {
+        let mut lost = None;
         loop {
             let voters = self.consensus.borrow().voters.clone();
             let votes = voters.contains(&self.me);
@@ -145,7 +146,7 @@ impl Core {
             if votes && !has {
                 self.fetch_keyring(&voters).await;
             }
-            if !votes && has && !voters.is_empty() {
+            if has && self.may_forget_keys(&mut lost) {
                 self.keyring.forget(&*self.folder);
                 tracing::info!("this node votes no more; its copy of the key-encryption key was deleted");
             }

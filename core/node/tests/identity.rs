@@ -188,7 +188,6 @@ async fn certificates_are_renewed_for_life_after_life_without_a_pause() {
     }
 }
 
-#[ignore = "open: one of four nodes does not become ready within 20 s"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_that_was_off_for_longer_than_a_life_goes_on() {
     let _alone = ALONE.lock().await;
