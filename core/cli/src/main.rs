@@ -26,6 +26,10 @@ use crate::{
 use clap::Parser;
 use std::{env, ffi::OsString, process::ExitCode};
 
+/// Requests are taken apart by one thread and their remains dropped by another, which glibc's allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let args: Vec<OsString> = env::args_os().skip(1).collect();
     // Before anything else: a shim forks, which only a process without threads may do.

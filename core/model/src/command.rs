@@ -5,7 +5,7 @@ use crate::{
     SecretName, TaskId, Token, TokenId, UnixMillis,
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt, net::SocketAddr};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, sync::Arc};
 use thiserror::Error;
 
 /// One entry of the replicated log. Each carries all it needs, dates included, so that applying it gives the same
@@ -94,7 +94,7 @@ pub enum Command {
     /// An app is deployed, or replaced by a new version of itself.
     Deploy {
         /// The app; checked again by [`App::check`].
-        app: App,
+        app: Arc<App>,
         /// The date, kept for people.
         now: UnixMillis,
     },

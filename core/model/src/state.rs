@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
+    sync::Arc,
 };
 
 pub use authorities::{AUTHORITIES_MAX, CertificateAuthority};
@@ -146,7 +147,7 @@ impl std::str::FromStr for TokenRole {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppState {
     /// As deployed, with the counts as scaled.
-    pub app: App,
+    pub app: Arc<App>,
     /// 1 at first, raised by each deploy.
     pub version: u64,
     /// When this version was deployed.

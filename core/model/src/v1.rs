@@ -8,7 +8,7 @@ use crate::{
     NodeId, NodeName, Placement, PortSpec, Removal, Resources, ShippedFile, Task, TaskId, TokenId, UnixMillis,
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 /// An entry of the log: see [`crate::Command`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -188,7 +188,7 @@ impl From<Command> for crate::Command {
                 Self::Refresh { node, address, capacity, attributes, zone }
             }
             Command::CreateToken { id, token } => Self::CreateToken { id, token: token.into() },
-            Command::Deploy { app, now } => Self::Deploy { app: app.into(), now },
+            Command::Deploy { app, now } => Self::Deploy { app: Arc::new(app.into()), now },
             Command::Scale { app, job, count } => Self::Scale { app, job, count },
             Command::Stop { app } => Self::Stop { app },
             Command::Restart { app, job } => Self::Restart { app, job },
@@ -242,7 +242,7 @@ impl From<Token> for crate::Token {
 impl From<AppState> for crate::AppState {
     fn from(old: AppState) -> Self {
         let AppState { app, version, deployed_at, revisions } = old;
-        Self { app: app.into(), version, deployed_at, revisions, secrets: Default::default() }
+        Self { app: Arc::new(app.into()), version, deployed_at, revisions, secrets: Default::default() }
     }
 }
 

@@ -79,7 +79,7 @@ impl NodeBackend {
                 known.map_or(0, |known| known.version)
             });
         }
-        let apps: Vec<AppView> = self.read(Query::Apps).await.unwrap_or_default();
+        let apps: Vec<AppView> = Box::pin(self.read(Query::Apps)).await.unwrap_or_default();
         apps.iter().find(|known| known.app == app.as_str()).map_or(0, |known| known.version)
     }
 }
@@ -176,7 +176,7 @@ impl Backend for NodeBackend {
     async fn deploy(&self, request: DeployRequest) -> Result<Deployed, ApiError> {
         let app = parse(&request)?;
         let name = app.name.clone();
-        let at = self.0.submit(Command::Deploy { app, now: self.0.clock.date() }).await?;
+        let at = self.0.submit(Command::Deploy { app: Arc::new(app), now: self.0.clock.date() }).await?;
         Ok(Deployed { version: self.version_at(&name, at).await, app: name.to_string(), position: at.index })
     }
 

@@ -4,7 +4,10 @@ use crate::{
     Observed, RingView, Waiting,
     plan::{Pace, plan_at},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use taffeta_model::{
     App, AppName, Command, Exit, Fence, JobKind, Liveness, Millis, NodeId, Outcome, Phase, Place, Refusal, State, Task,
     TaskId, UnixMillis,
@@ -57,7 +60,7 @@ pub enum Change {
 /// The error is the refusal that the deploy would meet.
 pub fn preview(now: Millis, state: &State, ring: &RingView, app: &App) -> Result<Preview, Refusal> {
     let mut ahead = state.clone();
-    apply(&mut ahead, &Command::Deploy { app: app.clone(), now: UnixMillis::default() })?;
+    apply(&mut ahead, &Command::Deploy { app: Arc::new(app.clone()), now: UnixMillis::default() })?;
     let reasons = look_ahead(now, &mut ahead, ring.clone(), &app.name);
     let of_app = |state: &State| state.tasks.keys().filter(|id| id.app == app.name).cloned().collect::<BTreeSet<_>>();
     let ids: BTreeSet<TaskId> = of_app(state).union(&of_app(&ahead)).cloned().collect();

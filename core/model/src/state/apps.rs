@@ -1,17 +1,20 @@
 //! Commands about apps, and the instance slots that follow from them.
 
 use super::{APPS_MAX, AppState, Place, State, TASKS_MAX, Task, directory_jobs};
-use crate::{App, AppName, COUNT_MAX, DnsPolicy, Fence, JobName, NodeId, Refusal, TaskId, UnixMillis};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::{App, AppName, COUNT_MAX, Fence, Job, JobName, NodeId, Refusal, TaskId, UnixMillis};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 impl State {
-    pub(super) fn deploy(&mut self, at: Fence, app: &App, now: UnixMillis) -> Result<(), Refusal> {
+    pub(super) fn deploy(&mut self, at: Fence, app: &Arc<App>, now: UnixMillis) -> Result<(), Refusal> {
         app.check().map_err(|e| Refusal::Invalid { field: e.field, message: e.message })?;
         let old = self.apps.get(&app.name);
         if old.is_none() && self.apps.len() >= APPS_MAX {
             return Err(Refusal::Full(APPS_MAX, "apps".into()));
         }
-        let others = self.tasks.keys().filter(|t| t.app != app.name).count();
+        let others = self.tasks.len() - self.tasks_of(&app.name).count();
         if others + app.jobs.values().map(|j| j.count as usize).sum::<usize>() > TASKS_MAX {
             return Err(Refusal::Full(TASKS_MAX, "tasks".into()));
         }
@@ -28,7 +31,7 @@ impl State {
             revisions.insert(name.clone(), kept.unwrap_or(at.index));
         }
         let secrets = self.pins_of(at, app, &revisions);
-        let deployed = AppState { app: app.clone(), version, deployed_at: now, revisions, secrets };
+        let deployed = AppState { app: Arc::clone(app), version, deployed_at: now, revisions, secrets };
         self.apps.insert(app.name.clone(), deployed);
         self.fit_tasks(at, &app.name);
         self.touch_app(at, &app.name);
@@ -43,9 +46,10 @@ impl State {
             let message = format!("{count} instances; at most {COUNT_MAX} are allowed");
             return Err(Refusal::Invalid { field: "count".into(), message });
         }
-        let others = self.tasks.keys().filter(|t| t.app != *app || t.job != *job).count();
+        let others = self.tasks.len() - self.tasks_of(app).filter(|(task, _)| task.job == *job).count();
         let state = self.apps.get_mut(app).ok_or_else(|| Refusal::UnknownApp(app.clone()))?;
-        let known = state.app.jobs.get_mut(job).ok_or_else(|| Refusal::UnknownJob(app.clone(), job.clone()))?;
+        let known = Arc::make_mut(&mut state.app).jobs.get_mut(job);
+        let known = known.ok_or_else(|| Refusal::UnknownJob(app.clone(), job.clone()))?;
         if others + count as usize > TASKS_MAX {
             return Err(Refusal::Full(TASKS_MAX, "tasks".into()));
         }
@@ -86,6 +90,11 @@ impl State {
         Ok(())
     }
 
+    /// The tasks of one app, whether it is still there or not.
+    fn tasks_of(&self, app: &AppName) -> impl Iterator<Item = (&TaskId, &Task)> {
+        self.tasks.range(first_task(app)..).take_while(move |(id, _)| id.app == *app)
+    }
+
     /// Makes the app's instance slots match its jobs: new ones wait, superfluous ones go.
     fn fit_tasks(&mut self, at: Fence, app: &AppName) {
         let state = self.apps.get(app);
@@ -93,15 +102,7 @@ impl State {
             let job = state.and_then(|s| s.app.jobs.get(&id.job));
             job.is_some_and(|job| (1..=job.count).contains(&id.index))
         };
-        let range = first_task(app)..;
-        let gone: Vec<TaskId> = self
-            .tasks
-            .range(range)
-            .map(|(id, _)| id)
-            .take_while(|id| id.app == *app)
-            .filter(|id| !wanted(id))
-            .cloned()
-            .collect();
+        let gone: Vec<TaskId> = self.tasks_of(app).map(|(id, _)| id).filter(|id| !wanted(id)).cloned().collect();
         let mut touched = BTreeSet::new();
         for (name, job) in state.iter().flat_map(|s| &s.app.jobs) {
             for index in 1..=job.count {
@@ -127,8 +128,7 @@ impl State {
 
     /// Marks that the app's definition changed, which the nodes of its tasks hold a copy of.
     fn touch_app(&mut self, at: Fence, app: &AppName) {
-        let tasks = self.tasks.range(first_task(app)..).take_while(|(id, _)| id.app == *app);
-        let nodes: BTreeSet<NodeId> = tasks.filter_map(|(_, task)| task.machine()).collect();
+        let nodes: BTreeSet<NodeId> = self.tasks_of(app).filter_map(|(_, task)| task.machine()).collect();
         nodes.into_iter().for_each(|node| self.touch(at, node));
     }
 }
@@ -148,13 +148,30 @@ fn first_task(app: &AppName) -> TaskId {
 
 /// Whether running tasks of `was` may stay: everything is the same but the count, the order, the re-placing delay and
 /// what DNS says.
-fn runs_the_same(was: &crate::Job, old: &App, now: &crate::Job, new: &App) -> bool {
-    let neutral = |job: &crate::Job| crate::Job {
-        count: 0,
-        after: vec![],
-        reschedule_after: std::time::Duration::ZERO,
-        dns: DnsPolicy::default(),
-        ..job.clone()
-    };
-    neutral(was) == neutral(now) && now.files.iter().all(|f| old.files.get(f) == new.files.get(f))
+fn runs_the_same(was: &Job, old: &App, now: &Job, new: &App) -> bool {
+    let Job {
+        count: _,
+        after: _,
+        reschedule_after: _,
+        dns: _,
+        kind,
+        run,
+        env,
+        ports,
+        resources,
+        cpu_quota,
+        pids_max,
+        health,
+        constraints,
+        files,
+        tags,
+        grace,
+        secrets,
+        secret_env,
+    } = now;
+    (kind, run, env, ports, resources) == (&was.kind, &was.run, &was.env, &was.ports, &was.resources)
+        && (cpu_quota, pids_max, health, constraints) == (&was.cpu_quota, &was.pids_max, &was.health, &was.constraints)
+        && (files, tags, grace) == (&was.files, &was.tags, &was.grace)
+        && (secrets, secret_env) == (&was.secrets, &was.secret_env)
+        && files.iter().all(|file| old.files.get(file) == new.files.get(file))
 }

@@ -88,7 +88,7 @@ impl Log {
 
     #[track_caller]
     fn deploy(&mut self, text: &str) -> Fence {
-        self.apply(Command::Deploy { app: app(text), now: NOW })
+        self.apply(Command::Deploy { app: app(text).into(), now: NOW })
     }
 
     #[track_caller]
@@ -341,7 +341,7 @@ fn an_invalid_app_is_refused_with_its_field() {
     let mut log = ring();
     let mut app = app(SHOP);
     app.jobs.get_mut(&job_name("web")).unwrap().run.clear();
-    let refusal = log.refuse(Command::Deploy { app, now: NOW });
+    let refusal = log.refuse(Command::Deploy { app: app.into(), now: NOW });
     assert!(matches!(&refusal, Refusal::Invalid { field, .. } if field == "service.web.run"), "{refusal}");
 }
 
@@ -496,7 +496,7 @@ fn a_changed_file_changes_the_revision_of_the_jobs_that_use_it() {
     let (web, api) = (log.revision("web"), log.revision("api"));
     let mut changed = app(text);
     changed.files.get_mut("f").unwrap().executable = true;
-    let at = log.apply(Command::Deploy { app: changed, now: NOW });
+    let at = log.apply(Command::Deploy { app: changed.into(), now: NOW });
     assert_eq!((log.revision("web"), log.revision("api")), (at.index, api));
     assert!(web < at.index);
 }
@@ -555,7 +555,7 @@ fn the_table_of_tasks_is_bounded() {
     log.deploy(&format!("app = \"big\"\n{jobs}"));
     assert_eq!(log.state.tasks.len(), 99_000);
     let text = SHOP.replace("count = 3", "count = 1000");
-    let refusal = log.refuse(Command::Deploy { app: app(&text), now: NOW });
+    let refusal = log.refuse(Command::Deploy { app: app(&text).into(), now: NOW });
     assert_eq!(refusal, Refusal::Full(TASKS_MAX, "tasks".into()));
     log.deploy(&SHOP.replace("count = 3", "count = 999"));
     assert_eq!(log.refuse(scale(1000)), Refusal::Full(TASKS_MAX, "tasks".into()));
@@ -622,7 +622,7 @@ fn a_changed_batch_job_runs_again_whether_it_ended_before_or_after_the_change() 
 
 #[test]
 fn commands_come_back_from_json() {
-    let commands = [Command::Deploy { app: app(SHOP), now: NOW }, join(1, member(1)), scale(2)];
+    let commands = [Command::Deploy { app: app(SHOP).into(), now: NOW }, join(1, member(1)), scale(2)];
     for command in commands {
         let json = serde_json::to_string(&command).unwrap();
         assert_eq!(serde_json::from_str::<Command>(&json).unwrap(), command);

@@ -8,12 +8,13 @@ use super::page;
 use super::refusal::Refusal;
 use super::server::Shared;
 use crate::api::{ApiError, Backend, ErrorCode};
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::Router;
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use hyper::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, HOST, HeaderValue, ORIGIN, X_CONTENT_TYPE_OPTIONS};
 use hyper::{HeaderMap, Method, StatusCode};
 use std::net::{IpAddr, Ipv6Addr};
+use tower_service::Service;
 
 /// Name of the web page's cookie.
 pub(super) const COOKIE_NAME: &str = "taffeta_token";
@@ -36,11 +37,10 @@ impl Door {
     }
 }
 
-/// Lets a request in or answers it here.
-pub(super) async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Response {
-    let door = request.extensions().get::<Door>().copied().unwrap_or(Door::Stranger);
-    let mut answer = match check(&shared, door, &request) {
-        Ok(()) => next.run(request).await,
+/// Lets a request in, to be answered by the router, or answers it here.
+pub(super) async fn guard(shared: &Shared, door: Door, mut router: Router, request: Request) -> Response {
+    let mut answer = match check(shared, door, &request) {
+        Ok(()) => router.call(request).await.unwrap_or_else(|never| match never {}),
         Err(e) if e.code == ErrorCode::Unauthorized && request.uri().path() == "/" => page::login(None),
         Err(e) => Refusal::from(e).into_response(),
     };

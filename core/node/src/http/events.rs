@@ -16,6 +16,7 @@ use hyper::{HeaderMap, Uri};
 use serde::Deserialize;
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
@@ -42,7 +43,7 @@ fn yes() -> bool {
         ("plain" = Option<bool>, Query, description = "`true` leaves out the kind in `event:`"),
         ("Last-Event-ID" = Option<u64>, Header, description = "Id of the last event that was seen")),
     responses((status = 200, body = Event, content_type = "text/event-stream"), (status = 400, body = ErrorBody)))]
-pub(super) async fn show(State(shared): State<Shared>, headers: HeaderMap, uri: Uri) -> Result<Response, Refusal> {
+pub(super) async fn show(State(shared): State<Arc<Shared>>, headers: HeaderMap, uri: Uri) -> Result<Response, Refusal> {
     let query: EventsQuery = parse_query(&uri)?;
     // The standard has a client send back what it was given; anything else counts as nothing seen.
     let last = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
@@ -56,7 +57,7 @@ pub(super) async fn show(State(shared): State<Shared>, headers: HeaderMap, uri: 
 
 /// One client's place in the events.
 pub(super) struct Feed {
-    shared: Shared,
+    shared: Arc<Shared>,
     ready: VecDeque<String>,
     /// `None` if only the recent ones are wanted.
     live: Option<Receiver<Event>>,
@@ -66,7 +67,7 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    pub(super) fn new(shared: Shared, last: Option<u64>, follow: bool, plain: bool) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, last: Option<u64>, follow: bool, plain: bool) -> Self {
         let (recent, live) = shared.backend.events();
         let newest = recent.last().map_or(0, |e| e.id);
         // Ids begin anew when the node does: one from the future is from an earlier life, so nothing was seen.

@@ -12,6 +12,7 @@ use futures::stream;
 use hyper::Uri;
 use hyper::header::{CONTENT_TYPE, HeaderName};
 use serde::Deserialize;
+use std::sync::Arc;
 use std::time::Duration;
 use taffeta_model::TaskId;
 
@@ -76,7 +77,7 @@ fn limit() -> u32 {
         headers(("X-Taffeta-Next" = u64, description = "Offset of the next read"))),
         (status = 404, body = ErrorBody)))]
 pub(super) async fn show(
-    State(shared): State<Shared>,
+    State(shared): State<Arc<Shared>>,
     Segments((app, task)): Segments<(String, String)>,
     uri: Uri,
 ) -> Result<Response, Refusal> {
@@ -105,7 +106,7 @@ fn unsendable(e: hyper::header::InvalidHeaderValue) -> Refusal {
 }
 
 /// The first look is made before the answer begins, so that a wrong task still gets a status.
-async fn follow(shared: Shared, task: TaskId, read: LogRead) -> Result<Response, Refusal> {
+async fn follow(shared: Arc<Shared>, task: TaskId, read: LogRead) -> Result<Response, Refusal> {
     let first = shared.backend.logs(task.clone(), read.clone()).await?;
     let mut follower = Follower { shared, task, read, run: first.run.clone(), ended: false, ready: None };
     follower.take_chunk(first);
@@ -123,7 +124,7 @@ async fn follow(shared: Shared, task: TaskId, read: LogRead) -> Result<Response,
 
 /// One client's place in a task's output.
 struct Follower {
-    shared: Shared,
+    shared: Arc<Shared>,
     task: TaskId,
     read: LogRead,
     run: String,

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use hyper::Uri;
 use hyper::header::CONTENT_TYPE;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use taffeta_model::{AppName, TaskId};
 use utoipa::ToSchema;
 
@@ -31,45 +32,45 @@ pub(super) async fn health() -> Json<HealthView> {
 
 /// The node's figures for Prometheus.
 #[utoipa::path(get, path = "/metrics", responses((status = 200, body = String, content_type = "text/plain")))]
-pub(super) async fn metrics(State(shared): State<Shared>) -> Response {
+pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     shared.backend.measure();
-    let text = shared.metrics.map(|handle| handle.render()).unwrap_or_default();
+    let text = shared.metrics.as_ref().map(|handle| handle.render()).unwrap_or_default();
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
 /// The state of the cluster as this node knows it.
 #[utoipa::path(get, path = "/v1/status", responses((status = 200, body = StatusView)))]
-pub(super) async fn status(State(shared): State<Shared>) -> Result<Json<StatusView>, Refusal> {
+pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<StatusView>, Refusal> {
     Ok(Json(shared.backend.status().await?))
 }
 
 /// The leader, or `null` if none is known.
 #[utoipa::path(get, path = "/v1/leader", responses((status = 200, body = Option<LeaderView>)))]
-pub(super) async fn leader(State(shared): State<Shared>) -> Result<Json<Option<LeaderView>>, Refusal> {
+pub(super) async fn leader(State(shared): State<Arc<Shared>>) -> Result<Json<Option<LeaderView>>, Refusal> {
     Ok(Json(shared.backend.leader().await?))
 }
 
 /// The machines, by name.
 #[utoipa::path(get, path = "/v1/nodes", responses((status = 200, body = Vec<NodeView>)))]
-pub(super) async fn nodes(State(shared): State<Shared>) -> Result<Json<Vec<NodeView>>, Refusal> {
+pub(super) async fn nodes(State(shared): State<Arc<Shared>>) -> Result<Json<Vec<NodeView>>, Refusal> {
     Ok(Json(shared.backend.nodes().await?))
 }
 
 /// The join tokens, the one that ends first at the top.
 #[utoipa::path(get, path = "/v1/tokens", responses((status = 200, body = Vec<TokenEntry>)))]
-pub(super) async fn tokens(State(shared): State<Shared>) -> Result<Json<Vec<TokenEntry>>, Refusal> {
+pub(super) async fn tokens(State(shared): State<Arc<Shared>>) -> Result<Json<Vec<TokenEntry>>, Refusal> {
     Ok(Json(shared.backend.tokens().await?))
 }
 
 /// The cluster's CAs: which one signs, and for whom a rotation waits.
 #[utoipa::path(get, path = "/v1/ca", responses((status = 200, body = AuthoritiesView)))]
-pub(super) async fn authorities(State(shared): State<Shared>) -> Result<Json<AuthoritiesView>, Refusal> {
+pub(super) async fn authorities(State(shared): State<Arc<Shared>>) -> Result<Json<AuthoritiesView>, Refusal> {
     Ok(Json(shared.backend.authorities().await?))
 }
 
 /// The apps, by name.
 #[utoipa::path(get, path = "/v1/apps", responses((status = 200, body = Vec<AppView>)))]
-pub(super) async fn apps(State(shared): State<Shared>) -> Result<Json<Vec<AppView>>, Refusal> {
+pub(super) async fn apps(State(shared): State<Arc<Shared>>) -> Result<Json<Vec<AppView>>, Refusal> {
     Ok(Json(shared.backend.apps().await?))
 }
 
@@ -82,7 +83,7 @@ struct PsQuery {
 /// The tasks of all apps or of one, by id.
 #[utoipa::path(get, path = "/v1/ps", params(("app" = Option<String>, Query, description = "Only of this app")),
     responses((status = 200, body = Vec<TaskView>)))]
-pub(super) async fn ps(State(shared): State<Shared>, uri: Uri) -> Result<Json<Vec<TaskView>>, Refusal> {
+pub(super) async fn ps(State(shared): State<Arc<Shared>>, uri: Uri) -> Result<Json<Vec<TaskView>>, Refusal> {
     let query: PsQuery = parse_query(&uri)?;
     let app = query.app.map(|app| parse_value::<AppName>("app", &app)).transpose()?;
     Ok(Json(shared.backend.tasks(app).await?))
@@ -90,7 +91,7 @@ pub(super) async fn ps(State(shared): State<Shared>, uri: Uri) -> Result<Json<Ve
 
 /// The services with their instances, by name.
 #[utoipa::path(get, path = "/v1/services", responses((status = 200, body = Vec<ServiceView>)))]
-pub(super) async fn services(State(shared): State<Shared>) -> Result<Json<Vec<ServiceView>>, Refusal> {
+pub(super) async fn services(State(shared): State<Arc<Shared>>) -> Result<Json<Vec<ServiceView>>, Refusal> {
     Ok(Json(shared.backend.services().await?))
 }
 
@@ -99,7 +100,7 @@ pub(super) async fn services(State(shared): State<Shared>) -> Result<Json<Vec<Se
     params(("app" = String, Path, description = "`shop`"), ("task" = String, Path, description = "`web.2`")),
     responses((status = 200, body = WhyView), (status = 404, body = ErrorBody)))]
 pub(super) async fn why(
-    State(shared): State<Shared>,
+    State(shared): State<Arc<Shared>>,
     Segments((app, task)): Segments<(String, String)>,
 ) -> Result<Json<WhyView>, Refusal> {
     Ok(Json(shared.backend.why(parse_task(&app, &task)?).await?))
@@ -118,7 +119,7 @@ struct ResolveQuery {
         ("type" = Option<String>, Query, description = "`A` by default")),
     responses((status = 200, body = ResolveView)))]
 pub(super) async fn resolve(
-    State(shared): State<Shared>,
+    State(shared): State<Arc<Shared>>,
     Segments(name): Segments<String>,
     uri: Uri,
 ) -> Result<Json<ResolveView>, Refusal> {
@@ -144,7 +145,7 @@ const PART_MAX: usize = 10_000;
     params(("after" = Option<usize>, Query, description = "`next` of the part before"),
         ("limit" = Option<usize>, Query, description = "Records in the part, 1 to 10000; 1000 by default")),
     responses((status = 200, body = ZoneView), (status = 400, body = ErrorBody)))]
-pub(super) async fn zone(State(shared): State<Shared>, uri: Uri) -> Result<Json<ZoneView>, Refusal> {
+pub(super) async fn zone(State(shared): State<Arc<Shared>>, uri: Uri) -> Result<Json<ZoneView>, Refusal> {
     let query: ZoneQuery = parse_query(&uri)?;
     let limit = query.limit.unwrap_or(PART);
     if !(1..=PART_MAX).contains(&limit) {

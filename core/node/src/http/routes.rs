@@ -2,10 +2,10 @@
 
 use super::refusal::{unknown_route, wrong_method};
 use super::server::Shared;
-use super::{access, events, logs, openapi, page, read, secrets, write};
+use super::{events, logs, openapi, page, read, secrets, write};
 use axum::Router;
-use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, delete, get, post, put};
+use std::sync::Arc;
 
 /// A method, a path and what answers it.
 pub(super) struct Route {
@@ -13,7 +13,7 @@ pub(super) struct Route {
     #[cfg_attr(not(test), expect(dead_code, reason = "only the test of the OpenAPI document reads it"))]
     pub(super) method: &'static str,
     pub(super) path: &'static str,
-    handler: MethodRouter<Shared>,
+    handler: MethodRouter<Arc<Shared>>,
 }
 
 /// All routes.
@@ -56,12 +56,9 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-/// The router. Whoever serves a connection adds its `Door` as an extension.
-pub(super) fn router(shared: Shared) -> Router {
+/// The router, of requests that [`super::access::guard`] has let in.
+pub(super) fn router(shared: Arc<Shared>) -> Router {
     let empty = Router::new();
     let all = routes().into_iter().fold(empty, |router, route| router.route(route.path, route.handler));
-    all.method_not_allowed_fallback(wrong_method)
-        .fallback(unknown_route)
-        .layer(from_fn_with_state(shared.clone(), access::guard))
-        .with_state(shared)
+    all.method_not_allowed_fallback(wrong_method).fallback(unknown_route).with_state(shared)
 }

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use hyper::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use hyper::{HeaderMap, StatusCode, Uri};
 use serde::Deserialize;
+use std::sync::Arc;
 use taffeta_model::Secret;
 
 /// The media type of a value and of a backup.
@@ -18,7 +19,7 @@ pub(super) const BYTES: &str = "application/octet-stream";
 
 /// The secrets, by name, without their values.
 #[utoipa::path(get, path = "/v1/secrets", responses((status = 200, body = Vec<SecretView>), (status = 503, body = ErrorBody)))]
-pub(super) async fn list(State(shared): State<Shared>) -> Result<Json<Vec<SecretView>>, Refusal> {
+pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Result<Json<Vec<SecretView>>, Refusal> {
     Ok(Json(shared.backend.secrets().await?))
 }
 
@@ -27,7 +28,7 @@ pub(super) async fn list(State(shared): State<Shared>) -> Result<Json<Vec<Secret
     request_body(content = String, content_type = "application/octet-stream"),
     responses((status = 200, body = SecretView), (status = 400, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(super) async fn set(
-    State(shared): State<Shared>,
+    State(shared): State<Arc<Shared>>,
     Segments(name): Segments<String>,
     headers: HeaderMap,
     body: Body,
@@ -52,7 +53,7 @@ struct Removal {
 #[utoipa::path(delete, path = "/v1/secrets/{name}", params(("name" = String, Path), ("force" = Option<bool>, Query)),
     responses((status = 204), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
 pub(super) async fn remove(
-    State(shared): State<Shared>,
+    State(shared): State<Arc<Shared>>,
     Segments(name): Segments<String>,
     uri: Uri,
 ) -> Result<StatusCode, Refusal> {
@@ -65,7 +66,7 @@ pub(super) async fn remove(
 /// recovery key.
 #[utoipa::path(post, path = "/v1/backup",
     responses((status = 200, body = String, content_type = "application/octet-stream"), (status = 503, body = ErrorBody)))]
-pub(super) async fn backup(State(shared): State<Shared>) -> Result<Response, Refusal> {
+pub(super) async fn backup(State(shared): State<Arc<Shared>>) -> Result<Response, Refusal> {
     let file = shared.backend.backup().await?;
     let headers = [(CONTENT_TYPE, BYTES), (CONTENT_DISPOSITION, "attachment; filename=\"taffeta.backup\"")];
     Ok((headers, file).into_response())

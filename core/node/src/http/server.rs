@@ -1,15 +1,19 @@
 //! The server: accepts, serves and ends connections.
 
-use super::access::Door;
+use super::access::{self, Door};
 use super::bind::{Doors, HttpBindError, SocketFile, open_doors};
 use super::routes::router;
 use crate::api::Backend;
 use axum::Router;
+use axum::body::Body;
 use futures::FutureExt;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -55,7 +59,6 @@ pub(crate) struct HttpConfig {
 }
 
 /// What handlers share.
-#[derive(Clone)]
 pub(super) struct Shared {
     pub(super) backend: Arc<dyn Backend>,
     pub(super) metrics: Option<PrometheusHandle>,
@@ -86,7 +89,7 @@ impl HttpServer {
     pub(crate) fn bind(config: HttpConfig, backend: Arc<dyn Backend>) -> Result<Self, HttpBindError> {
         let Doors { tcp, unix } = open_doors(&config)?;
         let (ending, watched) = watch::channel(false);
-        let shared = Shared { backend, metrics: config.metrics, open: config.open, ending: watched };
+        let shared = Arc::new(Shared { backend, metrics: config.metrics, open: config.open, ending: watched });
         let mut loops = JoinSet::new();
         let mut local_addr = None;
         if let Some(listener) = tcp {
@@ -148,7 +151,7 @@ impl Acceptor {
     }
 }
 
-async fn accept_loop(acceptor: Acceptor, shared: Shared) {
+async fn accept_loop(acceptor: Acceptor, shared: Arc<Shared>) {
     let router = router(shared.clone());
     let mut connections = JoinSet::new();
     let mut ended = pin!(shared.ended());
@@ -158,7 +161,7 @@ async fn accept_loop(acceptor: Acceptor, shared: Shared) {
             Some(_) = connections.join_next() => {}
             accepted = acceptor.accept(), if connections.len() < acceptor.connections_max() => match accepted {
                 Ok((stream, door)) => {
-                    connections.spawn(serve(stream, router.clone().layer(axum::Extension(door)), shared.clone()));
+                    connections.spawn(serve(stream, door, router.clone(), shared.clone()));
                 }
                 Err(error) => {
                     tracing::debug!(%error, "a connection to the HTTP API was not accepted");
@@ -170,16 +173,20 @@ async fn accept_loop(acceptor: Acceptor, shared: Shared) {
     // New clients are refused from here on, while those that are being served finish; who is connected already, and only
     // waits to be accepted, is served, or else it could not tell whether its request was heard.
     while let Some(Ok((stream, door))) = acceptor.accept().now_or_never() {
-        connections.spawn(serve(stream, router.clone().layer(axum::Extension(door)), shared.clone()));
+        connections.spawn(serve(stream, door, router.clone(), shared.clone()));
     }
     drop(acceptor);
     while connections.join_next().await.is_some() {}
 }
 
-async fn serve(stream: Box<dyn Stream>, router: Router, shared: Shared) {
+async fn serve(stream: Box<dyn Stream>, door: Door, router: Router, shared: Arc<Shared>) {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_MAX);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+    let answer = service_fn(|request: Request<Incoming>| {
+        let answered = access::guard(&shared, door, router.clone(), request.map(Body::new));
+        answered.map(Ok::<_, Infallible>)
+    });
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), answer));
     let served = tokio::select! {
         served = &mut connection => served,
         () = shared.ended() => match tokio::time::timeout(FIRST_WORD, &mut connection).await {

@@ -14,6 +14,7 @@ use axum::body::Body;
 use axum::extract::State;
 use hyper::{HeaderMap, StatusCode, Uri};
 use serde::Deserialize;
+use std::sync::Arc;
 use taffeta_model::{AppName, JobName, TokenId};
 
 /// Applies an app file. The answer means that it is on the disks of a quorum.
@@ -21,7 +22,7 @@ use taffeta_model::{AppName, JobName, TokenId};
     request_body(content((DeployRequest = "application/json"), (String = "application/toml"))),
     responses((status = 200, body = Deployed), (status = 400, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(super) async fn deploy(
-    State(shared): State<Shared>,
+    State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Deployed>, Refusal> {
@@ -34,7 +35,7 @@ pub(super) async fn deploy(
     request_body(content((DeployRequest = "application/json"), (String = "application/toml"))),
     responses((status = 200, body = PlanView), (status = 400, body = ErrorBody)))]
 pub(super) async fn plan(
-    State(shared): State<Shared>,
+    State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<PlanView>, Refusal> {
@@ -45,7 +46,10 @@ pub(super) async fn plan(
 /// Ends an app.
 #[utoipa::path(delete, path = "/v1/apps/{app}", params(("app" = String, Path)),
     responses((status = 204), (status = 404, body = ErrorBody)))]
-pub(super) async fn stop(State(shared): State<Shared>, Segments(app): Segments<String>) -> Result<StatusCode, Refusal> {
+pub(super) async fn stop(
+    State(shared): State<Arc<Shared>>,
+    Segments(app): Segments<String>,
+) -> Result<StatusCode, Refusal> {
     shared.backend.stop(parse_value("app", &app)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -54,7 +58,7 @@ pub(super) async fn stop(State(shared): State<Shared>, Segments(app): Segments<S
 #[utoipa::path(post, path = "/v1/apps/{app}/scale", params(("app" = String, Path)), request_body = ScaleRequest,
     responses((status = 204), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub(super) async fn scale(
-    State(shared): State<Shared>,
+    State(shared): State<Arc<Shared>>,
     Segments(app): Segments<String>,
     headers: HeaderMap,
     body: Body,
@@ -71,7 +75,7 @@ pub(super) async fn scale(
     request_body = Option<RestartRequest>,
     responses((status = 204), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub(super) async fn restart(
-    State(shared): State<Shared>,
+    State(shared): State<Arc<Shared>>,
     Segments(app): Segments<String>,
     headers: HeaderMap,
     body: Body,
@@ -87,7 +91,7 @@ pub(super) async fn restart(
 #[utoipa::path(post, path = "/v1/tokens", request_body = Option<TokenRequest>,
     responses((status = 200, body = TokenView), (status = 400, body = ErrorBody)))]
 pub(super) async fn create_token(
-    State(shared): State<Shared>,
+    State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<TokenView>, Refusal> {
@@ -100,7 +104,7 @@ pub(super) async fn create_token(
     params(("id" = String, Path, description = "16 hexadecimal digits")),
     responses((status = 204), (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(super) async fn revoke_token(
-    State(shared): State<Shared>,
+    State(shared): State<Arc<Shared>>,
     Segments(id): Segments<String>,
 ) -> Result<StatusCode, Refusal> {
     shared.backend.revoke_token(parse_value::<TokenId>("id", &id)?).await?;
@@ -121,7 +125,7 @@ struct RemoveQuery {
     responses((status = 204), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody),
         (status = 503, body = ErrorBody)))]
 pub(super) async fn remove_node(
-    State(shared): State<Shared>,
+    State(shared): State<Arc<Shared>>,
     Segments(node): Segments<String>,
     uri: Uri,
 ) -> Result<StatusCode, Refusal> {
@@ -133,7 +137,7 @@ pub(super) async fn remove_node(
 /// Lets a new CA sign from now on. The former one is believed until every member has a certificate of the new one.
 #[utoipa::path(post, path = "/v1/ca/rotate",
     responses((status = 204), (status = 409, body = ErrorBody), (status = 503, body = ErrorBody)))]
-pub(super) async fn rotate_authority(State(shared): State<Shared>) -> Result<StatusCode, Refusal> {
+pub(super) async fn rotate_authority(State(shared): State<Arc<Shared>>) -> Result<StatusCode, Refusal> {
     shared.backend.rotate_authority().await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -143,7 +147,7 @@ pub(super) async fn rotate_authority(State(shared): State<Shared>) -> Result<Sta
     responses((status = 204), (status = 403, body = ErrorBody), (status = 409, body = ErrorBody),
         (status = 503, body = ErrorBody)))]
 pub(super) async fn finish_rotation(
-    State(shared): State<Shared>,
+    State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, Refusal> {

@@ -3,6 +3,7 @@
 use crate::{MemberView, Observed, Plan, RingView, plan};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 use taffeta_model::{
@@ -65,7 +66,7 @@ impl Cluster {
     }
 
     pub(super) fn deploy(&mut self, app: &App) {
-        self.apply(&Command::Deploy { app: app.clone(), now: UnixMillis(0) });
+        self.apply(&Command::Deploy { app: Arc::new(app.clone()), now: UnixMillis(0) });
     }
 
     pub(super) fn plan(&self) -> Plan {

@@ -115,7 +115,7 @@ fn command(draft: &Draft, state: &State) -> Command {
             Command::RemoveSecret { name: SecretName::new(SECRETS[*name]).unwrap(), force: *force }
         }
         Draft::Deploy { app, web, job, program, file, secret } => {
-            Command::Deploy { app: drafted_app(APPS[*app], *web, *job, (*program, *secret), *file), now: NOW }
+            Command::Deploy { app: drafted_app(APPS[*app], *web, *job, (*program, *secret), *file).into(), now: NOW }
         }
         Draft::Scale { app, job, count } => {
             Command::Scale { app: app_name(APPS[*app]), job: job_name(JOBS[*job]), count: *count }

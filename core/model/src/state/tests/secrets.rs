@@ -71,11 +71,11 @@ fn a_job_that_changes_gets_the_newest_versions() {
 fn an_app_with_an_unknown_secret_is_refused_with_the_nearest_name() {
     let mut log = vault();
     let app = super::app(&VAULT.replace("\"db\"", "\"dbb\""));
-    let refusal = log.refuse(Command::Deploy { app, now: NOW });
+    let refusal = log.refuse(Command::Deploy { app: app.into(), now: NOW });
     let message = "there is no secret `dbb`; did you mean `db`?".to_owned();
     assert_eq!(refusal, Refusal::Invalid { field: "service.web.secrets".into(), message });
     let app = super::app(VAULT);
-    let refusal = ring().refuse(Command::Deploy { app, now: NOW });
+    let refusal = ring().refuse(Command::Deploy { app: app.into(), now: NOW });
     assert_eq!(refusal.to_string(), "service.web.secrets: there is no secret `db`");
 }
 

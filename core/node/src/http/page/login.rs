@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use hyper::header::{LOCATION, SET_COOKIE};
 use hyper::{HeaderMap, StatusCode};
 use maud::html;
+use std::sync::Arc;
 
 /// The form, with what was wrong before. Its status says that a token is needed.
 pub(in crate::http) fn login(wrong: Option<&str>) -> Response {
@@ -38,7 +39,7 @@ pub(in crate::http) fn login(wrong: Option<&str>) -> Response {
     responses((status = 303, description = "To the web page, with its cookie"),
         (status = 401, body = String, content_type = "text/html", description = "The form again")))]
 pub(in crate::http) async fn take_login(
-    State(shared): State<Shared>,
+    State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {

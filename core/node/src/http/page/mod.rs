@@ -21,6 +21,7 @@ use hyper::Uri;
 use hyper::header::{CONTENT_SECURITY_POLICY, HeaderValue};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde::Deserialize;
+use std::sync::Arc;
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("live.js");
@@ -44,7 +45,7 @@ struct Seen {
 #[utoipa::path(get, path = "/", params(("fragment" = Option<String>, Query, description = "`1`: the inner part alone")),
     responses((status = 200, body = String, content_type = "text/html"),
         (status = 401, body = String, content_type = "text/html", description = "A form that asks for the token")))]
-pub(super) async fn show(State(shared): State<Shared>, uri: Uri) -> Result<Response, Refusal> {
+pub(super) async fn show(State(shared): State<Arc<Shared>>, uri: Uri) -> Result<Response, Refusal> {
     let query: PageQuery = parse_query(&uri)?;
     let seen = look(&shared).await;
     let content = content(&seen);

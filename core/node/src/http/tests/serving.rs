@@ -15,7 +15,7 @@ async fn a_quiet_event_stream_gives_a_sign_of_life_each_ten_seconds() {
     let fake = Arc::new(Fake::new());
     fake.recent.lock().unwrap().clear();
     let (_ending, ending_watched) = watch::channel(false);
-    let shared = Shared { backend: fake.clone(), metrics: None, open: false, ending: ending_watched };
+    let shared = Arc::new(Shared { backend: fake.clone(), metrics: None, open: false, ending: ending_watched });
     let mut feed = Feed::new(shared, None, true, false);
     assert_eq!(feed.next_piece().await.as_deref(), Some(": hello\n\n"));
     let begun = tokio::time::Instant::now();
