@@ -1,6 +1,6 @@
 //! Whether the log's disk is full, and since when.
 
-use crate::{disk::Gauge, types::Raft};
+use crate::disk::Gauge;
 use std::{
     sync::{
         Arc, Mutex,
@@ -64,21 +64,9 @@ impl Fullness {
         self.stuck.send_replace(stuck);
     }
 
-    /// Stops openraft's clock while the writer waits for room, for ever.
-    ///
-    /// openraft's core waits inside of a write of its vote. Meanwhile each tick is a notice in the bounded channel to the
-    /// core, and when the vote is written at last, the core itself puts a notice there before it takes any out: were the
-    /// channel full, after some twenty seconds, it would wait for itself and never go on. Nothing is missed: who cannot
-    /// store a vote or an entry has no business to call elections or to lead.
-    pub(crate) async fn hold_clock(self: Arc<Self>, raft: Raft) {
-        let mut stuck = self.stuck.subscribe();
-        while stuck.wait_for(|stuck| *stuck).await.is_ok() {
-            raft.runtime_config().tick(false);
-            if stuck.wait_for(|stuck| !*stuck).await.is_err() {
-                return;
-            }
-            raft.runtime_config().tick(true);
-        }
+    /// Whether the writer waits for room.
+    pub(crate) fn stuck(&self) -> watch::Receiver<bool> {
+        self.stuck.subscribe()
     }
 
     pub(crate) fn close(&self) {

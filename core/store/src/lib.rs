@@ -3,6 +3,7 @@
 //! openraft does the consensus, segment files of our own are the log; both stay inside this crate. Left out on purpose: what the commands mean
 //! (`taffeta-model`), who decides them (`taffeta-scheduler`), and how messages travel ([`Transport`]).
 
+mod clock;
 mod codec;
 mod disk;
 mod files;

@@ -5,18 +5,26 @@ use crate::{
     types::{Raft, Snapshot, SnapshotData, SnapshotMeta, TC, Vote},
 };
 use async_trait::async_trait;
+use futures::{Stream, StreamExt, stream};
 use openraft::{
     BasicNode, OptionalSend,
+    base::{BoxFuture, BoxStream},
     errors::{RPCError, ReplicationClosed, StreamingError, Unreachable},
-    network::{RPCOption, RaftNetworkFactory, v2::RaftNetworkV2},
+    network::{RPCOption, RaftNetworkFactory, stream_append_sequential, v2::RaftNetworkV2},
     raft::{
-        AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
-        VoteRequest, VoteResponse,
+        AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
+        TransferLeaderResponse, VoteRequest, VoteResponse,
     },
 };
 use serde::{Deserialize, Serialize};
 use std::{fmt, future::Future, io::Cursor, sync::Arc, time::Duration};
 use taffeta_model::NodeId;
+use tokio::task::yield_now;
+
+/// As many writers as this are worth waiting for.
+const MANY_ENTRIES: usize = 4;
+/// For so many turns of the scheduler: in one they are answered, in the next their requests come in.
+const TURNS_FOR_OTHERS: usize = 3;
 
 /// Carries bytes to a voter and its reply back.
 #[async_trait]
@@ -107,6 +115,27 @@ impl Line {
     }
 }
 
+/// What becomes of appends, one after the other.
+type Appended<'s> = BoxStream<'s, Result<StreamAppendResult<TC>, RPCError<TC>>>;
+
+/// Appends, before each of which whoever else has work gets a turn, if the one before was of many entries: their writers
+/// have just been answered and come again, and all that come are one append and one sync.
+fn gathering<S>(input: S) -> impl Stream<Item = AppendEntriesRequest<TC>> + OptionalSend + Unpin + 'static
+where
+    S: Stream<Item = AppendEntriesRequest<TC>> + OptionalSend + Unpin + 'static,
+{
+    Box::pin(stream::unfold((input, 0), |(mut input, before)| async move {
+        if before >= MANY_ENTRIES {
+            for _ in 0..TURNS_FOR_OTHERS {
+                yield_now().await;
+            }
+        }
+        let append = input.next().await?;
+        let entries = append.entries.len();
+        Some((append, (input, entries)))
+    }))
+}
+
 /// Every failure is `Unreachable`, which backs off; openraft retries the other kind at once and would spin.
 fn unreachable<E: std::error::Error + 'static>(e: &E) -> RPCError<TC> {
     RPCError::Unreachable(Unreachable::new(e))
@@ -130,6 +159,17 @@ impl RaftNetworkV2<TC> for Line {
             Reply::Append(reply) => Ok(reply),
             Reply::Vote(_) | Reply::Snapshot(_) | Reply::Transfer(_) => Err(unreachable(&mismatched())),
         }
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        option: RPCOption,
+    ) -> BoxFuture<'s, Result<Appended<'s>, RPCError<TC>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TC>> + OptionalSend + Unpin + 'static,
+    {
+        stream_append_sequential(self, gathering(input), option)
     }
 
     async fn vote(&mut self, rpc: VoteRequest<TC>, option: RPCOption) -> Result<VoteResponse<TC>, RPCError<TC>> {

@@ -5,6 +5,7 @@ mod insight;
 pub use insight::Insight;
 
 use crate::{
+    clock::Clock,
     disk::Disk,
     leadership::{self, Leadership, LeadershipWatch, MembershipPosition},
     log::{Driver, LogStore},
@@ -134,8 +135,9 @@ impl Store {
         let raft = Runtime::scope(config.seed, starting).await.map_err(|e| OpenError::Consensus(e.to_string()))?;
         let mut tasks = JoinSet::new();
         tasks.spawn(slim(log.clone(), raft.clone()));
-        tasks.spawn(log.fullness().hold_clock(raft.clone()));
         let (heard, heard_anew) = (Arc::default(), watch::Sender::new(()));
+        let (fullness, timers) = (log.fullness(), config.timers);
+        tasks.spawn(Clock { raft: raft.clone(), fullness, heard: Arc::clone(&heard), timers }.run());
         Ok(Self { id, raft, machine, heard, heard_anew, timers: config.timers, log, _tasks: Arc::new(tasks) })
     }
 

@@ -18,7 +18,7 @@ use std::{
     fmt,
     time::Duration,
 };
-use taffeta_model::{Liveness, Millis, NodeId};
+use taffeta_model::{Bug, Liveness, Millis, NodeId, planted};
 
 /// Learners that are kept as stand-bys: one may die before the other has taken a dead voter's place.
 pub const STANDBYS: usize = 2;
@@ -138,7 +138,7 @@ pub fn plan(now: Millis, seen: &Observation, evidence: &Evidence) -> Option<Chan
         return None; // without a quorum nothing can be changed, and two changes at once must not be
     }
     if seen.configs.len() > 1 {
-        return Some(Change::Finish(newest.clone()));
+        return (!planted(Bug::LeaveJoint)).then(|| Change::Finish(newest.clone()));
     }
     let look = Look::new(now, seen, evidence, newest);
     if !look.sees_majority() {
@@ -156,7 +156,7 @@ pub fn plan(now: Millis, seen: &Observation, evidence: &Evidence) -> Option<Chan
     if newest.len() < next {
         return plan_growth(&look, next).or_else(|| plan_standby(&look));
     }
-    if let Some(dead) = newest.iter().copied().find(|id| look.is_dead(*id)) {
+    if let Some(dead) = newest.iter().copied().find(|id| look.is_dead(*id) && !planted(Bug::KeepDeadVoter)) {
         return plan_replacement(&look, dead).or_else(|| plan_standby(&look));
     }
     plan_standby(&look).or_else(|| plan_farewell(&look)).or_else(|| plan_spread(&look))

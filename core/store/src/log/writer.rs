@@ -12,6 +12,7 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
+use taffeta_model::{Bug, planted};
 use tokio::sync::{mpsc, oneshot};
 
 /// A batch is closed when it has grown to so many bytes: whoever came first does not wait for ever larger writes.
@@ -89,13 +90,15 @@ impl Writer {
     }
 
     fn write(&mut self, batch: &Batch) -> io::Result<()> {
-        self.disk.commit(&batch.ops, batch.committed.clone())
+        let result = self.disk.commit(&batch.ops, batch.committed.clone());
+        let lied = planted(Bug::AcknowledgeOnFullDisk) && result.as_ref().is_err_and(is_full);
+        if lied { Ok(()) } else { result }
     }
 
     /// Whether the same is to be tried again: a full disk is no reason to end. Nobody waits for a store that is closed or
     /// was dropped.
     fn waits(&self, result: &io::Result<()>) -> bool {
-        let full = result.as_ref().is_err_and(is_full);
+        let full = result.as_ref().is_err_and(is_full) && !planted(Bug::EndOnFullDisk);
         self.fullness.set_stuck(full);
         full && !self.fullness.is_closed() && !self.jobs.is_closed()
     }

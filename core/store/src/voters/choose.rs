@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
-use taffeta_model::{Liveness, Millis, NodeId};
+use taffeta_model::{Bug, Liveness, Millis, NodeId, planted};
 
 /// One look: what is seen now, and what was seen before.
 pub(super) struct Look<'a> {
@@ -44,7 +44,8 @@ impl<'a> Look<'a> {
 
     /// Zone of a member; of another node the empty one.
     pub(super) fn zone(&self, id: NodeId) -> &'a str {
-        self.members.get(&id).map_or("", |(zone, _)| zone)
+        let member = self.members.get(&id).filter(|_| !planted(Bug::IgnoreZones));
+        member.map_or("", |(zone, _)| zone)
     }
 
     /// In how many zones the members are.

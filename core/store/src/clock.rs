@@ -1,0 +1,73 @@
+//! openraft's clock, which runs only while it has something to tell.
+//!
+//! openraft ticks five times for each heartbeat, to see whether one is due or the leader has been silent for too long. Each
+//! tick wakes a machine that has nothing else to do, so a leader is told here when a heartbeat is due, and who has just
+//! heard of a leader has no clock until an election may be due.
+
+use crate::{
+    fullness::Fullness,
+    timers::Timers,
+    types::{Raft, TC},
+};
+use openraft::{ServerState, async_runtime::WatchReceiver, metrics::RaftServerMetrics};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::time::{Instant, sleep};
+
+/// What the clock depends on.
+pub(crate) struct Clock {
+    pub(crate) raft: Raft,
+    pub(crate) fullness: Arc<Fullness>,
+    /// When a leader was heard of last.
+    pub(crate) heard: Arc<Mutex<Option<Instant>>>,
+    pub(crate) timers: Timers,
+}
+
+impl Clock {
+    /// Drives or stops openraft's clock, for ever.
+    ///
+    /// It stands still while the writer waits for room on a full disk. openraft's core waits inside of a write of its vote
+    /// then. Meanwhile each tick is a notice in the bounded channel to the core, and when the vote is written at last, the
+    /// core itself puts a notice there before it takes any out: were the channel full, after some twenty seconds, it would
+    /// wait for itself and never go on. Nothing is missed: who cannot store a vote or an entry has no business to call
+    /// elections or to lead.
+    pub(crate) async fn run(self) {
+        let mut stuck = self.fullness.stuck();
+        loop {
+            if *stuck.borrow_and_update() {
+                self.raft.runtime_config().tick(false);
+                if stuck.wait_for(|stuck| !*stuck).await.is_err() {
+                    return;
+                }
+            }
+            let rest = self.turn().await;
+            tokio::select! {
+                () = sleep(rest) => {}
+                changed = stuck.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// Does what is due; gives the time until the next turn.
+    async fn turn(&self) -> Duration {
+        let clock = self.raft.runtime_config();
+        if self.leads() {
+            clock.tick(false);
+            let _ = self.raft.trigger().heartbeat().await; // an error means that it has ended
+            return self.timers.heartbeat;
+        }
+        let heard = *self.heard.lock().expect("no panic while it is held");
+        let quiet = heard.map_or(Duration::MAX, |at| at.elapsed());
+        let left = self.timers.election_max.saturating_sub(quiet);
+        clock.tick(left.is_zero());
+        if left.is_zero() { self.timers.heartbeat } else { left }
+    }
+
+    fn leads(&self) -> bool {
+        let metrics = self.raft.server_metrics();
+        let metrics: &RaftServerMetrics<TC> = &metrics.borrow_watched();
+        metrics.state == ServerState::Leader
+    }
+}
