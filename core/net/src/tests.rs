@@ -204,7 +204,7 @@ fn unjoined_that_speaks(key: &NodeKey, socket: UdpSocket, connections_max: usize
 
 fn unjoined_as(key: &NodeKey, socket: UdpSocket, connections_max: usize, lives: Lives, versions: Versions) -> Unjoined {
     let runtime: Arc<dyn quinn::Runtime> = Arc::new(quinn::TokioRuntime);
-    let socket = runtime.wrap_udp_socket(socket).unwrap();
+    let socket = Arc::new(crate::FabricSocket::new(socket).unwrap());
     let mut seed = [0; 32];
     use crate::seams::Entropy as _;
     crate::SystemEntropy.fill(&mut seed); // each life of a process has its own

@@ -21,7 +21,7 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
-use taffeta_model::{ClusterId, NodeId, UnixMillis, VERSION_MIN, Versions};
+use taffeta_model::{Bug, ClusterId, NodeId, UnixMillis, VERSION_MIN, Versions, planted};
 use thiserror::Error;
 
 /// Names the protocol inside TLS; its version follows. Nodes that have no version in common do not connect.
@@ -30,7 +30,8 @@ const PROTOCOL: &str = "taffeta/";
 /// The versions as TLS offers them (ALPN, RFC 7301), the newest first: the server takes the first of its own that the
 /// client has, too, which is the newest that both speak.
 fn offered(versions: Versions) -> Vec<Vec<u8>> {
-    (versions.min..=versions.max).rev().map(|version| format!("{PROTOCOL}{version}").into_bytes()).collect()
+    let min = if planted(Bug::SpeakNewest) { versions.max } else { versions.min };
+    (min..=versions.max).rev().map(|version| format!("{PROTOCOL}{version}").into_bytes()).collect()
 }
 
 /// The version that the two ends of a connection have agreed on.

@@ -14,7 +14,7 @@ use std::{
 };
 use taffeta_dns_server::Upstreams;
 use taffeta_isolation_plan::Executor;
-use taffeta_net::{Clock, Entropy};
+use taffeta_net::{Clock, Entropy, FabricSocket};
 use taffeta_store::{Driver, Files, Sizes};
 
 /// What a node is put into. The real one is made by [`crate::Fabric::start`]; any other goes to
@@ -83,11 +83,10 @@ impl Prober for SystemProber {
 
 /// Binds the fabric's UDP socket for real, with buffers that outlast a burst.
 pub(crate) fn bind_socket(address: SocketAddr) -> io::Result<Arc<dyn quinn::AsyncUdpSocket>> {
-    use quinn::Runtime;
     let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::DGRAM, None)?;
     let _ = socket.set_recv_buffer_size(1 << 20); // what the kernel allows is good enough
     let _ = socket.set_send_buffer_size(1 << 20);
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    quinn::TokioRuntime.wrap_udp_socket(socket.into())
+    Ok(Arc::new(FabricSocket::new(socket.into())?))
 }

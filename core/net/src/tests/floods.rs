@@ -3,7 +3,7 @@
 use super::{counting::Counts, *};
 use crate::handshakes::UNCHECKED_MAX;
 use quinn::{
-    AsyncUdpSocket, Endpoint, EndpointConfig, Runtime, UdpPoller,
+    AsyncUdpSocket, Endpoint, EndpointConfig, UdpPoller,
     udp::{RecvMeta, Transmit},
 };
 use std::{
@@ -37,7 +37,7 @@ impl AsyncUdpSocket for Deaf {
 }
 
 fn deaf_client() -> Endpoint {
-    let socket = quinn::TokioRuntime.wrap_udp_socket(any_port()).unwrap();
+    let socket = Arc::new(crate::FabricSocket::new(any_port()).unwrap());
     let runtime = Arc::new(quinn::TokioRuntime);
     Endpoint::new_with_abstract_socket(EndpointConfig::default(), None, Arc::new(Deaf(socket)), runtime).unwrap()
 }
