@@ -4,6 +4,7 @@ use crate::{
     fabric::introduce,
     node::Core,
     place::mark_stale,
+    removal::{LEFT_BEHIND, is_left_behind},
     wire::{Ask, Pull, Pulled, Told},
 };
 use std::{sync::Arc, time::Duration};
@@ -26,7 +27,7 @@ pub(crate) const PART_LIMIT: Duration = Duration::from_secs(2);
 /// A leader whose disk is full tries to hand over at most so often: the heir's may be full, too.
 const HAND_OVER_EVERY: Duration = Duration::from_secs(10);
 /// How often it is looked at whether the leader is still heard of; all else is told at once.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// The consensus as this node knows it, whether or not it takes part.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,10 +89,12 @@ impl Core {
             let newer = |m: &taffeta_model::Member| pull.assigned.is_none_or(|fence| m.assigned_fence > fence);
             let wanted = member.is_some_and(|m| newer(m) || confirmed);
             let stale = pull.directory.is_none_or(|fence| state.directory_fence > fence);
+            // Whoever joined a side that is over learns so by a directory without it.
+            let left_behind = member.is_none() && pull.directory.is_some_and(|f| f.generation < state.generation);
             Pulled {
                 assigned: wanted.then(|| state.assigned_to(node)).flatten(),
                 confirmed,
-                directory: (stale && member.is_some()).then(|| state.directory()),
+                directory: (stale && (member.is_some() || left_behind)).then(|| state.directory()),
                 voters: known.voters.clone(),
                 learners: known.learners.clone(),
                 leader: known.leader,
@@ -157,13 +160,16 @@ impl Core {
         // If the leader dies, whoever waits for its answer learns last who is the next one.
         let is_leader = |id: &NodeId| consensus.leader.is_some_and(|(leader, _)| leader == *id);
         let voters = consensus.voters.iter().filter(|id| consensus.voters.len() == 1 || !is_leader(id));
-        let (alive, others): (Vec<NodeId>, Vec<NodeId>) =
+        let (mut candidates, dead): (Vec<NodeId>, Vec<NodeId>) =
             voters.partition(|id| ring.liveness(**id).is_none_or(|l| l == taffeta_model::Liveness::Alive));
-        // Whose generation is older is not heard in the ring, and has to ask whom it remembers.
-        let remembered = || self.directory.borrow().members.keys().copied().filter(|id| *id != self.me).collect();
-        let members = || Some(ring.alive()).filter(|alive| !alive.is_empty()).unwrap_or_else(remembered);
-        let known = [alive, others].into_iter().find(|some| !some.is_empty());
-        let candidates = known.unwrap_or_else(|| if planted(Bug::FindNoVoter) { vec![] } else { members() });
+        if candidates.is_empty() {
+            // Others may vote by now: after a recovery a node knows of one voter, which may have died since. Whose
+            // generation is older is not heard in the ring, and has to ask whom it remembers.
+            let remembered = || self.directory.borrow().members.keys().copied().filter(|id| *id != self.me).collect();
+            let members = || Some(ring.alive()).filter(|alive| !alive.is_empty()).unwrap_or_else(remembered);
+            candidates = dead;
+            candidates.extend(if planted(Bug::FindNoVoter) { vec![] } else { members() });
+        }
         candidates.get(turn % candidates.len().max(1)).copied()
     }
 
@@ -234,15 +240,21 @@ impl Core {
 
     /// Takes a newer directory in use and stores it.
     pub(crate) fn take_directory(&self, directory: Directory) {
+        let mut left_behind = false;
         let newer = self.directory.send_if_modified(|known| {
             let newer = directory.fence > known.fence;
-            if newer {
+            left_behind = newer && is_left_behind(self.me, known, &directory);
+            if newer && !left_behind {
                 introduce(self.net(), self.me, known, &directory);
                 *known = Arc::new(directory.clone());
             }
-            newer
+            newer && !left_behind
         });
-        if !newer {
+        if left_behind {
+            // The older directory stays, so that the next start finds the same.
+            self.removed.send_replace(Some(LEFT_BEHIND));
+        }
+        if !newer || left_behind {
             return;
         }
         self.believe(&directory);
@@ -334,6 +346,9 @@ impl Core {
     /// Before a clean stop: lets another voter lead, and a stand-by have this node's vote. At most
     /// [`PART_LIMIT`]; without a stand-by the vote stays.
     pub(crate) async fn give_up_part(&self) {
+        if planted(Bug::KeepVoteOnStop) {
+            return;
+        }
         let given = async {
             self.store.hand_over(PART_LIMIT / 2).await;
             let votes = self.store.leadership().voters;

@@ -40,8 +40,8 @@ use taffeta_dns_server::{DnsServer, Responder, Upstreams};
 use taffeta_isolation_linux::{LinuxConfig, LinuxExecutor};
 use taffeta_isolation_plan::Executor;
 use taffeta_model::{
-    AppName, AssignedSet, Command, Directory, Fence, JobKind, JobName, Life, NodeId, NodeInfo, NodeName, Phase,
-    Resources, State, TaskId, TaskRecord,
+    AppName, AssignedSet, Bug, Command, Directory, Fence, JobKind, JobName, Life, NodeId, NodeInfo, NodeName, Phase,
+    Resources, State, TaskId, TaskRecord, planted,
 };
 use taffeta_net::{
     CONNECTIONS_MAX, Clock, Credentials, Entropy, Identity, Net, NetConfig, NodeKey, PublicKey, SystemClock,
@@ -369,7 +369,7 @@ impl Fabric {
             issuer: watch::Sender::new(born.papers.issuer),
             papers: Mutex::new(born.papers.clone()),
             authorities: Mutex::new(born.authorities.clone()),
-            removed: watch::Sender::new(false),
+            removed: watch::Sender::new(None),
             keyring,
             waiting: ArcSwap::default(),
             failed_probes: Mutex::default(),
@@ -691,7 +691,7 @@ fn spawn_loops(core: &Arc<Core>, loops: &mut JoinSet<()>) {
 
 /// Tells the endpoint the keys of members, so that packets to them need no connection.
 pub(crate) fn introduce(net: &Net, me: NodeId, before: &Directory, now: &Directory) {
-    if before.removed != now.removed {
+    if before.removed != now.removed && !planted(Bug::KeepRemoved) {
         // Before they are forgotten, so that their connections are closed with the reason.
         net.set_removed(now.removed.iter().copied().filter(|id| *id != me).collect());
     }

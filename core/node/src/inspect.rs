@@ -3,7 +3,7 @@
 use crate::{fabric::Fabric, gossip::Sets, node::Core, ring::RingState};
 use std::{collections::BTreeMap, sync::Arc};
 use taffeta_catalogue::SignedSet;
-use taffeta_model::{Fence, Liveness, NodeId, State};
+use taffeta_model::{Fence, Liveness, NodeId, State, TaskId};
 use taffeta_net::PublicKey;
 use taffeta_store::{Insight, Leadership};
 
@@ -120,6 +120,11 @@ impl Inspect {
     /// Why the node cannot go on; its process would end now.
     pub fn failed(&self) -> Option<String> {
         self.0.failed.borrow().clone()
+    }
+
+    /// Why a task waits, by the leader's newest plan, in words; empty if it does not, and elsewhere.
+    pub fn why_it_waits(&self, task: &TaskId) -> String {
+        self.0.waiting.load().get(task).map(ToString::to_string).unwrap_or_default()
     }
 
     /// Whether DNS answers from a view of the ring.

@@ -56,8 +56,11 @@ pub use fabric::{Endpoint, Fabric, PUBLISHED_MAX, Publish};
 pub use folder::Folder;
 pub use gossip::Sets;
 pub use inspect::Inspect;
-pub use recover::{Loss, MemberEntry, PositionView, Recovered, StretchView, SurveyView, recover, survey};
-pub use removal::REMOVED;
+pub use recover::{
+    Loss, MemberEntry, PositionView, Recovered, Stopped, StretchView, SurveyView, recover, recover_in, survey,
+    survey_in,
+};
+pub use removal::{LEFT_BEHIND, REMOVED};
 pub use restore::{Restored, restore, wrong_backup};
 pub use start_error::StartError;
 pub use taffeta_model as model;

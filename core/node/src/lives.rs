@@ -24,7 +24,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
-use taffeta_model::{Life, NodeId};
+use taffeta_model::{Bug, Life, NodeId, planted};
 
 /// Begins the refusal of a life that is over.
 const OVER: &str = "a later life of this node is known";
@@ -85,7 +85,7 @@ impl Lives {
 
     /// Whether a later life of this node is known: its folder is an older copy.
     pub(crate) fn is_over(&self) -> bool {
-        self.over.load(Ordering::Relaxed)
+        self.over.load(Ordering::Relaxed) && !planted(Bug::StartCopy)
     }
 
     /// The newest known life of a node.
@@ -185,7 +185,7 @@ impl Lives {
     /// Takes a node's life for its newest, if it is, or descends from, the one that is known.
     fn take_life(&self, node: NodeId, life: Life, after: Option<Life>) -> Result<(), String> {
         let mut known = self.known();
-        if let Some(newest) = known.get(&node) {
+        if let Some(newest) = known.get(&node).filter(|_| !planted(Bug::StartCopy)) {
             if life.is_over(newest) {
                 return Err(format!(
                     "{OVER}: start {} of it was heard, and this is start {}",

@@ -106,8 +106,8 @@ pub(crate) struct Core {
     pub(crate) issuer: watch::Sender<[u8; 32]>,
     /// The CAs whose keys this node holds: the one that signs, and beside it the next or the former one; the newest last.
     pub(crate) authorities: Mutex<Vec<Authority>>,
-    /// Whether a voter has told that this node was removed.
-    pub(crate) removed: watch::Sender<bool>,
+    /// Why this node is no member any more, since a voter has told so.
+    pub(crate) removed: watch::Sender<Option<&'static str>>,
     pub(crate) keyring: Keyring,
     /// Why tasks wait, by the leader's newest plan; empty elsewhere.
     pub(crate) waiting: ArcSwap<BTreeMap<TaskId, Waiting>>,
@@ -265,7 +265,7 @@ impl Core {
             let tried = if leader == self.me {
                 self.submit_here(command.clone()).await
             } else {
-                self.submit_to(leader, command.clone()).await
+                Box::pin(self.submit_to(leader, command.clone())).await // a large future, which few need
             };
             match tried {
                 // It hands the leadership over, if there is somebody with room who can take it.
@@ -322,6 +322,9 @@ impl Core {
 
     /// The leader, or why there is none.
     pub(crate) async fn wait_for_leader(&self) -> Result<NodeId, ApiError> {
+        if let Some((leader, _)) = self.consensus.borrow().leader {
+            return Ok(leader);
+        }
         let mut consensus = self.consensus.subscribe();
         let known = timeout(LEADER_WAIT, consensus.wait_for(|c| c.leader.is_some())).await;
         match known {

@@ -15,21 +15,36 @@ use crate::{
     folder::{DiskFolder, FORMAT, Folder, Membership, Settings, file, load},
     start_error::{StartError, folder_error},
 };
-use std::path::Path;
-use taffeta_model::{ClusterId, Recovery, UnixMillis};
+use std::{path::Path, sync::Arc};
+use taffeta_model::{ClusterId, NodeId, Recovery, UnixMillis};
 use taffeta_net::{Authority, NodeKey, SealedAuthority, SystemEntropy};
-use taffeta_store::{Offline, SegmentDisk, Sizes};
+use taffeta_store::{Files, Offline, SegmentDisk, Sizes};
 
 /// What to do with a folder that no node was made of.
 const NOT_A_NODE: &str = "give the data folder of a stopped node: --data DIR";
 
-/// A folder that is held, and all that is needed of it.
-struct Held {
-    folder: DiskFolder,
+/// A data folder of which no node runs, behind the seams of [`crate::World`].
+pub struct Stopped {
+    /// Small files.
+    pub folder: Arc<dyn Folder>,
+    /// The log's files.
+    pub log: Arc<dyn Files>,
+    /// Their sizes.
+    pub log_sizes: Sizes,
+}
+
+/// Who the node of a folder is.
+struct Owner {
     settings: Settings,
     key: NodeKey,
     membership: Membership,
     authority: Option<Authority>,
+}
+
+/// A folder that is held, and all that is needed of it.
+struct Held {
+    folder: Arc<dyn Folder>,
+    owner: Owner,
     offline: Offline,
 }
 
@@ -49,80 +64,129 @@ pub async fn recover(
     now: UnixMillis,
 ) -> Result<Recovered, StartError> {
     let mut held = Held::open(data).await?;
-    let mine = held.view();
-    for other in others {
-        mine.check_comparable(other).map_err(|why| StartError::new(ErrorCode::Invalid, why))?;
-        if mine.knows_less_than(other) && !force {
-            let message = format!("`{}` knows more than this node: {}", other.name, mine.loss_against(other));
-            return Err(StartError::new(ErrorCode::Conflict, message)
-                .help(format!("recover on `{}`; or give up what only it knows: --force", other.name)));
-        }
-    }
+    held.check_knows_most(others, force)?;
     if let Some(data) = authority_of {
         held.borrow_authority(data)?;
     }
-    let Some(authority) = &held.authority else { return Err(no_authority()) };
-    let survey = held.offline.survey();
-    let node = held.key.public().node_id();
-    let mut recovery = Recovery {
-        cluster: held.membership.cluster,
-        generation: survey.state.generation.saturating_add(1),
-        node,
-        date: now,
-        signature: vec![],
-    };
-    recovery.signature = authority.sign_message(&recovery.signed_part()).to_vec();
-    let generation = recovery.generation;
-    let above = others.iter().map(SurveyView::highest_term).max().unwrap_or_default();
-    let at = held.offline.recover(node, held.settings.advertise, recovery, above).map_err(StartError::failed)?;
-    Ok(Recovered { node, name: held.settings.name, generation, at: at.into() })
+    held.recover(others, now)
+}
+
+/// [`survey`] of a folder behind the seams.
+pub fn survey_in(stopped: Stopped) -> Result<SurveyView, StartError> {
+    Ok(Held::open_in(stopped)?.view())
+}
+
+/// [`recover`] on a folder behind the seams, which has to hold the CA key itself.
+pub fn recover_in(
+    stopped: Stopped,
+    others: &[SurveyView],
+    force: bool,
+    now: UnixMillis,
+) -> Result<Recovered, StartError> {
+    let held = Held::open_in(stopped)?;
+    held.check_knows_most(others, force)?;
+    held.recover(others, now)
+}
+
+impl Owner {
+    /// Reads it; nothing is changed.
+    fn read(folder: &dyn Folder) -> Result<Self, StartError> {
+        check_format(folder)?;
+        if folder.read(file::STALE)?.is_some() {
+            return Err(crate::place::stale());
+        }
+        let membership: Membership =
+            load(folder, file::MEMBERSHIP)?.ok_or_else(|| nobody("this is not the data folder of a member"))?;
+        let settings = load_settings(folder)?.ok_or_else(|| StartError::damaged(file::SETTINGS))?;
+        let key = birth::key(folder, &SystemEntropy)?;
+        let authority = authority(folder, &key, membership.cluster)?;
+        Ok(Self { settings, key, membership, authority })
+    }
+
+    fn node(&self) -> NodeId {
+        self.key.public().node_id()
+    }
 }
 
 impl Held {
     async fn open(data: &Path) -> Result<Self, StartError> {
-        let nobody = || {
-            let message = format!("{} is not the data folder of a member", data.display());
-            StartError::new(ErrorCode::Invalid, message).help(NOT_A_NODE)
-        };
         // Looked for first: locking a folder makes it.
         if !data.join(file::MEMBERSHIP).is_file() || !data.join(file::LOG).exists() {
-            return Err(nobody());
+            return Err(nobody(&format!("{} is not the data folder of a member", data.display())));
         }
-        let folder = DiskFolder::open(data).map_err(folder_error)?;
-        check_format(&folder)?;
-        if folder.read(file::STALE)?.is_some() {
-            return Err(crate::place::stale());
-        }
-        let membership: Membership = load(&folder, file::MEMBERSHIP)?.ok_or_else(nobody)?;
-        let settings = load_settings(&folder)?.ok_or_else(|| StartError::damaged(file::SETTINGS))?;
-        let key = birth::key(&folder, &SystemEntropy)?;
-        let authority = authority(&folder, &key, membership.cluster)?;
-        let node = key.public().node_id();
-        let log = SegmentDisk::open(open_log(data, node).await?, node, Sizes::default()).map_err(StartError::failed)?;
+        let folder: Arc<dyn Folder> = Arc::new(DiskFolder::open(data).map_err(folder_error)?);
+        let owner = Owner::read(&*folder)?;
+        let log = open_log(data, owner.node()).await?;
+        Self::with_log(folder, owner, log, Sizes::default())
+    }
+
+    fn open_in(stopped: Stopped) -> Result<Self, StartError> {
+        let owner = Owner::read(&*stopped.folder)?;
+        Self::with_log(stopped.folder, owner, stopped.log, stopped.log_sizes)
+    }
+
+    fn with_log(folder: Arc<dyn Folder>, owner: Owner, log: Arc<dyn Files>, sizes: Sizes) -> Result<Self, StartError> {
+        let log = SegmentDisk::open(log, owner.node(), sizes).map_err(StartError::failed)?;
         let offline = Offline::open(Box::new(log)).map_err(StartError::failed)?;
-        let held = Self { folder, settings, key, membership, authority, offline };
-        if held.offline.survey().state.cluster != held.membership.cluster {
-            let message = format!("`{}` holds no replicated state: it neither voted nor followed", held.settings.name);
+        if offline.survey().state.cluster != owner.membership.cluster {
+            let message = format!("`{}` holds no replicated state: it neither voted nor followed", owner.settings.name);
             return Err(StartError::new(ErrorCode::Conflict, message).help(
                 "recover on a node that was a voter, or a learner; `taffeta nodes` on any member shows the roles",
             ));
         }
-        Ok(held)
+        Ok(Self { folder, owner, offline })
+    }
+
+    /// Refuses if another survivor knows more, unless that is to be given up.
+    fn check_knows_most(&self, others: &[SurveyView], force: bool) -> Result<(), StartError> {
+        let mine = self.view();
+        for other in others {
+            mine.check_comparable(other).map_err(|why| StartError::new(ErrorCode::Invalid, why))?;
+            if mine.knows_less_than(other) && !force {
+                let message = format!("`{}` knows more than this node: {}", other.name, mine.loss_against(other));
+                return Err(StartError::new(ErrorCode::Conflict, message)
+                    .help(format!("recover on `{}`; or give up what only it knows: --force", other.name)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins the new generation.
+    fn recover(self, others: &[SurveyView], now: UnixMillis) -> Result<Recovered, StartError> {
+        let Owner { settings, key, membership, authority } = self.owner;
+        let Some(authority) = authority else { return Err(no_authority()) };
+        let node = key.public().node_id();
+        let mut recovery = Recovery {
+            cluster: membership.cluster,
+            generation: self.offline.survey().state.generation.saturating_add(1),
+            node,
+            date: now,
+            signature: vec![],
+        };
+        recovery.signature = authority.sign_message(&recovery.signed_part()).to_vec();
+        let generation = recovery.generation;
+        let above = others.iter().map(SurveyView::highest_term).max().unwrap_or_default();
+        let at = self.offline.recover(node, settings.advertise, recovery, above).map_err(StartError::failed)?;
+        Ok(Recovered { node, name: settings.name, generation, at: at.into() })
     }
 
     /// Takes the CA key out of another node's folder, where that node had sealed it, and seals it into this one.
     fn borrow_authority(&mut self, data: &Path) -> Result<(), StartError> {
         let other = DiskFolder::open(data).map_err(folder_error)?;
         let key = birth::key(&other, &SystemEntropy)?;
-        let found = authority(&other, &key, self.membership.cluster)?;
+        let found = authority(&other, &key, self.owner.membership.cluster)?;
         let found = found.ok_or_else(|| {
             let message = format!("{} does not hold the CA key of this cluster", data.display());
             StartError::new(ErrorCode::Conflict, message).help("give the data folder of a node that was a voter")
         })?;
-        birth::seal_authorities(&self.folder, &SystemEntropy, &self.key, std::slice::from_ref(&found))?;
-        self.authority = Some(found);
+        birth::seal_authorities(&*self.folder, &SystemEntropy, &self.owner.key, std::slice::from_ref(&found))?;
+        self.owner.authority = Some(found);
         Ok(())
     }
+}
+
+fn nobody(message: &str) -> StartError {
+    StartError::new(ErrorCode::Invalid, message).help(NOT_A_NODE)
 }
 
 /// Without the CA key a node could lead, but nobody could ever join, no certificate be renewed, and those of the old

@@ -1,4 +1,5 @@
-//! A machine that is taken out of the cluster for good: the checks before it, and what the machine itself does about it.
+//! A machine that is taken out of the cluster for good: the checks before it, and what the machine itself does about it, and
+//! does likewise when a recovery has forgotten it.
 
 use crate::{
     api::{ApiError, ErrorCode},
@@ -6,7 +7,7 @@ use crate::{
     node::Core,
 };
 use std::{sync::Arc, time::Duration};
-use taffeta_model::{AssignedSet, Command, Directory, Fence, Liveness, NodeId};
+use taffeta_model::{AssignedSet, Bug, Command, Directory, Fence, Liveness, NodeId, planted};
 use tokio::time::timeout;
 
 /// How long the tasks of a removed machine may take to end: as long as their grace, and some more.
@@ -14,6 +15,16 @@ const STOP_LIMIT: Duration = Duration::from_secs(40);
 
 /// Why a node ends that was removed.
 pub const REMOVED: &str = "this machine was removed from the cluster (`taffeta remove`); its tasks were stopped";
+
+/// Why a node ends that had joined a side of the cluster which a recovery has ended.
+pub const LEFT_BEHIND: &str = "the cluster was recovered from before this machine joined, and does not know it; its tasks \
+                               were stopped";
+
+/// Whether a newer directory leaves a node out without its having been removed: its join is among the writes that were lost
+/// when the cluster was recovered elsewhere.
+pub(crate) fn is_left_behind(me: NodeId, before: &Directory, now: &Directory) -> bool {
+    before.members.contains_key(&me) && !now.members.contains_key(&me) && !now.removed.contains(&me)
+}
 
 impl Core {
     /// Removes a member; this node leads.
@@ -62,14 +73,17 @@ impl Core {
     pub(crate) fn heed_removal(&self, by: NodeId) {
         let voters = self.consensus.borrow().voters.clone();
         if voters.contains(&by) || voters.is_empty() && self.directory.borrow().members.contains_key(&by) {
-            self.removed.send_replace(true);
+            self.removed.send_replace(Some(REMOVED));
         }
     }
 
     /// Cuts off those that were removed.
     pub(crate) fn take_removed(&self, directory: &Directory) {
         if directory.removed.contains(&self.me) {
-            self.removed.send_replace(true);
+            self.removed.send_replace(Some(REMOVED));
+        }
+        if planted(Bug::KeepRemoved) {
+            return;
         }
         let ring = self.ring.state();
         directory.removed.iter().filter(|id| ring.liveness(**id).is_some()).for_each(|id| self.ring.removed(*id));
@@ -79,13 +93,11 @@ impl Core {
         }
     }
 
-    /// Stops the tasks and then the node, once it was removed.
+    /// Stops the tasks and then the node, once it is no member any more.
     pub(crate) async fn run_removal(self: Arc<Self>) {
         let mut removed = self.removed.subscribe();
-        if removed.wait_for(|removed| *removed).await.is_err() {
-            return;
-        }
-        tracing::error!("{REMOVED}");
+        let Ok(why) = removed.wait_for(Option::is_some).await.map(|why| why.unwrap_or(REMOVED)) else { return };
+        tracing::error!("{why}");
         // No decision is newer than this one.
         let last = Fence { generation: u64::MAX, term: u64::MAX, index: u64::MAX };
         self.tasks.accept(AssignedSet { fence: last, ..AssignedSet::default() }, true).await;
@@ -94,6 +106,32 @@ impl Core {
         if stopped.is_err() {
             tracing::warn!("some tasks have not ended yet");
         }
-        self.fail(REMOVED.into());
+        self.fail(why.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_left_behind;
+    use std::net::SocketAddr;
+    use taffeta_model::{Directory, DirectoryMember, NodeId, NodeName};
+
+    fn directory(members: &[u64]) -> Directory {
+        let member = |id: &u64| DirectoryMember {
+            name: NodeName::new(format!("n{id}")).expect("a label"),
+            address: SocketAddr::from(([127, 0, 0, 1], 7400)),
+            public_key: [0; 32],
+        };
+        Directory { members: members.iter().map(|id| (NodeId(*id), member(id))).collect(), ..Directory::default() }
+    }
+
+    #[test]
+    fn a_member_that_a_newer_directory_does_not_know_is_left_behind_unless_it_was_removed() {
+        let (before, mut now) = (directory(&[1, 2]), directory(&[1]));
+        assert!(is_left_behind(NodeId(2), &before, &now));
+        assert!(!is_left_behind(NodeId(1), &before, &now), "it is known");
+        assert!(!is_left_behind(NodeId(2), &directory(&[]), &now), "it has not been known before");
+        now.removed.insert(NodeId(2));
+        assert!(!is_left_behind(NodeId(2), &before, &now), "it was removed");
     }
 }

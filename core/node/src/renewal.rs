@@ -11,7 +11,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
-use taffeta_model::{Directory, NodeId, UnixMillis, mix};
+use taffeta_model::{Bug, Directory, NodeId, UnixMillis, mix, planted};
 use taffeta_net::{Clock, Lane, PublicKey, sha256};
 use tokio::time::{Instant, sleep};
 
@@ -65,9 +65,10 @@ impl Papers {
         if directory.authorities.is_empty() {
             return false;
         }
-        let authorities: Vec<_> = directory.authorities.iter().map(|ca| ca.certificate.clone()).collect();
-        let crosses =
-            directory.authorities.iter().map(|ca| ca.cross.clone()).filter(|cross| !cross.is_empty()).collect();
+        let from = if planted(Bug::RotateAtOnce) { directory.authorities.len() - 1 } else { 0 };
+        let named = &directory.authorities[from..];
+        let authorities: Vec<_> = named.iter().map(|ca| ca.certificate.clone()).collect();
+        let crosses = named.iter().map(|ca| ca.cross.clone()).filter(|cross| !cross.is_empty()).collect();
         let changed = (&self.authorities, &self.crosses) != (&authorities, &crosses);
         (self.authorities, self.crosses) = (authorities, crosses);
         changed

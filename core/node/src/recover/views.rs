@@ -113,11 +113,11 @@ impl Held {
             MemberEntry { id: id.to_string(), name }
         };
         SurveyView {
-            name: self.settings.name.to_string(),
-            node: self.key.public().node_id().to_string(),
-            cluster: cluster(self.membership.cluster),
+            name: self.owner.settings.name.to_string(),
+            node: self.owner.node().to_string(),
+            cluster: cluster(self.owner.membership.cluster),
             generation: state.generation,
-            holds_ca: self.authority.is_some(),
+            holds_ca: self.owner.authority.is_some(),
             term: survey.term,
             last: survey.last.map(Into::into),
             committed: survey.committed.map(Into::into),
