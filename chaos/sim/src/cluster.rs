@@ -16,9 +16,9 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use taffeta_model::NodeId;
+use taffeta_model::{NodeId, NodeName};
 use taffeta_net::JoinToken;
-use taffeta_node::Inspect;
+use taffeta_node::{Inspect, REMOVED};
 use taffeta_store::Leadership;
 
 /// Zones of the machines, in turn.
@@ -29,6 +29,9 @@ const MOVED_FROM: usize = 10_000;
 
 /// What is written into a timeline at most: a person reads it.
 const TIMELINE_MAX: usize = 20_000;
+
+/// For so long nothing was wrong, where all is calm.
+const CALM: Duration = Duration::from_secs(1);
 
 /// A process that ended by itself.
 pub(crate) struct Ended {
@@ -54,7 +57,7 @@ pub(crate) struct Cluster {
     pub(crate) generation: u64,
     /// What an administrator is to do.
     pub(crate) chores: VecDeque<Chore>,
-    /// Members that were removed.
+    /// Members that were removed, and those whose removal was asked for and may have taken effect.
     pub(crate) removed: BTreeSet<NodeId>,
     /// Processes that ended by themselves, and why, since it was asked last.
     pub(crate) ended: Vec<Ended>,
@@ -124,6 +127,9 @@ impl Cluster {
                 self.moments.note(Moment::DiskFull);
             }
             if let Some(why) = ended {
+                if self.machines[i].removed && why.as_deref() == Some(REMOVED) {
+                    self.moments.note(Moment::RemovedRefused);
+                }
                 let name = self.machines[i].name.clone();
                 self.ended.extend(why.clone().map(|why| Ended { machine: i, why }));
                 let why = why.map_or_else(|| "it was stopped".into(), |why| why.chars().take(200).collect::<String>());
@@ -143,6 +149,9 @@ impl Cluster {
         let number = self.machines.len();
         let name = format!("n{}-{}", place + 1, number);
         let mut machine = Machine::new(&self.site, number, &name, ZONES[place % ZONES.len()]);
+        if let Some((_, addresses)) = &mut self.site.join {
+            addresses.push(machine.address.to_string());
+        }
         machine.start(&self.site);
         self.tell(format!("{name} takes the place of {}", self.machines[self.places[place]].name));
         self.machines.push(machine);
@@ -152,11 +161,27 @@ impl Cluster {
     /// A second machine is started from the disk of this one. It stands in no place.
     pub(crate) fn add_copy(&mut self, of: usize) -> usize {
         let number = self.machines.len();
-        let mut machine = Machine::copied(&self.site, number, &self.machines[of]);
+        // Whoever says of a copy that it was moved believes that the original is off: it is not, and answers.
+        let now = self.now();
+        let calm = |m: &Machine| m.look(|_| ()).is_some() && now - m.disturbed.max(m.started) > CALM;
+        let said_moved = number.is_multiple_of(2) && self.present().all(calm);
+        let mut machine = Machine::copied(&self.site, number, &self.machines[of], said_moved);
         machine.start(&self.site);
         self.tell(format!("a copy of {} is started at {}", machine.name, machine.address));
         self.machines.push(machine);
         number
+    }
+
+    /// A machine that was removed is found and switched on again, in half of the cases.
+    pub(crate) fn switch_on_removed(&mut self, name: &NodeName) {
+        let Some(machine) = self.machines.iter_mut().find(|machine| machine.name == *name && !machine.is_copy) else {
+            return;
+        };
+        if machine.number.is_multiple_of(2) {
+            machine.removed = true;
+            machine.start(&self.site);
+            self.tell(format!("{name} was removed, and is switched on again"));
+        }
     }
 
     /// A machine that was off comes up at another address.
@@ -177,12 +202,21 @@ impl Cluster {
         self.moments.note(Moment::Moved);
     }
 
-    /// Who leads, as far as the leader itself says so.
+    /// Who leads, as far as the leader itself says so; of several, the first of the newest generation.
     pub(crate) fn leader(&self) -> Option<(usize, Leadership)> {
-        self.present().filter(|m| m.runs()).find_map(|machine| {
-            let leadership = machine.look(|inspect| inspect.leadership())?;
-            leadership.is_leader.then_some((machine.number, leadership))
-        })
+        let leading = self.present().filter(|m| m.runs()).filter_map(|machine| {
+            let (generation, leadership) =
+                machine.look(|inspect| (inspect.state(|state| state.generation), inspect.leadership()))?;
+            leadership.is_leader.then_some((generation, machine.number, leadership))
+        });
+        let newest = leading.reduce(|one, other| if other.0 > one.0 { other } else { one });
+        newest.map(|(_, number, leadership)| (number, leadership))
+    }
+
+    /// New machines are of the newer version from now on.
+    pub(crate) fn begin_upgrade(&mut self) {
+        self.site.older_at_first = false;
+        self.machines.iter_mut().for_each(Machine::install_newer);
     }
 
     /// The machine of a node.
@@ -260,10 +294,11 @@ impl Cluster {
         }
     }
 
-    /// Whether its node is up, was confirmed by a leader, and answers names.
+    /// Whether its node is up, was confirmed by a leader, answers names, and, if it votes, has heard of a leader.
     pub(crate) fn is_ready(&self, i: usize) -> bool {
         let machine = &self.machines[i];
-        machine.look(|inspect| inspect.obeyed().1 && inspect.has_names()).unwrap_or(false)
+        let knows = |inspect: &Inspect| inspect.leadership().leader.is_some() || !inspect.votes();
+        machine.look(|inspect| inspect.obeyed().1 && inspect.has_names() && knows(inspect)).unwrap_or(false)
     }
 
     /// Lets time pass until the condition holds, or says what did not come about.

@@ -240,6 +240,11 @@ impl Folder for Session {
         self.note(Event::File, 0, fnv(name.as_bytes()));
         Ok(())
     }
+
+    /// Of a copy that runs elsewhere; one that is put back into its machine is an image of the whole disk.
+    fn place(&self) -> io::Result<Option<String>> {
+        Ok(Some(format!("disk={}", self.disk.place)))
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@ mod losses;
 mod rolling;
 
 use crate::{
-    able,
     cluster::Cluster,
     machine::{Condition, Machine, Rest},
     moments::Moment,
@@ -43,7 +42,8 @@ pub(crate) struct Injector {
     active: Vec<Active>,
     /// Machines whose power goes in the middle of a write, by then at the latest, and when they come back.
     fuses: Vec<(usize, Duration, Rest)>,
-    rolls: Vec<Roll>,
+    /// Restarts of all machines: the first is under way, the others come after it.
+    rolls: VecDeque<Roll>,
     losses: Losses,
     rng: SmallRng,
     /// When lies are told next.
@@ -69,7 +69,7 @@ impl Injector {
             due: plan.faults.into(),
             active: vec![],
             fuses: vec![],
-            rolls: vec![],
+            rolls: VecDeque::new(),
             losses: Losses::default(),
             rng: stream(seed, "faults"),
             lie_at: Duration::ZERO,
@@ -87,7 +87,10 @@ impl Injector {
         let (now, since) = (cluster.now(), self.since);
         let mut changed = false;
         self.watch_fuses(cluster);
-        self.rolls.retain_mut(|roll| roll.step(cluster));
+        // Two at once would not restart the machines one after the other.
+        if self.rolls.front_mut().is_some_and(|roll| !roll.step(cluster)) {
+            self.rolls.pop_front();
+        }
         self.losses.step(cluster);
         while let Some(planned) = self.due.pop_front_if(|planned| since + planned.at <= now) {
             self.begin(cluster, planned);
@@ -155,9 +158,6 @@ impl Injector {
 
     fn begin(&mut self, cluster: &mut Cluster, planned: Planned) {
         let now = cluster.now();
-        if !able::has_answer_to(&planned.fault) {
-            return; // nor is it told of: a run in which it is allowed is the same as one in which it is not
-        }
         let machines = self.choose(cluster, &planned);
         let names: Vec<_> = machines.iter().map(|i| cluster.machines[*i].name.to_string()).collect();
         if machines.is_empty() {
@@ -214,8 +214,11 @@ impl Injector {
                 });
                 self.push(planned.fault, machines, now, until);
             }
-            Fault::Rolling => self.rolls.push(Roll::new(&machines, planned.lasts, false)),
-            Fault::Upgrade => self.rolls.push(Roll::new(&machines, planned.lasts, true)),
+            Fault::Rolling => self.rolls.push_back(Roll::new(&machines, planned.lasts, false)),
+            Fault::Upgrade => {
+                cluster.begin_upgrade();
+                self.rolls.push_back(Roll::new(&machines, planned.lasts, true));
+            }
             Fault::Copy { used } => {
                 let lasts = planned.lasts.unwrap_or_default();
                 each.for_each(|i| self.losses.copy(cluster, i, used, lasts));
@@ -301,7 +304,7 @@ impl Injector {
             }
             let lived =
                 ended.fault == Fault::DiskFull && machine.started < ended.began && machine.look(|_| ()).is_some();
-            if lived && able::LIVES_WITH_FULL_DISK {
+            if lived {
                 cluster.moments.note(Moment::LivedWithFullDisk);
             }
         }
@@ -432,7 +435,8 @@ impl Injector {
         let mut touched = BTreeSet::new();
         for active in &self.active {
             match active.fault {
-                Fault::Partition { .. } => touched.extend(cluster.places.iter().copied()),
+                // Who is cut off for good stands in no place any more.
+                Fault::Partition { .. } => touched.extend(cluster.places.iter().chain(&active.machines).copied()),
                 Fault::Loss { .. }
                 | Fault::Delay { .. }
                 | Fault::Duplicate { .. }

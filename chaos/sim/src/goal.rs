@@ -73,7 +73,9 @@ fn missing_of(cluster: &Cluster, state: &State, app: &App, wanted: &mut BTreeSet
         let mut right = BTreeSet::new();
         for id in (1..=count).map(|index| task(job, index)) {
             let Some(Place::On { node, fence }) = state.tasks.get(&id).map(|task| &task.place) else {
-                return Some(format!("{id} is not placed"));
+                let why =
+                    cluster.leader().and_then(|(i, _)| cluster.machines[i].look(|inspect| inspect.why_it_waits(&id)));
+                return Some(format!("{id} is not placed: {}", why.unwrap_or_default()));
             };
             let machine = cluster.machine_of(*node).filter(|m| cluster.places.contains(&m.number));
             let Some(machine) = machine else { return Some(format!("{id} is on a machine that is gone")) };

@@ -8,7 +8,6 @@
 //! Left out: what is below the seams (sockets, kernel, processes, the real disk), which the end-to-end tests are for, and
 //! rings of more than fifteen nodes, which `taffeta-chaos-ring` is for.
 
-mod able;
 mod check;
 mod cluster;
 mod crypto;

@@ -11,15 +11,18 @@ use crate::{
 };
 use rand::rngs::SmallRng;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
-use taffeta_model::{Cpus, NodeId, NodeName, Resources};
+use taffeta_model::{Cpus, NodeId, NodeName, Resources, Versions};
 use taffeta_net::{CryptoProvider, JoinToken};
-use taffeta_node::{FabricConfig, Inspect, Serve};
+use taffeta_node::{FabricConfig, Inspect, LEFT_BEHIND, Serve};
 
 /// Whoever watches over the process starts it again so long after it has ended by itself.
 const START_AGAIN: Duration = Duration::from_secs(1);
 
 /// What every machine offers.
 pub(crate) const CAPACITY: Resources = Resources { cpus: Cpus(4_000), memory: 4 << 30, disk: 100 << 30, ports: 12_000 };
+
+/// What a machine of the older version speaks.
+const OLDER: Versions = Versions { min: 1, max: 1 };
 
 /// What is wrong with a machine at this moment, as its active faults have it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -83,8 +86,14 @@ pub(crate) struct Machine {
     pub(crate) stopped: Duration,
     /// Whether it runs from a copy of another machine's disk, under its name.
     pub(crate) is_copy: bool,
+    /// Whether it is told, wrongly, that its disk was only moved here.
+    said_moved: bool,
     /// Whether its disk was replaced by an older copy of itself.
     pub(crate) outdated: bool,
+    /// Whether it was removed and switched on again; when its node ends then, it is left alone.
+    pub(crate) removed: bool,
+    /// Whether it joined a side that a recovery has ended: it has to join again as another one.
+    pub(crate) left_behind: bool,
     /// Whether its node is of the newer version.
     pub(crate) newer: bool,
     /// When somebody told the ring last that it is down, which was not so: it may be hidden for a moment, no more.
@@ -98,7 +107,7 @@ pub(crate) struct Site {
     pub(crate) crypto: Arc<CryptoProvider>,
     pub(crate) seed: u64,
     pub(crate) snapshot_every: u64,
-    /// Whether machines are of the older version until they are upgraded.
+    /// Whether machines are of the older version until they are upgraded; none is installed any more once that has begun.
     pub(crate) older_at_first: bool,
     /// With what and where a machine joins that is no member yet; the first one creates the cluster.
     pub(crate) join: Option<(JoinToken, Vec<String>)>,
@@ -138,16 +147,20 @@ impl Machine {
             lagged: Duration::ZERO,
             stopped: Duration::ZERO,
             is_copy: false,
+            said_moved: false,
             outdated: false,
+            removed: false,
+            left_behind: false,
             newer: !site.older_at_first,
             former: vec![],
         }
     }
 
     /// A machine with what is on the disk of another one now, at an address of its own.
-    pub(crate) fn copied(site: &Site, number: usize, original: &Self) -> Self {
+    pub(crate) fn copied(site: &Site, number: usize, original: &Self, said_moved: bool) -> Self {
         let disk = original.disk.copy(number as u64 + 1);
-        Self { disk, is_copy: true, ..Self::new(site, number, original.name.as_str(), &original.zone) }
+        let new = Self::new(site, number, original.name.as_str(), &original.zone);
+        Self { disk, is_copy: true, said_moved, newer: original.newer, ..new }
     }
 
     fn config(&self, site: &Site) -> FabricConfig {
@@ -158,6 +171,10 @@ impl Machine {
         config.zone = Some(self.zone.clone());
         config.capacity = Some(CAPACITY);
         config.serve = Serve { http: false, dns: false };
+        config.moved = self.said_moved;
+        if !self.newer {
+            config.speaks = OLDER;
+        }
         if let Some((token, addresses)) = &site.join {
             config.join = addresses.clone();
             if !self.disk.has_file("membership") {
@@ -258,7 +275,10 @@ impl Machine {
             (self.up, self.started) = (true, now);
         }
         let why = process.ended()?;
-        let rest = if why.is_some() { Rest::Until(now + START_AGAIN) } else { self.rest };
+        self.left_behind |= why.as_deref() == Some(LEFT_BEHIND);
+        // Nobody watches over a copy, nor over what was removed.
+        let again = why.is_some() && !self.is_copy && !self.removed;
+        let rest = if again { Rest::Until(now + START_AGAIN) } else { self.rest };
         self.kill(site, rest);
         Some(why)
     }
@@ -279,6 +299,11 @@ impl Machine {
 
     pub(crate) fn has_power(&self) -> bool {
         self.powered
+    }
+
+    /// The next start is of the newer version, if it was never started before.
+    pub(crate) fn install_newer(&mut self) {
+        self.newer |= self.lives == 0;
     }
 
     /// Whether it will never be back.

@@ -67,18 +67,19 @@ moments! {
     QuorumLost = "no majority of the voters ran for long",
     RefusedWithoutQuorum = "a write was refused while no majority of the voters ran",
     AnsweredWithoutQuorum = "DNS answered while no majority of the voters ran",
-    ; // Not demanded of a sweep: what is rare and has a test of its own, and what `able.rs` does not try yet.
-    RestartedWithoutQuorum = "a crashed task was started again while no majority of the voters ran",
     VoterReplaced = "a voter that was dead for long was replaced",
-    ChangeLeftOver = "a leader finished the change of voters that another one had begun",
     VoteHandedOver = "a voter that was stopped cleanly had handed its vote over",
+    MemberRemoved = "a dead machine was removed",
+    RemovedRefused = "a machine that was removed came back and learnt of it",
+    AuthorityRotated = "the certificate authority was replaced",
     LivedWithFullDisk = "a node whose disk was full lived on until there was room",
     CopyRefused = "a copied or outdated data folder was refused",
+    TwoVersions = "nodes of two versions were in one ring",
     ClusterRecovered = "a cluster was recovered after its quorum was lost for good",
     OldSideFenced = "a machine of an older generation met the newer one",
-    TwoVersions = "nodes of two versions were in one ring",
-    MemberRemoved = "a dead machine was removed",
-    AuthorityRotated = "the certificate authority was replaced",
+    ; // Not demanded of a sweep: what is rare and has a test of its own.
+    RestartedWithoutQuorum = "a crashed task was started again while no majority of the voters ran",
+    ChangeLeftOver = "a leader finished the change of voters that another one had begun",
 }
 
 /// How often each moment was met.

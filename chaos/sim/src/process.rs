@@ -32,7 +32,7 @@ use tokio::{
 const SYNC: Duration = Duration::from_millis(2);
 
 /// Small files, so that one log follows another in every run.
-const LOG_SIZES: Sizes = Sizes { segment: 64 << 10, ahead: 8 << 10 };
+pub(crate) const LOG_SIZES: Sizes = Sizes { segment: 64 << 10, ahead: 8 << 10 };
 
 /// What a process finds on its machine.
 pub(crate) struct Surroundings<'a> {

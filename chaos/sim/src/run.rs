@@ -1,7 +1,6 @@
 //! One run from its seed to its verdict: first survive faults, then heal a majority and demand progress.
 
 use crate::{
-    able,
     check::{Broken, Checker, invariant_no_acknowledged_write_is_lost, serials},
     cluster::Cluster,
     faults::Injector,
@@ -32,7 +31,7 @@ pub const LASTS_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// Progress that is not made within this time after the last fault is not made: restarts back off up to 30 s, machines
 /// are given up after some 10 s, and updates go one by one. Voters that are replaced take half a minute to be given up,
 /// and a minute lies between two.
-const PROGRESS_MAX: Duration = Duration::from_secs(if able::REPLACES_VOTERS { 330 } else { 150 });
+const PROGRESS_MAX: Duration = Duration::from_secs(330);
 
 /// What is reached must last for so long.
 const STAYS: Duration = Duration::from_secs(3);
@@ -44,7 +43,7 @@ pub struct SimConfig {
     pub seed: u64,
     /// Number of nodes, within [`NODES`].
     pub nodes: usize,
-    /// Virtual time under faults; the progress that is demanded after it takes up to two minutes and a half more.
+    /// Virtual time under faults; the progress that is demanded after it takes up to five minutes and a half more.
     pub lasts: Duration,
     /// Kinds of faults that may happen.
     pub faults: BTreeSet<FaultKind>,
@@ -133,7 +132,7 @@ pub fn run(config: &SimConfig, progress: &mut dyn FnMut(Duration)) -> Result<Rep
     let began = std::time::Instant::now();
     let _watched = panics::watch();
     let faults = config.faults();
-    let upgrades = able::NEGOTIATES_VERSIONS && faults.faults.iter().any(|planned| planned.fault == Fault::Upgrade);
+    let upgrades = faults.faults.iter().any(|planned| planned.fault == Fault::Upgrade);
     let mut sim = Sim {
         cluster: Cluster::new(config.seed, config.nodes, config.tick, Trace::new(config.in_words), upgrades),
         workload: Workload::new(config.seed, config.thinks),
@@ -168,7 +167,7 @@ pub fn run(config: &SimConfig, progress: &mut dyn FnMut(Duration)) -> Result<Rep
         trace,
         events,
         writes: BTreeMap::from([("acknowledged", acknowledged), ("refused", writes[0]), ("unknown", writes[1])]),
-        slowest_write: sim.workload.history.slowest(),
+        slowest_write: sim.workload.history.slowest().0,
         timeline: sim.cluster.timeline,
         words,
     })
@@ -208,16 +207,20 @@ impl Sim {
     /// Writes go on while machines are restarted cleanly, one after the other, if nothing else is wrong.
     fn invariant_clean_restarts_hold_no_write_up(&self, config: &SimConfig) -> Result<(), Broken> {
         let only_rolls = config.faults().faults.iter().all(|planned| planned.fault == Fault::Rolling);
-        if !only_rolls || !able::STOPS_WITHOUT_A_PAUSE {
+        if !only_rolls {
             return Ok(());
         }
         let history = &self.workload.history;
         if let Some(serial) = history.all(|fate| matches!(fate, Fate::Refused | Fate::Unknown)).next() {
-            return Err(format!("the write {serial} was not acknowledged, although machines were only restarted"));
+            let began = history.began(serial).unwrap_or_default();
+            return Err(format!(
+                "the write {serial} of {began:?} was not acknowledged, although machines were only restarted"
+            ));
         }
-        let slowest = history.slowest();
+        let (slowest, serial) = history.slowest();
         if slowest > PAUSE_MAX {
-            Err(format!("a write took {slowest:?}, although machines were only restarted"))
+            let began = history.began(serial).unwrap_or_default();
+            Err(format!("the write {serial} of {began:?} took {slowest:?}, although machines were only restarted"))
         } else {
             Ok(())
         }
@@ -239,9 +242,6 @@ impl Sim {
 
     /// A cluster that was recovered goes on with what the one had on which it was.
     fn learn_generation(&mut self) {
-        if !able::RECOVERS {
-            return;
-        }
         let known = self.cluster.generation;
         let look = |inspect: &Inspect| {
             inspect.state(|state| {
@@ -277,6 +277,10 @@ impl Sim {
             cluster.machines[*i].switch_off(&cluster.site, Rest::Ever, None);
         }
         for i in &core {
+            // Whoever wants to join may have been told of nobody who is still where he was.
+            if !cluster.machines[*i].disk.has_file("membership") {
+                cluster.machines[*i].kill(&cluster.site, Rest::Told);
+            }
             cluster.machines[*i].start(&cluster.site);
         }
         let names = |these: &mut dyn Iterator<Item = usize>| {

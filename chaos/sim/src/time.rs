@@ -15,6 +15,11 @@ use tokio::time::Instant;
 /// The date at which every run begins: 2026-01-01 in UTC. Certificates are valid around it.
 const BEGIN: Duration = Duration::from_millis(1_767_225_600_000);
 
+/// The true date at this time of the run.
+pub(crate) fn date(at: Duration) -> UnixMillis {
+    UnixMillis(u64::try_from((BEGIN + at).as_millis()).unwrap_or(u64::MAX))
+}
+
 /// Time and trace of a run. All machines share it; only the simulator's own thread uses it.
 #[derive(Debug)]
 pub(crate) struct Run {
@@ -92,7 +97,7 @@ pub(crate) struct ProcessClock {
 
 impl Clock for ProcessClock {
     fn date(&self) -> UnixMillis {
-        let true_date = u64::try_from((BEGIN + self.time.now()).as_millis()).unwrap_or(u64::MAX);
+        let UnixMillis(true_date) = date(self.time.now());
         UnixMillis(true_date.saturating_add_signed(self.calendar.offset_ms.load(Ordering::Relaxed)))
     }
 }

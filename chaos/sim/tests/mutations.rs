@@ -4,7 +4,7 @@
 //! code has moved them.
 
 use std::time::Duration;
-use taffeta_chaos_plan::FaultKind;
+use taffeta_chaos_plan::{Fault, FaultKind, FaultPlan, Planned, Target};
 use taffeta_model::{Bug, plant};
 use taffeta_sim::{SimConfig, Verdict, run};
 
@@ -12,7 +12,7 @@ use taffeta_sim::{SimConfig, Verdict, run};
 const CAUGHT: &[(Bug, u64, &str)] = &[
     (Bug::ObeyOldFence, 1, "takes an assigned set of"),
     (Bug::AcknowledgeBeforeSync, 7, "the acknowledged write"),
-    (Bug::ForgetVote, 4, "two leaders"),
+    (Bug::ForgetVote, 4, "in one life"),
     (Bug::PublishForeignRecord, 1, "which was never placed there"),
     (Bug::ForgeRecord, 1, "has not signed"),
     (Bug::KeepDeadRecords, 7, "after it died"),
@@ -40,6 +40,17 @@ const CAUGHT: &[(Bug, u64, &str)] = &[
     (Bug::ShrinkOnDeath, 1, "they are fewer"),
     (Bug::TwoChangesAtOnce, 1, "at once lose their votes"),
     (Bug::ForgetLog, 1, "its log ends at"),
+    (Bug::KeepDeadVoter, 2, "voters live, and there are"),
+    (Bug::LeaveJoint, 3, "half done"),
+    (Bug::IgnoreZones, 8, "zones only"),
+    (Bug::KeepVoteOnStop, 1, "although machines were only restarted"),
+    (Bug::KeepRemoved, 3, "was removed, and goes on"),
+    (Bug::RotateAtOnce, 1, "although"),
+    (Bug::EndOnFullDisk, 1, "ended because its disk is full"),
+    (Bug::AcknowledgeOnFullDisk, 1, "s after all faults ended"),
+    (Bug::StartCopy, 10, "runs from a copied folder"),
+    (Bug::SpeakNewest, 1, "although"),
+    (Bug::ForgetGeneration, 36, "was given more than it has"),
 ];
 
 /// Bugs that show when nothing is broken: under faults a task may well be placed twice, and news of its end be late.
@@ -50,6 +61,50 @@ const BELIEVED: Bug = Bug::BelieveHearsay;
 
 /// Bugs that show while a quorum is lost for long, which few runs see: it alone happens then.
 const WITHOUT_QUORUM: &[Bug] = &[Bug::AcknowledgeAlone, Bug::StopWithoutQuorum];
+
+/// A bug that shows in a write that waits for an election, where nothing else would hold it up.
+const ROLLING: Bug = Bug::KeepVoteOnStop;
+
+/// A bug that shows where not every machine votes: of four three do, in three zones.
+const ZONED: Bug = Bug::IgnoreZones;
+
+/// A bug that shows when a leader dies between the two steps of a change of who votes.
+const HALF_DONE: Bug = Bug::LeaveJoint;
+
+/// Again and again a machine stops, whose vote a stand-by gets, and the leader dies a little later; the wire is slow.
+fn leaders_that_die_over_a_change() -> FaultPlan {
+    let ms = Duration::from_millis;
+    let planned = |at, lasts, target, fault| Planned { at: ms(at), lasts: Some(ms(lasts)), target, fault };
+    let delay = Fault::Delay { by: ms(20), jitter: ms(5) };
+    let rounds = (0..10).flat_map(|round| {
+        let at = 12_000 + round * 10_000;
+        let killed = planned(at + 120 + round * 50, 4_000, Target::Leader, Fault::KillAgent);
+        [planned(at, 3_000, Target::One, Fault::Stop), killed]
+    });
+    FaultPlan { faults: [planned(1_000, 110_000, Target::All, delay)].into_iter().chain(rounds).collect() }
+}
+
+/// A bug that shows when a machine that was removed comes back.
+const REMOVED: Bug = Bug::KeepRemoved;
+
+/// A bug that shows at a machine that did not hear of the new authority in time.
+const ROTATED: Bug = Bug::RotateAtOnce;
+
+/// One machine is off while the certificate authority is replaced.
+fn rotation_while_one_is_away() -> FaultPlan {
+    let at = Duration::from_secs;
+    let off = Planned { at: at(10), lasts: Some(at(12)), target: Target::One, fault: Fault::KillMachine };
+    let rotation = Planned { at: at(12), lasts: None, target: Target::All, fault: Fault::Rotate };
+    FaultPlan { faults: vec![off, rotation] }
+}
+/// Bugs that show only under certain faults: nothing else happens then.
+const UNDER: &[(Bug, &[FaultKind])] = &[
+    (Bug::EndOnFullDisk, &[FaultKind::DiskFull]),
+    (Bug::AcknowledgeOnFullDisk, &[FaultKind::DiskFull, FaultKind::KillAgent, FaultKind::PowerCut]),
+    (Bug::StartCopy, &[FaultKind::Copy]),
+    (Bug::SpeakNewest, &[FaultKind::Upgrade]),
+    (Bug::ForgetGeneration, &[FaultKind::QuorumLost]),
+];
 
 /// Seeds within which a bug must be caught.
 const SEEDS: u64 = 50;
@@ -68,8 +123,26 @@ fn is_caught(bug: Bug) {
         if WITHOUT_QUORUM.contains(&bug) {
             config.faults = [FaultKind::QuorumLost].into();
         }
+        if let Some((_, kinds)) = UNDER.iter().find(|(known, _)| *known == bug) {
+            config.faults = kinds.iter().copied().collect();
+        }
         if bug == BELIEVED {
             config.faults = [FaultKind::Lie].into();
+        }
+        if bug == ROLLING {
+            config.faults = [FaultKind::Rolling].into();
+        }
+        if bug == REMOVED {
+            config.faults = [FaultKind::Remove, FaultKind::KillAgent].into();
+        }
+        if bug == HALF_DONE {
+            (config.nodes, config.plan) = (7, Some(leaders_that_die_over_a_change()));
+        }
+        if bug == ROTATED {
+            config.plan = Some(rotation_while_one_is_away());
+        }
+        if bug == ZONED {
+            (config.nodes, config.faults) = (4, [].into());
         }
         let report = run(&config, &mut |_| {}).expect("a good configuration");
         let why = report.why.unwrap_or_default();
@@ -133,4 +206,15 @@ caught! {
     a_set_of_voters_that_death_makes_smaller_is_caught: ShrinkOnDeath,
     two_voters_that_are_replaced_at_once_are_caught: TwoChangesAtOnce,
     a_log_that_has_forgotten_what_it_acknowledged_is_caught: ForgetLog,
+    a_dead_voter_that_is_not_replaced_is_caught: KeepDeadVoter,
+    a_change_of_voters_that_stays_half_done_is_caught: LeaveJoint,
+    voters_that_are_chosen_without_their_zones_are_caught: IgnoreZones,
+    a_vote_that_is_not_handed_over_is_caught: KeepVoteOnStop,
+    a_removed_member_that_is_listened_to_is_caught: KeepRemoved,
+    an_authority_that_takes_effect_at_once_is_caught: RotateAtOnce,
+    a_node_that_ends_on_a_full_disk_is_caught: EndOnFullDisk,
+    an_acknowledgement_of_what_a_full_disk_did_not_take_is_caught: AcknowledgeOnFullDisk,
+    a_copied_folder_that_is_let_in_is_caught: StartCopy,
+    a_node_that_speaks_only_its_newest_version_is_caught: SpeakNewest,
+    a_node_that_believes_an_older_generation_is_caught: ForgetGeneration,
 }

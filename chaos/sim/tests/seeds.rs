@@ -136,6 +136,23 @@ fn without_a_quorum_tasks_run_on_and_are_restarted_and_names_stay() {
 }
 
 #[test]
+fn a_change_of_voters_that_a_leader_left_half_done_is_finished_by_the_next() {
+    // A stand-by gets the vote of each that stops, and the leader dies a little later, each time after another while.
+    let delay = Fault::Delay { by: Duration::from_millis(20), jitter: Duration::from_millis(5) };
+    let mut faults = vec![planned(1, 110, Target::All, delay)];
+    for round in 0..10 {
+        let at = 12 + round * 10;
+        let mut killed = planned(at, 4, Target::Leader, Fault::KillAgent);
+        killed.at += Duration::from_millis(120 + round * 50);
+        faults.extend([planned(at, 3, Target::One, Fault::Stop), killed]);
+    }
+    let plan = FaultPlan { faults };
+    let run = |seed| passes(&SimConfig { plan: Some(plan.clone()), nodes: 7, ..short(seed, 115) });
+    let met: u64 = (1..7).map(|seed| run(seed).sometimes.count(Moment::ChangeLeftOver)).sum();
+    assert!(met > 0, "no leader died over a change of who votes");
+}
+
+#[test]
 fn a_wrong_configuration_is_refused() {
     let refused = |config: SimConfig| run(&config, &mut |_| {}).expect_err("wrong").to_string();
     assert!(refused(SimConfig { nodes: 2, ..SimConfig::new(1) }).starts_with("nodes: 2"));
@@ -196,5 +213,17 @@ mod found {
     #[test]
     fn a_restarted_node_met_only_those_that_the_ring_had_met_before() {
         passes(&short(172, 60));
+    }
+
+    #[test]
+    fn a_machine_that_joined_the_side_that_is_over_stayed_known_to_nobody() {
+        let kinds = ["quorum-lost", "partition", "power-cut", "kill-agent", "loss", "disk-full", "move"];
+        let faults = kinds.iter().map(|kind| kind.parse().expect("a kind of fault")).collect();
+        passes(&SimConfig { faults, ..short(76, 120) });
+    }
+
+    #[test]
+    fn a_node_of_the_old_side_asked_only_the_one_on_which_its_cluster_was_recovered() {
+        passes(&short(35, 60));
     }
 }

@@ -19,6 +19,9 @@ const LEFTOVER_MAX: Duration = Duration::from_secs(25);
 
 impl Checker {
     pub(super) fn check_agent(&mut self, machine: &Machine, inspect: &Inspect) -> Result<(), Broken> {
+        if machine.outdated {
+            return Ok(()); // it has forgotten what it obeyed, and is soon refused
+        }
         let seen = self.seen.entry(machine.number).or_default();
         let (obeyed, _) = inspect.obeyed();
         let directory = inspect.directory_fence();

@@ -9,13 +9,14 @@ mod catalogue;
 mod consensus;
 mod names;
 mod quorum;
+mod removal;
 mod ring;
 mod voting;
 mod watch;
 
 pub(crate) use consensus::{invariant_no_acknowledged_write_is_lost, serials};
 
-use crate::{able, cluster::Cluster, machine::Machine, workload::History};
+use crate::{cluster::Cluster, machine::Machine, workload::History};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -86,6 +87,7 @@ impl Checker {
         self.voting.step(cluster)?;
         self.quorum.step(cluster, history)?;
         invariant_a_full_disk_ends_no_process(cluster)?;
+        removal::invariant_a_removed_machine_is_refused(cluster)?;
         cluster.ended.clear();
         self.names.step(cluster, &self.serving)?;
         self.views.step(cluster)?;
@@ -108,9 +110,6 @@ impl Checker {
 
 /// A node whose disk is full refuses writes and lives on.
 fn invariant_a_full_disk_ends_no_process(cluster: &Cluster) -> Result<(), Broken> {
-    if !able::LIVES_WITH_FULL_DISK {
-        return Ok(());
-    }
     for ended in &cluster.ended {
         let machine = &cluster.machines[ended.machine];
         // One that starts may say that it cannot.

@@ -1,7 +1,7 @@
 //! Who votes: how that changes, and that nobody speaks who has forgotten what it acknowledged.
 
 use super::Broken;
-use crate::{able, cluster::Cluster, machine::Machine, moments::Moment};
+use crate::{cluster::Cluster, machine::Machine, moments::Moment};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -27,6 +27,9 @@ const LOST_AFTER: Duration = Duration::from_secs(10);
 
 /// How long a node may run from a copied folder until it has found out.
 const COPY_MAX: Duration = Duration::from_secs(10);
+
+/// Words in the refusal of a copy.
+const REFUSALS: [&str; 3] = ["was copied or moved", "is in use twice", "is an older copy"];
 
 /// The sets of voters of a membership.
 type Configs = Vec<BTreeSet<NodeId>>;
@@ -77,7 +80,10 @@ impl Voting {
                 noted.extend(met.then_some(Moment::OldSideFenced));
                 continue;
             }
-            self.invariant_no_id_forgets_what_it_acknowledged(machine, id, &insight)?;
+            // An older copy that has not been refused yet has not been heard either.
+            if !machine.outdated {
+                self.invariant_no_id_forgets_what_it_acknowledged(machine, id, &insight)?;
+            }
             noted.extend(self.follow(cluster, machine, &insight)?);
         }
         noted.into_iter().for_each(|moment| cluster.moments.note(moment));
@@ -176,7 +182,7 @@ impl Voting {
     }
 
     /// A voter is replaced only when it has long been dead, or has left, or was removed, or for the sake of the zones; and
-    /// only one at a time.
+    /// only one at a time. With one that was removed others may go: four members have three voters, where five had five.
     fn invariant_a_voter_is_replaced_on_evidence(
         &self,
         cluster: &Cluster,
@@ -185,7 +191,10 @@ impl Voting {
     ) -> Result<Option<Moment>, Broken> {
         let now = cluster.now();
         let gone: Vec<NodeId> = before.difference(after).copied().collect();
-        if gone.len() > 1 && gone.iter().any(|id| !cluster.removed.contains(id)) {
+        if gone.iter().any(|id| cluster.removed.contains(id)) {
+            return Ok(None);
+        }
+        if gone.len() > 1 {
             return Err(format!("{} at once lose their votes", gone.len()));
         }
         let zones = |ids: &BTreeSet<NodeId>| {
@@ -194,7 +203,7 @@ impl Voting {
         for id in gone {
             let Some(machine) = cluster.machine_of(id) else { continue };
             let left = !machine.stopped.is_zero() && now - machine.stopped < FAREWELL_MAX;
-            if cluster.removed.contains(&id) || zones(after) > zones(before) {
+            if zones(after) > zones(before) {
                 continue;
             }
             if left {
@@ -215,15 +224,16 @@ impl Voting {
         let mut refused = 0;
         for ended in &cluster.ended {
             let machine = &cluster.machines[ended.machine];
-            refused += u32::from(machine.is_copy || machine.outdated);
+            let words = REFUSALS.iter().any(|words| ended.why.contains(words));
+            refused += u32::from(words && (machine.is_copy || machine.outdated));
         }
         for machine in cluster.machines.iter().filter(|m| m.is_copy || m.outdated) {
-            if machine.look(|_| ()).is_none() {
+            if machine.look(|_| ()).is_none() || machine.disturbed == now {
                 self.copies.remove(&machine.number);
                 continue;
             }
             let since = *self.copies.entry(machine.number).or_insert(now);
-            if now - since > COPY_MAX && able::REFUSES_COPIES {
+            if now - since > COPY_MAX {
                 return Err(format!("{} runs from a copied folder, and nobody minds", machine.name));
             }
         }

@@ -51,8 +51,12 @@ impl Watch {
         let now = cluster.now();
         let leading = cluster.leader();
         let leader = leading.as_ref().map(|(i, _)| *i);
-        if let Some((_, leadership)) = leading {
-            cluster.voters = leadership.voters;
+        if let Some((i, leadership)) = leading {
+            let generation = cluster.machines[i].look(|inspect| inspect.state(|state| state.generation));
+            // An old side that has not heard that it is over may lead, too.
+            if generation >= Some(cluster.generation) {
+                cluster.voters = leadership.voters;
+            }
         }
         if leader.is_some() {
             self.leaderless = now;

@@ -2,7 +2,6 @@
 
 use super::down;
 use crate::{
-    able,
     cluster::Cluster,
     disk::Disk,
     machine::{Machine, Rest},
@@ -10,19 +9,19 @@ use crate::{
     offline,
 };
 use rand::{rngs::SmallRng, seq::SliceRandom};
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 use taffeta_chaos_plan::CopyUse;
-
-/// A machine of which it is not certain that it may come back must be ready within this time, or another takes its place.
-const PROBATION: Duration = Duration::from_secs(30);
+use taffeta_node::{Inspect, SurveyView};
 
 /// What is under way.
 #[derive(Default)]
 pub(super) struct Losses {
     copies: Vec<Copied>,
     quorum: Option<Lost>,
-    /// Machines whose place another one takes then, unless they are ready.
-    on_probation: Vec<(usize, Duration)>,
 }
 
 /// A copied disk.
@@ -45,17 +44,20 @@ struct Lost {
     recover_at: Option<Duration>,
     until: Duration,
     down: BTreeSet<usize>,
-    recovered: bool,
 }
 
 impl Losses {
     /// Copies the disk of a machine.
     pub(super) fn copy(&mut self, cluster: &mut Cluster, i: usize, used: CopyUse, lasts: Duration) {
         let now = cluster.now();
+        if !cluster.machines[i].disk.has_file("membership") {
+            return cluster.tell("there is nothing to copy yet");
+        }
         let used = match used {
             CopyUse::Beside => Copying::Beside(cluster.add_copy(i)),
-            CopyUse::Instead if can_spare(cluster, i) => {
+            CopyUse::Instead if can_spare(cluster, i) && may_be_set_back(cluster, i) => {
                 let disk = cluster.machines[i].disk.copy(i as u64 + 1);
+                down(cluster, i, |machine, site| machine.kill(site, Rest::Until(now)));
                 Copying::Instead(Some(disk), now + lasts / 2)
             }
             CopyUse::Instead => return cluster.tell("no other machine can be lost for good at present"),
@@ -81,30 +83,25 @@ impl Losses {
                 machine.switch_off(site, Rest::Until(until), None);
             });
         }
-        let recover_at = able::RECOVERS.then_some(now + lasts / 2);
-        self.quorum = Some(Lost { recover_at, until, down: order.into_iter().collect(), recovered: false });
+        let recover_at = Some(now + lasts / 2);
+        self.quorum = Some(Lost { recover_at, until, down: order.into_iter().collect() });
     }
 
     /// Goes on with what is under way.
     pub(super) fn step(&mut self, cluster: &mut Cluster) {
         let now = cluster.now();
-        self.copies.retain_mut(|copied| copied.step(cluster, &mut self.on_probation));
+        self.copies.retain_mut(|copied| copied.step(cluster));
         if let Some(lost) = &mut self.quorum {
             if lost.recover_at.take_if(|at| *at <= now).is_some() {
-                lost.recovered = recover(cluster, &lost.down);
+                recover(cluster, &lost.down);
             }
             if lost.until <= now {
-                if lost.recovered {
-                    self.on_probation.extend(lost.down.iter().map(|i| (*i, now + PROBATION)));
-                }
                 self.quorum = None;
             }
         }
-        let (due, left) = std::mem::take(&mut self.on_probation).into_iter().partition(|(_, at)| *at <= now);
-        self.on_probation = left;
-        for (i, _) in due {
-            give_up_on(cluster, i);
-        }
+        // Whoever was on the side that is over comes back by itself, unless it only joined there.
+        let left_behind: Vec<usize> = cluster.present().filter(|m| m.left_behind).map(|m| m.number).collect();
+        left_behind.into_iter().for_each(|i| give_up_on(cluster, i));
     }
 
     /// Ends all at once.
@@ -112,23 +109,21 @@ impl Losses {
         let over = std::mem::take(self);
         for copied in over.copies {
             match copied.used {
-                Copying::Beside(copy) => switch_off(cluster, copy),
+                Copying::Beside(copy) => end_copy(cluster, copy, copied.original),
                 Copying::Instead(None, _) => give_up_on(cluster, copied.original),
                 Copying::Instead(Some(_), _) => {}
             }
         }
-        let doubtful = over.quorum.filter(|lost| lost.recovered).map(|lost| lost.down).unwrap_or_default();
-        over.on_probation.into_iter().map(|(i, _)| i).chain(doubtful).for_each(|i| give_up_on(cluster, i));
     }
 }
 
 impl Copied {
     /// Goes on; `false` once it is over.
-    fn step(&mut self, cluster: &mut Cluster, on_probation: &mut Vec<(usize, Duration)>) -> bool {
+    fn step(&mut self, cluster: &mut Cluster) -> bool {
         let now = cluster.now();
         match &mut self.used {
             Copying::Beside(copy) if self.until <= now => {
-                switch_off(cluster, *copy);
+                end_copy(cluster, *copy, self.original);
                 return false;
             }
             Copying::Beside(_) => {}
@@ -136,7 +131,8 @@ impl Copied {
                 if *at <= now
                     && let Some(disk) = disk.take()
                 {
-                    if cluster.machines[self.original].is_gone() || !can_spare(cluster, self.original) {
+                    let spare = can_spare(cluster, self.original) && may_be_set_back(cluster, self.original);
+                    if cluster.machines[self.original].is_gone() || !spare {
                         return false;
                     }
                     down(cluster, self.original, |machine, site| {
@@ -147,7 +143,7 @@ impl Copied {
                     });
                 }
                 if self.until <= now {
-                    on_probation.push((self.original, now));
+                    give_up_on(cluster, self.original);
                     return false;
                 }
             }
@@ -160,6 +156,16 @@ fn switch_off(cluster: &mut Cluster, i: usize) {
     cluster.machines[i].switch_off(&cluster.site, Rest::Ever, None);
 }
 
+/// Switches a copy off. Where the original was away, its copy may have been let in instead: then the original's disk is the
+/// older copy now, and another machine takes its place.
+fn end_copy(cluster: &mut Cluster, copy: usize, original: usize) {
+    if cluster.machines[copy].look(|_| ()).is_some() || cluster.machines[original].disk.has_file("stale") {
+        cluster.machines[original].outdated = true;
+        give_up_on(cluster, original);
+    }
+    switch_off(cluster, copy);
+}
+
 /// Whether the cluster can do without this machine for good: of all that vote, most are left.
 pub(super) fn can_spare(cluster: &Cluster, i: usize) -> bool {
     let votes = |m: &&Machine| m.id.is_some_and(|id| cluster.voters.contains(&id));
@@ -167,32 +173,50 @@ pub(super) fn can_spare(cluster: &Cluster, i: usize) -> bool {
     lost <= cluster.voters.len().saturating_sub(1) / 2
 }
 
-/// A new machine takes the place of one that is not ready.
+/// Whether an older copy of this machine's disk would be told from the disk: it follows the log, what it does now is heard,
+/// and all machines are of the newer version.
+fn may_be_set_back(cluster: &Cluster, i: usize) -> bool {
+    let machine = &cluster.machines[i];
+    machine.look(Inspect::follows) == Some(true) && cluster.is_ready(i) && cluster.present().all(|m| m.newer)
+}
+
+/// A new machine takes the place of one that is lost, or will soon be refused.
 fn give_up_on(cluster: &mut Cluster, i: usize) {
     let Some(place) = cluster.places.iter().position(|at| *at == i) else { return };
-    if !cluster.is_ready(i) {
+    let Machine { outdated, left_behind, .. } = cluster.machines[i];
+    if outdated || left_behind || !cluster.is_ready(i) {
         cluster.tell(format!("{} does not come back", cluster.machines[i].name));
         switch_off(cluster, i);
         cluster.replace(place);
     }
 }
 
-/// An operator recovers the cluster on the survivor that knows most.
-fn recover(cluster: &mut Cluster, down: &BTreeSet<usize>) -> bool {
+/// An operator stops the survivors, compares what they know, and recovers the cluster on the one that knows most.
+fn recover(cluster: &mut Cluster, down: &BTreeSet<usize>) {
     let votes = |m: &&Machine| m.id.is_some_and(|id| cluster.voters.contains(&id));
-    let survivors = cluster.present().filter(votes).filter(|m| !down.contains(&m.number));
-    let known = survivors.filter_map(|m| Some((m.look(|inspect| inspect.insight().last)?, m.number)));
-    let Some((_, i)) = known.max() else { return false };
-    cluster.machines[i].kill(&cluster.site, Rest::Told);
-    let recovered = offline::recover(&cluster.machines[i]);
-    let name = cluster.machines[i].name.clone();
-    match &recovered {
-        Ok(generation) => {
+    let survives = |m: &&Machine| m.process().is_some() && !m.outdated && !down.contains(&m.number);
+    let survivors: Vec<usize> = cluster.present().filter(votes).filter(survives).map(|m| m.number).collect();
+    for i in &survivors {
+        cluster.machines[*i].kill(&cluster.site, Rest::Told);
+    }
+    let known: BTreeMap<usize, SurveyView> =
+        survivors.iter().filter_map(|i| Some((*i, offline::survey(&cluster.machines[*i]).ok()?))).collect();
+    // Whoever knows less than another is refused.
+    let recovered = known.keys().find_map(|i| {
+        let others: Vec<SurveyView> = known.iter().filter(|(of, _)| *of != i).map(|(_, view)| view.clone()).collect();
+        Some((*i, offline::recover(&cluster.machines[*i], &others).ok()?))
+    });
+    match recovered {
+        Some((i, generation)) => {
+            let name = &cluster.machines[i].name;
             cluster.tell(format!("the cluster goes on from {name}, in generation {generation}"));
             cluster.moments.note(Moment::ClusterRecovered);
         }
-        Err(why) => cluster.tell(format!("the cluster could not be recovered on {name}: {why}")),
+        None => {
+            cluster.tell("the cluster could not be recovered: no survivor knows most and holds the CA key");
+        }
     }
-    cluster.machines[i].start(&cluster.site);
-    recovered.is_ok()
+    for i in survivors {
+        cluster.machines[i].start(&cluster.site);
+    }
 }

@@ -1,7 +1,7 @@
 //! Machines that are stopped cleanly and started again, one after the other, as for an upgrade.
 
 use super::down;
-use crate::{able, cluster::Cluster, machine::Rest, moments::Moment};
+use crate::{cluster::Cluster, machine::Rest, moments::Moment};
 use std::{
     collections::{BTreeSet, VecDeque},
     time::Duration,
@@ -59,7 +59,7 @@ impl Roll {
         if self.upgrade {
             cluster.machines[next].newer = true;
             let old = cluster.present().any(|machine| !machine.newer && machine.process().is_some());
-            if old && able::NEGOTIATES_VERSIONS {
+            if old {
                 cluster.moments.note(Moment::TwoVersions);
             }
         }

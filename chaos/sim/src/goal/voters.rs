@@ -1,6 +1,6 @@
 //! Who votes in the end.
 
-use crate::{able, cluster::Cluster, machine::Machine};
+use crate::{cluster::Cluster, machine::Machine};
 use std::collections::BTreeSet;
 use taffeta_model::{NodeId, State};
 use taffeta_store::Leadership;
@@ -11,11 +11,14 @@ const STAND_BYS: usize = 2;
 /// What is wrong with who votes, in words. Three from three machines on, five above four in three zones; those that are
 /// dead have been replaced as long as there is anybody to do so; zones are kept apart; and two more stand by.
 pub(super) fn missing(cluster: &Cluster, state: &State, leadership: &Leadership) -> Option<String> {
+    if let Some(chore) = cluster.chores.front() {
+        return Some(format!("this has not been done yet: {chore:?}"));
+    }
     if let Some(id) = cluster.removed.iter().find(|id| takes_part(state, leadership, **id)) {
         return Some(format!("{id} was removed, and still takes part"));
     }
-    if !able::REPLACES_VOTERS {
-        return None;
+    if leadership.configs.len() > 1 {
+        return Some("a change of who votes is half done".into());
     }
     let alive: Vec<&Machine> =
         cluster.present().filter(|m| m.id.is_some_and(|id| state.members.contains_key(&id))).collect();
@@ -33,6 +36,9 @@ pub(super) fn missing(cluster: &Cluster, state: &State, leadership: &Leadership)
     };
     if votes < least || votes > 5 || votes.is_multiple_of(2) {
         return Some(format!("{votes} of {members} members vote, {} of which live", alive.len()));
+    }
+    if alive.len() * 2 <= members {
+        return None; // a leader that sees no more than half of the ring replaces nobody
     }
     if voting < votes.min(alive.len()) {
         return Some(format!("only {voting} of {votes} voters live, and there are {} machines", alive.len()));

@@ -22,8 +22,9 @@ pub(crate) enum Fate {
 #[derive(Debug, Default)]
 pub(crate) struct History {
     writes: BTreeMap<u32, (Duration, Fate)>,
-    /// The longest time until an acknowledgement.
-    slowest: Duration,
+    /// The longest time until an acknowledgement, and of which write. One that is asked of a node that has just come up waits
+    /// until that one has heard of a leader, and does not count.
+    slowest: (Duration, u32),
 }
 
 impl History {
@@ -37,9 +38,12 @@ impl History {
     pub(crate) fn end(&mut self, serial: u32, fate: Fate) {
         let Some(write) = self.writes.get_mut(&serial) else { return };
         write.1 = fate;
-        if let Fate::Acknowledged(at) = fate {
-            self.slowest = self.slowest.max(at.saturating_sub(write.0));
-        }
+    }
+
+    /// It was acknowledged now, by a node that was ready when it was asked.
+    pub(crate) fn note_wait(&mut self, serial: u32, now: Duration) {
+        let Some((began, _)) = self.writes.get(&serial) else { return };
+        self.slowest = self.slowest.max((now.saturating_sub(*began), serial));
     }
 
     /// It was not made after all: nobody heard of it.
@@ -65,8 +69,8 @@ impl History {
         self.writes.len()
     }
 
-    /// The longest that a write has waited for its acknowledgement.
-    pub(crate) fn slowest(&self) -> Duration {
+    /// The longest that a write has waited for its acknowledgement, and which one.
+    pub(crate) fn slowest(&self) -> (Duration, u32) {
         self.slowest
     }
 

@@ -61,6 +61,7 @@ impl Workload {
     /// No more changes of mind: from now on the operator wants these apps, and says so until each is acknowledged.
     pub(crate) fn settle(&mut self, cluster: &mut Cluster) {
         self.operator.settle(cluster);
+        self.administrator.settle(cluster);
     }
 
     /// Whether all that was wanted last has been acknowledged.
@@ -110,6 +111,11 @@ impl<T: Send + 'static> Question<T> {
         let number = rng.random();
         cluster.site.run.note(cluster.now(), Event::Ask, machine as u64, 0, number);
         Some(Self { handle, number, machine })
+    }
+
+    /// The machine that was asked.
+    pub(crate) fn machine(&self) -> usize {
+        self.machine
     }
 
     /// The newest generation that the node has met that was asked; `None` if it is not up.

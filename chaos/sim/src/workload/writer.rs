@@ -18,7 +18,8 @@ pub(super) struct Writer {
     /// Mean pause between two writes.
     thinks: Duration,
     next: Duration,
-    asking: Option<(u32, Duration, Question<TokenView>)>,
+    /// The write under way, since when, whether the node that was asked was ready, and the question.
+    asking: Option<(u32, Duration, bool, Question<TokenView>)>,
 }
 
 impl Writer {
@@ -28,7 +29,7 @@ impl Writer {
 
     pub(super) fn step(&mut self, cluster: &mut Cluster, history: &mut History) {
         let now = cluster.now();
-        if let Some((serial, began, question)) = &mut self.asking {
+        if let Some((serial, began, ready, question)) = &mut self.asking {
             let fate = match question.ending(cluster) {
                 // A side that was left behind, and has not heard of it, may acknowledge what will not last.
                 Some(Ending::Done(_)) if question.generation(cluster).is_some_and(|met| met < cluster.generation) => {
@@ -50,6 +51,9 @@ impl Writer {
                 None => return,
             };
             history.end(*serial, fate);
+            if *ready && matches!(fate, Fate::Acknowledged(_)) {
+                history.note_wait(*serial, now);
+            }
             self.asking = None;
             self.next = now + pause(&mut self.rng, self.thinks);
         }
@@ -62,7 +66,10 @@ impl Writer {
         let question =
             Question::ask(cluster, &mut self.rng, |backend| async move { backend.create_token(request).await });
         match question {
-            Some(question) => self.asking = Some((serial, now, question)),
+            Some(question) => {
+                let ready = cluster.is_ready(question.machine());
+                self.asking = Some((serial, now, ready, question));
+            }
             None => history.take_back(serial), // nobody was there to take it
         }
     }
