@@ -25,7 +25,7 @@ const CAUGHT: &[(Bug, u64, &str)] = &[
     (Bug::SamePortTwice, 1, "is had by"),
     (Bug::ForgetObeyed, 1, "takes an assigned set of None"),
     (Bug::SnapshotInPart, 3, "another state than elsewhere"),
-    (Bug::RefuseAndWrite, 1, "was refused and took effect"),
+    (Bug::RefuseAndWrite, 2, "was refused and took effect"),
     (Bug::NeverLeadAgain, 1, "s after all faults ended"),
     (Bug::FindNoVoter, 1, "s after all faults ended"),
     (Bug::PreferOldPlace, 2, "instead of"),
@@ -99,6 +99,7 @@ fn rotation_while_one_is_away() -> FaultPlan {
 }
 /// Bugs that show only under certain faults: nothing else happens then.
 const UNDER: &[(Bug, &[FaultKind])] = &[
+    (Bug::RefuseAndWrite, &[FaultKind::QuorumLost]),
     (Bug::EndOnFullDisk, &[FaultKind::DiskFull]),
     (Bug::AcknowledgeOnFullDisk, &[FaultKind::DiskFull, FaultKind::KillAgent, FaultKind::PowerCut]),
     (Bug::StartCopy, &[FaultKind::Copy]),
