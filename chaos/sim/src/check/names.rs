@@ -111,7 +111,9 @@ impl Questions {
         cluster: &mut Cluster,
         told: Vec<(usize, RunId, Duration)>,
     ) -> Result<(), Broken> {
-        let quiet_since = cluster.present().map(calm_since).max().unwrap_or_default() + QUIET;
+        // Whom the ring takes for down, for a lie, is told nothing until it has contradicted.
+        let left_alone = cluster.present().map(|machine| calm_since(machine).max(machine.slandered));
+        let quiet_since = left_alone.max().unwrap_or_default() + QUIET;
         let mut drained = 0;
         for (host, run, at) in told {
             let host = &cluster.machines[host];
