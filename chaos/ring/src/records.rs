@@ -76,6 +76,7 @@ pub(crate) fn info(index: u32) -> NodeInfo {
         dns: None,
         zone: format!("zone-{}", index % 3),
         attributes: BTreeMap::from([("disk".into(), "ssd".into())]),
+        custom: BTreeMap::new(),
         capacity: Resources { cpus: Cpus(8_000), memory: 32 << 30, disk: 500 << 30, ports: 12_000 },
         version: "0.1.0".into(),
         not_isolated: Vec::new(),

@@ -286,7 +286,7 @@ impl Wanted {
                 let tries = if retries == 0 { String::new() } else { format!(" in the last of {} tries", self.next) };
                 self.become_over(format!("{}{tries}", brief(&exit.to_string())));
             }
-            JobKind::Batch { .. } | JobKind::Service => self.back_off(now, &exit.to_string(), worked),
+            JobKind::Batch { .. } | JobKind::Service | JobKind::Daemon => self.back_off(now, &exit.to_string(), worked),
         }
     }
 

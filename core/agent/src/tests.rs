@@ -10,13 +10,13 @@ mod transcript;
 
 use crate::{Action, Agent, AgentConfig, FoundRun, FoundState, RunId};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
     time::Duration,
 };
 use taffeta_model::{
-    Assigned, AssignedSet, DnsPolicy, Exit, Fence, Health, HealthProbe, Job, JobKind, Millis, PortSpec, Resources,
-    TaskId, TaskRecord, UnixMillis,
+    Assigned, AssignedSet, Exit, Fence, Health, HealthProbe, Job, JobKind, Millis, PortSpec, Resources, TaskId,
+    TaskRecord, UnixMillis,
 };
 
 fn config() -> AgentConfig {
@@ -37,24 +37,12 @@ fn run(s: &str) -> RunId {
 
 fn service() -> Job {
     Job {
-        kind: JobKind::Service,
-        count: 1,
         run: vec!["./server".into()],
-        env: BTreeMap::new(),
         ports: vec![PortSpec { name: "http".into(), fixed: None }],
         resources: Resources { ports: 1, ..Resources::default() },
-        cpu_quota: false,
         pids_max: 64,
-        health: None,
-        constraints: vec![],
-        after: vec![],
-        files: vec![],
         tags: vec!["blue".into()],
-        dns: DnsPolicy::default(),
-        grace: Duration::from_secs(10),
-        reschedule_after: Duration::from_secs(5),
-        secrets: BTreeSet::new(),
-        secret_env: BTreeMap::new(),
+        ..Job::new(JobKind::Service)
     }
 }
 

@@ -2,11 +2,16 @@
 
 mod check;
 mod dns;
+mod placement;
 
 pub(crate) use check::is_plain_file_name;
 pub use dns::{ANSWERS_MAX, DnsEmpty, DnsOrder, DnsPolicy, WEIGHT_DEFAULT, WEIGHT_MAX};
+pub use placement::{
+    Constraint, JobRef, Operator, PREFERENCE_WEIGHT_MAX, PREFERENCES_MAX, PRIORITY_DEFAULT, PRIORITY_MAX,
+    PlacementStrategy, Preference, whole,
+};
 
-use crate::{AppName, JobName, Resources, SecretName};
+use crate::{AppName, Cpus, JobName, Resources, SecretName, TeamName};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,6 +25,9 @@ pub const FILE_BYTES_MAX: usize = 1 << 20;
 /// Most jobs in one app: keeps one deploy command small enough for one log entry.
 pub const JOBS_MAX: usize = 100;
 
+/// Most countable resources that one job asks for, and that one machine offers.
+pub const CUSTOM_MAX: usize = 32;
+
 /// Most instances of one job: one on each machine of the largest ring.
 pub const COUNT_MAX: u32 = 10_000;
 
@@ -28,6 +36,8 @@ pub const COUNT_MAX: u32 = 10_000;
 pub struct App {
     /// Unique in the cluster.
     pub name: AppName,
+    /// Whose quota its tasks count against; `None`: nobody's.
+    pub team: Option<TeamName>,
     /// Services and batch jobs; at most [`JOBS_MAX`].
     pub jobs: BTreeMap<JobName, Job>,
     /// Contents of the shipped files by file name (no directories); at most [`FILE_BYTES_MAX`] in total.
@@ -53,6 +63,8 @@ pub enum JobKind {
         /// How often a failed run is tried again on the same machine before the task counts as failed.
         retries: u32,
     },
+    /// One on each machine that matches, also on those that join later; restarted when it ends.
+    Daemon,
 }
 
 /// One service or batch job.
@@ -76,8 +88,22 @@ pub struct Job {
     pub pids_max: u32,
     /// How to tell that an instance works; without it a running instance counts as working.
     pub health: Option<Health>,
+    /// Countable resources that machines name themselves, as `gpu`, and how many of each one instance takes.
+    pub custom: BTreeMap<String, u64>,
     /// Where instances may be placed.
     pub constraints: Vec<Constraint>,
+    /// Where they should be placed if they may be; at most [`PREFERENCES_MAX`].
+    pub prefer: Vec<Preference>,
+    /// Which of the machines that are equally good so far is taken.
+    pub strategy: PlacementStrategy,
+    /// Jobs of which each machine that takes an instance must have one already.
+    pub with: Vec<JobRef>,
+    /// Jobs that no machine may have together with this one, whichever of the two is there first.
+    pub apart: Vec<JobRef>,
+    /// 0 to [`PRIORITY_MAX`]: when room is short, tasks of lower ones make way.
+    pub priority: u8,
+    /// Whether it may run on processors that others have asked for, and makes way for any task that has not said so.
+    pub revocable: bool,
     /// Jobs of this app that come first: services must be healthy, batch jobs finished.
     pub after: Vec<JobName>,
     /// Names of shipped files that are copied into the task's folder.
@@ -141,26 +167,6 @@ pub enum HealthProbe {
     },
 }
 
-/// A placement rule in Marathon's terms: `FIELD OPERATOR [VALUE]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Constraint {
-    /// `hostname`, `zone` or the name of an attribute.
-    pub field: String,
-    /// The rule.
-    pub operator: Operator,
-}
-
-/// Marathon's constraint operators that this version knows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Operator {
-    /// No two instances of the job where the field has the same value.
-    Unique,
-    /// Only where the field has this value.
-    Is(String),
-    /// At most this many instances for each value of the field.
-    MaxPer(u32),
-}
-
 /// Why an app is not valid, with the place inside it. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{field}: {message}")]
@@ -171,12 +177,54 @@ pub struct InvalidApp {
     pub message: String,
 }
 
+impl Job {
+    /// A job about which nothing was said; it runs nothing yet.
+    pub fn new(kind: JobKind) -> Self {
+        Self {
+            kind,
+            count: 1,
+            run: vec![],
+            env: BTreeMap::new(),
+            ports: vec![],
+            resources: Resources { cpus: Cpus(100), memory: 128 << 20, disk: 0, ports: 0 },
+            cpu_quota: false,
+            pids_max: 512,
+            health: None,
+            custom: BTreeMap::new(),
+            constraints: vec![],
+            prefer: vec![],
+            strategy: match kind {
+                JobKind::Service | JobKind::Daemon => PlacementStrategy::Spread,
+                JobKind::Batch { .. } => PlacementStrategy::Pack,
+            },
+            with: vec![],
+            apart: vec![],
+            priority: PRIORITY_DEFAULT,
+            revocable: false,
+            after: vec![],
+            files: vec![],
+            tags: vec![],
+            dns: DnsPolicy::default(),
+            grace: Duration::from_secs(10),
+            reschedule_after: Duration::from_secs(5),
+            secrets: BTreeSet::new(),
+            secret_env: BTreeMap::new(),
+        }
+    }
+}
+
 impl JobKind {
-    /// Name of the app file's table: `service` or `batch`.
+    /// Whether it runs to an end, and serves nobody.
+    pub fn is_batch(&self) -> bool {
+        matches!(self, Self::Batch { .. })
+    }
+
+    /// Name of the app file's table: `service`, `batch` or `daemon`.
     pub fn table(&self) -> &'static str {
         match self {
             Self::Service => "service",
             Self::Batch { .. } => "batch",
+            Self::Daemon => "daemon",
         }
     }
 }

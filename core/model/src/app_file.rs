@@ -14,7 +14,7 @@ mod units;
 pub use error::AppFileError;
 pub(crate) use item::nearest;
 
-use crate::{App, AppName, FILE_BYTES_MAX, Job, JobKind, JobName, ShippedFile};
+use crate::{App, AppName, FILE_BYTES_MAX, Job, JobKind, JobName, ShippedFile, TeamName};
 use item::Item;
 use std::collections::BTreeMap;
 use toml::de::{DeTable, DeValue};
@@ -23,7 +23,7 @@ use toml::de::{DeTable, DeValue};
 const TEXT_BYTES_MAX: usize = 1 << 20;
 
 /// Tables of jobs, and what is nearest to a mistyped one.
-const TOP_KEYS: [&str; 5] = ["app", "service", "batch", "cron", "daemon"];
+const TOP_KEYS: [&str; 6] = ["app", "team", "service", "batch", "cron", "daemon"];
 
 /// Retries of a batch job that says nothing about them.
 const RETRIES: u32 = 2;
@@ -53,15 +53,19 @@ fn syntax_error(text: &str, error: &toml::de::Error) -> AppFileError {
 }
 
 fn read_app(root: &Item<'_>, shipped: &mut Shipped<'_>) -> Result<App, AppFileError> {
-    let mut name = None;
+    let (mut name, mut team) = (None, None);
     let mut tables = vec![];
     for (key, item) in root.entries()? {
         match key {
             "app" => name = Some(read_app_name(&item)?),
+            "team" => {
+                let named = TeamName::new(item.string()?);
+                team = Some(named.map_err(|e| item.error(e.to_string()).help("as in `team = \"search\"`"))?);
+            }
             "service" => tables.extend(job_tables(&item, JobKind::Service)?),
             "batch" => tables.extend(job_tables(&item, JobKind::Batch { retries: RETRIES })?),
             "cron" => return Err(not_yet(&item, "cron jobs are")),
-            "daemon" => return Err(not_yet(&item, "daemons are")),
+            "daemon" => tables.extend(job_tables(&item, JobKind::Daemon)?),
             _ => return Err(item.unknown_key(key, &TOP_KEYS)),
         }
     }
@@ -69,7 +73,7 @@ fn read_app(root: &Item<'_>, shipped: &mut Shipped<'_>) -> Result<App, AppFileEr
     let name = name.ok_or_else(missing)?;
     tables.sort_by_key(|(_, _, item)| item.offset()); // so that the error is about the first fault in the file
     let jobs = read_jobs(&tables, shipped)?;
-    Ok(App { name, jobs, files: std::mem::take(&mut shipped.read) })
+    Ok(App { name, team, jobs, files: std::mem::take(&mut shipped.read) })
 }
 
 fn read_app_name(item: &Item<'_>) -> Result<AppName, AppFileError> {

@@ -1,8 +1,8 @@
 //! What may be written to the replicated log, and what comes back.
 
 use crate::{
-    App, AppName, CertificateAuthority, ClusterId, Envelope, Fence, JobName, Life, Member, NodeId, Resources,
-    SecretName, TaskId, Token, TokenId, UnixMillis,
+    App, AppName, Cause, CertificateAuthority, ClusterId, Envelope, Fence, JobName, Life, Member, NodeId, Quota,
+    Resources, SecretName, TaskId, TeamName, Token, TokenId, UnixMillis,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, net::SocketAddr, sync::Arc};
@@ -55,6 +55,8 @@ pub enum Command {
         address: SocketAddr,
         /// What it offers now.
         capacity: Resources,
+        /// Its countable resources now.
+        custom: BTreeMap<String, u64>,
         /// Its attributes now.
         attributes: BTreeMap<String, String>,
         /// Its zone now.
@@ -152,6 +154,25 @@ pub enum Command {
         /// Whether also while an app uses it.
         force: bool,
     },
+    /// A team gets a quota, or another one.
+    SetQuota {
+        /// The team.
+        team: TeamName,
+        /// What it may use.
+        quota: Quota,
+    },
+    /// A machine is emptied, or takes tasks again.
+    Drain {
+        /// The machine.
+        node: NodeId,
+        /// Whether it is emptied.
+        on: bool,
+    },
+    /// A team may use whatever is there again.
+    RemoveQuota {
+        /// The team.
+        team: TeamName,
+    },
 }
 
 impl Command {
@@ -177,6 +198,9 @@ impl Command {
             Self::Finish { .. } => "Finish",
             Self::SetSecret { .. } => "SetSecret",
             Self::RemoveSecret { .. } => "RemoveSecret",
+            Self::SetQuota { .. } => "SetQuota",
+            Self::RemoveQuota { .. } => "RemoveQuota",
+            Self::Drain { .. } => "Drain",
         }
     }
 }
@@ -204,7 +228,7 @@ impl Command {
             | Self::FinishRotation { .. }
             | Self::SetSecret { .. }
             | Self::RemoveSecret { .. } => 1,
-            Self::Started { .. } => 2,
+            Self::Started { .. } | Self::SetQuota { .. } | Self::RemoveQuota { .. } | Self::Drain { .. } => 2,
         }
     }
 }
@@ -218,6 +242,8 @@ pub struct Placement {
     pub seen_attempt: u32,
     /// The machine.
     pub node: NodeId,
+    /// Why now.
+    pub cause: Cause,
 }
 
 /// A task loses its place.
@@ -227,6 +253,8 @@ pub struct Removal {
     pub task: TaskId,
     /// The attempt that the scheduler saw; if the task has moved on, the removal is void.
     pub seen_attempt: u32,
+    /// Why.
+    pub cause: Cause,
 }
 
 /// How a process ended.
@@ -352,6 +380,9 @@ pub enum Refusal {
         /// The name that is most like it, if there is any secret.
         nearest: Option<String>,
     },
+    /// The team has no quota.
+    #[error("the team `{0}` has no quota")]
+    UnknownQuota(TeamName),
     /// Jobs use the secret.
     #[error("the secret `{name}` is used by {}", users.join(", "))]
     SecretInUse {

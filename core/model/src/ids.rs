@@ -134,6 +134,10 @@ label!(
     JobName, &[]
 );
 label!(
+    /// Name of a team, whose apps share a quota: a DNS label.
+    TeamName, &[]
+);
+label!(
     /// Name of a machine, unique in the ring: a DNS label.
     NodeName, &[]
 );

@@ -21,14 +21,18 @@ pub mod v1;
 mod versions;
 
 pub use app::{
-    ANSWERS_MAX, App, COUNT_MAX, Constraint, DnsEmpty, DnsOrder, DnsPolicy, FILE_BYTES_MAX, Health, HealthProbe,
-    InvalidApp, JOBS_MAX, Job, JobKind, Operator, PortSpec, ShippedFile, WEIGHT_DEFAULT, WEIGHT_MAX,
+    ANSWERS_MAX, App, COUNT_MAX, CUSTOM_MAX, Constraint, DnsEmpty, DnsOrder, DnsPolicy, FILE_BYTES_MAX, Health,
+    HealthProbe, InvalidApp, JOBS_MAX, Job, JobKind, JobRef, Operator, PREFERENCE_WEIGHT_MAX, PREFERENCES_MAX,
+    PRIORITY_DEFAULT, PRIORITY_MAX, PlacementStrategy, PortSpec, Preference, ShippedFile, WEIGHT_DEFAULT, WEIGHT_MAX,
+    whole,
 };
 pub use app_file::{AppFileError, FileSource, parse_app_file};
 pub use assigned::{Assigned, AssignedSet, Directory, DirectoryJob, DirectoryMember};
 pub use command::{Command, Exit, Outcome, Placement, Refusal, Removal};
 pub use hash::{fnv1a, mix};
-pub use ids::{AppName, ClusterId, Fence, InvalidName, JobName, NodeId, NodeName, RESERVED_NAMES, TaskId, TokenId};
+pub use ids::{
+    AppName, ClusterId, Fence, InvalidName, JobName, NodeId, NodeName, RESERVED_NAMES, TaskId, TeamName, TokenId,
+};
 #[cfg(feature = "planted-bugs")]
 pub use planted::plant;
 pub use planted::{Bug, planted};
@@ -40,8 +44,8 @@ pub use secret::{
     SecretPins, SecretState, SecretVersion,
 };
 pub use state::{
-    APPS_MAX, AUTHORITIES_MAX, AppState, CertificateAuthority, MEMBERS_MAX, Member, Place, REMOVED_MAX, State,
-    TASKS_MAX, TOKENS_MAX, Task, Token, TokenRole,
+    APPS_MAX, AUTHORITIES_MAX, AppState, Cause, CertificateAuthority, MEMBERS_MAX, Member, Place, QUOTAS_MAX, Quota,
+    REMOVED_MAX, SHARE_DEFAULT, SHARE_MAX, State, TASKS_MAX, TOKENS_MAX, Task, Tasks, Token, TokenRole,
 };
 pub use time::{Millis, UnixMillis};
 pub use versions::{VERSION, VERSION_MIN, Versions};

@@ -39,6 +39,8 @@ pub struct NodeInfo {
     pub attributes: BTreeMap<String, String>,
     /// What it offers.
     pub capacity: Resources,
+    /// Its countable resources.
+    pub custom: BTreeMap<String, u64>,
     /// Version of its binary.
     pub version: String,
     /// What it cannot isolate, in words; empty if all is in force.

@@ -3,13 +3,15 @@
 mod apps;
 mod authorities;
 mod members;
+mod quotas;
 mod rebirth;
 mod secrets;
+mod tasks;
 
 use crate::{
     App, AppName, Assigned, AssignedSet, ClusterId, Command, Directory, DirectoryJob, DirectoryMember, Exit, Fence,
     JobKind, JobName, Life, NodeId, NodeName, Outcome, Placement, Recovery, Refusal, Removal, Resources, SecretName,
-    SecretPins, SecretState, TaskId, TokenId, UnixMillis,
+    SecretPins, SecretState, TaskId, TeamName, TokenId, UnixMillis,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -19,6 +21,8 @@ use std::{
 };
 
 pub use authorities::{AUTHORITIES_MAX, CertificateAuthority};
+pub use quotas::{QUOTAS_MAX, Quota, SHARE_DEFAULT, SHARE_MAX};
+pub use tasks::Tasks;
 
 /// Most apps: bounds the directory, which every node holds.
 pub const APPS_MAX: usize = 10_000;
@@ -60,7 +64,9 @@ pub struct State {
     /// Apps; at most [`APPS_MAX`].
     pub apps: BTreeMap<AppName, AppState>,
     /// Every instance slot of every app; at most [`TASKS_MAX`].
-    pub tasks: BTreeMap<TaskId, Task>,
+    pub tasks: Tasks,
+    /// What teams may use; at most [`QUOTAS_MAX`].
+    pub quotas: BTreeMap<TeamName, Quota>,
     /// Secrets, encrypted; at most [`crate::SECRETS_MAX`], and [`crate::SECRETS_BYTES_MAX`] of all their versions.
     pub secrets: BTreeMap<SecretName, SecretState>,
     /// The highest version of any secret that was removed: a name that comes back repeats none.
@@ -73,6 +79,8 @@ pub struct State {
     pub applied: Fence,
     /// Position of the newest change to what [`State::directory`] gives.
     pub directory_fence: Fence,
+    /// Position of the newest change to what members offer, or teams may use.
+    pub pool_fence: Fence,
 }
 
 /// A machine that belongs to the cluster, dead or alive.
@@ -92,6 +100,10 @@ pub struct Member {
     pub attributes: BTreeMap<String, String>,
     /// What it offers to tasks.
     pub capacity: Resources,
+    /// Countable resources that it names itself, as `gpu`, and how many it has; at most [`crate::CUSTOM_MAX`].
+    pub custom: BTreeMap<String, u64>,
+    /// Whether its tasks are to move elsewhere and no new ones come.
+    pub draining: bool,
     /// Position of its joining: members are ordered by it.
     pub joined: Fence,
     /// Position of the newest decision about its tasks.
@@ -157,6 +169,8 @@ pub struct AppState {
     pub revisions: BTreeMap<JobName, u64>,
     /// Per job that has any, the versions of its secrets: the newest at the deploy or restart that made its revision.
     pub secrets: BTreeMap<JobName, SecretPins>,
+    /// Position of the newest change to it or to any of its tasks.
+    pub touched: Fence,
 }
 
 /// One instance slot.
@@ -170,6 +184,29 @@ pub struct Task {
     pub place: Place,
     /// The machine that the placement before was on, if it was another one.
     pub moved_from: Option<NodeId>,
+    /// Why it was placed where it is, or lost its place.
+    pub cause: Cause,
+}
+
+/// Why a task was placed, or lost its place.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// It had no machine.
+    #[default]
+    Waited,
+    /// Its machine did not answer any more.
+    MachineLost,
+    /// It was of an older version, or a restart was asked for.
+    Outdated,
+    /// Its machine was drained.
+    Drained,
+    /// It made way for a task of a higher priority, or for one that is not revocable.
+    Preempted {
+        /// That task.
+        by: TaskId,
+    },
+    /// Its machine was removed from the cluster.
+    MachineRemoved,
 }
 
 /// Where a task is, as far as it has been decided.
@@ -199,6 +236,11 @@ pub enum Place {
 }
 
 impl Task {
+    /// A task that was never placed.
+    pub fn new(revision: u64) -> Self {
+        Self { attempt: 0, revision, place: Place::Waiting { last: None }, moved_from: None, cause: Cause::Waited }
+    }
+
     /// The machine that the task is on, if it is placed.
     pub fn node(&self) -> Option<NodeId> {
         match self.place {
@@ -246,8 +288,8 @@ impl State {
             }
             Command::Started { node, life } => self.started(*node, *life),
             Command::Join { token, secret_hash, now, member } => self.join(at, *token, secret_hash, *now, member),
-            Command::Refresh { node, address, capacity, attributes, zone } => {
-                self.refresh(at, *node, *address, *capacity, attributes, zone)
+            Command::Refresh { node, address, capacity, custom, attributes, zone } => {
+                self.refresh(at, *node, *address, (*capacity, custom), attributes, zone)
             }
             Command::CreateToken { id, token } => self.create_token(*id, token),
             Command::RevokeToken { id } => self.revoke_token(*id),
@@ -271,6 +313,9 @@ impl State {
                 self.set_secret(name, *version, (*bytes, envelope), *now)
             }
             Command::RemoveSecret { name, force } => self.remove_secret(name, *force),
+            Command::SetQuota { team, quota } => self.set_quota(at, team, quota),
+            Command::RemoveQuota { team } => self.remove_quota(at, team),
+            Command::Drain { node, on } => self.drain(at, *node, *on),
         }
     }
 
@@ -286,50 +331,78 @@ impl State {
         self.recovery = Some(recovery);
         self.applied = at;
         self.directory_fence = at;
+        self.pool_fence = at;
         self.members.values_mut().for_each(|member| member.assigned_fence = at);
     }
 
     fn place(&mut self, at: Fence, placement: &Placement) {
-        let Placement { task: id, seen_attempt, node } = placement;
-        let revision = self.apps.get(&id.app).and_then(|a| a.revisions.get(&id.job)).copied();
-        let (Some(revision), true) = (revision, self.members.contains_key(node)) else { return };
-        let Some(task) = self.tasks.get_mut(id) else { return };
-        if task.attempt != *seen_attempt || matches!(task.place, Place::Ended { .. }) {
+        let Placement { task: id, seen_attempt, node, cause } = placement;
+        let Some(app) = self.apps.get_mut(&id.app) else { return };
+        let (Some(revision), true) = (app.revisions.get(&id.job).copied(), self.members.contains_key(node)) else {
             return;
-        }
-        let before = task.node();
-        let last = match task.place {
-            Place::On { node, .. } | Place::Ended { node, .. } => Some(node),
-            Place::Waiting { last } => last,
         };
-        let moved_from = last.filter(|last| last != node);
-        let place = Place::On { node: *node, fence: at };
-        *task = Task { attempt: task.attempt + 1, revision, place, moved_from };
-        before.into_iter().chain([*node]).for_each(|n| self.touch(at, n));
+        let daemon = app.app.jobs.get(&id.job).is_some_and(|job| job.kind == JobKind::Daemon);
+        if daemon && *seen_attempt == 0 && !self.tasks.contains_key(id) {
+            if self.tasks.len() >= TASKS_MAX || !(1..=crate::COUNT_MAX).contains(&id.index) {
+                return;
+            }
+            self.tasks.insert(id.clone(), Task::new(revision)); // the scheduler knows which machines match
+        }
+        let before = self.tasks.update(id, |task| {
+            if task.attempt != *seen_attempt || matches!(task.place, Place::Ended { .. }) {
+                return None;
+            }
+            let before = task.node();
+            let last = match task.place {
+                Place::On { node, .. } | Place::Ended { node, .. } => Some(node),
+                Place::Waiting { last } => last,
+            };
+            let moved_from = last.filter(|last| last != node);
+            let place = Place::On { node: *node, fence: at };
+            *task = Task { attempt: task.attempt + 1, revision, place, moved_from, cause: cause.clone() };
+            Some(before)
+        });
+        if let Some(before) = before.flatten() {
+            app.touched = at;
+            before.into_iter().chain([*node]).for_each(|n| self.touch(at, n));
+        }
     }
 
     fn remove(&mut self, at: Fence, removal: &Removal) {
-        let Some(task) = self.tasks.get_mut(&removal.task) else { return };
-        let Some(node) = task.node().filter(|_| task.attempt == removal.seen_attempt) else { return };
-        task.place = Place::Waiting { last: Some(node) };
+        let Removal { task: id, seen_attempt, cause } = removal;
+        let Some(app) = self.apps.get_mut(&id.app) else { return };
+        let Some(task) = self.tasks.get(id).filter(|task| task.attempt == *seen_attempt) else { return };
+        let Some(node) = task.node() else { return };
+        app.touched = at;
+        if app.app.jobs.get(&id.job).is_some_and(|job| job.kind == JobKind::Daemon) {
+            self.tasks.remove(id); // its slot is nothing without its machine
+        } else {
+            self.tasks.update(id, |task| {
+                task.place = Place::Waiting { last: Some(node) };
+                task.cause = cause.clone();
+            });
+        }
         self.touch(at, node);
     }
 
     fn finish(&mut self, at: Fence, id: &TaskId, ended: Fence, exit: &Exit) -> Result<(), Refusal> {
-        let app = self.apps.get(&id.app).ok_or(Refusal::Outdated)?;
+        let app = self.apps.get_mut(&id.app).ok_or(Refusal::Outdated)?;
         let is_batch = app.app.jobs.get(&id.job).is_some_and(|job| matches!(job.kind, JobKind::Batch { .. }));
         let wanted = app.revisions.get(&id.job).copied();
-        let task = self.tasks.get_mut(id).ok_or(Refusal::Outdated)?;
+        let task = self.tasks.get(id).ok_or(Refusal::Outdated)?;
         let Place::On { node, fence } = task.place else { return Err(Refusal::Outdated) };
         if fence != ended || !is_batch {
             return Err(Refusal::Outdated); // a service has no end: it is restarted
         }
-        // What ended is an older definition if the job was changed or restarted meanwhile: then it runs again.
-        task.place = if wanted == Some(task.revision) {
-            Place::Ended { node, fence, exit: exit.clone() }
-        } else {
-            Place::Waiting { last: Some(node) }
-        };
+        app.touched = at;
+        self.tasks.update(id, |task| {
+            // What ended is an older definition if the job was changed or restarted meanwhile: then it runs again.
+            task.place = if wanted == Some(task.revision) {
+                Place::Ended { node, fence, exit: exit.clone() }
+            } else {
+                Place::Waiting { last: Some(node) }
+            };
+        });
         self.touch(at, node);
         Ok(())
     }
@@ -344,8 +417,8 @@ impl State {
     /// Everything that `node` has to run; `None` if it is not a member.
     pub fn assigned_to(&self, node: NodeId) -> Option<AssignedSet> {
         let fence = self.members.get(&node)?.assigned_fence;
-        let mine = self.tasks.iter().filter(|(_, task)| task.machine() == Some(node));
-        let tasks = mine.filter_map(|(id, task)| Some((id.clone(), self.assigned(id, task)?))).collect();
+        let tasks =
+            self.tasks.of_machine(node).filter_map(|(id, task)| Some((id.clone(), self.assigned(id, task)?))).collect();
         Some(AssignedSet { fence, tasks })
     }
 

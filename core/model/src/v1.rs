@@ -4,8 +4,9 @@
 //! with its conversion. A type that has not changed since is not repeated; before it is changed, it moves in here.
 
 use crate::{
-    AppName, ClusterId, Constraint, DirectoryJob, DirectoryMember, DnsPolicy, Exit, Fence, Health, JobKind, JobName,
-    NodeId, NodeName, Placement, PortSpec, Removal, Resources, ShippedFile, Task, TaskId, TokenId, UnixMillis,
+    AppName, Cause, ClusterId, Constraint, DirectoryJob, DirectoryMember, DnsPolicy, Exit, Fence, Health, JobKind,
+    JobName, NodeId, NodeName, PRIORITY_DEFAULT, Place, PlacementStrategy, PortSpec, Resources, ShippedFile, TaskId,
+    TokenId, UnixMillis,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
@@ -144,6 +145,33 @@ pub struct Job {
     pub reschedule_after: Duration,
 }
 
+/// A task goes to a machine: see [`crate::Placement`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the present type tells what they mean")]
+pub struct Placement {
+    pub task: TaskId,
+    pub seen_attempt: u32,
+    pub node: NodeId,
+}
+
+/// A task loses its place: see [`crate::Removal`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the present type tells what they mean")]
+pub struct Removal {
+    pub task: TaskId,
+    pub seen_attempt: u32,
+}
+
+/// One instance slot: see [`crate::Task`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the present type tells what they mean")]
+pub struct Task {
+    pub attempt: u32,
+    pub revision: u64,
+    pub place: Place,
+    pub moved_from: Option<NodeId>,
+}
+
 /// What a node has to run: see [`crate::AssignedSet`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the present type tells what they mean")]
@@ -185,15 +213,15 @@ impl From<Command> for crate::Command {
                 Self::Join { token, secret_hash, now, member: member.into() }
             }
             Command::Refresh { node, address, capacity, attributes, zone } => {
-                Self::Refresh { node, address, capacity, attributes, zone }
+                Self::Refresh { node, address, capacity, custom: BTreeMap::new(), attributes, zone }
             }
             Command::CreateToken { id, token } => Self::CreateToken { id, token: token.into() },
             Command::Deploy { app, now } => Self::Deploy { app: Arc::new(app.into()), now },
             Command::Scale { app, job, count } => Self::Scale { app, job, count },
             Command::Stop { app } => Self::Stop { app },
             Command::Restart { app, job } => Self::Restart { app, job },
-            Command::Place(placements) => Self::Place(placements),
-            Command::Remove(removals) => Self::Remove(removals),
+            Command::Place(placements) => Self::Place(placements.into_iter().map(Into::into).collect()),
+            Command::Remove(removals) => Self::Remove(removals.into_iter().map(Into::into).collect()),
             Command::Finish { task, fence, exit } => Self::Finish { task, fence, exit },
         }
     }
@@ -212,23 +240,59 @@ impl From<State> for crate::State {
             removed: BTreeMap::new(),
             kek_hash: [0; 32],
             recovery_key: [0; 32],
+            quotas: BTreeMap::new(),
             secrets: BTreeMap::new(),
             secrets_removed: Default::default(),
             admin_token_hash: old.admin_token_hash,
             members: converted(old.members),
             tokens: converted(old.tokens),
             apps: converted(old.apps),
-            tasks: old.tasks,
+            tasks: old.tasks.into_iter().map(|(id, task)| (id, task.into())).collect(),
             applied: old.applied,
             directory_fence: old.directory_fence,
+            pool_fence: old.applied,
         }
+    }
+}
+
+impl From<Placement> for crate::Placement {
+    fn from(old: Placement) -> Self {
+        let Placement { task, seen_attempt, node } = old;
+        Self { task, seen_attempt, node, cause: Cause::Waited }
+    }
+}
+
+impl From<Removal> for crate::Removal {
+    fn from(old: Removal) -> Self {
+        let Removal { task, seen_attempt } = old;
+        Self { task, seen_attempt, cause: Cause::Waited }
+    }
+}
+
+impl From<Task> for crate::Task {
+    fn from(old: Task) -> Self {
+        let Task { attempt, revision, place, moved_from } = old;
+        Self { attempt, revision, place, moved_from, cause: Cause::Waited }
     }
 }
 
 impl From<Member> for crate::Member {
     fn from(old: Member) -> Self {
         let Member { id, name, address, public_key, zone, attributes, capacity, joined, assigned_fence } = old;
-        Self { id, name, address, public_key, zone, attributes, capacity, joined, assigned_fence }
+        let custom = BTreeMap::new();
+        Self {
+            id,
+            name,
+            address,
+            public_key,
+            zone,
+            attributes,
+            capacity,
+            custom,
+            draining: false,
+            joined,
+            assigned_fence,
+        }
     }
 }
 
@@ -242,13 +306,14 @@ impl From<Token> for crate::Token {
 impl From<AppState> for crate::AppState {
     fn from(old: AppState) -> Self {
         let AppState { app, version, deployed_at, revisions } = old;
-        Self { app: Arc::new(app.into()), version, deployed_at, revisions, secrets: Default::default() }
+        let touched = Fence::default(); // the scheduler reads all anew
+        Self { app: Arc::new(app.into()), version, deployed_at, revisions, secrets: Default::default(), touched }
     }
 }
 
 impl From<App> for crate::App {
     fn from(old: App) -> Self {
-        Self { name: old.name, jobs: converted(old.jobs), files: old.files }
+        Self { name: old.name, team: None, jobs: converted(old.jobs), files: old.files }
     }
 }
 
@@ -264,7 +329,14 @@ impl From<Job> for crate::Job {
             cpu_quota: old.cpu_quota,
             pids_max: old.pids_max,
             health: old.health,
+            custom: BTreeMap::new(),
             constraints: old.constraints,
+            prefer: vec![],
+            strategy: PlacementStrategy::Spread,
+            with: vec![],
+            apart: vec![],
+            priority: PRIORITY_DEFAULT,
+            revocable: false,
             after: old.after,
             files: old.files,
             tags: old.tags,

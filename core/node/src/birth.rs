@@ -4,13 +4,14 @@ use crate::{
     api::ErrorCode,
     folder::{Folder, Membership, Settings, file, load, save},
     lives::REMEMBERED_MAX,
+    machine::Offer,
     node::{NOT_NOW, OLD_VERSION},
     renewal::Papers,
     start_error::StartError,
     wire::{JoinRequest, Welcome, decode, encode},
 };
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
-use taffeta_model::{ClusterId, Fence, Life, Member, NodeId, Resources, Versions};
+use taffeta_model::{ClusterId, Fence, Life, Member, NodeId, Versions};
 use taffeta_net::{
     Authority, Clock, Entropy, JoinError, JoinToken, Lives, NodeKey, PublicKey, SealedAuthority, Unjoined, sha256,
 };
@@ -147,7 +148,7 @@ pub(crate) fn create(
 }
 
 /// The machine as a member.
-pub(crate) fn member(settings: &Settings, key: PublicKey, capacity: Resources) -> Member {
+pub(crate) fn member(settings: &Settings, key: PublicKey, offer: &Offer) -> Member {
     Member {
         id: key.node_id(),
         name: settings.name.clone(),
@@ -155,7 +156,9 @@ pub(crate) fn member(settings: &Settings, key: PublicKey, capacity: Resources) -
         public_key: key.0,
         zone: settings.zone.clone(),
         attributes: settings.attributes.clone(),
-        capacity,
+        capacity: offer.capacity,
+        custom: offer.custom.clone(),
+        draining: false,
         joined: Fence::default(),
         assigned_fence: Fence::default(),
     }

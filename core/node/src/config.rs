@@ -118,6 +118,10 @@ pub struct FabricConfig {
     pub shim: Option<PathBuf>,
     /// Resources offered to tasks; by default what the machine has, less a reserve.
     pub capacity: Option<taffeta_model::Resources>,
+    /// Parts of them that are another amount than that.
+    pub offer: OfferChanges,
+    /// Countable resources that the machine names itself, as `gpu`.
+    pub custom: BTreeMap<String, u64>,
     /// How long certificates live. An internal setting, the same on all nodes of a cluster, which tests shorten to seconds.
     pub lives: Lives,
     /// The data folder was moved: it is all that the node had, at its newest, and the original will never start again.
@@ -125,6 +129,17 @@ pub struct FabricConfig {
     /// Versions of the protocol that are spoken. For tests: others than all make it play an older node.
     #[doc(hidden)]
     pub speaks: taffeta_model::Versions,
+}
+
+/// What a machine offers though it has more or less.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OfferChanges {
+    /// Processors.
+    pub cpus: Option<taffeta_model::Cpus>,
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// Bytes of disk.
+    pub disk: Option<u64>,
 }
 
 /// Which listeners a node opens besides the fabric's own.
@@ -160,6 +175,8 @@ impl FabricConfig {
             serve: Serve { http: true, dns: true },
             shim: None,
             capacity: None,
+            offer: OfferChanges::default(),
+            custom: BTreeMap::new(),
             lives: Lives::default(),
             moved: false,
             speaks: taffeta_model::Versions::ALL,

@@ -17,7 +17,7 @@ use crate::{
     http::HttpServer,
     keyring::{self, Keyring},
     lives::Lives,
-    machine,
+    machine::Offer,
     node::{Core, guarded},
     place,
     raft::RaftTransport,
@@ -41,7 +41,7 @@ use taffeta_isolation_linux::{LinuxConfig, LinuxExecutor};
 use taffeta_isolation_plan::Executor;
 use taffeta_model::{
     AppName, AssignedSet, Bug, Command, Directory, Fence, JobKind, JobName, Life, NodeId, NodeInfo, NodeName, Phase,
-    Resources, State, TaskId, TaskRecord, planted,
+    State, TaskId, TaskRecord, planted,
 };
 use taffeta_net::{
     CONNECTIONS_MAX, Clock, Credentials, Entropy, Identity, Net, NetConfig, NodeKey, PublicKey, SystemClock,
@@ -192,8 +192,8 @@ impl Fabric {
             versions: config.speaks,
         };
         let endpoint = Unjoined::new(net_config, &key).map_err(StartError::failed)?;
-        let capacity = config.capacity.unwrap_or_else(|| machine::capacity(&config.data));
-        let member = birth::member(&settings, key.public(), capacity);
+        let offer = Offer::of(&config);
+        let member = birth::member(&settings, key.public(), &offer);
         let folder = Arc::clone(&world.folder);
         let mut born = match be_born(&config, (&*folder, &*world.entropy, &*clock), &endpoint, &member, &key).await {
             Ok(born) => born,
@@ -324,7 +324,7 @@ impl Fabric {
         };
         let persisted: Option<AssignedSet> = load(&*folder, file::ASSIGNED)?;
         let tasks = tasks_driver.spawn(persisted, &mut loops).await;
-        let info = node_info(&config, &settings, capacity, world.executor.not_isolated());
+        let info = node_info(&config, &settings, offer, world.executor.not_isolated());
         // After a recovery it is known who votes, whatever else is forgotten.
         let recovered = generation.recovery().map(|recovery| vec![recovery.node]).unwrap_or_default();
         let remote = Remote { voters: welcome.map_or(recovered, |w| w.voters.clone()), ..Remote::default() };
@@ -647,7 +647,7 @@ impl Drop for ClosedUnlessUp {
 }
 
 /// What the node says of itself.
-fn node_info(config: &FabricConfig, settings: &Settings, capacity: Resources, not_isolated: Vec<String>) -> NodeInfo {
+fn node_info(config: &FabricConfig, settings: &Settings, offer: Offer, not_isolated: Vec<String>) -> NodeInfo {
     NodeInfo {
         name: settings.name.clone(),
         address: settings.advertise,
@@ -655,7 +655,8 @@ fn node_info(config: &FabricConfig, settings: &Settings, capacity: Resources, no
         dns: settings.dns.filter(|_| config.serve.dns),
         zone: settings.zone.clone(),
         attributes: settings.attributes.clone(),
-        capacity,
+        capacity: offer.capacity,
+        custom: offer.custom,
         version: env!("CARGO_PKG_VERSION").into(),
         not_isolated,
         authority: 0, // as it is when it is published

@@ -124,7 +124,7 @@ impl Inspect {
 
     /// Why a task waits, by the leader's newest plan, in words; empty if it does not, and elsewhere.
     pub fn why_it_waits(&self, task: &TaskId) -> String {
-        self.0.waiting.load().get(task).map(ToString::to_string).unwrap_or_default()
+        self.0.waiting.load().get(&task.app).and_then(|app| app.get(task)).map(ToString::to_string).unwrap_or_default()
     }
 
     /// Whether DNS answers from a view of the ring.

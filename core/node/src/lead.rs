@@ -10,8 +10,9 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use taffeta_model::{Bug, Command, Liveness, Millis, NodeId, Outcome, TaskId, planted};
-use taffeta_scheduler::{MemberView, Observed, Plan, RingView, plan};
+use taffeta_catalogue::Held;
+use taffeta_model::{Bug, Command, Liveness, Millis, NodeId, Outcome, TaskRecord, planted};
+use taffeta_scheduler::{MemberView, Observed, Plan, RingView, Scheduler};
 use tokio::time::sleep_until;
 
 /// Between two plans at least: whatever is written meanwhile, thousands of commands under load, is planned for at once.
@@ -26,17 +27,33 @@ const PROBE_VALID: Duration = Duration::from_secs(2);
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
 
 /// What the leader remembers between turns. A new leader begins with nothing: all that matters is in the state.
-#[derive(Default)]
-pub(crate) struct Lead {
-    since: Option<(u64, Millis)>,
-    /// When the leader first saw a report in its phase.
-    first_seen: BTreeMap<(TaskId, NodeId), (Observed, Millis)>,
+struct Lead {
+    term: u64,
+    view: RingView,
+    scheduler: Scheduler,
+    /// The sets that `view` has, by owner.
+    sets: BTreeMap<NodeId, Arc<Held>>,
+}
+
+impl Lead {
+    fn new(term: u64, since: Millis) -> Self {
+        Self { term, view: RingView::new(since), scheduler: Scheduler::new(), sets: BTreeMap::new() }
+    }
+}
+
+/// Takes back what the owner said in one set and not in the records of a newer one; both are ordered by task.
+fn withdraw(view: &mut RingView, owner: NodeId, set: &Held, newer: &[Arc<TaskRecord>]) {
+    for record in &set.records {
+        if newer.binary_search_by(|other| other.task.cmp(&record.task)).is_err() {
+            view.withdraw(&record.task, owner);
+        }
+    }
 }
 
 impl Core {
     /// Leads whenever this node is the leader.
     pub(crate) async fn run_lead(self: Arc<Self>) {
-        let mut lead = Lead::default();
+        let mut lead: Option<Lead> = None;
         let mut applied = self.store.watch();
         let (mut ring, mut sets, mut consensus) = (self.ring.watch(), self.gossip.watch(), self.consensus.subscribe());
         loop {
@@ -49,18 +66,19 @@ impl Core {
             let able = !planted(Bug::NeverLeadAgain) || known.leader.is_some_and(|(_, term)| term <= 1);
             if known.leads && able && !*self.leaving.borrow() {
                 let term = known.leader.map_or(0, |(_, term)| term);
-                if lead.since.is_none_or(|(led, _)| led != term) {
+                if lead.as_ref().is_none_or(|lead| lead.term != term) {
                     tracing::info!(term, "this node leads");
                     // Who led before has been asked for what is committed only now, and waits for the next heartbeat.
                     self.store.announce().await;
                     self.forget_evidence();
-                    lead = Lead { since: Some((term, self.now())), ..Lead::default() };
+                    lead = None;
                 }
-                if let Some(at) = self.lead_once(&mut lead).await {
+                let lead = lead.get_or_insert_with(|| Lead::new(term, self.now()));
+                if let Some(at) = self.lead_once(lead).await {
                     wake = wake.min(self.epoch + Duration::from_millis(at.0));
                 }
             } else {
-                lead = Lead::default();
+                lead = None;
                 self.waiting.store(Arc::default());
             }
             tokio::select! {
@@ -76,10 +94,10 @@ impl Core {
     }
 
     async fn lead_once(self: &Arc<Self>, lead: &mut Lead) -> Option<Millis> {
-        let view = self.ring_view(lead);
-        let now = self.now();
-        let Plan { commands, waiting, probe, wake_at } = self.store.read(|state| plan(now, state, &view));
-        self.waiting.store(Arc::new(waiting));
+        self.look(lead);
+        let (now, Lead { view, scheduler, .. }) = (self.now(), lead);
+        let Plan { commands, waiting, probe, wake_at } = self.store.read(|state| scheduler.plan(now, state, view));
+        self.waiting.store(waiting);
         for node in probe {
             self.probe(node);
         }
@@ -100,42 +118,49 @@ impl Core {
         wake_at
     }
 
-    /// The scheduler's view: what the ring, the catalogue and the leader's own probes say.
-    pub(crate) fn ring_view(&self, lead: &mut Lead) -> RingView {
+    /// The scheduler's view: what the ring, the catalogue and the leader's own probes say. Only what has changed since the
+    /// last turn is read.
+    fn look(&self, lead: &mut Lead) {
         let (ring, sets, now) = (self.ring.state(), self.gossip.sets(), self.now());
         let dead = self.dead(now);
-        let mut members: BTreeMap<NodeId, MemberView> = BTreeMap::new();
         for (id, member) in &ring.members {
             let since = member.suspect_since.unwrap_or(member.since);
             let mut view = MemberView { liveness: member.liveness, since, confirmed_dead: dead.contains(id) };
             if planted(Bug::BelieveHearsay) {
                 (view.since, view.confirmed_dead) = (Millis(0), true);
             }
-            members.insert(*id, view);
+            lead.view.see(*id, Some(view));
         }
-        members.insert(self.me, MemberView { liveness: Liveness::Alive, since: Millis(0), confirmed_dead: false });
-        let unseen_dead = dead.iter().filter(|id| !members.contains_key(id)).copied().collect();
-        let mut observed: BTreeMap<TaskId, Vec<Observed>> = BTreeMap::new();
-        let mut first_seen = BTreeMap::new();
+        lead.view.see(self.me, Some(MemberView { liveness: Liveness::Alive, since: Millis(0), confirmed_dead: false }));
+        let told = |id: &NodeId| *id == self.me || ring.members.contains_key(id);
+        let gone: Vec<NodeId> = lead.view.members().map(|(id, _)| id).filter(|id| !told(id)).collect();
+        gone.into_iter().for_each(|id| lead.view.see(id, None));
+        lead.view.see_unseen_dead(dead.into_iter().filter(|id| !told(id)).collect());
+        let gone: Vec<NodeId> = lead.sets.keys().filter(|owner| !sets.contains_key(*owner)).copied().collect();
+        for owner in gone {
+            lead.sets.remove(&owner).iter().for_each(|set| withdraw(&mut lead.view, owner, set, &[]));
+        }
         for (owner, set) in sets.iter() {
+            let known = lead.sets.get(owner);
+            if known.is_some_and(|known| Arc::ptr_eq(known, set)) {
+                continue;
+            }
+            if let Some(known) = lead.sets.insert(*owner, Arc::clone(set)) {
+                withdraw(&mut lead.view, *owner, &known, &set.records);
+            }
             for record in &set.records {
-                let key = (record.task.clone(), *owner);
-                let mut report = Observed {
-                    node: *owner,
-                    fence: record.fence,
-                    phase: record.phase,
-                    exit: record.exit.clone(),
-                    since: Millis(0), // compared without it
-                };
-                let since = lead.first_seen.get(&key).filter(|(seen, _)| *seen == report).map_or(now, |(_, at)| *at);
-                first_seen.insert(key, (report.clone(), since));
-                report.since = since;
-                observed.entry(record.task.clone()).or_default().push(report);
+                let TaskRecord { fence, phase, exit, .. } = &**record;
+                let report = Observed { node: *owner, fence: *fence, phase: *phase, exit: exit.clone(), since: now };
+                lead.view.report(&record.task, report);
             }
         }
-        lead.first_seen = first_seen;
-        let leader_since = lead.since.map_or(now, |(_, at)| at);
-        RingView { members, unseen_dead, observed, leader_since }
+    }
+
+    /// The scheduler's view as one that has just begun to lead would have it.
+    pub(crate) fn ring_view(&self) -> RingView {
+        let mut lead = Lead::new(0, self.now());
+        self.look(&mut lead);
+        lead.view
     }
 
     /// Nodes that did not answer the leader's own probes lately.
@@ -190,7 +215,7 @@ impl Core {
             let changed = sets.iter().filter_map(|(id, set)| {
                 let (member, info) = (state.members.get(id)?, &set.info);
                 let same = member.address == info.address
-                    && member.capacity == info.capacity
+                    && (member.capacity, &member.custom) == (info.capacity, &info.custom)
                     && member.attributes == info.attributes
                     && member.zone == info.zone;
                 let taken = state.members.values().any(|m| m.id != *id && m.address == info.address);
@@ -198,6 +223,7 @@ impl Core {
                     node: *id,
                     address: info.address,
                     capacity: info.capacity,
+                    custom: info.custom.clone(),
                     attributes: info.attributes.clone(),
                     zone: info.zone.clone(),
                 })

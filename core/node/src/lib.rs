@@ -50,7 +50,7 @@ mod voters;
 mod wire;
 mod world;
 
-pub use config::{DNS_PORT, DOMAIN, FABRIC_PORT, FabricConfig, HTTP_PORT, RingPreset, Serve};
+pub use config::{DNS_PORT, DOMAIN, FABRIC_PORT, FabricConfig, HTTP_PORT, OfferChanges, RingPreset, Serve};
 pub use dns_options::{DnsAlias, DnsOptions, DnsUpstream};
 pub use fabric::{Endpoint, Fabric, PUBLISHED_MAX, Publish};
 pub use folder::Folder;

@@ -1,8 +1,13 @@
 //! What the machine is: its name, its address, its size.
 
-use crate::{api::ErrorCode, start_error::StartError};
+use crate::{
+    api::ErrorCode,
+    config::{FabricConfig, OfferChanges},
+    start_error::StartError,
+};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, UdpSocket},
     path::Path,
     sync::OnceLock,
@@ -53,8 +58,25 @@ fn own_v4(trie: &str) -> Vec<Ipv4Addr> {
     pairs.filter_map(|pair| pair[0].strip_prefix("|-- ")?.parse().ok()).collect()
 }
 
-/// What the machine offers to tasks.
-pub(crate) fn capacity(data: &Path) -> Resources {
+/// What the node offers to tasks.
+pub(crate) struct Offer {
+    pub(crate) capacity: Resources,
+    pub(crate) custom: BTreeMap<String, u64>,
+}
+
+impl Offer {
+    pub(crate) fn of(config: &FabricConfig) -> Self {
+        let mut capacity = config.capacity.unwrap_or_else(|| capacity(&config.data));
+        let OfferChanges { cpus, memory, disk } = config.offer;
+        capacity.cpus = cpus.unwrap_or(capacity.cpus);
+        capacity.memory = memory.unwrap_or(capacity.memory);
+        capacity.disk = disk.unwrap_or(capacity.disk);
+        Self { capacity, custom: config.custom.clone() }
+    }
+}
+
+/// What the machine has, less a reserve.
+fn capacity(data: &Path) -> Resources {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
     let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let total = info

@@ -33,7 +33,7 @@ use taffeta_model::{
     TaskRecord, planted,
 };
 use taffeta_net::{Authority, CallError, Clock, Credentials, Entropy, Lane, Net, NodeKey, PublicKey, sha256};
-use taffeta_scheduler::Waiting;
+use taffeta_scheduler::Waits;
 use taffeta_store::{
     Store, WriteError,
     voters::{Evidence, majority},
@@ -110,7 +110,7 @@ pub(crate) struct Core {
     pub(crate) removed: watch::Sender<Option<&'static str>>,
     pub(crate) keyring: Keyring,
     /// Why tasks wait, by the leader's newest plan; empty elsewhere.
-    pub(crate) waiting: ArcSwap<BTreeMap<TaskId, Waiting>>,
+    pub(crate) waiting: ArcSwap<Waits>,
     pub(crate) failed_probes: Mutex<BTreeMap<NodeId, Millis>>,
     pub(crate) probing: Mutex<BTreeSet<NodeId>>,
     pub(crate) probed: Notify,
@@ -408,7 +408,10 @@ impl Core {
             | Command::Restart { .. }
             | Command::CreateToken { .. }
             | Command::RevokeToken { .. }
-            | Command::RemoveSecret { .. } => {}
+            | Command::RemoveSecret { .. }
+            | Command::SetQuota { .. }
+            | Command::RemoveQuota { .. }
+            | Command::Drain { .. } => {}
             Command::Init { .. }
             | Command::RaiseLevel(_)
             | Command::Started { .. }
@@ -613,6 +616,9 @@ pub(crate) fn refused(why: &Refusal) -> ApiError {
         }
         Refusal::UnknownSecret { .. } => {
             ApiError::new(ErrorCode::NotFound, message).help("`taffeta secret list` lists what is there")
+        }
+        Refusal::UnknownQuota(_) => {
+            ApiError::new(ErrorCode::NotFound, message).help("`taffeta quota list` lists what is there")
         }
         Refusal::SecretInUse { .. } => ApiError::new(ErrorCode::Conflict, message)
             .help("take it out of those apps first, or remove it regardless: --force"),

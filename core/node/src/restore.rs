@@ -6,7 +6,8 @@ use crate::{
     config::{FabricConfig, settings},
     fabric::open_log,
     folder::{DiskFolder, Folder, Membership, file, save},
-    format, keyring, machine,
+    format, keyring,
+    machine::Offer,
     start_error::{StartError, folder_error},
     wire::decode,
 };
@@ -70,7 +71,7 @@ async fn write(
     let mut secret = [0; 24];
     SystemEntropy.fill(&mut secret);
     let admin_token: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-    let member = birth::member(&settings, key.public(), machine::capacity(&config.data));
+    let member = birth::member(&settings, key.public(), &Offer::of(&config));
     let (id, position) = (member.id, state.applied);
     state.begin_again(member, sha256(admin_token.as_bytes()));
     // The proof of the new generation: by it machines of the old one learn that theirs is over.

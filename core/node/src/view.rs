@@ -14,8 +14,8 @@ use crate::{
 use serde::Serialize;
 use std::{collections::BTreeMap, sync::Arc};
 use taffeta_model::{
-    App, AppName, AppState, ClusterId, JobKind, Liveness, NodeId, Place, Resources, State, Task, TaskId, TaskRecord,
-    Token, TokenId,
+    App, AppName, AppState, Cause, ClusterId, Job, JobKind, JobName, Liveness, NodeId, Place, Resources, State, Task,
+    TaskId, TaskRecord, Token, TokenId,
 };
 use taffeta_scheduler::{Change, preview};
 use taffeta_store::voters::majority;
@@ -231,7 +231,10 @@ impl Core {
             Place::Waiting { .. } => {
                 view.state = "waiting".into();
                 let waiting = self.waiting.load();
-                view.reason = waiting.get(id).map_or_else(|| "waits for its turn".into(), ToString::to_string);
+                view.reason = waiting
+                    .get(&id.app)
+                    .and_then(|app| app.get(id))
+                    .map_or_else(|| "waits for its turn".into(), ToString::to_string);
             }
             Place::Ended { node, exit, .. } => {
                 view.node = Some(self.name_of(*node));
@@ -283,10 +286,17 @@ impl Core {
                     of_job.filter(|t| is_ready(state, app, t)).count()
                 };
                 let all = app.jobs.iter();
+                let count = |name: &JobName, job: &Job| match job.kind {
+                    // As many as there are machines that match.
+                    JobKind::Daemon => {
+                        tasks.iter().filter(|t| t.app == app.name.as_str() && t.service == name.as_str()).count() as u32
+                    }
+                    JobKind::Service | JobKind::Batch { .. } => job.count,
+                };
                 all.map(|(name, job)| JobView {
                     name: name.to_string(),
                     kind: job.kind.table().into(),
-                    count: job.count,
+                    count: count(name, job),
                     ready: u32::try_from(ready(name.as_str())).unwrap_or(u32::MAX),
                     revision: deployed.revisions.get(name).copied().unwrap_or_default(),
                 })
@@ -311,11 +321,11 @@ impl Core {
         let (directory, sets) = (Arc::clone(&self.directory.borrow()), self.gossip.sets());
         let mut services: BTreeMap<(String, String), Vec<ServiceInstanceView>> = BTreeMap::new();
         for (app, jobs) in &directory.apps {
-            for (job, _) in jobs.iter().filter(|(_, entry)| entry.kind == JobKind::Service) {
+            for (job, _) in jobs.iter().filter(|(_, entry)| !entry.kind.is_batch()) {
                 services.entry((app.to_string(), job.to_string())).or_default();
             }
         }
-        for (owner, record) in records(&sets).filter(|(_, r)| r.kind == JobKind::Service) {
+        for (owner, record) in records(&sets).filter(|(_, r)| !r.kind.is_batch()) {
             let key = (record.task.app.to_string(), record.task.job.to_string());
             services.entry(key).or_default().push(ServiceInstanceView {
                 instance: record.instance.to_string(),
@@ -352,13 +362,26 @@ impl Core {
         if let Some(exit) = last.and_then(|(_, r)| r.exit.clone()).filter(|_| view.state != "finished") {
             reasons.push(format!("its last process {exit}"));
         }
-        let history = self.store.read(|state| state.tasks.get(id).map(|task| (task.attempt, task.moved_from)));
-        let (attempt, moved_from) = history.unwrap_or_default();
-        if let Some(from) = moved_from {
-            reasons.push(format!(
-                "it was moved away from {}, which did not answer or had no room for it",
-                self.name_of(from)
-            ));
+        let history = self
+            .store
+            .read(|state| state.tasks.get(id).map(|task| (task.attempt, task.moved_from, task.cause.clone())));
+        let (attempt, moved_from, cause) = history.unwrap_or_default();
+        let from = moved_from.map(|from| self.name_of(from));
+        match (&cause, from) {
+            (Cause::Waited, None) => {}
+            (Cause::Waited, Some(from)) => reasons.push(format!("it was on {from} before")),
+            (Cause::MachineLost, Some(from)) => {
+                reasons.push(format!("it was moved away from {from}, which did not answer"));
+            }
+            (Cause::Outdated, Some(from)) => {
+                reasons.push(format!("it was moved away from {from}, which did not take its newer version"));
+            }
+            (Cause::Drained, Some(from)) => reasons.push(format!("it was moved away from {from}, which is drained")),
+            (Cause::MachineRemoved, _) => reasons.push("its machine was removed from the cluster".into()),
+            (Cause::Preempted { by }, _) => {
+                reasons.push(format!("it made way for {by}, which is of a higher priority"))
+            }
+            (Cause::MachineLost | Cause::Outdated | Cause::Drained, None) => {}
         }
         if attempt > 1 {
             reasons.push(format!("it has been placed {attempt} times"));
@@ -367,7 +390,7 @@ impl Core {
     }
 
     pub(crate) fn plan_view(&self, app: &App) -> Result<PlanView, ApiError> {
-        let view = self.ring_view(&mut crate::lead::Lead::default());
+        let view = self.ring_view();
         let now = self.now();
         let planned = self.store.read(|state| {
             state.check_secrets(app)?;

@@ -2,51 +2,67 @@
 
 use crate::{
     Blocked, Unmet,
-    survey::{JobSurvey, Standing, Survey, TaskSurvey},
+    mirror::{AppMirror, JobMirror, Scheduler, Slot, Standing},
 };
-use taffeta_model::JobKind;
+use taffeta_model::{Phase, TaskId};
 
 /// Which earlier jobs count.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Earlier {
     /// All of them: a new instance starts where nothing is promised yet.
     All,
-    /// Batch jobs only: see [`crate::plan()`] on updates.
+    /// Batch jobs only: see [`Scheduler::plan`] on updates.
     Batch,
 }
 
 /// The first earlier job that is not ready. A job without instances is ready, as there is nothing to wait for.
-pub(crate) fn unmet(survey: &Survey<'_>, job: &JobSurvey<'_>, which: Earlier) -> Option<Unmet> {
-    job.job.after.iter().find_map(|name| {
-        let earlier = survey.job(job.app, name)?;
-        if which == Earlier::Batch && earlier.is_service() {
+pub(crate) fn unmet(s: &Scheduler, app: usize, job: usize, which: Earlier) -> Option<Unmet> {
+    let mirror = s.app(app);
+    mirror.definition(job).after.iter().find_map(|name| {
+        let earlier = mirror.job(name)?;
+        if which == Earlier::Batch && !earlier.spec.kind.is_batch() {
             return None;
         }
-        let (task, blocked) = first_blocked(earlier)?;
-        Some(Unmet { earlier: name.clone(), kind: earlier.job.kind, task: task.id.clone(), blocked })
+        let (slot, blocked) = first_blocked(s, earlier)?;
+        Some(Unmet { earlier: name.clone(), kind: earlier.spec.kind, task: id(mirror, earlier, slot), blocked })
     })
 }
 
+fn id(app: &AppMirror, job: &JobMirror, slot: &Slot) -> TaskId {
+    TaskId { app: app.app.name.clone(), job: job.name.clone(), index: slot.index }
+}
+
 /// A failed instance if there is one, as that is what a person has to know; otherwise the first that is not ready.
-fn first_blocked<'s, 'a>(job: &'s JobSurvey<'a>) -> Option<(&'s TaskSurvey<'a>, Blocked)> {
-    let blocked = || job.tasks.iter().filter_map(|task| Some((task, blocked(job, task)?)));
+fn first_blocked<'a>(s: &Scheduler, job: &'a JobMirror) -> Option<(&'a Slot, Blocked)> {
+    let blocked = || job.slots.iter().filter_map(|slot| Some((slot, blocked(s, job, slot)?)));
     blocked().find(|(_, why)| matches!(why, Blocked::Failed(_))).or_else(|| blocked().next())
 }
 
-fn blocked(job: &JobSurvey<'_>, task: &TaskSurvey<'_>) -> Option<Blocked> {
-    let ready = match (job.job.kind, task.standing) {
-        (JobKind::Service, _) => job.serves(task),
-        (JobKind::Batch { .. }, Standing::Ended(exit)) => exit.is_success(),
-        (JobKind::Batch { .. }, Standing::Waiting { .. } | Standing::On { .. }) => false,
+fn blocked(s: &Scheduler, job: &JobMirror, slot: &Slot) -> Option<Blocked> {
+    let ready = match (&slot.standing, job.spec.kind.is_batch()) {
+        (_, false) => serves(s, job, slot),
+        (Standing::Ended(exit), true) => exit.is_success(),
+        (Standing::Waiting { .. } | Standing::On { .. }, true) => false,
     };
     if ready {
         return None;
     }
-    Some(match task.standing {
+    Some(match &slot.standing {
         Standing::Waiting { .. } => Blocked::Waiting,
         Standing::Ended(exit) => Blocked::Failed(exit.clone()),
-        Standing::On { alive: false, .. } => Blocked::MachineAway,
+        Standing::On { machine, .. } if !s.machines.all[*machine].is_alive() => Blocked::MachineAway,
         Standing::On { report: None, .. } => Blocked::Unreported,
         Standing::On { report: Some(report), .. } => Blocked::Phase(report.phase),
     })
+}
+
+/// Whether the task works on a machine that is alive.
+pub(crate) fn serves(s: &Scheduler, job: &JobMirror, slot: &Slot) -> bool {
+    let Standing::On { machine, report: Some(report), .. } = &slot.standing else { return false };
+    s.machines.all[*machine].is_alive()
+        && match report.phase {
+            Phase::Healthy => true,
+            Phase::Running => !job.spec.has_health,
+            Phase::Starting | Phase::Unhealthy | Phase::Stopping | Phase::Finished | Phase::Failed => false,
+        }
 }

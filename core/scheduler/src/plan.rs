@@ -1,17 +1,19 @@
 //! One turn of the scheduler: finished batch tasks are booked, tasks of dead machines move, waiting tasks are placed,
-//! outdated ones are replaced.
+//! outdated ones and those of drained machines are replaced.
 
 use crate::{
     RingView, Waiting,
+    choose::{Candidates, Rules},
+    machines::{MachineId, TaskRef},
+    mirror::{Scheduler, Spec, Standing, Waits},
     order::{Earlier, unmet},
-    pool::Pool,
-    survey::{Standing, Survey, TaskSurvey},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
-use taffeta_model::{Bug, Command, Constraint, Exit, Job, Liveness, Millis, NodeId, Operator, Phase};
+use taffeta_model::{Bug, Cause, Command, Exit, JobKind, Liveness, Millis, NodeId, Phase};
 use taffeta_model::{Placement, Removal, State, TaskId, planted};
 
 /// Most tasks that one plan moves or books: keeps its commands small enough for one log entry each, and the turn short.
@@ -22,32 +24,81 @@ pub const MOVES_MAX: usize = 500;
 /// dead, and a task that it has no report of is not idle.
 pub const UNSEEN_GRACE: Duration = Duration::from_secs(10);
 
+/// How soon a machine that seems dead is asked about again, and a task that waits is looked at though no room was made.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// What is to be done, and what keeps the rest from being done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// To be committed in this order: each finish, then at most one removal, then at most one placement.
     pub commands: Vec<Command>,
     /// Tasks that wait, and why; also tasks that go on in an older version, since the newer one cannot start.
-    pub waiting: BTreeMap<TaskId, Waiting>,
+    pub waiting: Arc<Waits>,
     /// Nodes whose death the leader should confirm by its own probes now, because they seem dead and host tasks.
     pub probe: BTreeSet<NodeId>,
     /// The earliest time at which a plan may be another one though nothing else changes.
     pub wake_at: Option<Millis>,
 }
 
-/// Decides what to do now. A plan that is never carried out does no harm: the next one begins anew.
-///
-/// - A task of a machine that is `Down` or `Left` moves when `reschedule_after` has passed since the first suspicion
-///   and the leader's own probes have failed (a machine that left said so itself). A machine that is back before that
-///   keeps its tasks.
-/// - `after` holds back only tasks that begin anew. A task that lost its machine was let in once and is part of what
-///   others rely on by now; holding it back would spread the failure of one job to those behind it.
-/// - An outdated task is replaced when no other instance of its job is on its way, so that at most one that serves is
-///   down at a time; one that serves nobody is replaced at once. While an earlier *batch* job runs again, as after a
-///   deploy that changes both, the older version goes on serving: that is what `after = ["migrate"]` is for.
-/// - A newer version that fits nowhere leaves the older one running.
+impl Plan {
+    /// Why a task waits.
+    pub fn why(&self, task: &TaskId) -> Option<&Waiting> {
+        self.waiting.get(&task.app)?.get(task)
+    }
+
+    /// All tasks that wait.
+    pub fn waiting(&self) -> impl Iterator<Item = (&TaskId, &Waiting)> {
+        self.waiting.values().flat_map(|app| app.iter())
+    }
+}
+
+/// Decides what to do now, by a scheduler that knows nothing yet: see [`Scheduler::plan`].
 pub fn plan(now: Millis, state: &State, ring: &RingView) -> Plan {
-    plan_at(now, state, ring, Pace::OneByOne)
+    Scheduler::new().plan(now, state, &mut ring.clone())
+}
+
+impl Scheduler {
+    /// Decides what to do now. A plan that is never carried out does no harm: the next one begins anew, and so does that
+    /// after a command that was refused.
+    ///
+    /// - A task of a machine that is `Down` or `Left` moves when `reschedule_after` has passed since the first suspicion
+    ///   and the leader's own probes have failed (a machine that left said so itself). A machine that is back before that
+    ///   keeps its tasks.
+    /// - Jobs of a higher priority come first. Among equals the team that has least of the pool does, by its share.
+    /// - `after` holds back only tasks that begin anew. A task that lost its machine was let in once and is part of what
+    ///   others rely on by now; holding it back would spread the failure of one job to those behind it.
+    /// - An outdated task is replaced when no other instance of its job is on its way, so that at most one that serves is
+    ///   down at a time; one that serves nobody is replaced at once. While an earlier *batch* job runs again, as after a
+    ///   deploy that changes both, the older version goes on serving: that is what `after = ["migrate"]` is for.
+    /// - A newer version that fits nowhere leaves the older one running.
+    /// - Tasks of a drained machine move like outdated ones; batch tasks end there, and daemons stay.
+    /// - A task that fits nowhere takes the place of tasks of lower priority, where that disturbs least, as long as no
+    ///   service loses more instances at a time than an update might take.
+    pub fn plan(&mut self, now: Millis, state: &State, ring: &mut RingView) -> Plan {
+        self.read(state, ring);
+        self.plan_at(now, ring, Pace::OneByOne)
+    }
+
+    pub(crate) fn plan_at(&mut self, now: Millis, ring: &RingView, pace: Pace) -> Plan {
+        while let Some((at, app)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
+            self.timers.remove(&(at, app));
+            self.app_mut(app).timer = None;
+            self.dirty.insert(app);
+        }
+        let mut plan = Plan::default();
+        if !self.dirty.is_empty() {
+            let mut apps: Vec<usize> = std::mem::take(&mut self.dirty).into_iter().collect();
+            self.sort(&mut apps);
+            plan = Turn::new(now, self, ring, pace, apps).run();
+        }
+        plan.waiting = Arc::clone(&self.waits);
+        plan.wake_at = plan.wake_at.or_else(|| self.timers.first().map(|(at, _)| *at));
+        plan
+    }
+
+    fn sort(&self, apps: &mut [usize]) {
+        apps.sort_by(|a, b| self.app(*a).app.name.cmp(&self.app(*b).app.name));
+    }
 }
 
 /// How outdated tasks are replaced.
@@ -59,200 +110,367 @@ pub(crate) enum Pace {
     AllAtOnce,
 }
 
-pub(crate) fn plan_at(now: Millis, state: &State, ring: &RingView, pace: Pace) -> Plan {
-    let survey = Survey::new(state, ring);
-    let pool = Pool::new(state, ring, &survey);
-    let mut turn = Turn {
-        now,
-        ring,
-        pace,
-        survey: &survey,
-        pool,
-        decided: BTreeMap::new(),
-        exhausted: BTreeMap::new(),
-        finishes: vec![],
-        removals: vec![],
-        placements: vec![],
-        plan: Plan::default(),
-    };
-    turn.book_ended();
-    turn.fill_pool();
-    turn.replace_lost();
-    turn.place_waiting();
-    turn.update_outdated();
-    turn.into_plan()
-}
-
 /// A plan in the making.
 pub(crate) struct Turn<'a> {
     pub(crate) now: Millis,
+    pub(crate) s: &'a mut Scheduler,
     pub(crate) ring: &'a RingView,
     pub(crate) pace: Pace,
-    pub(crate) survey: &'a Survey<'a>,
-    pub(crate) pool: Pool<'a>,
+    /// The apps that are looked at, by name.
+    pub(crate) apps: Vec<usize>,
     /// Tasks that this turn has dealt with, and the machine they are on afterwards, if any.
-    pub(crate) decided: BTreeMap<&'a TaskId, Option<usize>>,
-    /// Jobs of which no machine takes one more instance: one walk tells it for all of their tasks. An update that moves
-    /// a task away may give room after that; the next turn, which the update brings about, sees it.
-    exhausted: BTreeMap<usize, Waiting>,
+    pub(crate) decided: BTreeMap<TaskRef, Option<MachineId>>,
+    /// What was put and lifted so far, to be taken back at the end: what counts is what comes back from the log.
+    undo: Vec<(TaskRef, Option<MachineId>)>,
+    /// New instances of daemons, which have no slot yet.
+    news: Vec<(MachineId, Spec, TaskRef)>,
+    /// Services that lose instances, and how many more each may lose.
+    pub(crate) spare: BTreeMap<(usize, usize), usize>,
+    /// Tasks that were taken from machines for the sake of others.
+    pub(crate) preempted: usize,
+    pub(crate) waits: BTreeMap<usize, BTreeMap<TaskId, Waiting>>,
+    timers: BTreeMap<usize, Millis>,
     finishes: Vec<Command>,
     removals: Vec<Removal>,
     placements: Vec<Placement>,
-    pub(crate) plan: Plan,
+    probe: BTreeSet<NodeId>,
+    full: bool,
 }
 
 impl<'a> Turn<'a> {
+    fn new(now: Millis, s: &'a mut Scheduler, ring: &'a RingView, pace: Pace, apps: Vec<usize>) -> Self {
+        Self {
+            now,
+            s,
+            ring,
+            pace,
+            apps,
+            decided: BTreeMap::new(),
+            undo: vec![],
+            news: vec![],
+            spare: BTreeMap::new(),
+            preempted: 0,
+            waits: BTreeMap::new(),
+            timers: BTreeMap::new(),
+            finishes: vec![],
+            removals: vec![],
+            placements: vec![],
+            probe: BTreeSet::new(),
+            full: false,
+        }
+    }
+
+    fn run(mut self) -> Plan {
+        for app in self.apps.clone() {
+            self.book_ended(app);
+        }
+        if !self.finishes.is_empty() {
+            // What ended gives room.
+            self.apps.extend(self.s.blocked.iter().copied().filter(|app| !self.apps.contains(app)).collect::<Vec<_>>());
+            self.s.sort(&mut self.apps);
+        }
+        self.place_wanted();
+        for app in self.apps.clone() {
+            self.replace_outdated(app);
+        }
+        self.end()
+    }
+
     /// Batch tasks whose node says that they ended, be that node dead by now. An outdated one is not booked: it is
     /// replaced, and what it did in the older version does not count.
-    fn book_ended(&mut self) {
-        let survey = self.survey;
-        for job in survey.jobs.iter().filter(|job| !job.is_service()) {
-            for TaskSurvey { id, task, standing } in &job.tasks {
-                let Standing::On { report: Some(report), .. } = standing else { continue };
+    fn book_ended(&mut self, app: usize) {
+        let mut ended = vec![];
+        for (j, job) in self.s.app(app).jobs.iter().enumerate().filter(|(_, job)| job.spec.kind.is_batch()) {
+            for (k, slot) in job.slots.iter().enumerate() {
+                let Standing::On { report: Some(report), .. } = &slot.standing else { continue };
                 let exit = match report.phase {
                     Phase::Finished => report.exit.clone().unwrap_or(Exit::Code(0)),
                     Phase::Failed => report.exit.clone().unwrap_or(Exit::Lost),
                     Phase::Starting | Phase::Running | Phase::Healthy | Phase::Unhealthy | Phase::Stopping => continue,
                 };
-                if task.revision != job.revision || self.is_full() {
-                    continue;
-                }
-                self.finishes.push(Command::Finish { task: (*id).clone(), fence: report.fence, exit });
-                self.decided.insert(id, None);
-            }
-        }
-    }
-
-    /// Counts every placed task, also one that its machine has not started yet.
-    fn fill_pool(&mut self) {
-        let survey = self.survey;
-        for (j, job) in survey.jobs.iter().enumerate() {
-            for task in job.tasks.iter().filter(|task| !self.decided.contains_key(task.id)) {
-                if let Some(node) = task.standing.node().and_then(|node| self.pool.position(node)) {
-                    self.pool.put(node, j, task.id);
+                if slot.revision == job.revision {
+                    ended.push((TaskRef { app, job: j, slot: k }, report.fence, exit));
                 }
             }
         }
+        for (task, fence, exit) in ended {
+            if self.is_full() {
+                return;
+            }
+            self.finishes.push(Command::Finish { task: self.s.id(task), fence, exit });
+            self.lift(task);
+            self.decided.insert(task, None);
+        }
     }
 
-    fn replace_lost(&mut self) {
-        let survey = self.survey;
-        for (j, job) in survey.jobs.iter().enumerate() {
-            for task in &job.tasks {
-                let Standing::On { node, alive, report } = task.standing else { continue };
-                let forgotten = planted(Bug::PlaceTwice) && report.is_none();
-                if alive && !forgotten {
-                    continue;
+    /// The tasks of the app that want a machine, by job. Those that have lost theirs are lifted.
+    pub(crate) fn wanting(&mut self, app: usize) -> Vec<(usize, Vec<Want>)> {
+        let mut wanting = vec![];
+        for j in 0..self.s.app(app).jobs.len() {
+            let wants = self.wanting_of(app, j);
+            if !wants.is_empty() {
+                wanting.push((j, wants));
+            }
+        }
+        wanting
+    }
+
+    fn wanting_of(&mut self, app: usize, j: usize) -> Vec<Want> {
+        let mut wants = vec![];
+        let mut gate = None;
+        for k in 0..self.s.app(app).jobs[j].slots.len() {
+            let task = TaskRef { app, job: j, slot: k };
+            if self.decided.contains_key(&task) {
+                continue;
+            }
+            match &self.s.slot(task).standing {
+                Standing::Ended(_) => {}
+                Standing::Waiting { anew } => {
+                    let gate = gate.get_or_insert_with(|| unmet(self.s, app, j, Earlier::All));
+                    if let Some(unmet) = gate.clone().filter(|_| *anew) {
+                        self.wait(task, Waiting::After(unmet));
+                    } else {
+                        wants.push(Want { task, lost: false });
+                    }
                 }
-                let Some(node) = self.pool.position(node) else { continue };
-                if self.decided.contains_key(task.id) || !(forgotten || self.is_lost(node, job.job)) || self.is_full() {
-                    continue;
-                }
-                self.pool.lift(node, j, task.id);
-                match self.choose(j, task.id, true) {
-                    Ok(to) => self.place(j, task, to),
-                    Err(why) => {
-                        self.removals.push(Removal { task: task.id.clone(), seen_attempt: task.task.attempt });
-                        self.decided.insert(task.id, None);
-                        self.plan.waiting.insert(task.id.clone(), why);
+                Standing::On { machine, report, .. } => {
+                    let (machine, silent) = (*machine, report.is_none());
+                    let forgotten = planted(Bug::PlaceTwice) && silent;
+                    let alive = self.s.machines.all[machine].is_alive();
+                    if (!alive || forgotten) && (forgotten || self.is_lost(task, machine)) && !self.is_full() {
+                        self.lift(task);
+                        wants.push(Want { task, lost: true });
                     }
                 }
             }
         }
+        wants
     }
 
     /// Whether the tasks of a machine that is not alive have to move now; asks for probes and for waking otherwise.
-    fn is_lost(&mut self, node: usize, job: &Job) -> bool {
-        let (id, view) = (self.pool.nodes[node].member.id, self.pool.nodes[node].view);
+    fn is_lost(&mut self, task: TaskRef, machine: MachineId) -> bool {
+        let job = self.s.app(task.app).definition(task.job);
+        if job.kind == JobKind::Daemon {
+            return false; // it belongs to its machine
+        }
+        let delay = job.reschedule_after;
+        let (id, view) = (self.s.machines.all[machine].id, self.s.machines.all[machine].view);
         let (due, confirmed) = match view {
-            None => {
-                let due = self.ring.leader_since + job.reschedule_after.max(UNSEEN_GRACE);
-                (due, self.ring.unseen_dead.contains(&id))
-            }
+            None => (self.ring.leader_since() + delay.max(UNSEEN_GRACE), self.ring.is_unseen_dead(id)),
             Some(view) => match view.liveness {
                 Liveness::Alive => return false,
                 Liveness::Suspect => {
                     if !view.confirmed_dead {
-                        self.plan.probe.insert(id);
+                        self.probe.insert(id);
+                        self.wake(task.app, self.now + AGAIN);
                     }
                     return false; // it may still refute; the ring tells when it could not
                 }
                 // Also a farewell is hearsay until the machine does not answer.
-                Liveness::Down | Liveness::Left => (view.since + job.reschedule_after, view.confirmed_dead),
+                Liveness::Down | Liveness::Left => (view.since + delay, view.confirmed_dead),
             },
         };
         // A machine that only this leader has not seen yet is most often about to be seen.
         if !confirmed && (view.is_some() || self.now >= due) {
-            self.plan.probe.insert(id);
+            self.probe.insert(id);
+            self.wake(task.app, self.now + AGAIN);
         }
         if self.now < due {
-            self.wake(due);
+            self.wake(task.app, due);
         }
         self.now >= due && confirmed
     }
 
-    fn place_waiting(&mut self) {
-        let survey = self.survey;
-        for (j, job) in survey.jobs.iter().enumerate() {
-            let mut gate = None;
-            for task in &job.tasks {
-                let Standing::Waiting { anew } = task.standing else { continue };
-                let gate = gate.get_or_insert_with(|| unmet(survey, job, Earlier::All));
-                if let Some(unmet) = gate.as_ref().filter(|_| anew) {
-                    self.plan.waiting.insert(task.id.clone(), Waiting::After(unmet.clone()));
-                } else if !self.is_full() {
-                    match self.choose(j, task.id, false) {
-                        Ok(to) => self.place(j, task, to),
-                        Err(why) => {
-                            self.plan.waiting.insert(task.id.clone(), why);
-                        }
-                    }
+    /// Daemons on machines that have none yet.
+    pub(crate) fn start_daemons(&mut self) {
+        for app in self.apps.clone() {
+            for j in 0..self.s.app(app).jobs.len() {
+                if self.s.app(app).jobs[j].spec.kind == JobKind::Daemon && !self.is_full() {
+                    self.start_daemon(app, j);
                 }
             }
         }
     }
 
-    /// The best machine for one more instance, or why there is none. A `lifted` task has just made room for itself.
-    pub(crate) fn choose(&mut self, j: usize, task: &TaskId, lifted: bool) -> Result<usize, Waiting> {
-        // A lifted task frees its machine, which was looked at or is dead, and its place among the instances of its
-        // zone. Where places are counted, what held for the others need not hold for it.
-        let counted = |c: &Constraint| c.field != "hostname" && !matches!(c.operator, Operator::Is(_));
-        let known = self.exhausted.get(&j);
-        if let Some(why) = known.filter(|_| !lifted || !self.survey.jobs[j].job.constraints.iter().any(counted)) {
-            return Err(if lifted { self.pool.why(j) } else { why.clone() });
+    fn start_daemon(&mut self, app: usize, j: usize) {
+        if unmet(self.s, app, j, Earlier::All).is_some() {
+            return; // what it waits for is in this app: it is looked at again
         }
-        self.pool.best(j, task).ok_or_else(|| {
-            let why = self.pool.why(j);
-            self.exhausted.insert(j, why.clone());
-            why
-        })
+        let rules = Rules::new(self.s, app, j);
+        let job = &self.s.app(app).jobs[j];
+        let taken: BTreeSet<u32> = job.slots.iter().map(|slot| slot.index).collect();
+        let has: BTreeSet<MachineId> = job.slots.iter().filter_map(|slot| slot.on).collect();
+        let (spec, name) = (job.spec.clone(), job.name.clone());
+        let mut free = (1..).filter(|index| !taken.contains(index));
+        let mut machines: Vec<MachineId> = self.s.machines.members().filter(|at| !has.contains(at)).collect();
+        machines.sort_by_key(|at| self.s.machines.all[*at].id);
+        for at in machines {
+            if !rules.admit(self.s, at) {
+                if rules.lets_stay(self.s, at) && self.s.machines.is_open(at) {
+                    self.s.blocked.insert(app); // there may be room for it later
+                }
+                continue;
+            }
+            if self.is_full() {
+                return;
+            }
+            let Some(index) = free.next() else { return };
+            let task = TaskId { app: self.s.app(app).app.name.clone(), job: name.clone(), index };
+            let node = self.s.machines.all[at].id;
+            self.placements.push(Placement { task, seen_attempt: 0, node, cause: Cause::Waited });
+            let fresh = TaskRef { app, job: j, slot: usize::MAX - self.news.len() };
+            self.s.machines.put(at, &spec, fresh);
+            self.news.push((at, spec.clone(), fresh));
+        }
     }
 
-    pub(crate) fn place(&mut self, j: usize, task: &TaskSurvey<'a>, to: usize) {
-        self.pool.put(to, j, task.id);
-        self.decided.insert(task.id, Some(to));
-        let node = self.pool.nodes[to].member.id;
-        self.placements.push(Placement { task: task.id.clone(), seen_attempt: task.task.attempt, node });
+    /// Places tasks of one job, at most `most`, the first ones first. Gives what is left: nothing, or those for which
+    /// there is no machine.
+    pub(crate) fn place_some(&mut self, app: usize, j: usize, wants: &mut Vec<Want>, most: usize) -> Placed {
+        let mut rules = Rules::new(self.s, app, j);
+        let mut candidates: Option<Candidates> = None;
+        let mut placed = 0;
+        while placed < most
+            && let Some(want) = wants.first().copied()
+        {
+            if self.is_full() {
+                return Placed::Full;
+            }
+            let spec = &self.s.app(app).jobs[j].spec;
+            if let Some(over) = self.s.teams.over(spec) {
+                return Placed::Blocked(Waiting::over_quota(spec, over));
+            }
+            let candidates = candidates.get_or_insert_with(|| Candidates::new(self.s, &rules));
+            let to = match candidates.best(self.s, &rules) {
+                Some(to) => to,
+                None => match self.make_room(want.task, &rules) {
+                    Some(to) => to,
+                    None => return Placed::Blocked(rules.why(self.s)),
+                },
+            };
+            let cause = if want.lost { Cause::MachineLost } else { Cause::Waited };
+            self.place(want.task, to, cause);
+            rules.moved(self.s, to, true);
+            candidates.refresh(self.s, &rules, to);
+            wants.remove(0);
+            placed += 1;
+        }
+        Placed::Done
+    }
+
+    /// The best machine for a task that has just been lifted, or why there is none.
+    pub(crate) fn choose(&mut self, task: TaskRef) -> Result<MachineId, Waiting> {
+        let rules = Rules::new(self.s, task.app, task.job);
+        Candidates::new(self.s, &rules).best(self.s, &rules).ok_or_else(|| rules.why(self.s))
+    }
+
+    pub(crate) fn place(&mut self, task: TaskRef, to: MachineId, cause: Cause) {
+        self.put(task, to);
+        self.decided.insert(task, Some(to));
+        let node = self.s.machines.all[to].id;
+        let seen_attempt = self.s.slot(task).attempt;
+        self.placements.push(Placement { task: self.s.id(task), seen_attempt, node, cause });
+    }
+
+    /// Takes a task from its machine; it has been lifted.
+    pub(crate) fn remove(&mut self, task: TaskRef, cause: Cause) {
+        self.removals.push(Removal { task: self.s.id(task), seen_attempt: self.s.slot(task).attempt, cause });
+        self.decided.insert(task, None);
+    }
+
+    pub(crate) fn put(&mut self, task: TaskRef, to: MachineId) {
+        self.undo.push((task, self.s.slot(task).on));
+        self.s.put(task, to);
+    }
+
+    pub(crate) fn lift(&mut self, task: TaskRef) {
+        self.undo.push((task, self.s.slot(task).on));
+        self.s.lift(task);
+    }
+
+    pub(crate) fn wait(&mut self, task: TaskRef, why: Waiting) {
+        let id = self.s.id(task);
+        self.waits.entry(task.app).or_default().insert(id, why);
     }
 
     /// Whether the rest has to be left to the next turn, which is then due at once.
     pub(crate) fn is_full(&mut self) -> bool {
-        let full = self.finishes.len() + self.removals.len() + self.placements.len() >= MOVES_MAX;
-        if full {
-            self.wake(self.now);
+        self.full |= self.finishes.len() + self.removals.len() + self.placements.len() >= MOVES_MAX;
+        self.full
+    }
+
+    /// Looks at the app again at that time.
+    pub(crate) fn wake(&mut self, app: usize, at: Millis) {
+        self.timers.entry(app).and_modify(|earlier| *earlier = at.min(*earlier)).or_insert(at);
+    }
+
+    fn end(mut self) -> Plan {
+        if !self.s.blocked.is_empty() {
+            let decided: BTreeSet<usize> = self.decided.keys().map(|task| task.app).collect();
+            for app in decided {
+                let layout = self.s.layout(app);
+                self.s.expected.insert(app, layout);
+            }
         }
-        full
+        while let Some((task, before)) = self.undo.pop() {
+            self.s.lift(task);
+            if let Some(before) = before {
+                self.s.put(task, before);
+            }
+        }
+        for (at, spec, task) in self.news.drain(..) {
+            self.s.machines.lift(at, &spec, task);
+        }
+        for app in &self.apps {
+            let waits = self.waits.remove(app).unwrap_or_default();
+            let name = self.s.app(*app).app.name.clone();
+            let known = self.s.waits.get(&name);
+            if known.map_or(!waits.is_empty(), |known| **known != waits) {
+                let all = Arc::make_mut(&mut self.s.waits);
+                if waits.is_empty() {
+                    all.remove(&name)
+                } else {
+                    all.insert(name, Arc::new(waits))
+                };
+            }
+            let timer = self.timers.get(app).copied();
+            let mirror = self.s.app_mut(*app);
+            if let Some(before) = std::mem::replace(&mut mirror.timer, timer) {
+                self.s.timers.remove(&(before, *app));
+            }
+            self.s.timers.extend(timer.map(|at| (at, *app)));
+        }
+        for (app, told) in std::mem::take(&mut self.waits) {
+            // Of another app that had to make way: what is known of its other tasks stays.
+            let name = self.s.app(app).app.name.clone();
+            let known = Arc::make_mut(&mut self.s.waits).entry(name).or_default();
+            Arc::make_mut(known).extend(told);
+        }
+        // What was decided counts once it is in the state. If it never comes there, it has to be decided again.
+        let decided =
+            self.decided.keys().map(|task| task.app).chain(self.full.then_some(self.apps).into_iter().flatten());
+        self.s.dirty.extend(decided);
+        let mut commands = self.finishes;
+        commands.extend(Some(self.removals).filter(|r| !r.is_empty()).map(Command::Remove));
+        commands.extend(Some(self.placements).filter(|p| !p.is_empty()).map(Command::Place));
+        Plan { commands, probe: self.probe, wake_at: self.full.then_some(self.now), ..Plan::default() }
     }
+}
 
-    pub(crate) fn wake(&mut self, at: Millis) {
-        self.plan.wake_at = Some(self.plan.wake_at.map_or(at, |earlier| earlier.min(at)));
-    }
+/// A task that wants a machine.
+#[derive(Clone, Copy)]
+pub(crate) struct Want {
+    pub(crate) task: TaskRef,
+    /// Whether it had one, and lost it.
+    pub(crate) lost: bool,
+}
 
-    fn into_plan(self) -> Plan {
-        let Self { mut plan, finishes, removals, placements, .. } = self;
-        plan.commands = finishes;
-        plan.commands.extend(Some(removals).filter(|r| !r.is_empty()).map(Command::Remove));
-        plan.commands.extend(Some(placements).filter(|p| !p.is_empty()).map(Command::Place));
-        plan
-    }
+/// How placing some tasks ended.
+pub(crate) enum Placed {
+    /// As many as were asked for, or all.
+    Done,
+    /// The plan is full.
+    Full,
+    /// There is no machine for the rest.
+    Blocked(Waiting),
 }

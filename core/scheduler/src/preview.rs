@@ -1,9 +1,6 @@
 //! What a deploy would do: the deploy and all the plans behind it, carried out on a copy.
 
-use crate::{
-    Observed, RingView, Waiting,
-    plan::{Pace, plan_at},
-};
+use crate::{Observed, RingView, Scheduler, Waiting, plan::Pace};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -74,11 +71,13 @@ pub fn preview(now: Millis, state: &State, ring: &RingView, app: &App) -> Result
 
 /// Carries out plans until there is nothing left to do; gives why tasks wait then.
 fn look_ahead(now: Millis, state: &mut State, mut ring: RingView, app: &AppName) -> BTreeMap<TaskId, Waiting> {
+    let mut scheduler = Scheduler::new();
     let mut waiting = BTreeMap::new();
     for _ in 0..TURNS_MAX {
         all_goes_well(now, state, &mut ring, app);
-        let plan = plan_at(now, state, &ring, Pace::AllAtOnce);
-        waiting = plan.waiting;
+        scheduler.read(state, &mut ring);
+        let plan = scheduler.plan_at(now, &ring, Pace::AllAtOnce);
+        waiting = plan.waiting.get(app).map(|of_app| (**of_app).clone()).unwrap_or_default();
         if plan.commands.is_empty() {
             break;
         }
@@ -93,16 +92,16 @@ fn look_ahead(now: Millis, state: &mut State, mut ring: RingView, app: &AppName)
 /// Reports every task of the app on a machine that is alive as working, or as finished. Other apps stay as they are:
 /// when their batch tasks end is not ours to tell.
 fn all_goes_well(now: Millis, state: &State, ring: &mut RingView, app: &AppName) {
-    for (id, task) in state.tasks.iter().filter(|(id, _)| id.app == *app) {
+    for (id, task) in state.tasks.of_app(app) {
         let (Place::On { node, fence }, Some(job)) = (&task.place, state.job(id)) else { continue };
-        if ring.members.get(node).is_none_or(|view| view.liveness != Liveness::Alive) {
+        if ring.member(*node).is_none_or(|view| view.liveness != Liveness::Alive) {
             continue;
         }
         let (phase, exit) = match job.kind {
-            JobKind::Service => (Phase::Healthy, None),
+            JobKind::Service | JobKind::Daemon => (Phase::Healthy, None),
             JobKind::Batch { .. } => (Phase::Finished, Some(Exit::Code(0))),
         };
-        ring.observed.insert(id.clone(), vec![Observed { node: *node, fence: *fence, phase, exit, since: now }]);
+        ring.report(id, Observed { node: *node, fence: *fence, phase, exit, since: now });
     }
 }
 

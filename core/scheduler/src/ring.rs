@@ -1,20 +1,27 @@
 //! What the leader knows about machines and tasks beyond the replicated state. All times are on the leader's clock.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+};
 use taffeta_model::{Exit, Fence, Liveness, Millis, NodeId, Phase, TaskId};
 
-/// The leader's view of the ring and of what nodes report.
+/// The leader's view of the ring and of what nodes report. It remembers what was changed since the last plan, so that
+/// planning looks at that alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RingView {
-    /// Members that the ring has told about since [`RingView::leader_since`]. A member of the state that is absent here
-    /// counts as unseen: it gets no task, and it is dead only long after the leader began.
-    pub members: BTreeMap<NodeId, MemberView>,
-    /// Unseen members that the leader's own probes, also through another voter, failed to reach.
-    pub unseen_dead: BTreeSet<NodeId>,
-    /// What nodes report about tasks. Only reports whose fence is that of the task's placement count.
-    pub observed: BTreeMap<TaskId, Vec<Observed>>,
-    /// When this node began to lead.
-    pub leader_since: Millis,
+    members: BTreeMap<NodeId, MemberView>,
+    unseen_dead: BTreeSet<NodeId>,
+    observed: BTreeMap<TaskId, Vec<Observed>>,
+    leader_since: Millis,
+    changes: Changes,
+}
+
+/// What was changed since the last plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    pub(crate) members: BTreeSet<NodeId>,
+    pub(crate) tasks: BTreeSet<TaskId>,
 }
 
 /// One member as the leader sees it.
@@ -43,4 +50,86 @@ pub struct Observed {
     pub exit: Option<Exit>,
     /// When the leader first saw this phase.
     pub since: Millis,
+}
+
+impl RingView {
+    /// A view of nothing, of a node that begins to lead.
+    pub fn new(leader_since: Millis) -> Self {
+        Self { leader_since, ..Self::default() }
+    }
+
+    /// When this node began to lead.
+    pub fn leader_since(&self) -> Millis {
+        self.leader_since
+    }
+
+    /// What the ring says of a member. One of the state that it has said nothing about counts as unseen: it gets no task,
+    /// and it is dead only long after the leader began.
+    pub fn member(&self, node: NodeId) -> Option<MemberView> {
+        self.members.get(&node).copied()
+    }
+
+    /// The members that the ring has told about.
+    pub fn members(&self) -> impl Iterator<Item = (NodeId, MemberView)> {
+        self.members.iter().map(|(id, view)| (*id, *view))
+    }
+
+    /// Whether the leader's own probes, also through another voter, failed to reach a member that the ring has not told
+    /// about.
+    pub fn is_unseen_dead(&self, node: NodeId) -> bool {
+        self.unseen_dead.contains(&node)
+    }
+
+    /// What nodes report about a task. Only a report whose fence is that of the task's placement counts.
+    pub fn reports(&self, task: &TaskId) -> &[Observed] {
+        self.observed.get(task).map_or(&[], Vec::as_slice)
+    }
+
+    /// The ring says this of a member; `None`: nothing any more.
+    pub fn see(&mut self, node: NodeId, view: Option<MemberView>) {
+        let before = match view {
+            Some(view) => self.members.insert(node, view),
+            None => self.members.remove(&node),
+        };
+        if before != view {
+            self.changes.members.insert(node);
+        }
+    }
+
+    /// Members of which the ring says nothing and whom the leader's probes did not reach.
+    pub fn see_unseen_dead(&mut self, dead: BTreeSet<NodeId>) {
+        if self.unseen_dead != dead {
+            self.changes.members.extend(self.unseen_dead.symmetric_difference(&dead));
+            self.unseen_dead = dead;
+        }
+    }
+
+    /// A node reports a task; it takes the place of what this node said of this task before. If it says the same, it has
+    /// said so since then.
+    pub fn report(&mut self, task: &TaskId, report: Observed) {
+        let reports = self.observed.entry(task.clone()).or_default();
+        match reports.iter_mut().find(|known| known.node == report.node) {
+            Some(known) if *known == (Observed { since: known.since, ..report.clone() }) => return,
+            Some(known) => *known = report,
+            None => reports.push(report),
+        }
+        self.changes.tasks.insert(task.clone());
+    }
+
+    /// A node reports a task no more.
+    pub fn withdraw(&mut self, task: &TaskId, node: NodeId) {
+        let Some(reports) = self.observed.get_mut(task) else { return };
+        let before = reports.len();
+        reports.retain(|known| known.node != node);
+        if reports.len() != before {
+            self.changes.tasks.insert(task.clone());
+        }
+        if self.observed.get(task).is_some_and(Vec::is_empty) {
+            self.observed.remove(task);
+        }
+    }
+
+    pub(crate) fn take_changes(&mut self) -> Changes {
+        mem::take(&mut self.changes)
+    }
 }

@@ -1,7 +1,10 @@
 //! Why a task waits, in a shape that programs can match and with words that people can read.
 
+use crate::{mirror::Spec, teams::OverQuota};
 use std::{fmt, sync::Arc};
-use taffeta_model::{Constraint, Cpus, Exit, JobKind, JobName, Liveness, NodeName, Operator, Phase, TaskId};
+use taffeta_model::{
+    Constraint, Cpus, Exit, JobKind, JobName, JobRef, Liveness, NodeName, Operator, Phase, Resources, TaskId, TeamName,
+};
 
 /// Most machines that a reason lists one by one: a person reads no longer list, and each waiting task has one.
 pub const NODES_LISTED_MAX: usize = 10;
@@ -15,8 +18,22 @@ pub enum Waiting {
     NoRoom(Arc<NoRoom>),
     /// An earlier job of its app comes first.
     After(Unmet),
+    /// Its team may use no more.
+    OverQuota {
+        /// The team.
+        team: TeamName,
+        /// What would be exceeded; never empty.
+        lacks: Vec<Lack>,
+    },
+    /// It has just made way for another task, and gets another machine if there is one.
+    Preempted {
+        /// That task.
+        by: TaskId,
+    },
     /// It runs, but in an older version, as the newer one waits.
     Outdated(Box<Self>),
+    /// It runs on a drained machine, as no other one takes it.
+    Drained(Box<Self>),
 }
 
 /// What each machine lacks.
@@ -68,6 +85,15 @@ pub enum Lack {
         /// Number that is left.
         free: u32,
     },
+    /// Too little of a countable resource.
+    Custom {
+        /// Its name.
+        name: String,
+        /// How much the task asks for.
+        needed: u64,
+        /// How much is left.
+        free: u64,
+    },
     /// A fixed port is in use.
     PortTaken {
         /// The port.
@@ -84,6 +110,12 @@ pub enum Lack {
         /// How many instances of the job are where the field has this value.
         count: u32,
     },
+    /// A job that the task must be with is not there.
+    Without(JobRef),
+    /// A job that the task must be apart from is there, or wants to be apart from it.
+    Beside(JobRef),
+    /// The machine is being emptied.
+    Draining,
     /// The machine is not alive; `None` if this leader has not heard of it.
     NotAlive(Option<Liveness>),
 }
@@ -116,12 +148,49 @@ pub enum Blocked {
     Failed(Exit),
 }
 
+impl Waiting {
+    pub(crate) fn over_quota(spec: &Spec, over: OverQuota) -> Self {
+        let mut lacks = Lack::short(&spec.resources, &over.free);
+        if let Some((name, free)) = over.custom {
+            let needed = spec.custom.iter().find(|(known, _)| *known == name).map_or(0, |(_, count)| *count);
+            lacks.push(Lack::Custom { name, needed, free });
+        }
+        Self::OverQuota { team: over.team, lacks }
+    }
+}
+
+impl Lack {
+    /// What of a request is short.
+    pub(crate) fn short(needed: &Resources, free: &Resources) -> Vec<Self> {
+        let mut lacks = Vec::new();
+        if needed.cpus > free.cpus {
+            lacks.push(Self::Cpus { needed: needed.cpus, free: free.cpus });
+        }
+        if needed.memory > free.memory {
+            lacks.push(Self::Memory { needed: needed.memory, free: free.memory });
+        }
+        if needed.disk > free.disk {
+            lacks.push(Self::Disk { needed: needed.disk, free: free.disk });
+        }
+        if needed.ports > free.ports {
+            lacks.push(Self::Ports { needed: needed.ports, free: free.ports });
+        }
+        lacks
+    }
+}
+
 impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoMachine => f.write_str("no machine is alive"),
             Self::NoRoom(room) => room.fmt(f),
             Self::After(unmet) => unmet.fmt(f),
+            Self::OverQuota { team, lacks } => {
+                write!(f, "the quota of team {team}: ")?;
+                join(f, " and ", lacks)
+            }
+            Self::Preempted { by } => write!(f, "made way for {by}, which is of a higher priority"),
+            Self::Drained(why) => write!(f, "still on a machine that is drained, as no other one takes it: {why}"),
             Self::Outdated(why) => write!(f, "still the older version, as the newer one cannot start: {why}"),
         }
     }
@@ -151,6 +220,10 @@ impl fmt::Display for Lack {
             Self::Memory { needed, free } => bytes(f, "memory", *needed, *free),
             Self::Disk { needed, free } => bytes(f, "disk", *needed, *free),
             Self::Ports { needed, free } => write!(f, "needs {needed} ports, {free} free"),
+            Self::Custom { name, needed, free } => write!(f, "needs {needed} {name}, {free} free"),
+            Self::Without(job) => write!(f, "has no instance of {job}"),
+            Self::Beside(job) => write!(f, "has an instance of {job}, from which it is apart"),
+            Self::Draining => f.write_str("is being drained"),
             Self::PortTaken { port, by } => write!(f, "port {port} is taken by {by}"),
             Self::Refused { constraint, value, count } => refused(f, constraint, value.as_deref(), *count),
             Self::NotAlive(Some(Liveness::Suspect)) => f.write_str("does not answer"),
@@ -163,24 +236,15 @@ impl fmt::Display for Lack {
 
 fn refused(f: &mut fmt::Formatter<'_>, constraint: &Constraint, value: Option<&str>, count: u32) -> fmt::Result {
     let Constraint { field, operator } = constraint;
-    let Some(value) = value else { return write!(f, "has no {field} ({})", Rule(constraint)) };
-    let whole = if field == "hostname" { String::new() } else { format!("{field} {value} ") };
+    let Some(value) = value else { return write!(f, "has no {field} ({constraint})") };
+    let whole = if constraint.plain_field() == "hostname" { String::new() } else { format!("{field} {value} ") };
     match operator {
-        Operator::Unique => write!(f, "{whole}has one already ({})", Rule(constraint)),
-        Operator::MaxPer(_) => write!(f, "{whole}has {count} already ({})", Rule(constraint)),
-        Operator::Is(_) => write!(f, "its {field} is {value} ({})", Rule(constraint)),
-    }
-}
-
-/// A constraint as it is written in an app file.
-struct Rule<'a>(&'a Constraint);
-
-impl fmt::Display for Rule<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0.operator {
-            Operator::Unique => write!(f, "{} UNIQUE", self.0.field),
-            Operator::Is(value) => write!(f, "{} IS {value}", self.0.field),
-            Operator::MaxPer(most) => write!(f, "{} MAX_PER {most}", self.0.field),
+        Operator::Unique => write!(f, "{whole}has one already ({constraint})"),
+        Operator::MaxPer(_) => write!(f, "{whole}has {count} already ({constraint})"),
+        Operator::GroupBy(_) => write!(f, "{whole}has {count} already, more than others ({constraint})"),
+        Operator::Cluster(None) => write!(f, "{whole}is not where the others are ({constraint})"),
+        Operator::Cluster(Some(_)) | Operator::Is(_) | Operator::Like(_) | Operator::Unlike(_) => {
+            write!(f, "its {field} is {value} ({constraint})")
         }
     }
 }
@@ -194,7 +258,9 @@ impl fmt::Display for Unmet {
                 return write!(f, "waits for batch job `{earlier}`, which failed: {task} ({exit})");
             }
             (JobKind::Batch { .. }, _) => write!(f, "waits for batch job `{earlier}` to finish: ")?,
-            (JobKind::Service, _) => write!(f, "waits for service `{earlier}` to be healthy: ")?,
+            (JobKind::Service | JobKind::Daemon, _) => {
+                write!(f, "waits for {} `{earlier}` to be healthy: ", kind.table())?;
+            }
         }
         match blocked {
             Blocked::Waiting => write!(f, "{task} is waiting"),

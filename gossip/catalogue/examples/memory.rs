@@ -39,6 +39,7 @@ fn info(owner: u64) -> NodeInfo {
         dns: None,
         zone: "zone-1".into(),
         attributes: [("disk".to_string(), "ssd".to_string())].into(),
+        custom: Default::default(),
         capacity: Resources { cpus: Cpus(8_000), memory: 32 << 30, disk: 500 << 30, ports: 12_000 },
         version: "0.1.0".into(),
         not_isolated: Vec::new(),

@@ -59,6 +59,7 @@ fn info(id: NodeId) -> NodeInfo {
         zone: String::new(),
         attributes: [("disk".to_string(), "ssd".to_string())].into(),
         capacity: Resources::default(),
+        custom: Default::default(),
         version: "0.1.0".into(),
         not_isolated: vec![],
         authority: 0,

@@ -1,10 +1,11 @@
 //! What must hold between the fields of an app.
 
 use super::{
-    ANSWERS_MAX, App, COUNT_MAX, DnsPolicy, FILE_BYTES_MAX, Health, HealthProbe, InvalidApp, JOBS_MAX, Job, JobKind,
-    Operator, PortSpec, WEIGHT_MAX,
+    ANSWERS_MAX, App, COUNT_MAX, CUSTOM_MAX, Constraint, DnsPolicy, FILE_BYTES_MAX, Health, HealthProbe, InvalidApp,
+    JOBS_MAX, Job, JobKind, Operator, PREFERENCE_WEIGHT_MAX, PREFERENCES_MAX, PRIORITY_MAX, PortSpec, Preference,
+    WEIGHT_MAX,
 };
-use crate::{JOB_SECRETS_MAX, JobName, SecretName};
+use crate::{AppName, JOB_SECRETS_MAX, JobName, SecretName};
 use std::{collections::BTreeSet, time::Duration};
 
 /// Most text in bytes of all jobs together (arguments, environment, rules, tags): it travels in one log entry.
@@ -17,6 +18,9 @@ const TAGS_MAX: usize = 32;
 /// Longest tag in bytes: what one character string of a TXT record holds (RFC 1035, 3.3.14).
 const TAG_BYTES_MAX: usize = 255;
 
+/// Resources that have keys of their own.
+const BUILT_IN: [&str; 4] = ["cpus", "memory", "disk", "ports"];
+
 /// Longest duration: a year is as good as never, and no clock arithmetic overflows by it.
 const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -25,7 +29,7 @@ impl App {
     /// A node calls it again on every deploy, as the command may not come from our own parser.
     pub fn check(&self) -> Result<(), InvalidApp> {
         if self.jobs.is_empty() {
-            return Err(invalid("app", "the app has no [service.NAME] and no [batch.NAME]"));
+            return Err(invalid("app", "the app has no [service.NAME], [batch.NAME] or [daemon.NAME]"));
         }
         if self.jobs.len() > JOBS_MAX {
             return Err(invalid("app", format!("{} jobs; at most {JOBS_MAX} are allowed", self.jobs.len())));
@@ -80,6 +84,7 @@ impl App {
         if matches!(job.kind, JobKind::Batch { .. }) && job.dns != DnsPolicy::default() {
             return Err(invalid(at("dns"), "only a service has DNS names"));
         }
+        job.check_placing(&self.name, name).map_err(|(field, message)| invalid(at(field), message))?;
         if job.pids_max < 2 {
             return Err(invalid(at("pids"), "at least 2 processes are needed"));
         }
@@ -197,6 +202,52 @@ impl Job {
         Ok(())
     }
 
+    fn check_placing(&self, app: &AppName, name: &JobName) -> Result<(), (&'static str, String)> {
+        if self.custom.len() > CUSTOM_MAX {
+            return Err(("resources", format!("{}; at most {CUSTOM_MAX} are allowed", self.custom.len())));
+        }
+        if let Some(resource) = self.custom.keys().find(|name| JobName::new(name.as_str()).is_err()) {
+            return Err(("resources", format!("`{resource}` is not a name: use a-z, 0-9 and `-`")));
+        }
+        if let Some(own) = self.custom.keys().find(|name| BUILT_IN.contains(&name.as_str())) {
+            return Err(("resources", format!("`{own}` is a key of its own: write `{own} = ...`")));
+        }
+        if let Some((resource, _)) = self.custom.iter().find(|(_, count)| **count == 0) {
+            return Err(("resources", format!("`{resource}`: expected at least 1")));
+        }
+        for constraint in &self.constraints {
+            constraint.check().map_err(|message| ("constraints", message))?;
+        }
+        if self.prefer.len() > PREFERENCES_MAX {
+            return Err(("prefer", format!("{}; at most {PREFERENCES_MAX} are allowed", self.prefer.len())));
+        }
+        for Preference { rule, weight } in &self.prefer {
+            if !matches!(rule.operator, Operator::Is(_) | Operator::Like(_) | Operator::Unlike(_)) {
+                return Err(("prefer", format!("`{rule}`: a preference knows IS, LIKE and UNLIKE")));
+            }
+            if *weight == 0 || !(-PREFERENCE_WEIGHT_MAX..=PREFERENCE_WEIGHT_MAX).contains(weight) {
+                let most = PREFERENCE_WEIGHT_MAX;
+                return Err(("prefer", format!("{weight}; expected a weight from -{most} to {most}, but not 0")));
+            }
+            rule.check().map_err(|message| ("prefer", message))?;
+        }
+        for (field, others) in [("with", &self.with), ("apart", &self.apart)] {
+            if others.len() > JOBS_MAX {
+                return Err((field, format!("{} jobs; at most {JOBS_MAX} are allowed", others.len())));
+            }
+            if others.iter().any(|other| other.job == *name && other.app.as_ref().is_none_or(|a| a == app)) {
+                return Err((field, "names the job itself; `hostname UNIQUE` keeps its instances apart".into()));
+            }
+        }
+        if let Some(both) = self.with.iter().find(|other| self.apart.contains(other)) {
+            return Err(("apart", format!("`{both}` is in `with`, too")));
+        }
+        if self.priority > PRIORITY_MAX {
+            return Err(("priority", format!("{}; at most {PRIORITY_MAX} is allowed", self.priority)));
+        }
+        Ok(())
+    }
+
     /// All secrets that a task of it gets, as files or variables.
     pub fn all_secrets(&self) -> BTreeSet<SecretName> {
         self.secrets.iter().chain(self.secret_env.values()).cloned().collect()
@@ -204,11 +255,12 @@ impl Job {
 
     fn text_bytes(&self) -> usize {
         let env: usize = self.env.iter().map(|(name, value)| name.len() + value.len()).sum();
-        let rules = self.constraints.iter().map(|c| {
+        let rules = self.constraints.iter().chain(self.prefer.iter().map(|p| &p.rule)).map(|c| {
             c.field.len()
                 + match &c.operator {
-                    Operator::Is(value) => value.len(),
-                    Operator::Unique | Operator::MaxPer(_) => 0,
+                    Operator::Is(value) | Operator::Like(value) | Operator::Unlike(value) => value.len(),
+                    Operator::Cluster(value) => value.as_ref().map_or(0, String::len),
+                    Operator::Unique | Operator::MaxPer(_) | Operator::GroupBy(_) => 0,
                 }
         });
         let probe = self.health.as_ref().map_or(0, |health| match &health.probe {
@@ -219,6 +271,14 @@ impl Job {
         let after: usize = self.after.iter().map(|name| name.as_str().len()).sum();
         let lists: usize = [&self.run, &self.files, &self.tags].into_iter().flatten().map(String::len).sum();
         env + rules.sum::<usize>() + probe + after + lists
+    }
+}
+
+impl Constraint {
+    /// Refuses a regular expression that is none, or that would be costly to match with.
+    fn check(&self) -> Result<(), String> {
+        let (Operator::Like(pattern) | Operator::Unlike(pattern)) = &self.operator else { return Ok(()) };
+        crate::app::whole(pattern).map(drop).map_err(|why| format!("`{pattern}` is not a regular expression: {why}"))
     }
 }
 

@@ -62,6 +62,13 @@ impl<'a> Item<'a> {
         number.ok_or_else(|| self.expected(&format!("{what} from {least} to {most}")))
     }
 
+    /// A whole number other than zero, of at most this size on either side; `what` names it.
+    pub(super) fn signed(&self, what: &str, most: i16) -> Result<i16, AppFileError> {
+        let number = self.value.as_integer().and_then(|i| i64::from_str_radix(i.as_str(), i.radix()).ok());
+        let number = number.and_then(|n| i16::try_from(n).ok()).filter(|n| *n != 0 && (-most..=most).contains(n));
+        number.ok_or_else(|| self.expected(&format!("{what} from -{most} to {most}, but not 0")))
+    }
+
     /// Elements of an array.
     pub(super) fn elements(&self, what: &str) -> Result<Vec<Self>, AppFileError> {
         let array = self.value.as_array().ok_or_else(|| self.expected(what))?;

@@ -1,16 +1,18 @@
 //! One `[service.NAME]` or `[batch.NAME]`.
 
 use super::{
-    Shipped, constraint::read_constraint, dns::read_dns, error::AppFileError, health::read_health, item::Item,
+    Shipped,
+    constraint::{read_constraint, read_preference},
+    dns::read_dns,
+    error::AppFileError,
+    health::read_health,
+    item::Item,
 };
-use crate::{COUNT_MAX, Cpus, DnsPolicy, Job, JobKind, JobName, PortSpec, Resources, SecretName};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use crate::{COUNT_MAX, Job, JobKind, JobName, JobRef, PRIORITY_MAX, PlacementStrategy, PortSpec, SecretName};
+use std::collections::BTreeMap;
 
 /// Each key with the example that an error about it shows.
-pub(super) const KEYS: [(&str, &str); 20] = [
+pub(super) const KEYS: [(&str, &str); 27] = [
     ("run", "run = [\"./server\", \"--port\", \"$PORT_HTTP\"]"),
     ("count", "count = 3"),
     ("ports", "ports = [\"http\"]` or `ports = { http = 8080 }"),
@@ -22,6 +24,13 @@ pub(super) const KEYS: [(&str, &str); 20] = [
     ("env", "env = { GREETING = \"hello\" }"),
     ("health", "health = { http = \"/health\", port = \"http\", every = \"1s\" }"),
     ("constraints", "constraints = [\"hostname UNIQUE\"]"),
+    ("resources", "resources = { gpu = 1 }"),
+    ("prefer", "prefer = [\"disk IS ssd\", { rule = \"zone IS attic\", weight = -50 }]"),
+    ("placement", "placement = \"pack\""),
+    ("with", "with = [\"cache\"]"),
+    ("apart", "apart = [\"shop/db\"]"),
+    ("priority", "priority = 70"),
+    ("revocable", "revocable = true"),
     ("after", "after = [\"migrate\"]"),
     ("files", "files = [\"server.py\"]"),
     ("tags", "tags = [\"blue\"]"),
@@ -46,7 +55,7 @@ const MEMORY_MIN: u64 = 1 << 20;
 
 /// Reads a job's table. Files are read as they are met; `after` and what else lies between fields is checked later.
 pub(super) fn read_job(table: &Item<'_>, kind: JobKind, shipped: &mut Shipped<'_>) -> Result<Job, AppFileError> {
-    let mut job = plain_job(kind);
+    let mut job = Job::new(kind);
     let mut health = None;
     for (key, item) in table.entries()? {
         if key == "health" {
@@ -63,33 +72,12 @@ pub(super) fn read_job(table: &Item<'_>, kind: JobKind, shipped: &mut Shipped<'_
     Ok(job)
 }
 
-/// A job that says nothing.
-fn plain_job(kind: JobKind) -> Job {
-    Job {
-        kind,
-        count: 1,
-        run: vec![],
-        env: BTreeMap::new(),
-        ports: vec![],
-        resources: Resources { cpus: Cpus(100), memory: 128 << 20, disk: 0, ports: 0 },
-        cpu_quota: false,
-        pids_max: 512,
-        health: None,
-        constraints: vec![],
-        after: vec![],
-        files: vec![],
-        tags: vec![],
-        dns: DnsPolicy::default(),
-        grace: Duration::from_secs(10),
-        reschedule_after: Duration::from_secs(5),
-        secrets: BTreeSet::new(),
-        secret_env: BTreeMap::new(),
-    }
-}
-
 fn read_key(job: &mut Job, key: &str, item: &Item<'_>, shipped: &mut Shipped<'_>) -> Result<(), AppFileError> {
     match key {
         "run" => job.run = read_run(item)?,
+        "count" if job.kind == JobKind::Daemon => {
+            return Err(item.error("a daemon has one instance on each machine that matches"));
+        }
         "count" => job.count = item.whole("a number of instances", 0, COUNT_MAX)?,
         "ports" => {
             job.ports = read_ports(item)?;
@@ -106,6 +94,25 @@ fn read_key(job: &mut Job, key: &str, item: &Item<'_>, shipped: &mut Shipped<'_>
             let rules = item.elements("an array of strings")?;
             job.constraints = rules.iter().map(read_constraint).collect::<Result<_, _>>()?;
         }
+        "resources" => job.custom = read_custom(item)?,
+        "prefer" => {
+            let wishes = item.elements("an array of rules, or of tables with a rule and a weight")?;
+            job.prefer = wishes.iter().map(read_preference).collect::<Result<_, _>>()?;
+        }
+        "placement" => {
+            job.strategy = match item.string()? {
+                "spread" => PlacementStrategy::Spread,
+                "pack" => PlacementStrategy::Pack,
+                _ => return Err(item.expected("`spread` or `pack`")),
+            };
+        }
+        "with" => job.with = read_job_refs(item)?,
+        "apart" => job.apart = read_job_refs(item)?,
+        "priority" => {
+            let priority = item.whole("a priority", 0, PRIORITY_MAX.into())?;
+            job.priority = u8::try_from(priority).map_err(|_| item.error("too high a priority"))?;
+        }
+        "revocable" => job.revocable = item.bool()?,
         "after" => job.after = read_after(item)?,
         "files" => {
             let names = item.elements("an array of file names")?;
@@ -113,14 +120,16 @@ fn read_key(job: &mut Job, key: &str, item: &Item<'_>, shipped: &mut Shipped<'_>
         }
         "tags" => job.tags = item.strings()?,
         "dns" => match job.kind {
-            JobKind::Service => job.dns = read_dns(item)?,
+            JobKind::Service | JobKind::Daemon => job.dns = read_dns(item)?,
             JobKind::Batch { .. } => return Err(item.error("only a service has DNS names")),
         },
         "grace" => job.grace = item.duration()?,
         "reschedule_after" => job.reschedule_after = item.duration()?,
         "retries" => match &mut job.kind {
             JobKind::Batch { retries } => *retries = item.whole("a number of retries", 0, RETRIES_MAX)?,
-            JobKind::Service => return Err(item.error("only a batch job has retries: a service is always restarted")),
+            JobKind::Service | JobKind::Daemon => {
+                return Err(item.error("only a batch job has retries: anything else is always restarted"));
+            }
         },
         "secrets" => {
             let names = item.elements("an array of names of secrets")?;
@@ -139,6 +148,7 @@ fn unknown(item: &Item<'_>, key: &str, kind: JobKind) -> AppFileError {
     let fits = |key: &&str| match kind {
         JobKind::Service => *key != "retries",
         JobKind::Batch { .. } => !["health", "dns"].contains(key),
+        JobKind::Daemon => !["count", "retries", "placement"].contains(key),
     };
     let known: Vec<&str> = KEYS.iter().map(|(key, _)| *key).filter(fits).collect();
     item.unknown_key(key, &known)
@@ -200,6 +210,18 @@ fn read_env(item: &Item<'_>) -> Result<BTreeMap<String, String>, AppFileError> {
 fn read_after(item: &Item<'_>) -> Result<Vec<JobName>, AppFileError> {
     let read = |e: &Item<'_>| JobName::new(e.string()?).map_err(|bad| e.error(bad.to_string()));
     item.elements("an array of job names")?.iter().map(read).collect()
+}
+
+fn read_custom(item: &Item<'_>) -> Result<BTreeMap<String, u64>, AppFileError> {
+    let read = |(name, number): (&str, Item<'_>)| {
+        Ok((name.to_owned(), number.whole("a number of this resource", 1, u32::MAX)?.into()))
+    };
+    item.entries()?.into_iter().map(read).collect()
+}
+
+fn read_job_refs(item: &Item<'_>) -> Result<Vec<JobRef>, AppFileError> {
+    let read = |e: &Item<'_>| e.string()?.parse().map_err(|bad: String| e.error(bad));
+    item.elements("an array of jobs, as `db` or `shop/db`")?.iter().map(read).collect()
 }
 
 fn read_secret(item: &Item<'_>) -> Result<SecretName, AppFileError> {

@@ -1,7 +1,7 @@
 use super::{AppFileError, FileSource, parse_app_file};
 use crate::{
     App, AppName, Constraint, Cpus, DnsEmpty, DnsOrder, DnsPolicy, FILE_BYTES_MAX, Health, HealthProbe, Job, JobKind,
-    JobName, Operator, PortSpec, ShippedFile,
+    JobName, JobRef, Operator, PlacementStrategy, PortSpec, ShippedFile,
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -259,7 +259,7 @@ fn what_is_missing_is_named() {
     let error = refuse("app = \"shop\"\n\n[batch.b]\ncount = 2\n");
     assert_eq!(error.to_string(), "line 3: batch.b.run: missing; expected the program and its arguments");
     let error = refuse("\napp = \"shop\"\n");
-    assert_eq!(error.to_string(), "line 2: app: the app has no [service.NAME] and no [batch.NAME]");
+    assert_eq!(error.to_string(), "line 2: app: the app has no [service.NAME], [batch.NAME] or [daemon.NAME]");
     assert!(refuse_line("\"run \" = 1").message.contains("unknown key"));
     let error = refuse("app = \"shop\"\n[batch.b]\nrun = []\n");
     assert_eq!((error.line, error.field.as_str()), (Some(3), "batch.b.run"));
@@ -269,24 +269,67 @@ fn what_is_missing_is_named() {
 fn what_comes_later_says_so_and_not_unknown_key() {
     let error = refuse("app = \"shop\"\n\n[cron.report]\nschedule = \"@daily\"\n");
     assert_eq!(error.to_string(), "line 3: cron.report: cron jobs are not supported by this version");
-    let error = refuse("app = \"shop\"\n[daemon.exporter]\nrun = [\"x\"]\n");
-    assert_eq!(error.to_string(), "line 2: daemon.exporter: daemons are not supported by this version");
     let error = refuse_line("image = \"registry/name:tag\"");
     assert_eq!(error.to_string(), "line 4: service.web.image: container images are not supported by this version");
-    for rule in ["zone GROUP_BY 3", "zone CLUSTER", "zone LIKE n.*", "zone UNLIKE x"] {
-        let error = refuse_line(&format!("constraints = [\"{rule}\"]"));
-        assert!(error.message.ends_with("is not supported by this version"), "{error}");
+}
+
+#[test]
+fn placing_is_read() {
+    let job = job("resources = { gpu = 2 }\nplacement = \"pack\"\npriority = 70\nrevocable = true\nwith = [\"db\"]\n\
+                   apart = [\"mail/spool\"]\nprefer = [\"disk IS ssd\", { rule = \"zone UNLIKE a.*\", weight = -5 }]");
+    assert_eq!(job.custom, [("gpu".to_owned(), 2)].into());
+    assert_eq!((job.strategy, job.priority, job.revocable), (PlacementStrategy::Pack, 70, true));
+    let names = |refs: &[JobRef]| refs.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!((names(&job.with), names(&job.apart)), (vec!["db".to_owned()], vec!["mail/spool".to_owned()]));
+    let wishes: Vec<_> = job.prefer.iter().map(|wish| (wish.rule.to_string(), wish.weight)).collect();
+    assert_eq!(wishes, [("disk IS ssd".to_owned(), 100), ("zone UNLIKE a.*".to_owned(), -5)]);
+}
+
+#[test]
+fn placing_that_cannot_be_is_refused() {
+    for (line, message) in [
+        ("resources = { gpu = 0 }", "expected a number of this resource from 1"),
+        ("resources = { memory = 1 }", "`memory` is a key of its own"),
+        ("resources = { GPU = 1 }", "`GPU` is not a name"),
+        ("placement = \"dense\"", "expected `spread` or `pack`"),
+        ("priority = 101", "from 0 to 100"),
+        ("with = [\"web\"]", "names the job itself"),
+        ("apart = [\"shop/web\"]", "names the job itself"),
+        ("apart = [\"db\"]\nwith = [\"db\"]", "is in `with`, too"),
+        ("prefer = [\"hostname UNIQUE\"]", "a preference knows IS, LIKE and UNLIKE"),
+        ("prefer = [{ rule = \"zone IS a\", weight = 0 }]", "but not 0"),
+        ("prefer = [{ weight = 1 }]", "missing; expected a rule"),
+        ("constraints = [\"zone LIKE [\"]", "is not a regular expression"),
+        ("constraints = [\"zone LIKE a)|(b\"]", "is not a regular expression"),
+        ("constraints = [\"zone LIKE\"]", "LIKE needs a regular expression"),
+        ("constraints = [\"zone GROUP_BY 0\"]", "at least 1"),
+    ] {
+        let error = refuse_line(line);
+        assert!(error.to_string().contains(message), "{line}: {error}");
     }
+    let error = refuse("app = \"shop\"\nteam = \"Red\"\n[service.web]\nrun = [\"x\"]\n");
+    assert!(error.to_string().starts_with("line 2: team: `Red` is not a DNS label"), "{error}");
+    let error = refuse("app = \"shop\"\n[daemon.web]\nrun = [\"x\"]\ncount = 2\n");
+    assert!(error.to_string().contains("a daemon has one instance on each machine that matches"), "{error}");
 }
 
 #[test]
 fn constraints_are_field_operator_value() {
-    let rules = job("constraints = [\"zone IS north hall\", \"hostname  UNIQUE\", \"rack MAX_PER 2\"]").constraints;
+    let rules =
+        job("constraints = [\"zone IS north hall\", \"hostname  UNIQUE\", \"rack MAX_PER 2\", \"@region GROUP_BY\", \
+             \"rack GROUP_BY 3\", \"zone CLUSTER\", \"zone CLUSTER a\", \"rack LIKE r[0-9]\", \"rack UNLIKE r9\"]")
+        .constraints;
     let rule = |field: &str, operator| Constraint { field: field.into(), operator };
     let expected = [
         rule("zone", Operator::Is("north hall".into())),
         rule("hostname", Operator::Unique),
         rule("rack", Operator::MaxPer(2)),
+        rule("@region", Operator::GroupBy(None)),
+        rule("rack", Operator::GroupBy(Some(3))),
+        rule("zone", Operator::Cluster(None)),
+        rule("zone", Operator::Cluster(Some("a".into()))),
+        rule("rack", Operator::Like("r[0-9]".into())),
+        rule("rack", Operator::Unlike("r9".into())),
     ];
     assert_eq!(rules, expected);
     for (bad, message) in [

@@ -1,7 +1,7 @@
 //! Commands about apps, and the instance slots that follow from them.
 
-use super::{APPS_MAX, AppState, Place, State, TASKS_MAX, Task, directory_jobs};
-use crate::{App, AppName, COUNT_MAX, Fence, Job, JobName, NodeId, Refusal, TaskId, UnixMillis};
+use super::{APPS_MAX, AppState, Cause, Place, State, TASKS_MAX, Task, directory_jobs};
+use crate::{App, AppName, COUNT_MAX, Fence, Job, JobKind, JobName, NodeId, Refusal, TaskId, UnixMillis};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -14,7 +14,7 @@ impl State {
         if old.is_none() && self.apps.len() >= APPS_MAX {
             return Err(Refusal::Full(APPS_MAX, "apps".into()));
         }
-        let others = self.tasks.len() - self.tasks_of(&app.name).count();
+        let others = self.tasks.len() - self.tasks.of_app(&app.name).count();
         if others + app.jobs.values().map(|j| j.count as usize).sum::<usize>() > TASKS_MAX {
             return Err(Refusal::Full(TASKS_MAX, "tasks".into()));
         }
@@ -31,7 +31,7 @@ impl State {
             revisions.insert(name.clone(), kept.unwrap_or(at.index));
         }
         let secrets = self.pins_of(at, app, &revisions);
-        let deployed = AppState { app: Arc::clone(app), version, deployed_at: now, revisions, secrets };
+        let deployed = AppState { app: Arc::clone(app), version, deployed_at: now, revisions, secrets, touched: at };
         self.apps.insert(app.name.clone(), deployed);
         self.fit_tasks(at, &app.name);
         self.touch_app(at, &app.name);
@@ -46,14 +46,19 @@ impl State {
             let message = format!("{count} instances; at most {COUNT_MAX} are allowed");
             return Err(Refusal::Invalid { field: "count".into(), message });
         }
-        let others = self.tasks.len() - self.tasks_of(app).filter(|(task, _)| task.job == *job).count();
+        let others = self.tasks.len() - self.tasks.of_app(app).filter(|(task, _)| task.job == *job).count();
         let state = self.apps.get_mut(app).ok_or_else(|| Refusal::UnknownApp(app.clone()))?;
         let known = Arc::make_mut(&mut state.app).jobs.get_mut(job);
         let known = known.ok_or_else(|| Refusal::UnknownJob(app.clone(), job.clone()))?;
         if others + count as usize > TASKS_MAX {
             return Err(Refusal::Full(TASKS_MAX, "tasks".into()));
         }
+        if known.kind == JobKind::Daemon {
+            let message = "a daemon has one instance on each machine that matches".into();
+            return Err(Refusal::Invalid { field: "count".into(), message });
+        }
         known.count = count;
+        state.touched = at;
         self.fit_tasks(at, app);
         self.touch_app(at, app);
         self.directory_fence = at;
@@ -72,6 +77,7 @@ impl State {
         if let Some(job) = job.filter(|job| !state.app.jobs.contains_key(*job)) {
             return Err(Refusal::UnknownJob(app.clone(), job.clone()));
         }
+        state.touched = at;
         for (name, revision) in &mut state.revisions {
             if job.is_none_or(|job| job == name) {
                 *revision = at.index;
@@ -81,18 +87,12 @@ impl State {
             self.touch_app(at, app);
         }
         let mut touched = BTreeSet::new();
-        for (id, task) in &mut self.tasks {
-            if id.app == *app && job.is_none_or(|job| *job == id.job) {
-                touched.extend(run_again(task)); // a batch job runs again
-            }
+        let again = |id: &&TaskId| job.is_none_or(|job| *job == id.job);
+        for id in self.tasks.of_app(app).map(|(id, _)| id).filter(again).cloned().collect::<Vec<_>>() {
+            touched.extend(self.tasks.update(&id, run_again).flatten()); // a batch job runs again
         }
         touched.into_iter().for_each(|node| self.touch(at, node));
         Ok(())
-    }
-
-    /// The tasks of one app, whether it is still there or not.
-    fn tasks_of(&self, app: &AppName) -> impl Iterator<Item = (&TaskId, &Task)> {
-        self.tasks.range(first_task(app)..).take_while(move |(id, _)| id.app == *app)
     }
 
     /// Makes the app's instance slots match its jobs: new ones wait, superfluous ones go.
@@ -100,23 +100,20 @@ impl State {
         let state = self.apps.get(app);
         let wanted = |id: &TaskId| {
             let job = state.and_then(|s| s.app.jobs.get(&id.job));
-            job.is_some_and(|job| (1..=job.count).contains(&id.index))
+            job.is_some_and(|job| job.kind == JobKind::Daemon || (1..=job.count).contains(&id.index))
         };
-        let gone: Vec<TaskId> = self.tasks_of(app).map(|(id, _)| id).filter(|id| !wanted(id)).cloned().collect();
+        let gone: Vec<TaskId> = self.tasks.of_app(app).map(|(id, _)| id).filter(|id| !wanted(id)).cloned().collect();
         let mut touched = BTreeSet::new();
         for (name, job) in state.iter().flat_map(|s| &s.app.jobs) {
-            for index in 1..=job.count {
+            let count = if job.kind == JobKind::Daemon { 0 } else { job.count }; // a daemon's come with its machines
+            for index in 1..=count {
                 let id = TaskId { app: app.clone(), job: name.clone(), index };
                 let revision = state.and_then(|s| s.revisions.get(name).copied()).unwrap_or_default();
-                let task = self.tasks.entry(id).or_insert_with(|| Task {
-                    attempt: 0,
-                    revision,
-                    place: Place::Waiting { last: None },
-                    moved_from: None,
-                });
-                // A batch job whose definition changed runs again.
-                if task.revision != revision {
-                    touched.extend(run_again(task));
+                match self.tasks.get(&id).map(|task| task.revision) {
+                    None => self.tasks.insert(id, Task::new(revision)),
+                    Some(same) if same == revision => {}
+                    // A batch job whose definition changed runs again.
+                    Some(_) => touched.extend(self.tasks.update(&id, run_again).flatten()),
                 }
             }
         }
@@ -128,7 +125,7 @@ impl State {
 
     /// Marks that the app's definition changed, which the nodes of its tasks hold a copy of.
     fn touch_app(&mut self, at: Fence, app: &AppName) {
-        let nodes: BTreeSet<NodeId> = self.tasks_of(app).filter_map(|(_, task)| task.machine()).collect();
+        let nodes: BTreeSet<NodeId> = self.tasks.of_app(app).filter_map(|(_, task)| task.machine()).collect();
         nodes.into_iter().for_each(|node| self.touch(at, node));
     }
 }
@@ -137,23 +134,21 @@ impl State {
 fn run_again(task: &mut Task) -> Option<NodeId> {
     let Place::Ended { node, .. } = task.place else { return None };
     task.place = Place::Waiting { last: None };
+    task.cause = Cause::Waited;
     Some(node)
 }
 
-/// Smallest id of the app's tasks.
-fn first_task(app: &AppName) -> TaskId {
-    let job = JobName::new("0").expect("a label"); // the smallest there is
-    TaskId { app: app.clone(), job, index: 0 }
-}
-
-/// Whether running tasks of `was` may stay: everything is the same but the count, the order, the re-placing delay and
-/// what DNS says.
+/// Whether running tasks of `was` may stay: everything is the same but the count, the order, the re-placing delay, what
+/// DNS says, and what only chooses between machines.
 fn runs_the_same(was: &Job, old: &App, now: &Job, new: &App) -> bool {
     let Job {
         count: _,
         after: _,
         reschedule_after: _,
         dns: _,
+        prefer: _,
+        strategy: _,
+        priority: _,
         kind,
         run,
         env,
@@ -162,7 +157,11 @@ fn runs_the_same(was: &Job, old: &App, now: &Job, new: &App) -> bool {
         cpu_quota,
         pids_max,
         health,
+        custom,
         constraints,
+        with,
+        apart,
+        revocable,
         files,
         tags,
         grace,
@@ -171,6 +170,7 @@ fn runs_the_same(was: &Job, old: &App, now: &Job, new: &App) -> bool {
     } = now;
     (kind, run, env, ports, resources) == (&was.kind, &was.run, &was.env, &was.ports, &was.resources)
         && (cpu_quota, pids_max, health, constraints) == (&was.cpu_quota, &was.pids_max, &was.health, &was.constraints)
+        && (custom, with, apart, revocable) == (&was.custom, &was.with, &was.apart, &was.revocable)
         && (files, tags, grace) == (&was.files, &was.tags, &was.grace)
         && (secrets, secret_env) == (&was.secrets, &was.secret_env)
         && files.iter().all(|file| old.files.get(file) == new.files.get(file))

@@ -1,8 +1,12 @@
 //! Commands about members and the tokens that let them in.
 
-use super::{MEMBERS_MAX, Member, Place, REMOVED_MAX, State, TOKENS_MAX, Token, TokenRole};
-use crate::{Fence, Life, NodeId, Refusal, Resources, TokenId, UnixMillis};
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use super::{Cause, MEMBERS_MAX, Member, Place, REMOVED_MAX, State, TOKENS_MAX, Token, TokenRole};
+use crate::{Fence, JobKind, Life, NodeId, Refusal, Resources, TaskId, TokenId, UnixMillis};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    time::Duration,
+};
 use subtle::ConstantTimeEq;
 
 /// A removed member is remembered for so long: its certificates have ended then, with all that is granted after their end,
@@ -56,8 +60,10 @@ impl State {
         }
         let joined = self.members.get(&member.id).map_or(at, |known| known.joined);
         let assigned_fence = self.members.get(&member.id).map_or(at, |known| known.assigned_fence);
-        self.members.insert(member.id, Member { joined, assigned_fence, ..member.clone() });
+        let draining = self.members.get(&member.id).is_some_and(|known| known.draining);
+        self.members.insert(member.id, Member { joined, assigned_fence, draining, ..member.clone() });
         self.directory_fence = at;
+        self.pool_fence = at;
         Ok(())
     }
 
@@ -82,7 +88,7 @@ impl State {
         at: Fence,
         node: NodeId,
         address: SocketAddr,
-        capacity: Resources,
+        (capacity, custom): (Resources, &BTreeMap<String, u64>),
         attributes: &BTreeMap<String, String>,
         zone: &str,
     ) -> Result<(), Refusal> {
@@ -93,8 +99,10 @@ impl State {
         if member.address != address {
             self.directory_fence = at; // the directory has nothing else of this: no need for all nodes to pull it
         }
+        self.pool_fence = at;
         member.address = address;
         member.capacity = capacity;
+        member.custom = custom.clone();
         member.attributes = attributes.clone();
         member.zone = zone.into();
         Ok(())
@@ -112,9 +120,7 @@ impl State {
             return Err(Refusal::LastMember(member.name.to_string()));
         }
         self.members.remove(&node);
-        for task in self.tasks.values_mut().filter(|task| task.node() == Some(node)) {
-            task.place = Place::Waiting { last: Some(node) };
-        }
+        self.leave_machines(at, &BTreeSet::from([node]), Cause::MachineRemoved);
         self.removed.retain(|_, date| *date + REMOVED_KEPT > now);
         if self.removed.len() >= REMOVED_MAX {
             let first = self.removed.iter().min_by_key(|(_, date)| **date).map(|(id, _)| *id);
@@ -122,6 +128,37 @@ impl State {
         }
         self.removed.insert(node, now);
         self.directory_fence = at;
+        self.pool_fence = at;
+        Ok(())
+    }
+
+    /// Tasks that run on these machines wait for another; a daemon's slot goes with its machine.
+    pub(super) fn leave_machines(&mut self, at: Fence, nodes: &BTreeSet<NodeId>, cause: Cause) {
+        let on = |node: &NodeId| self.tasks.of_machine(*node).filter(|(_, task)| task.node().is_some());
+        let gone: Vec<TaskId> = nodes.iter().flat_map(on).map(|(id, _)| id.clone()).collect();
+        for id in gone {
+            let app = self.apps.get_mut(&id.app);
+            let job = app.as_ref().and_then(|app| app.app.jobs.get(&id.job));
+            if job.is_some_and(|job| job.kind == JobKind::Daemon) {
+                self.tasks.remove(&id);
+            } else {
+                self.tasks.update(&id, |task| {
+                    task.place = Place::Waiting { last: task.node() };
+                    task.cause = cause.clone();
+                });
+            }
+            if let Some(app) = app {
+                app.touched = at;
+            }
+        }
+    }
+
+    pub(super) fn drain(&mut self, at: Fence, node: NodeId, on: bool) -> Result<(), Refusal> {
+        let member = self.members.get_mut(&node).ok_or(Refusal::UnknownMember(node))?;
+        if member.draining != on {
+            member.draining = on;
+            self.pool_fence = at;
+        }
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! A state that was restored from a backup begins another life.
 
-use super::{Member, Place, State};
+use super::{Cause, Member, State};
 use crate::{Fence, NodeId};
 use std::collections::BTreeSet;
 
@@ -14,15 +14,11 @@ impl State {
         let replaced = |m: &Member| m.id == member.id || m.name == member.name || m.address == member.address;
         let gone: BTreeSet<NodeId> = self.members.values().filter(|m| replaced(m)).map(|m| m.id).collect();
         self.members.retain(|id, _| !gone.contains(id));
-        for task in self.tasks.values_mut() {
-            if task.node().is_some_and(|node| gone.contains(&node)) {
-                task.place = Place::Waiting { last: None };
-            }
-        }
+        self.leave_machines(at, &gone, Cause::MachineRemoved);
         self.members.insert(member.id, Member { joined: at, ..member });
         self.members.values_mut().for_each(|m| m.assigned_fence = at);
         self.admin_token_hash = admin_token_hash;
         self.tokens.clear();
-        (self.applied, self.directory_fence) = (at, at);
+        (self.applied, self.directory_fence, self.pool_fence) = (at, at, at);
     }
 }

@@ -1,6 +1,6 @@
 //! The rules of the replicated state, one by one. What must hold after any commands is in `any_commands`.
 
-use super::{Member, Place, REMOVED_MAX, State, TASKS_MAX, TOKENS_MAX, Token, TokenRole};
+use super::{Cause, Member, Place, REMOVED_MAX, State, TASKS_MAX, TOKENS_MAX, Token, TokenRole};
 use crate::{
     App, AppName, COUNT_MAX, ClusterId, Command, Cpus, Exit, Fence, FileSource, JobName, NodeId, NodeName, Outcome,
     Placement, Refusal, Removal, Resources, ShippedFile, TaskId, TokenId, UnixMillis, parse_app_file,
@@ -51,6 +51,8 @@ fn member(n: u8) -> Member {
         zone: String::new(),
         attributes: BTreeMap::new(),
         capacity: Resources { cpus: Cpus(4000), memory: 1 << 30, disk: 0, ports: 100 },
+        custom: BTreeMap::new(),
+        draining: false,
         joined: Fence::default(),
         assigned_fence: Fence::default(),
     }
@@ -94,7 +96,12 @@ impl Log {
     #[track_caller]
     fn place(&mut self, id: &str, node: u64) -> Fence {
         let seen_attempt = self.state.tasks[&task(id)].attempt;
-        let at = self.apply(Command::Place(vec![Placement { task: task(id), seen_attempt, node: NodeId(node) }]));
+        let at = self.apply(Command::Place(vec![Placement {
+            task: task(id),
+            seen_attempt,
+            node: NodeId(node),
+            cause: Cause::Waited,
+        }]));
         assert_eq!(self.state.tasks[&task(id)].place, Place::On { node: NodeId(node), fence: at });
         at
     }
@@ -310,8 +317,8 @@ fn names_addresses_and_keys_are_one_members_own() {
 
 /// The member `node` is at the address of the machine `at` now.
 fn refresh(node: u64, at: u8) -> Command {
-    let Member { address, capacity, attributes, .. } = member(at);
-    Command::Refresh { node: NodeId(node), address, capacity, attributes, zone: "north".into() }
+    let Member { address, capacity, custom, attributes, .. } = member(at);
+    Command::Refresh { node: NodeId(node), address, capacity, custom, attributes, zone: "north".into() }
 }
 
 #[test]
@@ -373,7 +380,12 @@ fn a_task_brings_only_the_files_of_its_own_job() {
 fn a_stale_placement_is_void_and_the_others_of_its_entry_stand() {
     let mut log = shop();
     let first = log.place("shop/web.1", 1);
-    let placement = |id: &str, seen_attempt, node| Placement { task: task(id), seen_attempt, node: NodeId(node) };
+    let placement = |id: &str, seen_attempt, node| Placement {
+        task: task(id),
+        seen_attempt,
+        node: NodeId(node),
+        cause: Cause::Waited,
+    };
     let at = log.apply(Command::Place(vec![
         placement("shop/web.1", 0, 2),  // it has attempt 1 by now
         placement("shop/web.2", 0, 99), // no member
@@ -401,7 +413,8 @@ fn a_moved_task_changes_the_sets_of_both_machines() {
 fn a_stale_removal_is_void() {
     let mut log = shop();
     let placed = log.place("shop/web.1", 1);
-    let removal = |seen_attempt| Command::Remove(vec![Removal { task: task("shop/web.1"), seen_attempt }]);
+    let removal =
+        |seen_attempt| Command::Remove(vec![Removal { task: task("shop/web.1"), seen_attempt, cause: Cause::Waited }]);
     log.apply(removal(0));
     assert_eq!(*log.place_of("shop/web.1"), Place::On { node: NodeId(1), fence: placed });
     let at = log.apply(removal(1));
@@ -424,7 +437,7 @@ fn a_batch_task_ends_once_and_only_by_its_own_fence() {
     assert!(matches!(log.place_of("shop/migrate.1"), Place::Ended { node: NodeId(2), exit: Exit::Code(0), .. }));
     assert_eq!(log.assigned_fence(2), at);
     assert_eq!(log.refuse(finish(new)), Refusal::Outdated);
-    let again = Placement { task: task("shop/migrate.1"), seen_attempt: 2, node: NodeId(1) };
+    let again = Placement { task: task("shop/migrate.1"), seen_attempt: 2, node: NodeId(1), cause: Cause::Waited };
     log.apply(Command::Place(vec![again]));
     assert!(matches!(log.place_of("shop/migrate.1"), Place::Ended { .. }), "what has ended is not placed");
 }

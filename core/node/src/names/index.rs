@@ -16,9 +16,7 @@ use std::{
     sync::Arc,
 };
 use taffeta_dns_answer::{Change, Empty, Instance, Order, ServiceDns, ServiceState, Snapshot};
-use taffeta_model::{
-    AppName, Directory, DnsEmpty, DnsOrder, DnsPolicy, JobKind, JobName, Liveness, Millis, NodeId, TaskRecord,
-};
+use taffeta_model::{AppName, Directory, DnsEmpty, DnsOrder, DnsPolicy, JobName, Liveness, Millis, NodeId, TaskRecord};
 
 /// When each owner's set last changed, on this node's clock.
 pub(crate) type LastHeard = OrdMap<NodeId, Millis>;
@@ -149,7 +147,7 @@ impl Index {
     }
 
     fn insert(&mut self, owner: NodeId, record: &Arc<TaskRecord>) {
-        if record.kind != JobKind::Service {
+        if record.kind.is_batch() {
             return;
         }
         let key = key_of(record);
@@ -160,7 +158,7 @@ impl Index {
     }
 
     fn remove(&mut self, owner: NodeId, record: &Arc<TaskRecord>) {
-        if record.kind != JobKind::Service {
+        if record.kind.is_batch() {
             return;
         }
         let key = key_of(record);
@@ -185,7 +183,7 @@ impl Index {
         if self.standings.get(&owner) != Some(&standing) {
             self.standings.insert(owner, standing);
             let records = known.sets.get(&owner).into_iter().flat_map(|set| &set.records);
-            let services = records.filter(|record| record.kind == JobKind::Service);
+            let services = records.filter(|record| !record.kind.is_batch());
             self.affected.extend(services.map(|record| key_of(record)));
         }
     }
@@ -204,7 +202,7 @@ impl Index {
     /// A service as it is now; `None` if it is no more.
     fn state(&self, known: &Known, key: &ServiceKey) -> Option<ServiceState> {
         let registered = known.directory.apps.get(&key.0).and_then(|jobs| jobs.get(&key.1));
-        let registered = registered.filter(|entry| entry.kind == JobKind::Service);
+        let registered = registered.filter(|entry| !entry.kind.is_batch());
         let tasks = self.services.get(key).into_iter().flat_map(BTreeMap::values);
         let instances: Vec<Instance> = tasks.flat_map(|copies| self.instances(known, copies)).collect();
         let ports = registered.map(|entry| entry.ports.iter().map(Into::into).collect());

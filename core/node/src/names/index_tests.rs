@@ -184,6 +184,7 @@ fn info(name: &str) -> NodeInfo {
         zone: if name.starts_with("again") { "b".into() } else { "a".into() },
         attributes: BTreeMap::new(),
         capacity: Resources::default(),
+        custom: BTreeMap::new(),
         version: String::new(),
         not_isolated: Vec::new(),
         authority: 0,

@@ -1,15 +1,15 @@
 //! A cluster without a cluster: a state, a view, and plans carried out on them.
 
-use crate::{MemberView, Observed, Plan, RingView, plan};
+use crate::{MemberView, Observed, Plan, RingView, Scheduler, plan};
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
 use taffeta_model::{
-    App, AppName, Command, Constraint, Cpus, DnsPolicy, Exit, Fence, Health, HealthProbe, Job, JobKind, JobName,
-    Liveness, Member, Millis, NodeId, NodeName, Operator, Outcome, Phase, Place, PortSpec, Resources, State, TaskId,
-    UnixMillis,
+    App, AppName, Command, Constraint, Cpus, Exit, Fence, Health, HealthProbe, Job, JobKind, JobName, Liveness, Member,
+    Millis, NodeId, NodeName, Operator, Outcome, Phase, Place, PortSpec, Resources, State, TaskId, UnixMillis,
 };
 
 pub(super) const MIB: u64 = 1 << 20;
@@ -19,13 +19,26 @@ pub(super) struct Cluster {
     pub(super) now: Millis,
     pub(super) state: State,
     pub(super) ring: RingView,
+    /// It goes on from turn to turn, as a leader's does.
+    pub(super) scheduler: RefCell<Scheduler>,
+}
+
+impl Clone for Cluster {
+    fn clone(&self) -> Self {
+        Self { now: self.now, state: self.state.clone(), ring: self.ring.clone(), scheduler: RefCell::default() }
+    }
 }
 
 impl Cluster {
     /// Machines `n1`, `n2` and so on, alive, each of 4 cpus, 8 GiB, 100 GiB of disk and 100 ports, whose leader has led
     /// for a minute.
     pub(super) fn of(machines: u64) -> Self {
-        let mut cluster = Self { now: Millis(60_000), state: State::default(), ring: RingView::default() };
+        let mut cluster = Self {
+            now: Millis(60_000),
+            state: State::default(),
+            ring: RingView::default(),
+            scheduler: RefCell::default(),
+        };
         (1..=machines).for_each(|i| cluster.add(i));
         cluster
     }
@@ -39,6 +52,8 @@ impl Cluster {
             zone: String::new(),
             attributes: BTreeMap::new(),
             capacity: Resources { cpus: Cpus(4000), memory: 8 * GIB, disk: 100 * GIB, ports: 100 },
+            custom: BTreeMap::new(),
+            draining: false,
             joined: Fence::default(),
             assigned_fence: Fence::default(),
         };
@@ -47,12 +62,45 @@ impl Cluster {
     }
 
     pub(super) fn member(&mut self, i: u64) -> &mut Member {
+        self.state.applied.index += 1; // as the command that would do this
+        self.state.pool_fence = self.state.applied;
         self.state.members.get_mut(&NodeId(i)).unwrap()
     }
 
     /// The ring's opinion of a machine from now on.
     pub(super) fn see(&mut self, i: u64, liveness: Liveness, confirmed_dead: bool) {
-        self.ring.members.insert(NodeId(i), MemberView { liveness, since: self.now, confirmed_dead });
+        self.ring.see(NodeId(i), Some(MemberView { liveness, since: self.now, confirmed_dead }));
+    }
+
+    /// The ring's opinion of a machine changes; it was suspected before.
+    pub(super) fn turns(&mut self, i: u64, liveness: Liveness) {
+        let view = self.ring.member(NodeId(i)).unwrap();
+        self.ring.see(NodeId(i), Some(MemberView { liveness, ..view }));
+    }
+
+    /// The leader's own probes fail, too.
+    pub(super) fn confirm_dead(&mut self, i: u64) {
+        let view = self.ring.member(NodeId(i)).unwrap();
+        self.ring.see(NodeId(i), Some(MemberView { confirmed_dead: true, ..view }));
+    }
+
+    /// The ring tells nothing of a machine; the leader's probes reach it, or do not.
+    pub(super) fn unsee(&mut self, i: u64, dead: bool) {
+        self.ring.see(NodeId(i), None);
+        let mut all: BTreeSet<NodeId> =
+            self.state.members.keys().copied().filter(|id| self.ring.is_unseen_dead(*id)).collect();
+        all.remove(&NodeId(i));
+        all.extend(dead.then_some(NodeId(i)));
+        self.ring.see_unseen_dead(all);
+    }
+
+    /// Another node leads from now on; it has heard of the machines, and no reports yet.
+    pub(super) fn new_leader(&mut self) {
+        let mut ring = RingView::new(self.now);
+        self.ring.members().for_each(|(id, view)| ring.see(id, Some(view)));
+        let dead = self.state.members.keys().copied().filter(|id| self.ring.is_unseen_dead(*id)).collect();
+        ring.see_unseen_dead(dead);
+        (self.ring, self.scheduler) = (ring, RefCell::default());
     }
 
     pub(super) fn pass(&mut self, millis: u64) {
@@ -73,9 +121,23 @@ impl Cluster {
         plan(self.now, &self.state, &self.ring)
     }
 
-    /// Plans and carries the plan out.
+    /// Plans and carries the plan out. A scheduler that remembers decides what one that does not decides.
     pub(super) fn turn(&mut self) -> Plan {
-        let plan = self.plan();
+        let anew = self.plan();
+        let plan = self.scheduler.borrow_mut().plan(self.now, &self.state, &mut self.ring);
+        let makes_way = |plan: &Plan| plan.commands.iter().any(|command| matches!(command, Command::Remove(_)));
+        if makes_way(&plan) || makes_way(&anew) {
+            return self.carry_out(plan); // see the oracle
+        }
+        assert_eq!(plan.commands, anew.commands, "the scheduler missed a change");
+        assert_eq!(
+            plan.waiting().map(|(id, _)| id).collect::<Vec<_>>(),
+            anew.waiting().map(|(id, _)| id).collect::<Vec<_>>()
+        );
+        self.carry_out(plan)
+    }
+
+    fn carry_out(&mut self, plan: Plan) -> Plan {
         plan.commands.iter().for_each(|command| self.apply(command));
         plan
     }
@@ -86,7 +148,11 @@ impl Cluster {
             self.all_well();
             let plan = self.turn();
             if plan.commands.is_empty() {
-                return plan;
+                self.pass(1000); // after which it is looked for those who may make way
+                let plan = self.turn();
+                if plan.commands.is_empty() {
+                    return plan;
+                }
             }
         }
         panic!("no end to the commands: {:?}", self.plan());
@@ -95,7 +161,7 @@ impl Cluster {
     pub(super) fn all_well(&mut self) {
         for id in self.state.tasks.keys().cloned().collect::<Vec<_>>() {
             match self.state.job(&id).unwrap().kind {
-                JobKind::Service => self.report(&id.to_string(), Phase::Healthy, None),
+                JobKind::Service | JobKind::Daemon => self.report(&id.to_string(), Phase::Healthy, None),
                 JobKind::Batch { .. } => self.report(&id.to_string(), Phase::Finished, Some(Exit::Code(0))),
             }
         }
@@ -105,8 +171,8 @@ impl Cluster {
     pub(super) fn report(&mut self, task: &str, phase: Phase, exit: Option<Exit>) {
         let id = task_id(task);
         let Place::On { node, fence } = self.state.tasks[&id].place else { return };
-        if self.ring.members.get(&node).is_some_and(|view| view.liveness == Liveness::Alive) {
-            self.ring.observed.insert(id, vec![Observed { node, fence, phase, exit, since: self.now }]);
+        if self.ring.member(node).is_some_and(|view| view.liveness == Liveness::Alive) {
+            self.ring.report(&id, Observed { node, fence, phase, exit, since: self.now });
         }
     }
 
@@ -130,7 +196,7 @@ impl Cluster {
 
     /// Why the task waits.
     pub(super) fn why(&self, task: &str) -> String {
-        self.plan().waiting[&task_id(task)].to_string()
+        self.plan().why(&task_id(task)).unwrap().to_string()
     }
 }
 
@@ -140,29 +206,17 @@ pub(super) fn task_id(task: &str) -> TaskId {
 
 pub(super) fn app(name: &str, jobs: &[(&str, Job)]) -> App {
     let jobs = jobs.iter().map(|(name, job)| (JobName::new(*name).unwrap(), job.clone())).collect();
-    App { name: AppName::new(name).unwrap(), jobs, files: BTreeMap::new() }
+    App { name: AppName::new(name).unwrap(), team: None, jobs, files: BTreeMap::new() }
 }
 
 pub(super) fn service(count: u32) -> Job {
     Job {
-        kind: JobKind::Service,
         count,
         run: vec!["./run".into()],
-        env: BTreeMap::new(),
-        ports: vec![],
         resources: Resources { cpus: Cpus(100), memory: 64 * MIB, disk: 0, ports: 0 },
-        cpu_quota: false,
         pids_max: 100,
-        health: None,
-        constraints: vec![],
-        after: vec![],
-        files: vec![],
-        tags: vec![],
-        dns: DnsPolicy::default(),
         grace: Duration::from_secs(5),
-        reschedule_after: Duration::from_secs(5),
-        secrets: BTreeSet::new(),
-        secret_env: BTreeMap::new(),
+        ..Job::new(JobKind::Service)
     }
 }
 

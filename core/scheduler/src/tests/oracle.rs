@@ -3,49 +3,90 @@
 use super::fixture::{Cluster, MIB, With, app, batch, service, task_id};
 use crate::{Change, Plan, Waiting, preview};
 use proptest::{collection::vec, option, prelude::*, sample::select};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use taffeta_model::{
-    App, Command, Cpus, Exit, Job, JobKind, Liveness, Member, NodeId, Operator, Phase, Place, State, Task, TaskId,
+    App, AppName, Cause, Command, Cpus, Exit, Job, JobKind, JobName, JobRef, Liveness, Member, NodeId, Operator, Phase,
+    Place, PlacementStrategy, Quota, Resources, State, Task, TaskId, TeamName,
 };
 
-/// Whether the machine could take the task, asked of the whole state, the task itself set aside.
-fn fits(c: &Cluster, state: &State, id: &TaskId, node: NodeId) -> bool {
-    if c.ring.members.get(&node).is_none_or(|view| view.liveness != Liveness::Alive) {
+/// Whether the machine could take the task, asked of the whole state, the task itself and those of `absent` set aside.
+fn fits(c: &Cluster, state: &State, id: &TaskId, node: NodeId, absent: &BTreeSet<&TaskId>) -> bool {
+    let (job, member) = (state.job(id).unwrap(), &state.members[&node]);
+    let alive = c.ring.member(node).is_some_and(|view| view.liveness == Liveness::Alive);
+    if !alive || member.draining {
         return false;
     }
-    let (job, member) = (state.job(id).unwrap(), &state.members[&node]);
-    let others = || state.tasks.iter().filter(|(other, task)| *other != id && task.node().is_some());
-    let (asked, mut used) = (job.resources, job.resources);
-    for (other, task) in others() {
-        if task.node() != Some(node) {
-            continue;
-        }
-        let other = state.job(other).unwrap();
+    let others = || {
+        let there = |(other, task): &(&TaskId, &Task)| *other != id && !absent.contains(other) && task.node().is_some();
+        state.tasks.iter().filter(there)
+    };
+    let (asked, mut used, mut firm) = (job.resources, job.resources, job.resources.cpus.0);
+    let mut gpus = job.custom.get("gpu").copied().unwrap_or_default();
+    let fixed = |job: &Job| job.ports.iter().filter_map(|port| port.fixed).collect::<Vec<_>>();
+    let named = |from: &TaskId, job: &Job, to: &TaskId| {
+        let is = |target: &JobRef| target.app.as_ref().unwrap_or(&from.app) == &to.app && target.job == to.job;
+        (job.with.iter().any(is), job.apart.iter().any(is))
+    };
+    let mut with = job.with.len();
+    for target in &job.with {
+        let is = |other: &TaskId| target.app.as_ref().unwrap_or(&id.app) == &other.app && target.job == other.job;
+        with -= usize::from(others().any(|(other, task)| task.node() == Some(node) && is(other)));
+    }
+    for (other_id, _) in others().filter(|(_, task)| task.node() == Some(node)) {
+        let other = state.job(other_id).unwrap();
         used += other.resources;
-        let fixed = |job: &Job| job.ports.iter().filter_map(|port| port.fixed).collect::<Vec<_>>();
-        if fixed(job).iter().any(|port| fixed(other).contains(port)) {
+        firm += if other.revocable == job.revocable { other.resources.cpus.0 } else { 0 };
+        gpus += other.custom.get("gpu").copied().unwrap_or_default();
+        let apart = named(id, job, other_id).1 || named(other_id, other, id).1;
+        if apart || fixed(job).iter().any(|port| fixed(other).contains(port)) {
             return false;
         }
     }
     // A machine may be over its capacity since a job has grown; a task that asks for none of that is no matter.
     let (has, within) = (member.capacity, |asked: u64, used: u64, has: u64| asked == 0 || used <= has);
-    within(asked.cpus.0, used.cpus.0, has.cpus.0)
+    with == 0
+        && within(asked.cpus.0, firm, has.cpus.0)
         && within(asked.memory, used.memory, has.memory)
         && within(asked.disk, used.disk, has.disk)
         && within(asked.ports.into(), used.ports.into(), has.ports.into())
+        && within(job.custom.len() as u64, gpus, member.custom.get("gpu").copied().unwrap_or_default())
         && job.constraints.iter().all(|constraint| {
-            let value = |member: &Member| field(member, &constraint.field);
-            let Some(here) = value(member) else { return false };
-            let same = others().filter(|(other, task)| {
-                let there = value(&state.members[&task.node().unwrap()]);
-                other.app == id.app && other.job == id.job && there.as_ref() == Some(&here)
-            });
+            let value = |member: &Member| field(member, constraint.plain_field());
+            let Some(here) = value(member) else { return matches!(constraint.operator, Operator::Unlike(_)) };
+            let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+            let mut placed = 0;
+            for (_, task) in others().filter(|(other, _)| other.app == id.app && other.job == id.job) {
+                placed += 1;
+                if let Some(there) = value(&state.members[&task.node().unwrap()]) {
+                    *counts.entry(there).or_default() += 1;
+                }
+            }
+            let same = counts.get(&here).copied().unwrap_or_default();
             match &constraint.operator {
-                Operator::Unique => same.count() == 0,
-                Operator::MaxPer(most) => same.count() < *most as usize,
-                Operator::Is(wanted) => here == *wanted,
+                Operator::Unique => same == 0,
+                Operator::MaxPer(most) => same < *most,
+                Operator::Is(wanted) | Operator::Cluster(Some(wanted)) => here == *wanted,
+                Operator::Cluster(None) => placed == 0 || same > 0,
+                Operator::GroupBy(groups) => {
+                    let enough = groups.is_none_or(|groups| counts.len() >= groups as usize);
+                    same == 0 || (enough && counts.values().all(|count| *count >= same))
+                }
+                Operator::Like(letter) => here.starts_with(&letter[..1]),
+                Operator::Unlike(letter) => !here.starts_with(&letter[..1]),
             }
         })
+}
+
+/// What the tasks of a team use, and what they may.
+fn over_quota(state: &State, team: &TeamName) -> bool {
+    let Some(quota) = state.quotas.get(team) else { return false };
+    let mut used = Resources::default();
+    for (id, _) in state.tasks.iter().filter(|(_, task)| task.node().is_some()) {
+        if state.apps[&id.app].app.team.as_ref() == Some(team) {
+            used += state.job(id).unwrap().resources;
+        }
+    }
+    !quota.limit.fits(&used)
 }
 
 fn field(member: &Member, field: &str) -> Option<String> {
@@ -58,9 +99,8 @@ fn field(member: &Member, field: &str) -> Option<String> {
 
 fn serves(c: &Cluster, id: &TaskId, task: &Task) -> bool {
     let Place::On { node, fence } = task.place else { return false };
-    let alive = c.ring.members.get(&node).is_some_and(|view| view.liveness == Liveness::Alive);
-    let report =
-        c.ring.observed.get(id).and_then(|reports| reports.iter().find(|r| r.node == node && r.fence == fence));
+    let alive = c.ring.member(node).is_some_and(|view| view.liveness == Liveness::Alive);
+    let report = c.ring.reports(id).iter().find(|r| r.node == node && r.fence == fence);
     let unchecked = c.state.job(id).unwrap().health.is_none();
     alive && report.is_some_and(|r| r.phase == Phase::Healthy || (unchecked && r.phase == Phase::Running))
 }
@@ -71,29 +111,99 @@ fn checked_turn(c: &mut Cluster) -> Result<Plan, TestCaseError> {
     prop_assert_eq!(&plan, &c.plan());
     invariant_dead_machines_tasks_wait_for_the_delay(c, &plan)?;
     invariant_one_that_serves_is_down_at_a_time(c, &plan)?;
-    plan.commands.iter().for_each(|command| c.apply(command));
-    let placements = placements(&plan);
-    for (id, node) in &placements {
-        prop_assert!(fits(c, &c.state, id, *node), "{id} does not fit on {node}");
-        prop_assert_eq!(c.state.tasks[*id].node(), Some(*node));
+    let remembered = c.scheduler.borrow_mut().plan(c.now, &c.state, &mut c.ring);
+    // Who makes way may give more room than is taken: one that knows nothing asks all apps at once whether they want it,
+    // the other asks them in its next turn.
+    let one_is_enough = removals(&plan).is_empty() && removals(&remembered).is_empty();
+    if one_is_enough {
+        prop_assert_eq!(
+            &plan.commands,
+            &remembered.commands,
+            "the scheduler missed a change; {:?}",
+            plan.waiting().map(|(i, w)| format!("{i}: {w}")).collect::<Vec<_>>()
+        );
+        let known: Vec<_> = remembered.waiting().map(|(id, _)| id).collect();
+        prop_assert_eq!(plan.waiting().map(|(id, _)| id).collect::<Vec<_>>(), known);
     }
-    // A task that an update has moved away gives room that those before it in the plan could not know of.
-    let gave_room = placements.iter().any(|(id, _)| before.tasks[*id].node().is_some());
-    for (id, why) in &plan.waiting {
-        let why = if let Waiting::Outdated(why) = why { why } else { why };
+    invariant_who_makes_way_is_of_less_priority(c, &plan)?;
+    let over: Vec<_> = c.state.quotas.keys().filter(|team| over_quota(&c.state, team)).cloned().collect();
+    carry_out(c, &plan)?;
+    let placements = placements(&plan);
+    for team in c.state.quotas.keys().filter(|team| !over.contains(team)) {
+        prop_assert!(!over_quota(&c.state, team), "{team} is over its quota");
+    }
+    // A task that an update has moved away gives room that those before it in the plan could not know of, and so does
+    // one that makes way for another; one that came may be what others must be with.
+    let gave_room = placements.iter().any(|(id, _)| before.tasks.get(id).is_some_and(|task| task.node().is_some()))
+        || !removals(&plan).is_empty();
+    for (id, why) in plan.waiting() {
+        let why = if let Waiting::Outdated(why) | Waiting::Drained(why) = why { why } else { why };
         match why {
-            Waiting::NoMachine | Waiting::NoRoom(_) if !gave_room => {
-                let room = c.state.members.keys().find(|node| fits(c, &c.state, id, **node));
+            Waiting::NoMachine | Waiting::NoRoom(_) if !gave_room && c.state.job(id).unwrap().with.is_empty() => {
+                let room = c.state.members.keys().find(|node| fits(c, &c.state, id, **node, &BTreeSet::new()));
                 prop_assert!(room.is_none(), "{id} waits though it fits on {room:?}: {why}");
             }
-            Waiting::NoMachine | Waiting::NoRoom(_) | Waiting::After(_) => {}
-            Waiting::Outdated(_) => prop_assert!(false, "a reason within a reason within a reason"),
+            Waiting::NoMachine | Waiting::NoRoom(_) | Waiting::After(_) | Waiting::Preempted { .. } => {}
+            Waiting::OverQuota { team, .. } => {
+                prop_assert_eq!(c.state.apps[&id.app].app.team.as_ref(), Some(team));
+            }
+            Waiting::Outdated(_) | Waiting::Drained(_) => {
+                prop_assert!(false, "a reason within a reason within a reason")
+            }
         }
     }
     for (id, task) in c.state.tasks.iter().filter(|(_, task)| matches!(task.place, Place::Waiting { .. })) {
-        prop_assert!(plan.waiting.contains_key(id), "{id} waits without a reason: {task:?}");
+        prop_assert!(plan.why(id).is_some(), "{id} waits without a reason: {task:?}");
     }
     Ok(plan)
+}
+
+/// Carries the plan out one placement after the other, each checked by the oracle at its instant.
+fn carry_out(c: &mut Cluster, plan: &Plan) -> Result<(), TestCaseError> {
+    for command in &plan.commands {
+        let Command::Place(placements) = command else {
+            c.apply(command);
+            continue;
+        };
+        let alive = |node: NodeId| c.ring.member(node).is_some_and(|view| view.liveness == Liveness::Alive);
+        let on_dead = |id: &TaskId| c.state.tasks.get(id).and_then(Task::node).is_some_and(|node| !alive(node));
+        let lost: BTreeSet<TaskId> = placements.iter().map(|p| p.task.clone()).filter(on_dead).collect();
+        for (i, placement) in placements.iter().enumerate() {
+            let (id, node) = (&placement.task, placement.node);
+            let later = placements[i..].iter().map(|p| &p.task);
+            let absent = later.filter(|id| lost.contains(*id)).collect();
+            prop_assert!(fits(c, &c.state, id, node, &absent), "{id} does not fit on {node}: {plan:?}");
+            c.apply(&Command::Place(vec![placement.clone()]));
+            prop_assert_eq!(c.state.tasks[id].node(), Some(node));
+        }
+    }
+    Ok(())
+}
+
+fn invariant_who_makes_way_is_of_less_priority(c: &Cluster, plan: &Plan) -> Result<(), TestCaseError> {
+    let removed = plan.commands.iter().filter_map(|command| match command {
+        Command::Remove(removals) => Some(removals),
+        _ => None,
+    });
+    let mut down: BTreeMap<(AppName, JobName), usize> = BTreeMap::new();
+    for removal in removed.flatten() {
+        let Cause::Preempted { by } = &removal.cause else { continue };
+        let rank = |id: &TaskId| c.state.job(id).map(|job| (!job.revocable, job.priority));
+        prop_assert!(rank(&removal.task) < rank(by), "{} makes way for {by}", removal.task);
+        let to = placements(plan).iter().find(|(id, _)| *id == by).map(|(_, node)| *node);
+        let from = c.state.tasks[&removal.task].node();
+        prop_assert_eq!(from, to, "room is made where it is used");
+        let id = &removal.task;
+        if c.state.job(id).unwrap().kind == JobKind::Service && serves(c, id, &c.state.tasks[id]) {
+            *down.entry((id.app.clone(), id.job.clone())).or_default() += 1;
+        }
+    }
+    for ((app, job), lost) in down {
+        prop_assert!(lost <= 1, "{app}/{job} loses {lost} at once");
+        let away = c.state.tasks.iter().filter(|(id, task)| id.app == app && id.job == job && !serves(c, id, task));
+        prop_assert_eq!(away.count(), 0, "{}/{} has lost one already", app, job);
+    }
+    Ok(())
 }
 
 fn placements(plan: &Plan) -> Vec<(&TaskId, NodeId)> {
@@ -116,10 +226,10 @@ fn invariant_dead_machines_tasks_wait_for_the_delay(c: &Cluster, plan: &Plan) ->
     for id in placements(plan).into_iter().map(|(id, _)| id).chain(removals(plan)) {
         let Some(from) = c.state.tasks[id].node() else { continue };
         let delay = c.state.job(id).unwrap().reschedule_after;
-        match c.ring.members.get(&from) {
+        match c.ring.member(from) {
             None => {
-                prop_assert!(c.now.since(c.ring.leader_since) >= delay.max(crate::UNSEEN_GRACE));
-                prop_assert!(c.ring.unseen_dead.contains(&from));
+                prop_assert!(c.now.since(c.ring.leader_since()) >= delay.max(crate::UNSEEN_GRACE));
+                prop_assert!(c.ring.is_unseen_dead(from));
             }
             Some(view) => match view.liveness {
                 Liveness::Alive => {}
@@ -166,6 +276,9 @@ enum Event {
     AllWell,
     NewLeader,
     Resize(u64, u64),
+    Drain(u64, bool),
+    Quota(&'static str, Option<u64>),
+    Stop(usize),
 }
 
 fn happen(c: &mut Cluster, event: Event) {
@@ -186,9 +299,7 @@ fn happen(c: &mut Cluster, event: Event) {
         Event::See(i, liveness, confirmed) => c.see(i % machines + 1, liveness, confirmed),
         Event::Unseen(i, dead) => {
             let id = NodeId(i % machines + 1);
-            c.ring.members.remove(&id);
-            c.ring.unseen_dead.retain(|other| *other != id);
-            c.ring.unseen_dead.extend(Some(id).filter(|_| dead));
+            c.unsee(id.0, dead);
         }
         Event::Pass(millis) => c.pass(millis),
         Event::Report(i, phase) => {
@@ -199,8 +310,25 @@ fn happen(c: &mut Cluster, event: Event) {
         }
         Event::AllWell => c.all_well(),
         Event::NewLeader => {
-            c.ring.leader_since = c.now;
-            c.ring.observed.clear();
+            c.new_leader();
+        }
+        Event::Drain(i, on) => c.apply(&Command::Drain { node: NodeId(i % machines + 1), on }),
+        Event::Quota(team, cpus) => {
+            let team: TeamName = team.parse().unwrap();
+            match cpus {
+                Some(cpus) => {
+                    let mut quota = Quota::unlimited();
+                    quota.limit.cpus = Cpus(cpus);
+                    c.apply(&Command::SetQuota { team, quota });
+                }
+                None if c.state.quotas.contains_key(&team) => c.apply(&Command::RemoveQuota { team }),
+                None => {}
+            }
+        }
+        Event::Stop(i) => {
+            if let Some(app) = pick(c.state.apps.keys(), i) {
+                c.apply(&Command::Stop { app });
+            }
         }
         Event::Resize(i, memory) => c.member(i % machines + 1).capacity.memory = memory * MIB,
     }
@@ -215,16 +343,39 @@ fn a_job() -> impl Strategy<Value = Job> {
     let operator = prop_oneof![
         Just(Operator::Unique),
         select(vec!["a", "b", "n1"]).prop_map(|v| Operator::Is(v.into())),
+        option::of(select(vec!["a", "n2"])).prop_map(|v| Operator::Cluster(v.map(Into::into))),
+        option::of(1..4_u32).prop_map(Operator::GroupBy),
+        select(vec!["a.*", "n.*"]).prop_map(|v| Operator::Like(v.into())),
+        select(vec!["a.*", "n.*"]).prop_map(|v| Operator::Unlike(v.into())),
         (0..3_u32).prop_map(Operator::MaxPer),
     ];
     let constraint = option::weighted(0.4, (select(vec!["hostname", "zone", "rack"]), operator));
+    let custom = (option::weighted(0.2, 1..3_u64), select(vec![50, 50, 50, 20, 80]), 0..6_u32);
     let ports = (option::weighted(0.2, select(vec![80, 81])), 0..3_u32);
-    (any::<bool>(), 0..5_u32, (0..1500_u64, 0..600_u64), ports, constraint, any::<bool>(), 0..20_u64).prop_map(
-        |(is_batch, count, (cpus, memory), (fixed, free), constraint, checked, delay)| {
+    let apart = (option::weighted(0.1, 0..4_usize), option::weighted(0.1, 0..4_usize));
+    let size = (0..1500_u64, 0..600_u64);
+    let shape = (any::<bool>(), 0..5_u32, any::<bool>(), 0..20_u64);
+    (shape, size, ports, constraint, custom, apart, any::<bool>()).prop_map(
+        |(
+            (is_batch, count, checked, delay),
+            (cpus, memory),
+            (fixed, free),
+            constraint,
+            custom,
+            (with, apart),
+            pack,
+        )| {
             let mut job = if is_batch && !checked { batch(count) } else { service(count) };
             job = job.cpus(cpus).memory(memory * MIB).free_ports(free);
             job = fixed.into_iter().fold(job, With::fixed_port);
             job = constraint.into_iter().fold(job, |job, (field, operator)| job.constraint(field, operator));
+            let (gpus, priority, revocable) = custom;
+            job.custom.extend(gpus.map(|gpus| ("gpu".to_owned(), gpus)));
+            (job.priority, job.revocable) = (priority, revocable == 0);
+            let names = ["a", "b", "mail/c", "d"];
+            job.with.extend(with.map(|i| names[i].parse::<JobRef>().unwrap()));
+            job.apart.extend(apart.map(|i| names[i].parse::<JobRef>().unwrap()));
+            job.strategy = if pack { PlacementStrategy::Pack } else { PlacementStrategy::Spread };
             job.reschedule_after = std::time::Duration::from_secs(delay);
             if checked { job.checked() } else { job }
         },
@@ -233,27 +384,39 @@ fn a_job() -> impl Strategy<Value = Job> {
 
 fn an_app() -> impl Strategy<Value = App> {
     let jobs = vec((a_job(), vec(0..4_usize, 0..2)), 1..4);
-    (select(vec!["blog", "mail", "shop"]), jobs).prop_map(|(name, jobs)| {
+    let team = option::of(select(vec!["red", "blue"]));
+    (select(vec!["blog", "mail", "shop"]), jobs, team).prop_map(|(name, jobs, team)| {
         let names = ["a", "b", "c", "d"];
         // Only earlier jobs are named, so that there is no cycle.
         let jobs = jobs.into_iter().enumerate().map(|(i, (job, after))| {
             let mut after: Vec<&str> = after.into_iter().filter(|j| *j < i).map(|j| names[j]).collect();
             after.dedup();
-            (names[i], job.after(&after))
+            // A job is neither with nor apart from itself.
+            let other = |target: &JobRef| target.job.as_str() != names[i];
+            let mut job = job.after(&after);
+            job.with.retain(other);
+            job.apart.retain(other);
+            if job.with == job.apart {
+                job.with.clear();
+            }
+            (names[i], job)
         });
-        app(name, &jobs.collect::<Vec<_>>())
+        let mut app = app(name, &jobs.collect::<Vec<_>>());
+        app.team = team.map(|team| team.parse().unwrap());
+        app
     })
 }
 
 fn a_cluster() -> impl Strategy<Value = Cluster> {
     let rack = option::of(select(vec!["a", "b"]));
-    let machine = (0..4000_u64, 0..2000_u64, 0..8_u32, select(vec!["", "a", "b"]), rack);
+    let machine = (0..4000_u64, 0..2000_u64, (0..8_u32, 0..4_u64), select(vec!["", "a", "b"]), rack);
     vec(machine, 1..6).prop_map(|machines| {
         let mut c = Cluster::of(machines.len() as u64);
-        for (i, (cpus, memory, ports, zone, rack)) in (1..).zip(machines) {
+        for (i, (cpus, memory, (ports, gpus), zone, rack)) in (1..).zip(machines) {
             let member = c.member(i);
             (member.capacity.cpus, member.capacity.memory) = (Cpus(cpus), memory * MIB);
             (member.capacity.ports, member.zone) = (ports, zone.into());
+            member.custom.insert("gpu".into(), gpus);
             member.attributes = BTreeMap::from_iter(rack.map(|rack| ("rack".into(), rack.into())));
         }
         c
@@ -276,12 +439,17 @@ fn an_event() -> impl Strategy<Value = Event> {
         3 => Just(Event::AllWell),
         1 => Just(Event::NewLeader),
         1 => (0..6_u64, 0..2000_u64).prop_map(|(i, memory)| Event::Resize(i, memory)),
+        1 => (0..6_u64, any::<bool>()).prop_map(|(i, on)| Event::Drain(i, on)),
+        1 => (select(vec!["red", "blue"]), option::of(0..3000_u64)).prop_map(|(t, cpus)| Event::Quota(t, cpus)),
+        1 => any::<usize>().prop_map(Event::Stop),
     ]
 }
 
 impl std::fmt::Debug for Cluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.state.members.values().map(|m| (&m.name, m.capacity, &m.zone))).finish()
+        f.debug_list()
+            .entries(self.state.members.values().map(|m| (&m.name, m.capacity, &m.custom, &m.zone, &m.attributes)))
+            .finish()
     }
 }
 
@@ -300,6 +468,7 @@ proptest! {
         let mut last = None;
         for _ in 0..200 {
             c.all_well();
+            c.pass(1000);
             let plan = checked_turn(&mut c)?;
             if plan.commands.is_empty() {
                 last = Some(plan);
@@ -307,31 +476,39 @@ proptest! {
             }
         }
         let last = last.expect("the commands come to an end");
-        prop_assert_eq!(last.wake_at, None);
+        // Where a task waits for room, it is looked again from time to time.
+        prop_assert!(last.wake_at.is_none() || last.waiting().next().is_some());
         prop_assert!(last.probe.is_empty());
         for (id, task) in c.state.tasks.iter().filter(|(_, task)| task.node().is_some()) {
             let wanted = c.state.apps[&id.app].revisions[&id.job];
-            let told = last.waiting.contains_key(id);
-            let blocked = last.waiting.keys().any(|other| other.app == id.app && other.job == id.job);
+            let told = last.why(id).is_some();
+            let blocked = last.waiting().map(|(id, _)| id).any(|other| other.app == id.app && other.job == id.job);
             prop_assert!(task.revision == wanted || told || blocked, "{id} is outdated for no reason");
         }
     }
 
     /// For an app that is new, the preview tells the very machines.
     #[test]
-    fn a_preview_of_a_new_app_comes_true(mut c in a_cluster(), first in an_app(), mut second in an_app()) {
+    fn a_preview_of_a_new_app_comes_true(mut c in a_cluster(), mut first in an_app(), mut second in an_app()) {
         second.name = "second".parse().unwrap();
+        for job in first.jobs.values_mut().chain(second.jobs.values_mut()) {
+            (job.priority, job.revocable) = (50, false); // when others make way depends on how they fare
+        }
         c.deploy(&first);
         c.settle();
         let preview = preview(c.now, &c.state, &c.ring, &second).unwrap();
         c.deploy(&second);
-        let waiting = c.settle().waiting;
+        let last = c.settle();
         for (id, task) in c.state.tasks.iter().filter(|(id, _)| id.app == second.name) {
             let came = match &task.place {
-                Place::Waiting { .. } => Change::Wait { reason: waiting[id].clone() },
+                Place::Waiting { .. } => Change::Wait { reason: last.why(id).unwrap().clone() },
                 Place::On { node, .. } | Place::Ended { node, .. } => Change::Create { node: *node },
             };
-            prop_assert_eq!(&preview.tasks[id], &came);
+            let expected = match (&preview.tasks[id], &came) {
+                (Change::Wait { .. }, Change::Wait { .. }) => continue, // what is free elsewhere may be told later
+                (expected, _) => expected,
+            };
+            prop_assert_eq!(expected, &came);
         }
     }
 }
@@ -345,7 +522,8 @@ fn the_oracle_refuses_what_does_not_fit() {
     let id = task_id("shop/web.1");
     let here = NodeId(c.on("shop/web.1"));
     let there = NodeId(c.on("shop/web.2"));
-    assert!(fits(&c, &c.state, &id, here) && !fits(&c, &c.state, &id, there));
+    let none = BTreeSet::new();
+    assert!(fits(&c, &c.state, &id, here, &none) && !fits(&c, &c.state, &id, there, &none));
     c.member(here.0).capacity.cpus = Cpus(99);
-    assert!(!fits(&c, &c.state, &id, here));
+    assert!(!fits(&c, &c.state, &id, here, &none));
 }

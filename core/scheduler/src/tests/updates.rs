@@ -1,7 +1,7 @@
 //! How outdated tasks are replaced.
 
 use super::fixture::{Cluster, GIB, With, app, batch, service};
-use crate::{Plan, Waiting};
+use crate::Plan;
 use taffeta_model::{Command, Exit, Liveness, Millis, Operator, Phase};
 
 fn shop(version: &str) -> taffeta_model::App {
@@ -54,8 +54,7 @@ fn a_new_leader_does_not_take_silence_for_idleness() {
     c.deploy(&shop("1"));
     c.settle();
     c.deploy(&shop("2"));
-    c.ring.observed.clear();
-    c.ring.leader_since = c.now;
+    c.new_leader();
     let plan = c.turn();
     assert!(plan.commands.is_empty());
     assert_eq!(plan.wake_at, Some(Millis(c.now.0 + 10_000)));
@@ -118,7 +117,7 @@ fn a_newer_version_that_fits_nowhere_leaves_the_older_one_running() {
     let plan = c.settle();
     assert_eq!(c.state.tasks, before);
     assert_eq!(
-        plan.waiting.values().map(Waiting::to_string).collect::<Vec<_>>(),
+        plan.waiting().map(|(_, why)| why.to_string()).collect::<Vec<_>>(),
         ["still the older version, as the newer one cannot start: n1: needs 9 GiB of memory, 8 GiB free"]
     );
 }

@@ -32,7 +32,7 @@ fn constraints_are_told_as_they_are_written() {
     let why = |c: &mut Cluster, field: &str, operator: Operator| {
         c.deploy(&app("shop", &[("web", service(2).constraint(field, operator))]));
         c.settle();
-        c.plan().waiting.values().map(ToString::to_string).next().unwrap_or_default()
+        c.plan().waiting().map(|(_, why)| why.to_string()).next().unwrap_or_default()
     };
     assert_eq!(why(&mut c, "hostname", Operator::Unique), "n1: has one already (hostname UNIQUE)");
     let held = "still the older version, as the newer one cannot start: ";

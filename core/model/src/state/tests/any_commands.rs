@@ -2,8 +2,8 @@
 
 use super::{AnyFile, Log, NOW, SECRET, app_name, job_name, member};
 use crate::{
-    Command, Exit, Fence, FileSource, Member, NodeId, Outcome, Place, Placement, Removal, SecretName, State, TaskId,
-    Token, TokenId, UnixMillis, parse_app_file,
+    Cause, Command, Exit, Fence, FileSource, Member, NodeId, Outcome, Place, Placement, Removal, SecretName, State,
+    TaskId, Token, TokenId, UnixMillis, parse_app_file,
 };
 use proptest::prelude::*;
 use std::{collections::BTreeSet, net::SocketAddr};
@@ -87,6 +87,7 @@ fn command(draft: &Draft, state: &State) -> Command {
             node: NodeId((*node).into()),
             address: SocketAddr::from(([127, 0, 0, *address], 7400)),
             capacity: member(*node).capacity,
+            custom: member(*node).custom,
             attributes: member(*node).attributes,
             zone: address.to_string(),
         },
@@ -127,14 +128,19 @@ fn command(draft: &Draft, state: &State) -> Command {
         Draft::Place(places) => {
             let placement = |(number, node, stale): &(usize, u8, bool)| {
                 let (task, attempt) = pick(state, *number);
-                Placement { task, seen_attempt: attempt + u32::from(*stale), node: NodeId((*node).into()) }
+                Placement {
+                    task,
+                    seen_attempt: attempt + u32::from(*stale),
+                    node: NodeId((*node).into()),
+                    cause: Cause::Waited,
+                }
             };
             Command::Place(places.iter().map(placement).collect())
         }
         Draft::Remove(removals) => {
             let removal = |(number, stale): &(usize, bool)| {
                 let (task, attempt) = pick(state, *number);
-                Removal { task, seen_attempt: attempt + u32::from(*stale) }
+                Removal { task, seen_attempt: attempt + u32::from(*stale), cause: Cause::Waited }
             };
             Command::Remove(removals.iter().map(removal).collect())
         }

@@ -17,7 +17,7 @@ fn a_restored_state_is_newer_than_everything_before() {
     assert_eq!((state.generation, state.applied, state.directory_fence), (1, at, at));
     assert_eq!(state.members.keys().copied().collect::<Vec<_>>(), [NodeId(2), NodeId(3), NodeId(9)]);
     assert!(state.members.values().all(|m| m.assigned_fence == at && m.assigned_fence > newest));
-    assert_eq!(*log.place_of("shop/web.1"), Place::Waiting { last: None }, "its machine has given way");
+    assert_eq!(*log.place_of("shop/web.1"), Place::Waiting { last: Some(NodeId(1)) }, "its machine has given way");
     assert!(matches!(log.place_of("shop/web.2"), Place::On { node: NodeId(2), .. }), "its machine may come back");
     assert_eq!((state.admin_token_hash, state.tokens.len()), ([8; 32], 0));
     let mut log = shop();

@@ -161,6 +161,8 @@ fn member(zone: &str) -> taffeta_model::Member {
         zone: zone.into(),
         attributes: BTreeMap::new(),
         capacity: taffeta_model::Resources::default(),
+        custom: Default::default(),
+        draining: false,
         joined: Fence::default(),
         assigned_fence: Fence::default(),
     }

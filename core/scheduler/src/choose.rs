@@ -1,0 +1,382 @@
+//! Which machine takes one more instance of a job: all rules of the job, and the order of those that obey them.
+
+use crate::{
+    Lack, NODES_LISTED_MAX, NoRoom, NodeLacks, Waiting,
+    fields::{FieldId, ValueId, ZONE},
+    machines::{MachineId, TaskRef},
+    mirror::{Scheduler, target_of},
+};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+    sync::Arc,
+};
+use taffeta_model::{Constraint, JobRef, NodeId, Operator, PlacementStrategy, fnv1a, mix};
+
+/// The rules of a job, and where its instances are: all that is asked of a machine besides what it has free.
+pub(crate) struct Rules {
+    app: usize,
+    job: usize,
+    constraints: Vec<Rule>,
+    prefer: Vec<(Option<FieldId>, Vec<bool>, bool, i32)>,
+    /// Instances of the job on each machine.
+    of_job: Vec<u32>,
+    /// Instances of the app on each machine.
+    of_app: Vec<u32>,
+    /// Instances of the job in each zone; the last is for machines without one.
+    zones: Vec<u32>,
+    /// All instances that are placed.
+    placed: u32,
+    /// For each job that it must be with: how many of it are on each machine.
+    with: Vec<(JobRef, Vec<u32>)>,
+    /// For each job that it must be apart from, by its own word or by the other's.
+    apart: Vec<(JobRef, Vec<u32>)>,
+    seed: u64,
+}
+
+/// One constraint.
+struct Rule {
+    constraint: Constraint,
+    /// `None` if no machine has it.
+    field: Option<FieldId>,
+    /// For a rule that looks at the value alone: whether a value passes.
+    passing: Option<Vec<bool>>,
+    /// For one that counts: instances of the job for each value.
+    counts: Vec<u32>,
+    /// For `GROUP_BY`: how many values have instances, and the fewest that one of those has.
+    groups: (usize, u32),
+}
+
+/// How good a machine is, the smaller the better: see [`Candidates`].
+type Key = (i32, u32, u32, u64, u64);
+
+/// Machines that may take an instance, best first.
+///
+/// Order: those where `GROUP_BY` counts fewest; the heaviest preferences; when spreading, the zone with the fewest
+/// instances of the job, then the machine with the fewest of the job, of the app, and the emptiest; when packing, the
+/// fullest; last an order of the job's own.
+pub(crate) struct Candidates {
+    buckets: Vec<Bucket>,
+    /// The newest key of each machine; an entry of a heap with another one is void.
+    keys: Vec<Option<Key>>,
+    /// Which bucket a machine is in.
+    bucket_of: Vec<usize>,
+    by_values: BTreeMap<Vec<Option<ValueId>>, usize>,
+    /// Rules that set machines apart by values that several share: the field is that of a bucket.
+    shared: Vec<usize>,
+}
+
+/// Machines that no rule tells apart but by themselves.
+struct Bucket {
+    /// Of the rules in [`Candidates::shared`]; the last is the zone.
+    values: Vec<Option<ValueId>>,
+    heap: BinaryHeap<Reverse<(Key, NodeId, MachineId)>>,
+}
+
+impl Rules {
+    /// Reads the rules of a job and counts its instances as the turn has them now.
+    pub(crate) fn new(s: &Scheduler, app: usize, job: usize) -> Self {
+        let mirror = s.app(app);
+        let definition = mirror.definition(job);
+        let machines = &s.machines;
+        let (mut of_job, mut of_app) = (vec![0; machines.all.len()], vec![0; machines.all.len()]);
+        let rule = |constraint: &Constraint| {
+            let field = machines.fields.field(constraint.plain_field());
+            let passing = field.and_then(|field| machines.fields.passing(field, &constraint.operator));
+            let counts = match (field, &passing) {
+                (Some(field), None) => vec![0; machines.fields.count(field)],
+                (Some(_), Some(_)) | (None, _) => vec![],
+            };
+            Rule { constraint: constraint.clone(), field, passing, counts, groups: (0, 0) }
+        };
+        let wish = |wish: &taffeta_model::Preference| {
+            let field = machines.fields.field(wish.rule.plain_field());
+            let passing = field.and_then(|field| machines.fields.passing(field, &wish.rule.operator));
+            let absent = matches!(wish.rule.operator, Operator::Unlike(_));
+            (field, passing.unwrap_or_default(), absent, i32::from(wish.weight))
+        };
+        let mut apart: Vec<JobRef> = definition.apart.clone();
+        let me = (mirror.app.name.clone(), mirror.jobs[job].name.clone());
+        for (other, j) in s.apart_of.get(&me).into_iter().flatten() {
+            let other = s.app(*other);
+            let app = (other.app.name != me.0).then(|| other.app.name.clone());
+            apart.push(JobRef { app, job: other.jobs[*j].name.clone() });
+        }
+        apart.sort();
+        apart.dedup();
+        let mut rules = Self {
+            app,
+            job,
+            constraints: definition.constraints.iter().map(rule).collect(),
+            prefer: definition.prefer.iter().map(wish).collect(),
+            of_job: vec![],
+            of_app: vec![],
+            zones: vec![0; machines.fields.count(ZONE) + 1],
+            placed: 0,
+            with: definition.with.iter().map(|target| (target.clone(), s.count_of(app, target))).collect(),
+            apart: apart.into_iter().map(|target| (target.clone(), s.count_of(app, &target))).collect(),
+            seed: fnv1a(format!("{}/{}", me.0, me.1).as_bytes()),
+        };
+        for (j, other) in mirror.jobs.iter().enumerate() {
+            for machine in other.slots.iter().filter_map(|slot| slot.on) {
+                of_app[machine] += 1;
+                if j == job {
+                    of_job[machine] += 1;
+                    rules.count(s, machine, true);
+                }
+            }
+        }
+        (rules.of_job, rules.of_app) = (of_job, of_app);
+        rules
+    }
+
+    fn count(&mut self, s: &Scheduler, machine: MachineId, more: bool) {
+        let step = |count: &mut u32| *count = if more { *count + 1 } else { count.saturating_sub(1) };
+        let on = &s.machines.all[machine];
+        step(&mut self.placed);
+        let last = self.zones.len() - 1;
+        step(&mut self.zones[on.zone().unwrap_or(last)]);
+        for rule in self.constraints.iter_mut().filter(|rule| rule.passing.is_none()) {
+            if let Some(value) = rule.field.and_then(|field| on.value(field)) {
+                step(&mut rule.counts[value]);
+            }
+            if matches!(rule.constraint.operator, Operator::GroupBy(_)) {
+                let used = || rule.counts.iter().copied().filter(|count| *count > 0);
+                rule.groups = (used().count(), used().min().unwrap_or_default());
+            }
+        }
+    }
+
+    /// An instance was put on the machine, or lifted from it.
+    pub(crate) fn moved(&mut self, s: &Scheduler, machine: MachineId, put: bool) {
+        for count in [&mut self.of_job[machine], &mut self.of_app[machine]] {
+            *count = if put { *count + 1 } else { count.saturating_sub(1) };
+        }
+        self.count(s, machine, put);
+    }
+
+    /// Whether one rule lets one more instance onto a machine with this value of its field.
+    fn lets(&self, rule: &Rule, value: Option<ValueId>) -> bool {
+        let Some(value) = value else { return matches!(rule.constraint.operator, Operator::Unlike(_)) };
+        if let Some(passing) = &rule.passing {
+            return passing[value];
+        }
+        let count = rule.counts[value];
+        match rule.constraint.operator {
+            Operator::Unique => count == 0,
+            Operator::MaxPer(most) => count < most,
+            Operator::Cluster(_) => count > 0 || self.placed == 0,
+            Operator::GroupBy(groups) => {
+                let (used, fewest) = rule.groups;
+                count == 0 || (groups.is_none_or(|groups| used >= groups as usize) && count == fewest)
+            }
+            Operator::Is(_) | Operator::Like(_) | Operator::Unlike(_) => false, // no machine has the field
+        }
+    }
+
+    /// All rules that look at this machine alone.
+    fn lets_machine(&self, s: &Scheduler, at: MachineId, shared: &[usize]) -> bool {
+        let machine = &s.machines.all[at];
+        let own = |(i, rule): (usize, &Rule)| {
+            shared.contains(&i) || self.lets(rule, rule.field.and_then(|field| machine.value(field)))
+        };
+        self.with.iter().all(|(_, there)| there[at] > 0)
+            && self.apart.iter().all(|(_, there)| there[at] == 0)
+            && self.constraints.iter().enumerate().all(own)
+    }
+
+    /// Whether the machine may take one more instance.
+    pub(crate) fn admit(&self, s: &Scheduler, at: MachineId) -> bool {
+        s.machines.fits(at, &s.app(self.app).jobs[self.job].spec) && self.lets_machine(s, at, &[])
+    }
+
+    /// Whether the machine may take one more instance once it has room.
+    pub(crate) fn lets_alone(&self, s: &Scheduler, at: MachineId) -> bool {
+        self.lets_machine(s, at, &[])
+    }
+
+    /// Whether an instance of this job is of use only beside that task.
+    pub(crate) fn needs(&self, s: &Scheduler, task: TaskRef) -> bool {
+        let (app, other) = (&s.app(self.app).app.name, s.app(task.app));
+        let named = |target: &JobRef| target_of(app, target) == (other.app.name.clone(), s.job(task).name.clone());
+        self.with.iter().any(|(target, _)| named(target))
+    }
+
+    /// Whether an instance that is there may stay by the rules that do not count.
+    pub(crate) fn lets_stay(&self, s: &Scheduler, at: MachineId) -> bool {
+        let machine = &s.machines.all[at];
+        self.constraints.iter().filter(|rule| rule.passing.is_some() || rule.field.is_none()).all(|rule| {
+            let value = rule.field.and_then(|field| machine.value(field));
+            self.lets(rule, value)
+        })
+    }
+
+    fn weight(&self, s: &Scheduler, at: MachineId) -> i32 {
+        let machine = &s.machines.all[at];
+        let of = |(field, passing, absent, weight): &(Option<FieldId>, Vec<bool>, bool, i32)| {
+            let value = field.and_then(|field| machine.value(field));
+            if value.map_or(*absent, |value| passing[value]) { *weight } else { 0 }
+        };
+        self.prefer.iter().map(of).sum()
+    }
+
+    fn key(&self, s: &Scheduler, at: MachineId) -> Key {
+        let spec = &s.app(self.app).jobs[self.job].spec;
+        let share = s.machines.share_with(at, &spec.resources);
+        let tie = mix(self.seed ^ s.machines.all[at].id.0);
+        let against = if self.prefer.is_empty() { 0 } else { -self.weight(s, at) };
+        match spec.strategy {
+            PlacementStrategy::Spread => (against, self.of_job[at], self.of_app[at], share, tie),
+            PlacementStrategy::Pack => (against, 0, 0, u64::MAX - share, tie),
+        }
+    }
+
+    /// Why no machine takes an instance.
+    pub(crate) fn why(&self, s: &Scheduler) -> Waiting {
+        let mut members: Vec<MachineId> = s.machines.members().collect();
+        members.sort_by_key(|at| (!s.machines.all[*at].is_alive(), &s.machines.all[*at].name));
+        if !members.iter().any(|at| s.machines.all[*at].is_alive()) {
+            return Waiting::NoMachine;
+        }
+        let lacks = |at: &MachineId| NodeLacks { node: s.machines.all[*at].name.clone(), lacks: self.lacks(s, *at) };
+        let nodes: Vec<NodeLacks> = members.iter().take(NODES_LISTED_MAX).map(lacks).collect();
+        let more = members.len() - nodes.len();
+        Waiting::NoRoom(Arc::new(NoRoom { nodes, more }))
+    }
+
+    fn lacks(&self, s: &Scheduler, at: MachineId) -> Vec<Lack> {
+        let machine = &s.machines.all[at];
+        if !machine.is_alive() {
+            return vec![Lack::NotAlive(machine.view.map(|view| view.liveness))];
+        }
+        if machine.draining {
+            return vec![Lack::Draining];
+        }
+        let spec = &s.app(self.app).jobs[self.job].spec;
+        let mut lacks = Lack::short(&spec.resources, &s.machines.free(at, spec));
+        for (name, needed) in &spec.custom {
+            let free = machine.free_custom(name);
+            if free < *needed {
+                lacks.push(Lack::Custom { name: name.clone(), needed: *needed, free });
+            }
+        }
+        for port in &spec.fixed_ports {
+            lacks.extend(machine.holder(*port).map(|by| Lack::PortTaken { port: *port, by: s.id(by) }));
+        }
+        for rule in &self.constraints {
+            let value = rule.field.and_then(|field| Some((field, machine.value(field)?)));
+            if self.lets(rule, value.map(|(_, value)| value)) {
+                continue;
+            }
+            let count = value.and_then(|(_, value)| rule.counts.get(value).copied()).unwrap_or_default();
+            let value = value.map(|(field, value)| s.machines.fields.text(field, value).to_owned());
+            lacks.push(Lack::Refused { constraint: rule.constraint.clone(), value, count });
+        }
+        let missing = self.with.iter().filter(|(_, there)| there[at] == 0);
+        lacks.extend(missing.map(|(job, _)| Lack::Without(job.clone())));
+        let present = self.apart.iter().filter(|(_, there)| there[at] > 0);
+        lacks.extend(present.map(|(job, _)| Lack::Beside(job.clone())));
+        lacks
+    }
+}
+
+impl Candidates {
+    /// Looks at every machine once.
+    pub(crate) fn new(s: &Scheduler, rules: &Rules) -> Self {
+        let counts = |rule: &Rule| match rule.constraint.operator {
+            // One machine has one hostname: what is full there stays so.
+            Operator::Unique | Operator::MaxPer(_) => rule.constraint.plain_field() != "hostname",
+            Operator::GroupBy(_) => true,
+            Operator::Cluster(_) | Operator::Is(_) | Operator::Like(_) | Operator::Unlike(_) => rule.passing.is_none(),
+        };
+        let shared = |(i, rule): (usize, &Rule)| (rule.field.is_some() && counts(rule)).then_some(i);
+        let machines = &s.machines.all;
+        let mut found = Self {
+            buckets: vec![],
+            keys: vec![None; machines.len()],
+            bucket_of: vec![usize::MAX; machines.len()],
+            by_values: BTreeMap::new(),
+            shared: rules.constraints.iter().enumerate().filter_map(shared).collect(),
+        };
+        let spec = &s.app(rules.app).jobs[rules.job].spec;
+        for at in 0..machines.len() {
+            if s.machines.fits(at, spec) && rules.lets_machine(s, at, &found.shared) {
+                found.add(s, rules, at);
+            }
+        }
+        found
+    }
+
+    fn add(&mut self, s: &Scheduler, rules: &Rules, at: MachineId) {
+        let machine = &s.machines.all[at];
+        if self.bucket_of[at] == usize::MAX {
+            let value = |i: &usize| rules.constraints[*i].field.and_then(|field| machine.value(field));
+            let mut values: Vec<Option<ValueId>> = self.shared.iter().map(value).collect();
+            values.push(machine.zone());
+            let buckets = &mut self.buckets;
+            self.bucket_of[at] = *self.by_values.entry(values.clone()).or_insert_with(|| {
+                buckets.push(Bucket { values, heap: BinaryHeap::new() });
+                buckets.len() - 1
+            });
+        }
+        let key = rules.key(s, at);
+        self.keys[at] = Some(key);
+        self.buckets[self.bucket_of[at]].heap.push(Reverse((key, machine.id, at)));
+    }
+
+    /// What is on the machine has changed; also that of rules about itself alone.
+    pub(crate) fn refresh(&mut self, s: &Scheduler, rules: &Rules, at: MachineId) {
+        self.keys[at] = None;
+        if s.machines.fits(at, &s.app(rules.app).jobs[rules.job].spec) && rules.lets_machine(s, at, &self.shared) {
+            self.add(s, rules, at);
+        }
+    }
+
+    /// The best machine.
+    pub(crate) fn best(&mut self, s: &Scheduler, rules: &Rules) -> Option<MachineId> {
+        let spread = s.app(rules.app).jobs[rules.job].spec.strategy == PlacementStrategy::Spread;
+        let Self { buckets, keys, shared, .. } = self;
+        let mut best: Option<((u32, i32, u32, Key, NodeId), MachineId)> = None;
+        for bucket in buckets {
+            let allowed = |(rule, value): (&usize, &Option<ValueId>)| rules.lets(&rules.constraints[*rule], *value);
+            if !shared.iter().zip(&bucket.values).all(allowed) {
+                continue;
+            }
+            while bucket.heap.peek().is_some_and(|Reverse((key, _, at))| keys[*at] != Some(*key)) {
+                bucket.heap.pop();
+            }
+            let Some(Reverse((key, id, at))) = bucket.heap.peek() else { continue };
+            let grouped = |(rule, value): (&usize, &Option<ValueId>)| {
+                let rule = &rules.constraints[*rule];
+                let is_group = matches!(rule.constraint.operator, Operator::GroupBy(_));
+                value.filter(|_| is_group).map_or(0, |value| rule.counts[value])
+            };
+            let group: u32 = shared.iter().zip(&bucket.values).map(grouped).sum();
+            let zone = bucket.values.last().copied().flatten().unwrap_or(rules.zones.len() - 1);
+            let zone = if spread { rules.zones[zone] } else { 0 };
+            let rank = (group, key.0, zone, *key, *id);
+            if best.as_ref().is_none_or(|(least, _)| rank < *least) {
+                best = Some((rank, *at));
+            }
+        }
+        best.map(|(_, at)| at)
+    }
+}
+
+impl Scheduler {
+    /// How many instances of a job, named by one of `app`, are on each machine.
+    fn count_of(&self, app: usize, target: &JobRef) -> Vec<u32> {
+        let mut counts = vec![0; self.machines.all.len()];
+        let (name, job) = target_of(&self.app(app).app.name, target);
+        let other = self.by_name.get(&name).and_then(|at| self.apps[*at].as_ref());
+        for machine in other.and_then(|other| other.job(&job)).iter().flat_map(|job| &job.slots).filter_map(|s| s.on) {
+            counts[machine] += 1;
+        }
+        counts
+    }
+
+    /// The tasks on a machine.
+    pub(crate) fn tasks_on(&self, at: MachineId) -> &[TaskRef] {
+        &self.machines.all[at].tasks
+    }
+}

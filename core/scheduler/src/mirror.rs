@@ -1,0 +1,439 @@
+//! The state and the ring's view as the scheduler reads them: flat, numbered, and read anew only where they changed.
+
+use crate::{
+    Observed, RingView, Waiting,
+    machines::{MachineId, Machines, TaskRef},
+    teams::Teams,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+use taffeta_model::{
+    App, AppName, AppState, Exit, Fence, Job, JobKind, JobName, JobRef, Millis, NodeId, Place, PlacementStrategy,
+    Resources, State, TaskId, TeamName,
+};
+
+/// Why tasks wait, by app and task; apps without such a task are left out.
+pub type Waits = BTreeMap<AppName, Arc<BTreeMap<TaskId, Waiting>>>;
+
+/// The scheduler of a node that leads. What it keeps could be read from its arguments at any time: a new one gives the
+/// same plans, only later.
+#[derive(Default)]
+pub struct Scheduler {
+    seen: Option<Fence>,
+    seen_pool: Fence,
+    pub(crate) machines: Machines,
+    /// By position; `None` where an app has gone.
+    pub(crate) apps: Vec<Option<AppMirror>>,
+    pub(crate) by_name: BTreeMap<AppName, usize>,
+    holes: Vec<usize>,
+    /// By the job that is named: the jobs that want to be apart from it.
+    pub(crate) apart_of: BTreeMap<(AppName, JobName), BTreeSet<(usize, usize)>>,
+    pub(crate) teams: Teams,
+    /// Tasks on machines, by priority; revocable ones as below the lowest.
+    pub(crate) by_priority: BTreeMap<Priority, usize>,
+    /// Apps to be looked at.
+    pub(crate) dirty: BTreeSet<usize>,
+    /// Apps with a task that waits for room.
+    pub(crate) blocked: BTreeSet<usize>,
+    /// When apps are to be looked at though nothing changes.
+    pub(crate) timers: BTreeSet<(Millis, usize)>,
+    pub(crate) waits: Arc<Waits>,
+    /// What apps would have, had all that was decided come to be: whoever is blocked is so beside that, or beside what they
+    /// had before.
+    pub(crate) expected: BTreeMap<usize, Layout>,
+}
+
+/// How often an app's tasks of each size are on each machine.
+pub(crate) type Layout = BTreeMap<(MachineId, u64, u64, u64, u32), usize>;
+
+/// An app.
+pub(crate) struct AppMirror {
+    pub(crate) app: Arc<App>,
+    touched: Fence,
+    /// In the order of their names.
+    pub(crate) jobs: Vec<JobMirror>,
+    pub(crate) timer: Option<Millis>,
+}
+
+/// A job of it.
+pub(crate) struct JobMirror {
+    pub(crate) name: JobName,
+    /// Revision that its tasks should be of.
+    pub(crate) revision: u64,
+    pub(crate) spec: Spec,
+    /// By rising index.
+    pub(crate) slots: Vec<Slot>,
+}
+
+/// What placing has to know of a job, besides its rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Spec {
+    pub(crate) kind: JobKind,
+    pub(crate) resources: Resources,
+    pub(crate) custom: Vec<(String, u64)>,
+    pub(crate) fixed_ports: Vec<u16>,
+    pub(crate) priority: u8,
+    pub(crate) revocable: bool,
+    pub(crate) strategy: PlacementStrategy,
+    pub(crate) has_health: bool,
+    pub(crate) team: Option<TeamName>,
+}
+
+/// Who makes way for whom: a task for those whose priority is greater. A revocable one makes way for all that are not.
+pub(crate) type Priority = (bool, u8);
+
+/// One instance.
+pub(crate) struct Slot {
+    pub(crate) index: u32,
+    pub(crate) attempt: u32,
+    pub(crate) revision: u64,
+    pub(crate) standing: Standing,
+    /// The machine that it is counted on: that of its standing, but for what the turn has decided so far.
+    pub(crate) on: Option<MachineId>,
+}
+
+/// Where a task stands, by the state and the ring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// On no machine. `anew` unless it lost a machine: it was never placed, or it is a batch task that runs again.
+    Waiting { anew: bool },
+    /// Ended for good (batch).
+    Ended(Exit),
+    /// On a machine, with its report about this very placement.
+    On { machine: MachineId, fence: Fence, report: Option<Observed> },
+}
+
+impl Scheduler {
+    /// A scheduler that has read nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads what has changed.
+    pub(crate) fn read(&mut self, state: &State, ring: &mut RingView) {
+        let changes = ring.take_changes();
+        let all = self.seen.is_none();
+        if all || self.seen_pool != state.pool_fence {
+            self.read_pool(state, ring);
+        }
+        if self.seen != Some(state.applied) {
+            self.read_apps(state, ring);
+        }
+        if !all {
+            for id in &changes.members {
+                if let Some(at) = self.machines.position(*id) {
+                    self.machine_changed(at, ring);
+                }
+            }
+            for id in &changes.tasks {
+                self.read_report(id, ring);
+            }
+        }
+        (self.seen, self.seen_pool) = (Some(state.applied), state.pool_fence);
+    }
+
+    fn read_pool(&mut self, state: &State, ring: &RingView) {
+        let mut changed = false;
+        for member in state.members.values() {
+            if self.machines.read(member, ring.member(member.id)) {
+                changed = true;
+                if let Some(at) = self.machines.position(member.id) {
+                    self.touch_machine(at);
+                }
+            }
+        }
+        let gone: Vec<MachineId> =
+            self.machines.members().filter(|at| !state.members.contains_key(&self.machines.all[*at].id)).collect();
+        for at in gone {
+            self.touch_machine(at);
+            for task in self.machines.all[at].tasks.clone() {
+                self.lift(task); // the state has them wait by now, which is read below
+            }
+        }
+        changed |= self.machines.retain(|id| state.members.contains_key(&id));
+        changed |= self.teams.read(&state.quotas);
+        if changed {
+            self.machines_changed();
+        }
+    }
+
+    fn machine_changed(&mut self, at: MachineId, ring: &RingView) {
+        let view = ring.member(self.machines.all[at].id);
+        let was_open = self.machines.is_open(at);
+        self.machines.see(at, view);
+        if was_open != self.machines.is_open(at) {
+            self.machines_changed();
+        }
+        self.touch_machine(at);
+    }
+
+    fn touch_machine(&mut self, at: MachineId) {
+        self.dirty.extend(self.machines.all[at].tasks.iter().map(|task| task.app));
+    }
+
+    /// A task may fit now that did not.
+    fn room_changed(&mut self) {
+        self.dirty.extend(&self.blocked);
+    }
+
+    /// The same; besides, daemons are wanted on each machine that takes them.
+    fn machines_changed(&mut self) {
+        self.room_changed();
+        for (i, app) in self.apps.iter().enumerate() {
+            let daemon = |job: &JobMirror| job.spec.kind == JobKind::Daemon;
+            if app.as_ref().is_some_and(|app| app.jobs.iter().any(daemon)) {
+                self.dirty.insert(i);
+            }
+        }
+    }
+
+    fn read_apps(&mut self, state: &State, ring: &RingView) {
+        let gone: Vec<AppName> = self.by_name.keys().filter(|name| !state.apps.contains_key(*name)).cloned().collect();
+        for name in gone {
+            self.forget_app(&name);
+        }
+        for (name, app) in &state.apps {
+            let known = self.by_name.get(name).and_then(|at| self.apps[*at].as_ref());
+            if known.is_none_or(|known| known.touched != app.touched || !Arc::ptr_eq(&known.app, &app.app)) {
+                self.read_app(name, app, state, ring);
+            }
+        }
+    }
+
+    fn forget_app(&mut self, name: &AppName) {
+        let Some(at) = self.by_name.remove(name) else { return };
+        self.lift_app(at);
+        self.apps[at] = None;
+        self.expected.remove(&at);
+        self.holes.push(at);
+        self.dirty.remove(&at);
+        self.blocked.remove(&at);
+        self.timers.retain(|(_, app)| *app != at);
+        if self.waits.contains_key(name) {
+            Arc::make_mut(&mut self.waits).remove(name);
+        }
+        self.room_changed();
+    }
+
+    /// Lifts all its tasks and what it wants to be apart from.
+    fn lift_app(&mut self, at: usize) {
+        let Some(app) = &self.apps[at] else { return };
+        let mut tasks = vec![];
+        for (j, job) in app.jobs.iter().enumerate() {
+            let on = |(_, slot): &(usize, &Slot)| slot.on.is_some();
+            tasks.extend(job.slots.iter().enumerate().filter(on).map(|(k, _)| TaskRef { app: at, job: j, slot: k }));
+            for target in app.app.jobs.get(&job.name).into_iter().flat_map(|job| &job.apart) {
+                if let Some(apart) = self.apart_of.get_mut(&target_of(&app.app.name, target)) {
+                    apart.remove(&(at, j));
+                }
+            }
+        }
+        self.apart_of.retain(|_, from| !from.is_empty());
+        for task in tasks {
+            self.lift(task);
+        }
+    }
+
+    fn read_app(&mut self, name: &AppName, deployed: &AppState, state: &State, ring: &RingView) {
+        let at = match self.by_name.get(name) {
+            Some(at) => *at,
+            None => {
+                let at = self.holes.pop().unwrap_or_else(|| {
+                    self.apps.push(None);
+                    self.apps.len() - 1
+                });
+                self.by_name.insert(name.clone(), at);
+                at
+            }
+        };
+        let timer = self.apps[at].as_ref().and_then(|app| app.timer);
+        let before = self.before(at);
+        self.lift_app(at);
+        let mut jobs: Vec<JobMirror> = deployed.app.jobs.iter().map(|(n, job)| new_job(n, job, deployed)).collect();
+        let mut j = 0;
+        for (id, task) in state.tasks.of_app(name) {
+            while jobs.get(j).is_some_and(|job| job.name < id.job) {
+                j += 1;
+            }
+            let Some(job) = jobs.get_mut(j).filter(|job| job.name == id.job) else { continue };
+            let standing = match &task.place {
+                Place::Waiting { last } => Standing::Waiting { anew: last.is_none() },
+                Place::Ended { exit, .. } => Standing::Ended(exit.clone()),
+                Place::On { node, fence } => match self.machines.position(*node) {
+                    Some(machine) => {
+                        let report = report(ring, id, *node, *fence);
+                        Standing::On { machine, fence: *fence, report }
+                    }
+                    None => Standing::Waiting { anew: false }, // placed by a later entry than the one that removed it
+                },
+            };
+            let (attempt, revision) = (task.attempt, task.revision);
+            job.slots.push(Slot { index: id.index, attempt, revision, standing, on: None });
+        }
+        for (j, job) in jobs.iter().enumerate() {
+            for target in deployed.app.jobs.get(&job.name).into_iter().flat_map(|job| &job.apart) {
+                self.apart_of.entry(target_of(name, target)).or_default().insert((at, j));
+            }
+        }
+        let mut placed = vec![];
+        for (j, job) in jobs.iter().enumerate() {
+            for (k, slot) in job.slots.iter().enumerate() {
+                if let Standing::On { machine, .. } = slot.standing {
+                    placed.push((TaskRef { app: at, job: j, slot: k }, machine));
+                }
+            }
+        }
+        self.apps[at] = Some(AppMirror { app: Arc::clone(&deployed.app), touched: deployed.touched, jobs, timer });
+        placed.into_iter().for_each(|(task, machine)| self.put(task, machine));
+        self.dirty.insert(at);
+        self.dirty.extend(self.blocked.iter().filter(|other| self.is_with(**other, name)).collect::<Vec<_>>());
+        self.compare(&before, at);
+    }
+
+    /// Whether a job of the app must be with one of another.
+    fn is_with(&self, app: usize, other: &AppName) -> bool {
+        let jobs = self.apps[app].iter().flat_map(|app| app.app.jobs.values());
+        jobs.flat_map(|job| &job.with).any(|target| target.app.as_ref() == Some(other))
+    }
+
+    /// What those that are blocked know of the app.
+    fn before(&mut self, at: usize) -> Layout {
+        let expected = self.expected.remove(&at);
+        if self.blocked.is_empty() {
+            return Layout::new();
+        }
+        let mut most = self.layout(at);
+        for (place, count) in expected.into_iter().flatten() {
+            let known = most.entry(place).or_default();
+            *known = count.max(*known);
+        }
+        most
+    }
+
+    /// Where the app has less than before, there is room.
+    fn compare(&mut self, before: &Layout, at: usize) {
+        if !before.is_empty() {
+            let now = self.layout(at);
+            if before.iter().any(|(place, count)| now.get(place).is_none_or(|now| now < count)) {
+                self.room_changed();
+            }
+        }
+    }
+
+    pub(crate) fn layout(&self, at: usize) -> Layout {
+        let mut layout = Layout::new();
+        for job in self.apps[at].iter().flat_map(|app| &app.jobs) {
+            let r = &job.spec.resources;
+            for machine in job.slots.iter().filter_map(|slot| slot.on) {
+                *layout.entry((machine, r.cpus.0, r.memory, r.disk, r.ports)).or_default() += 1;
+            }
+        }
+        layout
+    }
+
+    fn read_report(&mut self, id: &TaskId, ring: &RingView) {
+        let Some(at) = self.by_name.get(&id.app).copied() else { return };
+        let Some(app) = self.apps[at].as_mut() else { return };
+        let Ok(j) = app.jobs.binary_search_by(|job| job.name.cmp(&id.job)) else { return };
+        let Ok(k) = app.jobs[j].slots.binary_search_by_key(&id.index, |slot| slot.index) else { return };
+        let Standing::On { machine, fence, report: known } = &mut app.jobs[j].slots[k].standing else { return };
+        let now = report(ring, id, self.machines.all[*machine].id, *fence);
+        if *known != now {
+            *known = now;
+            self.dirty.insert(at);
+        }
+    }
+
+    pub(crate) fn app(&self, at: usize) -> &AppMirror {
+        self.apps[at].as_ref().expect("only apps that are there are looked at")
+    }
+
+    pub(crate) fn app_mut(&mut self, at: usize) -> &mut AppMirror {
+        self.apps[at].as_mut().expect("only apps that are there are looked at")
+    }
+
+    pub(crate) fn job(&self, task: TaskRef) -> &JobMirror {
+        &self.app(task.app).jobs[task.job]
+    }
+
+    pub(crate) fn slot(&self, task: TaskRef) -> &Slot {
+        &self.job(task).slots[task.slot]
+    }
+
+    pub(crate) fn id(&self, task: TaskRef) -> TaskId {
+        let app = self.app(task.app);
+        let job = &app.jobs[task.job];
+        TaskId { app: app.app.name.clone(), job: job.name.clone(), index: job.slots[task.slot].index }
+    }
+
+    /// Counts the task on the machine.
+    pub(crate) fn put(&mut self, task: TaskRef, machine: MachineId) {
+        let app = self.apps[task.app].as_mut().expect("only apps that are there are looked at");
+        let job = &mut app.jobs[task.job];
+        job.slots[task.slot].on = Some(machine);
+        self.machines.put(machine, &job.spec, task);
+        self.teams.put(&job.spec);
+        *self.by_priority.entry(job.spec.priority()).or_default() += 1;
+    }
+
+    /// Undoes [`Scheduler::put`]; gives the machine.
+    pub(crate) fn lift(&mut self, task: TaskRef) -> Option<MachineId> {
+        let app = self.apps[task.app].as_mut().expect("only apps that are there are looked at");
+        let job = &mut app.jobs[task.job];
+        let machine = job.slots[task.slot].on.take()?;
+        self.machines.lift(machine, &job.spec, task);
+        self.teams.lift(&job.spec);
+        let priority = job.spec.priority();
+        if let Some(count) = self.by_priority.get_mut(&priority) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_priority.remove(&priority);
+            }
+        }
+        Some(machine)
+    }
+}
+
+impl AppMirror {
+    pub(crate) fn job(&self, name: &JobName) -> Option<&JobMirror> {
+        self.jobs.binary_search_by(|job| job.name.cmp(name)).ok().map(|j| &self.jobs[j])
+    }
+
+    pub(crate) fn definition(&self, j: usize) -> &Job {
+        self.app.jobs.get(&self.jobs[j].name).expect("a mirror has the jobs of its app")
+    }
+}
+
+impl Spec {
+    pub(crate) fn priority(&self) -> Priority {
+        (!self.revocable, self.priority)
+    }
+}
+
+fn new_job(name: &JobName, job: &Job, deployed: &AppState) -> JobMirror {
+    let spec = Spec {
+        kind: job.kind,
+        resources: job.resources,
+        custom: job.custom.iter().map(|(name, count)| (name.clone(), *count)).collect(),
+        fixed_ports: job.ports.iter().filter_map(|port| port.fixed).collect(),
+        priority: job.priority,
+        revocable: job.revocable,
+        strategy: job.strategy,
+        has_health: job.health.is_some(),
+        team: deployed.app.team.clone(),
+    };
+    let revision = deployed.revisions.get(name).copied().unwrap_or_default();
+    JobMirror { name: name.clone(), revision, spec, slots: vec![] }
+}
+
+/// The node's report about this placement; an older one is about a process that is on its way out.
+fn report(ring: &RingView, id: &TaskId, node: NodeId, fence: Fence) -> Option<Observed> {
+    ring.reports(id).iter().find(|report| report.node == node && report.fence == fence).cloned()
+}
+
+/// The job that `target` names, said by a job of `app`.
+pub(crate) fn target_of(app: &AppName, target: &JobRef) -> (AppName, JobName) {
+    (target.app.clone().unwrap_or_else(|| app.clone()), target.job.clone())
+}
