@@ -4,7 +4,7 @@ use crate::{
     InvalidSchedule, UnixMillis,
     cron::Cron,
     repetition::{Repeating, Repetition},
-    wall::{LAST, MINUTE, Moment, WallClock},
+    wall::{LAST, MINUTE, Moment, WallClock, timestamp},
     zone::time_zone,
 };
 use thiserror::Error;
@@ -32,9 +32,9 @@ pub(crate) enum Rule {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Spent {
     /// A finite repetition that is over.
-    #[error("its last run was due {last}; begin later, or leave out the number after `R` to repeat for ever")]
+    #[error("its last run was due {}; begin later, or leave out the number after `R` to repeat for ever", date(*.last))]
     Over {
-        /// When its last slot was.
+        /// When its last slot was; 1970 for any before.
         last: UnixMillis,
     },
     /// A cron line whose every time the clock skips, or a start beyond the calendar.
@@ -126,4 +126,9 @@ fn moment(at: UnixMillis) -> Moment {
 /// Slots before 1970 are asked for by nobody, except as the end of a repetition that is long over.
 fn unix(at: Moment) -> UnixMillis {
     UnixMillis(u64::try_from(at.0).unwrap_or(0))
+}
+
+/// As people read it.
+fn date(at: UnixMillis) -> String {
+    timestamp(moment(at).0).to_string()
 }

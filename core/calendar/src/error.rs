@@ -72,13 +72,14 @@ pub(crate) fn printable(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }
 
-/// A part of a schedule's text.
+/// A part of a schedule's text, or a duration beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum ScheduleField {
     Repetitions,
     Start,
     Period,
+    Duration,
     Minute,
     Hour,
     DayOfMonth,
@@ -92,6 +93,7 @@ impl ScheduleField {
             Self::Repetitions => "R5",
             Self::Start => "2026-11-22T02:00:00Z",
             Self::Period => "PT24H",
+            Self::Duration => "PT15M",
             Self::Minute => "*/15",
             Self::Hour => "9-17",
             Self::DayOfMonth => "1,15",
@@ -107,6 +109,7 @@ impl fmt::Display for ScheduleField {
             Self::Repetitions => "repetitions",
             Self::Start => "start",
             Self::Period => "period",
+            Self::Duration => "duration",
             Self::Minute => "minute",
             Self::Hour => "hour",
             Self::DayOfMonth => "day of month",

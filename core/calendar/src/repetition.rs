@@ -41,7 +41,7 @@ impl Repetition {
         };
         let count = parse_count(repetitions)?;
         let (start, own_zone) = parse_start(start)?;
-        let span = Period::parse(period)?;
+        let span = Period::parse(ScheduleField::Period, period)?;
         if span.mean() < PERIOD_MIN && count != Some(1) {
             return Err(InvalidSchedule::part(ScheduleField::Period, period, "is under a second"));
         }

@@ -101,7 +101,7 @@ fn millis(offset: Offset) -> i64 {
 }
 
 /// The nearest instant that jiff can tell.
-fn timestamp(millis: i64) -> Timestamp {
+pub(crate) fn timestamp(millis: i64) -> Timestamp {
     let millis = millis.clamp(Timestamp::MIN.as_millisecond(), Timestamp::MAX.as_millisecond());
     Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX)
 }

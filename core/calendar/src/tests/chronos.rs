@@ -111,11 +111,25 @@ fn a_long_past_start_is_found_without_counting_up() {
 }
 
 #[test]
+fn a_period_longer_than_the_calendar_leaves_the_first_run() {
+    for period in ["PT32000000000M", "P7000000D", "P19000Y"] {
+        let only = calendar(&format!("R//{period}"), None, "2026-01-01T00:00:00Z");
+        assert_eq!(
+            only.slots(at("2025-12-31T00:00:00Z"), UnixMillis(u64::MAX), 5),
+            [at("2026-01-01T00:00:00Z")],
+            "{period}"
+        );
+    }
+}
+
+#[test]
 fn a_finite_repetition_that_is_over_says_when_it_ended() {
     let over = calendar("R3/2012-01-01T00:00:00Z/P1D", None, "2026-01-01T00:00:00Z");
     assert_eq!(over.first(), None);
     assert_eq!(over.check(at("2012-01-03T00:00:00Z")), Ok(()), "its last run is due now");
     assert_eq!(over.check(at("2012-01-03T00:00:00.001Z")), Err(Spent::Over { last: at("2012-01-03T00:00:00Z") }));
+    let says = over.check(at("2026-01-01T00:00:00Z")).unwrap_err().to_string();
+    assert!(says.starts_with("its last run was due 2012-01-03T00:00:00Z;"), "{says}");
 }
 
 #[test]
@@ -142,6 +156,6 @@ fn epsilon_is_elapsed_time() {
     let month = parse_duration("P1M").unwrap_err().to_string();
     assert_eq!(
         month,
-        "the period: `P1M` counts months or years, which differ in length: give days; write for example `PT24H`"
+        "the duration: `P1M` counts months or years, which differ in length: give days; write for example `PT15M`"
     );
 }

@@ -50,12 +50,15 @@ fn parts_of_repetitions() {
         ),
         (
             "R/2026-11-22T02:00:00Z/P24H",
-            "the period: `P24H` is no ISO 8601 period: hours, minutes and seconds come after a `T`; write for example `PT24H`",
+            "the period: `P24H` is no ISO 8601 duration: hours, minutes and seconds come after a `T`; write for example `PT24H`",
         ),
         ("R/2026-11-22T02:00:00Z/PT0S", "the period: `PT0S` is under a second; write for example `PT24H`"),
         ("R5//P", "the period: `P` is under a second; write for example `PT24H`"),
-        ("R//P-1D", "the period: `P-1D` is no ISO 8601 period; write for example `PT24H`"),
-        ("R//pt1m", "the period: `pt1m` is no ISO 8601 period, whose letters are capitals; write for example `PT24H`"),
+        ("R//P-1D", "the period: `P-1D` is no ISO 8601 duration; write for example `PT24H`"),
+        (
+            "R//pt1m",
+            "the period: `pt1m` is no ISO 8601 duration, whose letters are capitals; write for example `PT24H`",
+        ),
         ("r//PT1M", "the repetitions: `r` does not begin with `R`; write for example `R5`"),
     ] {
         assert_eq!(refusal(text, None), says);
