@@ -11,8 +11,8 @@ use jiff::{civil::Date, fmt::temporal::DateTimeParser, tz::TimeZone};
 /// A run costs a process; one a second of one job is a service by mistake.
 const PERIOD_MIN: i64 = SECOND;
 
-/// How many slots a guess by the mean period may be off: a month or a year lies within three days of its mean
-/// multiple, the clock jumps by one, and a calendrical period is at least one day.
+/// More slots than a guess by the mean period can be off. Multiples of months lie within a week of those of their mean,
+/// so with the clock's jumps less than one period off; multiples of days are off by the jumps alone, below three.
 const GUESS_SLACK: u64 = 6;
 
 /// A repetition as written; an empty start is filled in by the deployment.
@@ -67,20 +67,13 @@ impl Repeating {
         self.repetition.count.and_then(|count| self.slot(count.checked_sub(1)?))
     }
 
-    /// The lowest n whose slot lies after `after`, whether or not the repetition gets so far. Slots never go back, so a
-    /// search by halves from a guess finds it.
+    /// The lowest n whose slot lies after `after`, whether or not the repetition gets so far: a search by halves around
+    /// a guess, since slots never go back.
     fn first_index_after(&self, after: Moment) -> u64 {
         let is_later = |n| self.slot(n).is_none_or(|slot| slot > after);
         let mean = self.repetition.period.mean().max(PERIOD_MIN);
         let guess = u64::try_from((after.0 - self.first.0) / mean).unwrap_or(0);
-        let (mut low, mut step) = (guess.saturating_sub(GUESS_SLACK), GUESS_SLACK);
-        while low > 0 && is_later(low) {
-            (low, step) = (low.saturating_sub(step), step * 2);
-        }
-        let (mut high, mut step) = (low + 2 * GUESS_SLACK, GUESS_SLACK);
-        while !is_later(high) {
-            (high, step) = (high + step, step * 2);
-        }
+        let (mut low, mut high) = (guess.saturating_sub(GUESS_SLACK), guess + GUESS_SLACK);
         while low < high {
             let middle = low + (high - low) / 2;
             (low, high) = if is_later(middle) { (low, middle) } else { (middle + 1, high) };

@@ -44,6 +44,12 @@ fn wildcards_follow_real_time_through_a_repeated_hour() {
 }
 
 #[test]
+fn a_rare_wildcard_does_not_miss_the_second_pass() {
+    let slots = next("*/30 2 25 10 *", VIENNA, "2026-10-25T00:45:00Z", 3);
+    assert_eq!(slots, ["2026-10-25T02:00:00+01:00", "2026-10-25T02:30:00+01:00", "2027-10-25T02:00:00+02:00"]);
+}
+
+#[test]
 fn wildcards_follow_real_time_across_a_gap() {
     let slots = next("*/30 * * * *", VIENNA, "2026-03-29T00:00:00Z", 3);
     assert_eq!(slots, ["2026-03-29T01:30:00+01:00", "2026-03-29T03:00:00+02:00", "2026-03-29T03:30:00+02:00"]);
