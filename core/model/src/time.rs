@@ -1,7 +1,7 @@
 //! Two kinds of time that must not be mixed up: a node's own monotonic time and the date.
 
-use serde::{Deserialize, Serialize};
-use std::{fmt, ops::Add, time::Duration};
+use std::{ops::Add, time::Duration};
+pub use taffeta_calendar::UnixMillis;
 
 /// Milliseconds on one node's own monotonic clock since the node started. Never sent to another node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,23 +18,6 @@ impl Add<Duration> for Millis {
     type Output = Self;
     fn add(self, rhs: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(rhs.as_millis()).unwrap_or(u64::MAX)))
-    }
-}
-
-/// Milliseconds since 1970-01-01T00:00:00Z, for people and for expiry dates; never for ordering or time-outs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct UnixMillis(pub u64);
-
-impl Add<Duration> for UnixMillis {
-    type Output = Self;
-    fn add(self, rhs: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(rhs.as_millis()).unwrap_or(u64::MAX)))
-    }
-}
-
-impl fmt::Display for UnixMillis {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{:03} s since 1970", self.0 / 1000, self.0 % 1000)
     }
 }
 
