@@ -224,8 +224,7 @@ impl Voting {
         let mut refused = 0;
         for ended in &cluster.ended {
             let machine = &cluster.machines[ended.machine];
-            let words = REFUSALS.iter().any(|words| ended.why.contains(words));
-            refused += u32::from(words && (machine.is_copy || machine.outdated));
+            refused += u32::from(is_refused_copy(machine, &ended.why));
         }
         for machine in cluster.machines.iter().filter(|m| m.is_copy || m.outdated) {
             if machine.look(|_| ()).is_none() || machine.disturbed == now {
@@ -257,6 +256,11 @@ impl Voting {
             Some(_) => {}
         }
     }
+}
+
+/// Whether it ran from a copied folder and ended because that was found out.
+pub(super) fn is_refused_copy(machine: &Machine, why: &str) -> bool {
+    (machine.is_copy || machine.outdated) && REFUSALS.iter().any(|words| why.contains(words))
 }
 
 /// Death never shrinks the set of voters: only the removal of a member may.
