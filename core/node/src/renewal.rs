@@ -191,6 +191,12 @@ impl Core {
         }
     }
 
+    /// Has the certificate renewed by this node, and so learns the CAs that it believes.
+    pub(crate) async fn renew_by(&self, node: NodeId) -> Result<(), String> {
+        let reply = self.net().call(node, Lane::Renew, b"", RENEW_LIMIT).await.map_err(|e| e.to_string())?;
+        self.take_renewed(decode(&reply)?)
+    }
+
     /// By this node itself, if it holds the CA, else by whoever does.
     async fn renew(&self, turn: usize) -> Result<(), String> {
         if let Ok(renewed) = self.renewed(self.key.public()) {
@@ -198,9 +204,7 @@ impl Core {
         }
         let mut last = "nobody is known who could".to_owned();
         for node in self.renewers(turn) {
-            let reply = self.net().call(node, Lane::Renew, b"", RENEW_LIMIT).await.map_err(|e| e.to_string());
-            let taken = reply.and_then(|reply| decode(&reply)).and_then(|renewed| self.take_renewed(renewed));
-            match taken {
+            match self.renew_by(node).await {
                 Ok(()) => {
                     tracing::info!(by = %node, "this node's certificate was renewed");
                     return Ok(());
@@ -212,7 +216,7 @@ impl Core {
     }
 
     /// The voters, who hold the CA; then any members, in turn: a node that was away for long may not know who votes.
-    fn renewers(&self, turn: usize) -> Vec<NodeId> {
+    pub(crate) fn renewers(&self, turn: usize) -> Vec<NodeId> {
         let voters = self.consensus.borrow().voters.clone();
         let members: Vec<NodeId> = self.directory.borrow().members.keys().copied().collect();
         let from = turn.wrapping_mul(ASKED_MAX) % members.len().max(1);
