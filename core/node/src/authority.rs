@@ -16,7 +16,7 @@ use crate::{
     wire::{Ask, Told},
 };
 use std::{sync::Arc, time::Duration};
-use taffeta_model::{AUTHORITIES_MAX, CertificateAuthority, Command, Fence, NodeId};
+use taffeta_model::{AUTHORITIES_MAX, CertificateAuthority, Command, Fence, NodeId, NodeName};
 use taffeta_net::{Authority, CallError, sha256};
 use tokio::time::{Instant, sleep};
 
@@ -288,7 +288,7 @@ impl Core {
             return Err(ApiError::new(ErrorCode::Conflict, "no rotation of the CA is under way")
                 .help("`taffeta ca rotate` begins one"));
         };
-        let waiting = self.waits_for();
+        let waiting = self.rotation_waits_for();
         if !force && !waiting.is_empty() {
             let message = format!("no certificate of the new CA yet: {}", waiting.join(", "));
             return Err(ApiError::new(ErrorCode::Forbidden, message).help(
@@ -303,7 +303,7 @@ impl Core {
 
     async fn finish_when_complete(&self) {
         if self.former_authority().is_some()
-            && self.waits_for().is_empty()
+            && self.rotation_waits_for().is_empty()
             && let Err(error) = self.finish_rotation(false).await
         {
             tracing::warn!(%error, "the rotation of the CA could not be completed yet");
@@ -315,15 +315,24 @@ impl Core {
         self.store.read(|state| (state.authorities.len() == AUTHORITIES_MAX).then(|| state.authorities[0].hash))
     }
 
-    /// Names of members that are not known to have a certificate of the CA that signs.
-    fn waits_for(&self) -> Vec<String> {
-        let directory = Arc::clone(&self.directory.borrow());
-        let (sets, signing, own) = (self.gossip.sets(), short(&self.papers().signing()), short(&self.issuer.borrow()));
-        let members = directory.members.iter().filter(|(id, _)| {
-            let shown = if **id == self.me { Some(own) } else { sets.get(*id).map(|set| set.info.authority) };
-            shown != Some(signing)
+    /// Names of members that are not known to have a certificate of the CA that signs. By the state, which the leader has: what
+    /// it shows and believes itself, and its directory, may be of the moment before, when all had one of the CA that signed.
+    fn rotation_waits_for(&self) -> Vec<String> {
+        let (signing, members) = self.store.read(|state| {
+            (state.ca_hash, state.members.values().map(|member| (member.id, member.name.clone())).collect::<Vec<_>>())
         });
-        members.map(|(_, member)| member.name.to_string()).collect()
+        self.without_certificate(&signing, members)
+    }
+
+    fn without_certificate(
+        &self,
+        signing: &[u8; 32],
+        members: impl IntoIterator<Item = (NodeId, NodeName)>,
+    ) -> Vec<String> {
+        let (sets, signing, own) = (self.gossip.sets(), short(signing), short(&self.issuer.borrow()));
+        let shown = |id| if id == self.me { Some(own) } else { sets.get(id).map(|set| set.info.authority) };
+        let without = members.into_iter().filter(|(id, _)| shown(*id) != Some(signing));
+        without.map(|(_, name)| name.to_string()).collect()
     }
 
     /// The CAs, for people.
@@ -331,6 +340,7 @@ impl Core {
         let directory = Arc::clone(&self.directory.borrow());
         let signing = self.papers().signing();
         let believed = self.papers().authorities.clone();
+        let members = directory.members.iter().map(|(id, member)| (*id, member.name.clone()));
         let view = |der: &Vec<u8>| {
             let hash = sha256(der);
             let entry = directory.authorities.iter().find(|ca| ca.hash == hash);
@@ -343,7 +353,7 @@ impl Core {
         AuthoritiesView {
             rotating: believed.len() == AUTHORITIES_MAX,
             authorities: believed.iter().map(view).collect(),
-            waiting: self.waits_for(),
+            waiting: self.without_certificate(&signing, members),
             node: self.name().to_string(),
             certificate_expires_at: rfc3339(self.credentials.ends()),
         }

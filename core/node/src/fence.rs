@@ -69,11 +69,7 @@ impl Core {
             return;
         }
         if !self.is_proven(&recovery) {
-            // A CA may have signed it that had come when this node was away. Whoever is believed by the cross certificates
-            // that it shows tells it with a renewal, which needs no generation.
-            if let Err(why) = self.renew_by(from).await {
-                tracing::debug!(%from, why, "no CA was learnt from it");
-            }
+            self.learn_authorities(from).await;
             if !self.is_proven(&recovery) {
                 return tracing::warn!(generation = recovery.generation, "a new generation was told without proof");
             }
@@ -100,6 +96,20 @@ impl Core {
         self.remote.send_modify(|remote| {
             (remote.leader, remote.heard, remote.voters) = (None, None, vec![by]);
         });
+    }
+
+    /// A CA may have come when this node was away. Whoever is believed by the cross certificates that it shows tells it with a
+    /// renewal, which needs no generation: who spoke, if it holds the key, else any other; another one the next time.
+    async fn learn_authorities(&self, from: NodeId) {
+        let others = self.renewers(0);
+        let pick = self.entropy.seed() % others.len().max(1) as u64;
+        let other = others.get(usize::try_from(pick).unwrap_or_default());
+        for node in [from].iter().chain(other) {
+            match self.renew_by(*node).await {
+                Ok(()) => return,
+                Err(why) => tracing::debug!(from = %node, why, "no CA was learnt from it"),
+            }
+        }
     }
 
     /// Whether a CA that is believed has signed it.
