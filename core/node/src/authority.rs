@@ -330,7 +330,7 @@ impl Core {
         members: impl IntoIterator<Item = (NodeId, NodeName)>,
     ) -> Vec<String> {
         let (sets, signing, own) = (self.gossip.sets(), short(signing), short(&self.issuer.borrow()));
-        let shown = |id| if id == self.me { Some(own) } else { sets.get(id).map(|set| set.info.authority) };
+        let shown = |id: NodeId| if id == self.me { Some(own) } else { sets.get(&id).map(|set| set.info.authority) };
         let without = members.into_iter().filter(|(id, _)| shown(*id) != Some(signing));
         without.map(|(_, name)| name.to_string()).collect()
     }
