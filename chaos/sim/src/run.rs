@@ -264,12 +264,14 @@ impl Sim {
         let mut rng = stream(seed, "core");
         let mut order = cluster.places.clone();
         order.shuffle(&mut rng);
-        let is_in = |i: &usize, voters: &BTreeSet<NodeId>| cluster.machines[*i].id.is_some_and(|id| voters.contains(&id));
+        let is_in =
+            |i: &usize, voters: &BTreeSet<NodeId>| cluster.machines[*i].id.is_some_and(|id| voters.contains(&id));
         let known = cluster.machines.iter().filter(|machine| machine.id.is_some()).count();
         // Where a change of who votes is half done, a majority of the old and one of the new voters are needed to end it.
         let mut core: Vec<usize> = vec![];
         for i in &order {
-            let lacks = |voters: &&BTreeSet<NodeId>| core.iter().filter(|i| is_in(i, voters)).count() <= voters.len() / 2;
+            let lacks =
+                |voters: &&BTreeSet<NodeId>| core.iter().filter(|i| is_in(i, voters)).count() <= voters.len() / 2;
             if cluster.electorates.iter().filter(lacks).any(|voters| is_in(i, voters)) {
                 core.push(*i);
             }

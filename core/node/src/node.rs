@@ -240,7 +240,13 @@ impl Core {
             Ask::SetSecret(name, Veiled(value)) => Told::SecretSet(self.set_secret_here(&name, &value).await),
             Ask::Secrets(wanted) => self.give_secrets(from, &wanted),
             Ask::Backup => Told::Backup(self.backup_here().await),
-            Ask::HoldsKeys => if self.holds_keys() { Told::Yes } else { Told::No },
+            Ask::HoldsKeys => {
+                if self.holds_keys() {
+                    Told::Yes
+                } else {
+                    Told::No
+                }
+            }
         }
     }
 

@@ -57,7 +57,9 @@ impl Evidence {
         let is_well = seen.lease
             && seen.committed
             && seen.configs.len() == 1
-            && followers.iter().all(|id| !matters(id) || self.caught_up.contains_key(id) && !self.down.contains_key(id));
+            && followers
+                .iter()
+                .all(|id| !matters(id) || self.caught_up.contains_key(id) && !self.down.contains_key(id));
         self.well = if is_well { self.well.or(Some(now)) } else { None };
         self.leaving.retain(|id, (since, gone)| {
             let down = self.down.contains_key(id);
