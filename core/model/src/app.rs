@@ -3,6 +3,7 @@
 mod check;
 mod dns;
 mod placement;
+mod update;
 
 pub(crate) use check::is_plain_file_name;
 pub use dns::{ANSWERS_MAX, DnsEmpty, DnsOrder, DnsPolicy, WEIGHT_DEFAULT, WEIGHT_MAX};
@@ -10,6 +11,7 @@ pub use placement::{
     Constraint, JobRef, Operator, PREFERENCE_WEIGHT_MAX, PREFERENCES_MAX, PRIORITY_DEFAULT, PRIORITY_MAX,
     PlacementStrategy, Preference, whole,
 };
+pub use update::UpdatePolicy;
 
 use crate::{AppName, Cpus, JobName, Resources, SecretName, TeamName};
 use serde::{Deserialize, Serialize};
@@ -102,6 +104,8 @@ pub struct Job {
     pub apart: Vec<JobRef>,
     /// 0 to [`PRIORITY_MAX`]: when room is short, tasks of lower ones make way.
     pub priority: u8,
+    /// How instances of an older version are replaced.
+    pub update: UpdatePolicy,
     /// Whether it may run on processors that others have asked for, and makes way for any task that has not said so.
     pub revocable: bool,
     /// Jobs of this app that come first: services must be healthy, batch jobs finished.
@@ -200,6 +204,7 @@ impl Job {
             with: vec![],
             apart: vec![],
             priority: PRIORITY_DEFAULT,
+            update: UpdatePolicy::default(),
             revocable: false,
             after: vec![],
             files: vec![],

@@ -10,6 +10,7 @@ mod health;
 mod item;
 mod job;
 mod units;
+mod update;
 
 pub use error::AppFileError;
 pub(crate) use item::nearest;

@@ -29,6 +29,8 @@ pub struct Assigned {
     pub job: Job,
     /// The shipped files by name: contents and whether executable.
     pub files: BTreeMap<String, crate::ShippedFile>,
+    /// Whether DNS does not give it out although it works: its version waits to be promoted.
+    pub hidden: bool,
     /// How the task ended for good: it is not run, its output is kept.
     pub ended: Option<crate::Exit>,
     /// Which version of each of its secrets it gets; the values are asked for apart.

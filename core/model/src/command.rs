@@ -161,6 +161,44 @@ pub enum Command {
         /// What it may use.
         quota: Quota,
     },
+    /// An app goes back to a version before.
+    Rollback {
+        /// The app.
+        app: AppName,
+        /// The version that is given up; if another is present, nothing changes. `None`: whatever is present.
+        seen_version: Option<u64>,
+        /// The version to go back to; `None`: the newest that was not given up.
+        to: Option<u64>,
+        /// Why; `None`: somebody wished it.
+        reason: Option<String>,
+        /// The date, kept for people.
+        now: UnixMillis,
+    },
+    /// The replacing of an app's older tasks stops for now, or goes on.
+    Pause {
+        /// The app.
+        app: AppName,
+        /// Whether it stops.
+        on: bool,
+    },
+    /// A newer version may take the place of the one before everywhere.
+    Promote {
+        /// The app.
+        app: AppName,
+        /// The job, or all of the app.
+        job: Option<JobName>,
+        /// The version that is promoted; `None`: whatever is present.
+        seen_version: Option<u64>,
+    },
+    /// All instances of a job have worked in this version.
+    Settle {
+        /// The app.
+        app: AppName,
+        /// The job.
+        job: JobName,
+        /// The version.
+        seen_version: u64,
+    },
     /// A machine is emptied, or takes tasks again.
     Drain {
         /// The machine.
@@ -201,6 +239,10 @@ impl Command {
             Self::SetQuota { .. } => "SetQuota",
             Self::RemoveQuota { .. } => "RemoveQuota",
             Self::Drain { .. } => "Drain",
+            Self::Rollback { .. } => "Rollback",
+            Self::Pause { .. } => "Pause",
+            Self::Promote { .. } => "Promote",
+            Self::Settle { .. } => "Settle",
         }
     }
 }
@@ -228,7 +270,14 @@ impl Command {
             | Self::FinishRotation { .. }
             | Self::SetSecret { .. }
             | Self::RemoveSecret { .. } => 1,
-            Self::Started { .. } | Self::SetQuota { .. } | Self::RemoveQuota { .. } | Self::Drain { .. } => 2,
+            Self::Started { .. }
+            | Self::SetQuota { .. }
+            | Self::RemoveQuota { .. }
+            | Self::Drain { .. }
+            | Self::Rollback { .. }
+            | Self::Pause { .. }
+            | Self::Promote { .. }
+            | Self::Settle { .. } => 2,
         }
     }
 }
@@ -244,6 +293,8 @@ pub struct Placement {
     pub node: NodeId,
     /// Why now.
     pub cause: Cause,
+    /// Whether it stays of the version that it is of, though there is a newer one.
+    pub older: bool,
 }
 
 /// A task loses its place.
@@ -380,6 +431,16 @@ pub enum Refusal {
         /// The name that is most like it, if there is any secret.
         nearest: Option<String>,
     },
+    /// No such version is kept.
+    #[error("{}", no_version(app, *wanted, kept))]
+    NoSuchVersion {
+        /// The app.
+        app: AppName,
+        /// The version that was asked for; `None` for the one before.
+        wanted: Option<u64>,
+        /// Those that are kept, the newest first.
+        kept: Vec<u64>,
+    },
     /// The team has no quota.
     #[error("the team `{0}` has no quota")]
     UnknownQuota(TeamName),
@@ -394,6 +455,15 @@ pub enum Refusal {
     /// Not written: some member may not be able to read it.
     #[error("this can be done once all members speak version {0}: upgrade those that do not")]
     AboveLevel(u32),
+}
+
+fn no_version(app: &AppName, wanted: Option<u64>, kept: &[u64]) -> String {
+    let kept: Vec<String> = kept.iter().map(u64::to_string).collect();
+    match (wanted, kept.as_slice()) {
+        (_, []) => format!("the app `{app}` has no version before the present one"),
+        (None, kept) => format!("every version of `{app}` before the present one was given up: {}", kept.join(", ")),
+        (Some(wanted), kept) => format!("version {wanted} of `{app}` is not kept; these are: {}", kept.join(", ")),
+    }
 }
 
 fn did_you_mean(nearest: Option<&str>) -> String {

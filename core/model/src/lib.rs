@@ -23,8 +23,8 @@ mod versions;
 pub use app::{
     ANSWERS_MAX, App, COUNT_MAX, CUSTOM_MAX, Constraint, DnsEmpty, DnsOrder, DnsPolicy, FILE_BYTES_MAX, Health,
     HealthProbe, InvalidApp, JOBS_MAX, Job, JobKind, JobRef, Operator, PREFERENCE_WEIGHT_MAX, PREFERENCES_MAX,
-    PRIORITY_DEFAULT, PRIORITY_MAX, PlacementStrategy, PortSpec, Preference, ShippedFile, WEIGHT_DEFAULT, WEIGHT_MAX,
-    whole,
+    PRIORITY_DEFAULT, PRIORITY_MAX, PlacementStrategy, PortSpec, Preference, ShippedFile, UpdatePolicy, WEIGHT_DEFAULT,
+    WEIGHT_MAX, whole,
 };
 pub use app_file::{AppFileError, FileSource, parse_app_file};
 pub use assigned::{Assigned, AssignedSet, Directory, DirectoryJob, DirectoryMember};
@@ -44,8 +44,9 @@ pub use secret::{
     SecretPins, SecretState, SecretVersion,
 };
 pub use state::{
-    APPS_MAX, AUTHORITIES_MAX, AppState, Cause, CertificateAuthority, MEMBERS_MAX, Member, Place, QUOTAS_MAX, Quota,
-    REMOVED_MAX, SHARE_DEFAULT, SHARE_MAX, State, TASKS_MAX, TOKENS_MAX, Task, Tasks, Token, TokenRole,
+    APPS_MAX, AUTHORITIES_MAX, AppState, Cause, CertificateAuthority, KEPT_MAX, Kept, MEMBERS_MAX, Member, Place,
+    QUOTAS_MAX, Quota, REMOVED_MAX, Rollout, SHARE_DEFAULT, SHARE_MAX, SURGE_MAX, State, TASKS_MAX, TOKENS_MAX, Task,
+    Tasks, Token, TokenRole,
 };
 pub use time::{Millis, UnixMillis};
 pub use versions::{VERSION, VERSION_MIN, Versions};

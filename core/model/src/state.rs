@@ -5,6 +5,7 @@ mod authorities;
 mod members;
 mod quotas;
 mod rebirth;
+mod rollout;
 mod secrets;
 mod tasks;
 
@@ -22,12 +23,15 @@ use std::{
 
 pub use authorities::{AUTHORITIES_MAX, CertificateAuthority};
 pub use quotas::{QUOTAS_MAX, Quota, SHARE_DEFAULT, SHARE_MAX};
+pub use rollout::{KEPT_MAX, Kept, Rollout};
 pub use tasks::Tasks;
 
 /// Most apps: bounds the directory, which every node holds.
 pub const APPS_MAX: usize = 10_000;
 /// Most tasks: bounds the state that each voter holds in memory and ships as a snapshot.
 pub const TASKS_MAX: usize = 100_000;
+/// Most instances besides its count that an update of a service may have, unless as many as there are.
+pub const SURGE_MAX: u32 = 100;
 /// Most members: what the ring is built for.
 pub const MEMBERS_MAX: usize = 10_000;
 /// Most tokens that are kept; expired ones make room.
@@ -169,6 +173,10 @@ pub struct AppState {
     pub revisions: BTreeMap<JobName, u64>,
     /// Per job that has any, the versions of its secrets: the newest at the deploy or restart that made its revision.
     pub secrets: BTreeMap<JobName, SecretPins>,
+    /// How far the present version has got.
+    pub rollout: Rollout,
+    /// Versions before it, the newest first; at most [`KEPT_MAX`].
+    pub kept: Vec<Kept>,
     /// Position of the newest change to it or to any of its tasks.
     pub touched: Fence,
 }
@@ -207,6 +215,8 @@ pub enum Cause {
     },
     /// Its machine was removed from the cluster.
     MachineRemoved,
+    /// It was there for an update, which is over.
+    Surplus,
 }
 
 /// Where a task is, as far as it has been decided.
@@ -315,6 +325,12 @@ impl State {
             Command::RemoveSecret { name, force } => self.remove_secret(name, *force),
             Command::SetQuota { team, quota } => self.set_quota(at, team, quota),
             Command::RemoveQuota { team } => self.remove_quota(at, team),
+            Command::Rollback { app, seen_version, to, reason, now } => {
+                self.rollback(at, app, *seen_version, *to, reason.as_deref(), *now)
+            }
+            Command::Pause { app, on } => self.pause(at, app, *on),
+            Command::Promote { app, job, seen_version } => self.promote(at, app, job.as_ref(), *seen_version),
+            Command::Settle { app, job, seen_version } => self.settle(at, app, job, *seen_version),
             Command::Drain { node, on } => self.drain(at, *node, *on),
         }
     }
@@ -336,18 +352,25 @@ impl State {
     }
 
     fn place(&mut self, at: Fence, placement: &Placement) {
-        let Placement { task: id, seen_attempt, node, cause } = placement;
+        let Placement { task: id, seen_attempt, node, cause, older } = placement;
         let Some(app) = self.apps.get_mut(&id.app) else { return };
         let (Some(revision), true) = (app.revisions.get(&id.job).copied(), self.members.contains_key(node)) else {
             return;
         };
-        let daemon = app.app.jobs.get(&id.job).is_some_and(|job| job.kind == JobKind::Daemon);
-        if daemon && *seen_attempt == 0 && !self.tasks.contains_key(id) {
-            if self.tasks.len() >= TASKS_MAX || !(1..=crate::COUNT_MAX).contains(&id.index) {
+        let may_be_new = app.app.jobs.get(&id.job).is_some_and(|job| match job.kind {
+            JobKind::Daemon => true, // the scheduler knows which machines match
+            JobKind::Service => {
+                id.index > job.count && id.index <= job.count.saturating_mul(2).max(job.count + SURGE_MAX)
+            }
+            JobKind::Batch { .. } => false,
+        });
+        if may_be_new && *seen_attempt == 0 && !self.tasks.contains_key(id) {
+            if self.tasks.len() >= TASKS_MAX || !(1..=2 * crate::COUNT_MAX).contains(&id.index) {
                 return;
             }
-            self.tasks.insert(id.clone(), Task::new(revision)); // the scheduler knows which machines match
+            self.tasks.insert(id.clone(), Task::new(revision));
         }
+        let revision = if *older { self.tasks.get(id).map_or(revision, |task| task.revision) } else { revision };
         let before = self.tasks.update(id, |task| {
             if task.attempt != *seen_attempt || matches!(task.place, Place::Ended { .. }) {
                 return None;
@@ -374,8 +397,13 @@ impl State {
         let Some(task) = self.tasks.get(id).filter(|task| task.attempt == *seen_attempt) else { return };
         let Some(node) = task.node() else { return };
         app.touched = at;
-        if app.app.jobs.get(&id.job).is_some_and(|job| job.kind == JobKind::Daemon) {
-            self.tasks.remove(id); // its slot is nothing without its machine
+        let fleeting = |job: &crate::Job| match job.kind {
+            JobKind::Daemon => true, // its slot is nothing without its machine
+            JobKind::Service => id.index > job.count,
+            JobKind::Batch { .. } => false,
+        };
+        if app.app.jobs.get(&id.job).is_some_and(fleeting) {
+            self.tasks.remove(id);
         } else {
             self.tasks.update(id, |task| {
                 task.place = Place::Waiting { last: Some(node) };
@@ -429,10 +457,12 @@ impl State {
             Place::Ended { fence, exit, .. } => (*fence, Some(exit.clone())),
         };
         let state = self.apps.get(&id.app)?;
-        let job = state.app.jobs.get(&id.job)?.clone();
-        let files = job.files.iter().filter_map(|f| Some((f.clone(), state.app.files.get(f)?.clone()))).collect();
-        let secrets = state.secrets.get(&id.job).cloned().unwrap_or_default();
-        Some(Assigned { attempt: task.attempt, version: state.version, fence, job, files, ended, secrets })
+        let (app, version, secrets) = state.definition(&id.job, task.revision);
+        let job = app.jobs.get(&id.job)?.clone();
+        let files = job.files.iter().filter_map(|f| Some((f.clone(), app.files.get(f)?.clone()))).collect();
+        let secrets = secrets.get(&id.job).cloned().unwrap_or_default();
+        let hidden = state.is_hidden(id, task);
+        Some(Assigned { attempt: task.attempt, version, fence, job, files, hidden, ended, secrets })
     }
 
     /// The names and members that every node knows.
@@ -449,9 +479,15 @@ impl State {
         }
     }
 
-    /// The job that a task is an instance of.
+    /// The job that a task is an instance of, in its present version.
     pub fn job(&self, id: &TaskId) -> Option<&crate::Job> {
         self.apps.get(&id.app)?.app.jobs.get(&id.job)
+    }
+
+    /// The job in the version that the task is of.
+    pub fn job_of(&self, id: &TaskId) -> Option<&crate::Job> {
+        let (app, _, _) = self.apps.get(&id.app)?.definition(&id.job, self.tasks.get(id)?.revision);
+        app.jobs.get(&id.job)
     }
 }
 

@@ -258,7 +258,7 @@ impl From<State> for crate::State {
 impl From<Placement> for crate::Placement {
     fn from(old: Placement) -> Self {
         let Placement { task, seen_attempt, node } = old;
-        Self { task, seen_attempt, node, cause: Cause::Waited }
+        Self { task, seen_attempt, node, cause: Cause::Waited, older: false }
     }
 }
 
@@ -307,7 +307,16 @@ impl From<AppState> for crate::AppState {
     fn from(old: AppState) -> Self {
         let AppState { app, version, deployed_at, revisions } = old;
         let touched = Fence::default(); // the scheduler reads all anew
-        Self { app: Arc::new(app.into()), version, deployed_at, revisions, secrets: Default::default(), touched }
+        Self {
+            app: Arc::new(app.into()),
+            version,
+            deployed_at,
+            revisions,
+            secrets: Default::default(),
+            rollout: Default::default(),
+            kept: vec![],
+            touched,
+        }
     }
 }
 
@@ -336,6 +345,7 @@ impl From<Job> for crate::Job {
             with: vec![],
             apart: vec![],
             priority: PRIORITY_DEFAULT,
+            update: Default::default(),
             revocable: false,
             after: old.after,
             files: old.files,
@@ -358,7 +368,7 @@ impl From<AssignedSet> for crate::AssignedSet {
 impl From<Assigned> for crate::Assigned {
     fn from(old: Assigned) -> Self {
         let Assigned { attempt, version, fence, job, files, ended } = old;
-        Self { attempt, version, fence, job: job.into(), files, ended, secrets: Default::default() }
+        Self { attempt, version, fence, job: job.into(), files, hidden: false, ended, secrets: Default::default() }
     }
 }
 

@@ -4,19 +4,20 @@ use crate::{
     Lack, NODES_LISTED_MAX, NoRoom, NodeLacks, Waiting,
     fields::{FieldId, ValueId, ZONE},
     machines::{MachineId, TaskRef},
-    mirror::{Scheduler, target_of},
+    mirror::{Scheduler, Spec, VersionId, target_of},
 };
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
     sync::Arc,
 };
-use taffeta_model::{Constraint, JobRef, NodeId, Operator, PlacementStrategy, fnv1a, mix};
+use taffeta_model::{AppName, Constraint, JobName, JobRef, NodeId, Operator, PlacementStrategy, fnv1a, mix};
 
 /// The rules of a job, and where its instances are: all that is asked of a machine besides what it has free.
 pub(crate) struct Rules {
     app: usize,
     job: usize,
+    version: VersionId,
     constraints: Vec<Rule>,
     prefer: Vec<(Option<FieldId>, Vec<bool>, bool, i32)>,
     /// Instances of the job on each machine.
@@ -91,9 +92,9 @@ type Rank = (u32, Key, NodeId);
 
 impl Rules {
     /// Reads the rules of a job and counts its instances as the turn has them now.
-    pub(crate) fn new(s: &Scheduler, app: usize, job: usize) -> Self {
+    pub(crate) fn new(s: &Scheduler, app: usize, job: usize, version: VersionId) -> Self {
         let mirror = s.app(app);
-        let definition = mirror.definition(job);
+        let definition = mirror.definition_of(job, version);
         let machines = &s.machines;
         let (mut of_job, mut of_app) = (vec![0; machines.all.len()], vec![0; machines.all.len()]);
         let rule = |constraint: &Constraint| {
@@ -123,6 +124,7 @@ impl Rules {
         let mut rules = Self {
             app,
             job,
+            version,
             constraints: definition.constraints.iter().map(rule).collect(),
             prefer: definition.prefer.iter().map(wish).collect(),
             of_job: vec![],
@@ -142,8 +144,19 @@ impl Rules {
                 }
             }
         }
+        for fresh in s.fresh.iter().filter(|fresh| fresh.task.app == app) {
+            of_app[fresh.machine] += 1;
+            if fresh.task.job == job {
+                of_job[fresh.machine] += 1;
+                rules.count(s, fresh.machine, true);
+            }
+        }
         (rules.of_job, rules.of_app) = (of_job, of_app);
         rules
+    }
+
+    pub(crate) fn spec<'s>(&self, s: &'s Scheduler) -> &'s Spec {
+        s.app(self.app).jobs[self.job].spec_of(self.version)
     }
 
     fn count(&mut self, s: &Scheduler, machine: MachineId, more: bool) {
@@ -203,12 +216,17 @@ impl Rules {
 
     /// Whether the machine may take one more instance.
     pub(crate) fn admit(&self, s: &Scheduler, at: MachineId) -> bool {
-        s.machines.fits(at, &s.app(self.app).jobs[self.job].spec) && self.lets_machine(s, at, &[])
+        s.machines.fits(at, self.spec(s)) && self.lets_machine(s, at, &[])
     }
 
     /// Whether the machine may take one more instance once it has room.
     pub(crate) fn lets_alone(&self, s: &Scheduler, at: MachineId) -> bool {
         self.lets_machine(s, at, &[])
+    }
+
+    /// Whether the task is an instance of this job.
+    pub(crate) fn are_of(&self, task: TaskRef) -> bool {
+        (self.app, self.job) == (task.app, task.job)
     }
 
     /// Whether an instance of this job is of use only beside that task.
@@ -255,7 +273,7 @@ impl Rules {
 
     /// The best machine, by one walk: for few instances this is quicker than [`Candidates`], and gives the same.
     pub(crate) fn best(&self, s: &Scheduler) -> Option<MachineId> {
-        let spec = &s.app(self.app).jobs[self.job].spec;
+        let spec = self.spec(s);
         let spread = spec.strategy == PlacementStrategy::Spread;
         let is_group = |i: &usize| matches!(self.constraints[*i].constraint.operator, Operator::GroupBy(_));
         let groups: Vec<usize> = self.shared().into_iter().filter(is_group).collect();
@@ -300,7 +318,7 @@ impl Rules {
     }
 
     fn key(&self, s: &Scheduler, at: MachineId) -> Key {
-        let spec = &s.app(self.app).jobs[self.job].spec;
+        let spec = self.spec(s);
         let share = s.machines.share_with(at, &spec.resources);
         let tie = mix(self.seed ^ s.machines.all[at].id.0);
         let against = if self.prefer.is_empty() { 0 } else { -self.weight(s, at) };
@@ -331,7 +349,7 @@ impl Rules {
         if machine.draining {
             return vec![Lack::Draining];
         }
-        let spec = &s.app(self.app).jobs[self.job].spec;
+        let spec = self.spec(s);
         let mut lacks = Lack::short(&spec.resources, &s.machines.free(at, spec));
         for (name, needed) in &spec.custom {
             let free = machine.free_custom(name);
@@ -376,7 +394,7 @@ impl Candidates {
             far: shared.iter().any(is_far),
             shared,
         };
-        let spec = &s.app(rules.app).jobs[rules.job].spec;
+        let spec = rules.spec(s);
         for at in 0..machines.len() {
             if s.machines.fits(at, spec) && rules.lets_machine(s, at, &found.shared) {
                 found.add(s, rules, at);
@@ -435,14 +453,14 @@ impl Candidates {
             }
         }
         self.zones[rules.zone_of(s, at)].stale = true;
-        if s.machines.fits(at, &s.app(rules.app).jobs[rules.job].spec) && rules.lets_machine(s, at, &self.shared) {
+        if s.machines.fits(at, rules.spec(s)) && rules.lets_machine(s, at, &self.shared) {
             self.add(s, rules, at);
         }
     }
 
     /// The best machine.
     pub(crate) fn best(&mut self, s: &Scheduler, rules: &Rules) -> Option<MachineId> {
-        let spread = s.app(rules.app).jobs[rules.job].spec.strategy == PlacementStrategy::Spread;
+        let spread = rules.spec(s).strategy == PlacementStrategy::Spread;
         let mut best: Option<((u32, i32, u32, Key, NodeId), MachineId)> = None;
         for zone in 0..self.zones.len() {
             if self.zones[zone].stale {
@@ -480,6 +498,10 @@ impl Candidates {
     }
 }
 
+fn fresh_of<'s>(s: &'s Scheduler, app: &'s AppName, job: &'s JobName) -> impl Iterator<Item = MachineId> + 's {
+    s.fresh.iter().filter(move |fresh| fresh.id.app == *app && fresh.id.job == *job).map(|fresh| fresh.machine)
+}
+
 impl Scheduler {
     /// How many instances of a job, named by one of `app`, are on each machine.
     fn count_of(&self, app: usize, target: &JobRef) -> Vec<u32> {
@@ -488,6 +510,9 @@ impl Scheduler {
         let other = self.by_name.get(&name).and_then(|at| self.apps[*at].as_ref());
         for machine in other.and_then(|other| other.job(&job)).iter().flat_map(|job| &job.slots).filter_map(|s| s.on) {
             counts[machine] += 1;
+        }
+        for fresh in fresh_of(self, &name, &job) {
+            counts[fresh] += 1;
         }
         counts
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     Waiting,
-    mirror::Priority,
+    mirror::{Priority, VersionId},
     plan::{Placed, Turn, Want},
 };
 use std::{
@@ -21,8 +21,8 @@ const REASONS_EVERY: Duration = Duration::from_secs(5);
 
 /// The tasks of a job that want machines.
 struct Queue {
-    app: usize,
-    job: usize,
+    /// App, job and version.
+    job: (usize, usize, VersionId),
     wants: VecDeque<Want>,
 }
 
@@ -52,14 +52,12 @@ impl Turn<'_> {
 
     fn place_in_turn(&mut self, jobs: impl Iterator<Item = (usize, usize)>) {
         for (app, job) in jobs {
-            let mut wants = self.wanting(app, job);
-            if wants.is_empty() {
-                continue;
-            }
-            match self.place_some(app, job, &mut wants, usize::MAX) {
-                Placed::Done => {}
-                Placed::Full => return,
-                Placed::Blocked(why) => self.leave(app, &wants, &why),
+            for (version, mut wants) in self.wanting(app, job) {
+                match self.place_some((app, job, version), &mut wants, usize::MAX) {
+                    Placed::Done => {}
+                    Placed::Full => return,
+                    Placed::Blocked(why) => self.leave(app, &wants, &why),
+                }
             }
         }
     }
@@ -68,9 +66,11 @@ impl Turn<'_> {
         let mut wanting: BTreeMap<Option<TeamName>, Vec<Queue>> = BTreeMap::new();
         for (team, jobs) in teams {
             // The first by name is taken from the end.
-            let queue = |(app, job): (usize, usize)| Queue { app, job, wants: self.wanting(app, job) };
-            let queues: Vec<Queue> =
-                jobs.into_iter().rev().map(queue).filter(|queue| !queue.wants.is_empty()).collect();
+            let mut queues = vec![];
+            for (app, job) in jobs.into_iter().rev() {
+                let wanting = self.wanting(app, job).into_iter();
+                queues.extend(wanting.map(|(version, wants)| Queue { job: (app, job, version), wants }));
+            }
             if !queues.is_empty() {
                 wanting.insert(team, queues);
             }
@@ -82,11 +82,11 @@ impl Turn<'_> {
                 wanting.remove(&team);
                 continue;
             };
-            match self.place_some(queue.app, queue.job, &mut queue.wants, most) {
+            match self.place_some(queue.job, &mut queue.wants, most) {
                 Placed::Done if queue.wants.is_empty() => {}
                 Placed::Done => queues.push(queue),
                 Placed::Full => return,
-                Placed::Blocked(why) => self.leave(queue.app, &queue.wants, &why),
+                Placed::Blocked(why) => self.leave(queue.job.0, &queue.wants, &why),
             }
         }
     }

@@ -11,7 +11,7 @@ use std::{
 };
 use taffeta_model::{
     App, AppName, AppState, Exit, Fence, Job, JobKind, JobName, JobRef, Millis, NodeId, Place, PlacementStrategy,
-    Resources, State, TaskId, TeamName,
+    Resources, Rollout, State, TaskId, TeamName,
 };
 
 /// Why tasks wait, by app and task; apps without such a task are left out.
@@ -40,17 +40,32 @@ pub struct Scheduler {
     /// When apps are to be looked at though nothing changes.
     pub(crate) timers: BTreeSet<(Millis, usize)>,
     pub(crate) waits: Arc<Waits>,
+    /// Tasks of the turn that have no slot yet.
+    pub(crate) fresh: Vec<Fresh>,
     /// What apps would have, had all that was decided come to be: whoever is blocked is so beside that, or beside what they
     /// had before.
     pub(crate) expected: BTreeMap<usize, Layout>,
 }
 
+/// A task that was placed in this turn and has no slot yet: of a daemon, or one beside others for an update.
+pub(crate) struct Fresh {
+    pub(crate) id: TaskId,
+    pub(crate) task: TaskRef,
+    pub(crate) machine: MachineId,
+    spec: Spec,
+}
+
 /// How often an app's tasks of each size are on each machine.
-pub(crate) type Layout = BTreeMap<(MachineId, u64, u64, u64, u32), usize>;
+pub(crate) type Layout = BTreeMap<(MachineId, Size), usize>;
+
+/// All that a task takes of a machine.
+type Size = ((u64, u64, u64, u32), bool, Vec<(String, u64)>, Vec<u16>);
 
 /// An app.
 pub(crate) struct AppMirror {
     pub(crate) app: Arc<App>,
+    pub(crate) version: u64,
+    pub(crate) rollout: Rollout,
     touched: Fence,
     /// In the order of their names.
     pub(crate) jobs: Vec<JobMirror>,
@@ -63,9 +78,23 @@ pub(crate) struct JobMirror {
     /// Revision that its tasks should be of.
     pub(crate) revision: u64,
     pub(crate) spec: Spec,
+    /// Whether the version that one would go back to has another revision.
+    pub(crate) is_new: bool,
+    /// What tasks of older revisions are.
+    older: Vec<Older>,
     /// By rising index.
     pub(crate) slots: Vec<Slot>,
 }
+
+/// A job in a version before.
+struct Older {
+    revision: u64,
+    app: Arc<App>,
+    spec: Spec,
+}
+
+/// Which version of a job a task is of: 0 for the present one, else the position of an older one from 1.
+pub(crate) type VersionId = usize;
 
 /// What placing has to know of a job, besides its rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,8 +119,11 @@ pub(crate) struct Slot {
     pub(crate) attempt: u32,
     pub(crate) revision: u64,
     pub(crate) standing: Standing,
-    /// The machine that it is counted on: that of its standing, but for what the turn has decided so far.
+    /// When this scheduler first saw the placement.
+    pub(crate) placed: Millis,
+    /// The machine that it is counted on, and as what: as by its standing, but for what the turn has decided so far.
     pub(crate) on: Option<MachineId>,
+    pub(crate) version: VersionId,
 }
 
 /// Where a task stands, by the state and the ring.
@@ -112,14 +144,14 @@ impl Scheduler {
     }
 
     /// Reads what has changed.
-    pub(crate) fn read(&mut self, state: &State, ring: &mut RingView) {
+    pub(crate) fn read(&mut self, now: Millis, state: &State, ring: &mut RingView) {
         let changes = ring.take_changes();
         let all = self.seen.is_none();
         if all || self.seen_pool != state.pool_fence {
             self.read_pool(state, ring);
         }
         if self.seen != Some(state.applied) {
-            self.read_apps(state, ring);
+            self.read_apps(now, state, ring);
         }
         if !all {
             for id in &changes.members {
@@ -189,7 +221,7 @@ impl Scheduler {
         }
     }
 
-    fn read_apps(&mut self, state: &State, ring: &RingView) {
+    fn read_apps(&mut self, now: Millis, state: &State, ring: &RingView) {
         let gone: Vec<AppName> = self.by_name.keys().filter(|name| !state.apps.contains_key(*name)).cloned().collect();
         for name in gone {
             self.forget_app(&name);
@@ -197,7 +229,7 @@ impl Scheduler {
         for (name, app) in &state.apps {
             let known = self.by_name.get(name).and_then(|at| self.apps[*at].as_ref());
             if known.is_none_or(|known| known.touched != app.touched || !Arc::ptr_eq(&known.app, &app.app)) {
-                self.read_app(name, app, state, ring);
+                self.read_app(now, name, app, (state, ring));
             }
         }
     }
@@ -236,7 +268,7 @@ impl Scheduler {
         }
     }
 
-    fn read_app(&mut self, name: &AppName, deployed: &AppState, state: &State, ring: &RingView) {
+    fn read_app(&mut self, now: Millis, name: &AppName, deployed: &AppState, (state, ring): (&State, &RingView)) {
         let at = match self.by_name.get(name) {
             Some(at) => *at,
             None => {
@@ -249,6 +281,7 @@ impl Scheduler {
             }
         };
         let timer = self.apps[at].as_ref().and_then(|app| app.timer);
+        let placed = self.placed(at);
         let before = self.before(at);
         self.lift_app(at);
         let mut jobs: Vec<JobMirror> = deployed.app.jobs.iter().map(|(n, job)| new_job(n, job, deployed)).collect();
@@ -269,27 +302,43 @@ impl Scheduler {
                     None => Standing::Waiting { anew: false }, // placed by a later entry than the one that removed it
                 },
             };
-            let (attempt, revision) = (task.attempt, task.revision);
-            job.slots.push(Slot { index: id.index, attempt, revision, standing, on: None });
+            let (attempt, revision, index) = (task.attempt, task.revision, id.index);
+            let version = job.version(revision, deployed);
+            let since = placed.get(&(j, index, attempt)).copied().unwrap_or(now);
+            job.slots.push(Slot { index, attempt, revision, standing, placed: since, on: None, version });
         }
         for (j, job) in jobs.iter().enumerate() {
             for target in deployed.app.jobs.get(&job.name).into_iter().flat_map(|job| &job.apart) {
                 self.apart_of.entry(target_of(name, target)).or_default().insert((at, j));
             }
         }
-        let mut placed = vec![];
+        let mut on = vec![];
         for (j, job) in jobs.iter().enumerate() {
             for (k, slot) in job.slots.iter().enumerate() {
                 if let Standing::On { machine, .. } = slot.standing {
-                    placed.push((TaskRef { app: at, job: j, slot: k }, machine));
+                    on.push((TaskRef { app: at, job: j, slot: k }, machine, slot.version));
                 }
             }
         }
-        self.apps[at] = Some(AppMirror { app: Arc::clone(&deployed.app), touched: deployed.touched, jobs, timer });
-        placed.into_iter().for_each(|(task, machine)| self.put(task, machine));
+        self.apps[at] = Some(AppMirror {
+            app: Arc::clone(&deployed.app),
+            version: deployed.version,
+            rollout: deployed.rollout.clone(),
+            touched: deployed.touched,
+            jobs,
+            timer,
+        });
+        on.into_iter().for_each(|(task, machine, version)| self.put(task, machine, version));
         self.dirty.insert(at);
         self.dirty.extend(self.blocked.iter().filter(|other| self.is_with(**other, name)).collect::<Vec<_>>());
         self.compare(&before, at);
+    }
+
+    /// When the placements that the mirror has of the app were first seen: by job, index and attempt.
+    fn placed(&self, at: usize) -> BTreeMap<(usize, u32, u32), Millis> {
+        let jobs = self.apps[at].iter().flat_map(|app| app.jobs.iter().enumerate());
+        jobs.flat_map(|(j, job)| job.slots.iter().map(move |slot| ((j, slot.index, slot.attempt), slot.placed)))
+            .collect()
     }
 
     /// Whether a job of the app must be with one of another.
@@ -325,9 +374,16 @@ impl Scheduler {
     pub(crate) fn layout(&self, at: usize) -> Layout {
         let mut layout = Layout::new();
         for job in self.apps[at].iter().flat_map(|app| &app.jobs) {
-            let r = &job.spec.resources;
-            for machine in job.slots.iter().filter_map(|slot| slot.on) {
-                *layout.entry((machine, r.cpus.0, r.memory, r.disk, r.ports)).or_default() += 1;
+            for (machine, slot) in job.slots.iter().filter_map(|slot| Some((slot.on?, slot))) {
+                let spec = job.spec_of(slot.version);
+                let r = &spec.resources;
+                let size = (
+                    (r.cpus.0, r.memory, r.disk, r.ports),
+                    spec.revocable,
+                    spec.custom.clone(),
+                    spec.fixed_ports.clone(),
+                );
+                *layout.entry((machine, size)).or_default() += 1;
             }
         }
         layout
@@ -362,20 +418,49 @@ impl Scheduler {
         &self.job(task).slots[task.slot]
     }
 
+    pub(crate) fn put_fresh(&mut self, id: TaskId, (app, job): (usize, usize), machine: MachineId) {
+        let task = TaskRef { app, job, slot: usize::MAX - self.fresh.len() };
+        let spec = self.app(app).jobs[job].spec.clone();
+        self.machines.put(machine, &spec, task);
+        self.teams.put(&spec);
+        self.fresh.push(Fresh { id, task, machine, spec });
+    }
+
+    pub(crate) fn lift_fresh(&mut self) {
+        while let Some(Fresh { task, machine, spec, .. }) = self.fresh.pop() {
+            self.machines.lift(machine, &spec, task);
+            self.teams.lift(&spec);
+        }
+    }
+
+    /// What the task is counted as.
+    pub(crate) fn spec(&self, task: TaskRef) -> &Spec {
+        self.job(task).spec_of(self.slot(task).version)
+    }
+
     pub(crate) fn id(&self, task: TaskRef) -> TaskId {
+        if let Some(fresh) = self.fresh.iter().find(|fresh| fresh.task == task) {
+            return fresh.id.clone();
+        }
         let app = self.app(task.app);
         let job = &app.jobs[task.job];
         TaskId { app: app.app.name.clone(), job: job.name.clone(), index: job.slots[task.slot].index }
     }
 
-    /// Counts the task on the machine.
-    pub(crate) fn put(&mut self, task: TaskRef, machine: MachineId) {
+    /// Counts the task on the machine, in that version.
+    pub(crate) fn put(&mut self, task: TaskRef, machine: MachineId, version: VersionId) {
         let app = self.apps[task.app].as_mut().expect("only apps that are there are looked at");
         let job = &mut app.jobs[task.job];
-        job.slots[task.slot].on = Some(machine);
-        self.machines.put(machine, &job.spec, task);
-        self.teams.put(&job.spec);
-        *self.by_priority.entry(job.spec.priority()).or_default() += 1;
+        (job.slots[task.slot].on, job.slots[task.slot].version) = (Some(machine), version);
+        let spec = job.spec_of(version);
+        self.machines.put(machine, spec, task);
+        self.teams.put(spec);
+        *self.by_priority.entry(spec.priority()).or_default() += 1;
+    }
+
+    /// The task is on no machine, and of that version when it comes to one.
+    pub(crate) fn forget_version(&mut self, task: TaskRef, version: VersionId) {
+        self.app_mut(task.app).jobs[task.job].slots[task.slot].version = version;
     }
 
     /// Undoes [`Scheduler::put`]; gives the machine.
@@ -383,9 +468,10 @@ impl Scheduler {
         let app = self.apps[task.app].as_mut().expect("only apps that are there are looked at");
         let job = &mut app.jobs[task.job];
         let machine = job.slots[task.slot].on.take()?;
-        self.machines.lift(machine, &job.spec, task);
-        self.teams.lift(&job.spec);
-        let priority = job.spec.priority();
+        let spec = job.spec_of(job.slots[task.slot].version);
+        self.machines.lift(machine, spec, task);
+        self.teams.lift(spec);
+        let priority = spec.priority();
         if let Some(count) = self.by_priority.get_mut(&priority) {
             *count -= 1;
             if *count == 0 {
@@ -402,7 +488,37 @@ impl AppMirror {
     }
 
     pub(crate) fn definition(&self, j: usize) -> &Job {
-        self.app.jobs.get(&self.jobs[j].name).expect("a mirror has the jobs of its app")
+        self.definition_of(j, 0)
+    }
+
+    pub(crate) fn definition_of(&self, j: usize, version: VersionId) -> &Job {
+        let job = &self.jobs[j];
+        let app = version.checked_sub(1).map_or(&self.app, |older| &job.older[older].app);
+        app.jobs.get(&job.name).expect("a mirror has the jobs of its app")
+    }
+}
+
+impl JobMirror {
+    pub(crate) fn spec_of(&self, version: VersionId) -> &Spec {
+        version.checked_sub(1).map_or(&self.spec, |older| &self.older[older].spec)
+    }
+
+    /// The version of tasks of this revision.
+    fn version(&mut self, revision: u64, deployed: &AppState) -> VersionId {
+        if revision == self.revision {
+            return 0;
+        }
+        if let Some(known) = self.older.iter().position(|older| older.revision == revision) {
+            return known + 1;
+        }
+        let kept = deployed.kept.iter().find(|kept| kept.revisions.get(&self.name) == Some(&revision));
+        let Some((app, job)) = kept.and_then(|kept| Some((&kept.app, kept.app.jobs.get(&self.name)?))) else {
+            return 0; // not known any more, or the same but for a restart
+        };
+        // Whose an app is does not depend on the version.
+        let spec = Spec { team: deployed.app.team.clone(), ..new_spec(job, app) };
+        self.older.push(Older { revision, app: Arc::clone(app), spec });
+        self.older.len()
     }
 }
 
@@ -413,7 +529,15 @@ impl Spec {
 }
 
 fn new_job(name: &JobName, job: &Job, deployed: &AppState) -> JobMirror {
-    let spec = Spec {
+    let revision = deployed.revisions.get(name).copied().unwrap_or_default();
+    let spec = new_spec(job, &deployed.app);
+    let before = deployed.kept.iter().find(|kept| kept.failed.is_none());
+    let is_new = before.is_some_and(|kept| kept.revisions.get(name) != Some(&revision));
+    JobMirror { name: name.clone(), revision, spec, is_new, older: vec![], slots: vec![] }
+}
+
+fn new_spec(job: &Job, app: &App) -> Spec {
+    Spec {
         kind: job.kind,
         resources: job.resources,
         custom: job.custom.iter().map(|(name, count)| (name.clone(), *count)).collect(),
@@ -422,10 +546,8 @@ fn new_job(name: &JobName, job: &Job, deployed: &AppState) -> JobMirror {
         revocable: job.revocable,
         strategy: job.strategy,
         has_health: job.health.is_some(),
-        team: deployed.app.team.clone(),
-    };
-    let revision = deployed.revisions.get(name).copied().unwrap_or_default();
-    JobMirror { name: name.clone(), revision, spec, slots: vec![] }
+        team: app.team.clone(),
+    }
 }
 
 /// The node's report about this placement; an older one is about a process that is on its way out.

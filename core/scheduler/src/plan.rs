@@ -5,7 +5,7 @@ use crate::{
     RingView, Waiting,
     choose::{Candidates, Rules},
     machines::{MachineId, TaskRef},
-    mirror::{Scheduler, Spec, Standing, Waits},
+    mirror::{Scheduler, Standing, VersionId, Waits},
     order::{Earlier, unmet},
 };
 use std::{
@@ -33,7 +33,7 @@ const FEW: usize = 8;
 /// What is to be done, and what keeps the rest from being done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// To be committed in this order: each finish, then at most one removal, then at most one placement.
+    /// To be committed in this order: ends of batch tasks and what becomes of versions, then at most one removal, then at most one placement.
     pub commands: Vec<Command>,
     /// Tasks that wait, and why; also tasks that go on in an older version, since the newer one cannot start.
     pub waiting: Arc<Waits>,
@@ -78,7 +78,7 @@ impl Scheduler {
     /// - A task that fits nowhere takes the place of tasks of lower priority, where that disturbs least, as long as no
     ///   service loses more instances at a time than an update might take.
     pub fn plan(&mut self, now: Millis, state: &State, ring: &mut RingView) -> Plan {
-        self.read(state, ring);
+        self.read(now, state, ring);
         self.plan_at(now, ring, Pace::OneByOne)
     }
 
@@ -124,16 +124,15 @@ pub(crate) struct Turn<'a> {
     /// Tasks that this turn has dealt with, and the machine they are on afterwards, if any.
     pub(crate) decided: BTreeMap<TaskRef, Option<MachineId>>,
     /// What was put and lifted so far, to be taken back at the end: what counts is what comes back from the log.
-    undo: Vec<(TaskRef, Option<MachineId>)>,
-    /// New instances of daemons, which have no slot yet.
-    news: Vec<(MachineId, Spec, TaskRef)>,
-    /// Services that lose instances, and how many more each may lose.
-    pub(crate) spare: BTreeMap<(usize, usize), usize>,
+    undo: Vec<(TaskRef, Option<MachineId>, VersionId)>,
     /// Tasks that were taken from machines for the sake of others.
     pub(crate) preempted: usize,
     pub(crate) waits: BTreeMap<usize, BTreeMap<TaskId, Waiting>>,
     timers: BTreeMap<usize, Millis>,
-    finishes: Vec<Command>,
+    /// What is written before tasks lose and get machines: ends of batch tasks, and what becomes of versions.
+    orders: Vec<Command>,
+    /// Apps about which there are such.
+    ordered: BTreeSet<usize>,
     removals: Vec<Removal>,
     placements: Vec<Placement>,
     probe: BTreeSet<NodeId>,
@@ -150,12 +149,11 @@ impl<'a> Turn<'a> {
             apps,
             decided: BTreeMap::new(),
             undo: vec![],
-            news: vec![],
-            spare: BTreeMap::new(),
             preempted: 0,
             waits: BTreeMap::new(),
             timers: BTreeMap::new(),
-            finishes: vec![],
+            orders: vec![],
+            ordered: BTreeSet::new(),
             removals: vec![],
             placements: vec![],
             probe: BTreeSet::new(),
@@ -167,7 +165,7 @@ impl<'a> Turn<'a> {
         for app in self.apps.clone() {
             self.book_ended(app);
         }
-        if !self.finishes.is_empty() {
+        if !self.orders.is_empty() {
             // What ended gives room.
             self.apps.extend(self.s.blocked.iter().copied().filter(|app| !self.apps.contains(app)).collect::<Vec<_>>());
             self.s.sort(&mut self.apps);
@@ -202,15 +200,17 @@ impl<'a> Turn<'a> {
             if self.is_full() {
                 return;
             }
-            self.finishes.push(Command::Finish { task: self.s.id(task), fence, exit });
+            let id = self.s.id(task);
+            self.order(app, Command::Finish { task: id, fence, exit });
             self.lift(task);
             self.decided.insert(task, None);
         }
     }
 
     /// The tasks of a job that want a machine. Those that have lost theirs are lifted.
-    pub(crate) fn wanting(&mut self, app: usize, j: usize) -> VecDeque<Want> {
-        let mut wants = VecDeque::new();
+    /// By the version that they get.
+    pub(crate) fn wanting(&mut self, app: usize, j: usize) -> BTreeMap<VersionId, VecDeque<Want>> {
+        let mut wants: BTreeMap<VersionId, VecDeque<Want>> = BTreeMap::new();
         let mut gate = None;
         for k in 0..self.s.app(app).jobs[j].slots.len() {
             let task = TaskRef { app, job: j, slot: k };
@@ -224,7 +224,7 @@ impl<'a> Turn<'a> {
                     if let Some(unmet) = gate.clone().filter(|_| *anew) {
                         self.wait(task, Waiting::After(unmet));
                     } else {
-                        wants.push_back(Want { task, lost: false });
+                        wants.entry(self.version_for(task)).or_default().push_back(Want { task, lost: false });
                     }
                 }
                 Standing::On { machine, report, .. } => {
@@ -233,7 +233,7 @@ impl<'a> Turn<'a> {
                     let alive = self.s.machines.all[machine].is_alive();
                     if (!alive || forgotten) && (forgotten || self.is_lost(task, machine)) && !self.is_full() {
                         self.lift(task);
-                        wants.push_back(Want { task, lost: true });
+                        wants.entry(self.version_for(task)).or_default().push_back(Want { task, lost: true });
                     }
                 }
             }
@@ -290,11 +290,11 @@ impl<'a> Turn<'a> {
         if unmet(self.s, app, j, Earlier::All).is_some() {
             return; // what it waits for is in this app: it is looked at again
         }
-        let rules = Rules::new(self.s, app, j);
+        let rules = Rules::new(self.s, app, j, 0);
         let job = &self.s.app(app).jobs[j];
         let taken: BTreeSet<u32> = job.slots.iter().map(|slot| slot.index).collect();
         let has: BTreeSet<MachineId> = job.slots.iter().filter_map(|slot| slot.on).collect();
-        let (spec, name) = (job.spec.clone(), job.name.clone());
+        let name = job.name.clone();
         let mut free = (1..).filter(|index| !taken.contains(index));
         let mut machines: Vec<MachineId> = self.s.machines.members().filter(|at| !has.contains(at)).collect();
         machines.sort_by_key(|at| self.s.machines.all[*at].id);
@@ -310,18 +310,34 @@ impl<'a> Turn<'a> {
             }
             let Some(index) = free.next() else { return };
             let task = TaskId { app: self.s.app(app).app.name.clone(), job: name.clone(), index };
-            let node = self.s.machines.all[at].id;
-            self.placements.push(Placement { task, seen_attempt: 0, node, cause: Cause::Waited });
-            let fresh = TaskRef { app, job: j, slot: usize::MAX - self.news.len() };
-            self.s.machines.put(at, &spec, fresh);
-            self.news.push((at, spec.clone(), fresh));
+            self.place_fresh(task, (app, j), at);
         }
+    }
+
+    /// Places a task that has no slot yet.
+    pub(crate) fn place_fresh(&mut self, id: TaskId, (app, job): (usize, usize), at: MachineId) {
+        let node = self.s.machines.all[at].id;
+        let cause = Cause::Waited;
+        self.placements.push(Placement { task: id.clone(), seen_attempt: 0, node, cause, older: false });
+        self.ordered.insert(app);
+        self.s.put_fresh(id, (app, job), at);
+    }
+
+    /// Writes this before tasks lose and get machines.
+    pub(crate) fn order(&mut self, app: usize, command: Command) {
+        self.orders.push(command);
+        self.ordered.insert(app);
     }
 
     /// Places tasks of one job, at most `most`, the first ones first. Gives what is left: nothing, or those for which
     /// there is no machine.
-    pub(crate) fn place_some(&mut self, app: usize, j: usize, wants: &mut VecDeque<Want>, most: usize) -> Placed {
-        let mut rules = Rules::new(self.s, app, j);
+    pub(crate) fn place_some(
+        &mut self,
+        (app, j, version): (usize, usize, VersionId),
+        wants: &mut VecDeque<Want>,
+        most: usize,
+    ) -> Placed {
+        let mut rules = Rules::new(self.s, app, j, version);
         let few = wants.len().min(most) <= FEW;
         let mut candidates: Option<Candidates> = None;
         let mut placed = 0;
@@ -331,7 +347,7 @@ impl<'a> Turn<'a> {
             if self.is_full() {
                 return Placed::Full;
             }
-            let spec = &self.s.app(app).jobs[j].spec;
+            let spec = self.s.app(app).jobs[j].spec_of(version);
             if let Some(over) = self.s.teams.over(spec) {
                 return Placed::Blocked(Waiting::over_quota(spec, over));
             }
@@ -348,7 +364,7 @@ impl<'a> Turn<'a> {
                 },
             };
             let cause = if want.lost { Cause::MachineLost } else { Cause::Waited };
-            self.place(want.task, to, cause);
+            self.place(want.task, to, cause, version);
             rules.moved(self.s, to, true);
             if let Some(candidates) = &mut candidates {
                 candidates.refresh(self.s, &rules, to);
@@ -360,17 +376,17 @@ impl<'a> Turn<'a> {
     }
 
     /// The best machine for a task that has just been lifted, or why there is none.
-    pub(crate) fn choose(&mut self, task: TaskRef) -> Result<MachineId, Waiting> {
-        let rules = Rules::new(self.s, task.app, task.job);
+    pub(crate) fn choose(&mut self, task: TaskRef, version: VersionId) -> Result<MachineId, Waiting> {
+        let rules = Rules::new(self.s, task.app, task.job, version);
         rules.best(self.s).ok_or_else(|| rules.why(self.s))
     }
 
-    pub(crate) fn place(&mut self, task: TaskRef, to: MachineId, cause: Cause) {
-        self.put(task, to);
+    pub(crate) fn place(&mut self, task: TaskRef, to: MachineId, cause: Cause, version: VersionId) {
+        self.put(task, to, version);
         self.decided.insert(task, Some(to));
         let node = self.s.machines.all[to].id;
         let seen_attempt = self.s.slot(task).attempt;
-        self.placements.push(Placement { task: self.s.id(task), seen_attempt, node, cause });
+        self.placements.push(Placement { task: self.s.id(task), seen_attempt, node, cause, older: version > 0 });
     }
 
     /// Takes a task from its machine; it has been lifted.
@@ -379,13 +395,13 @@ impl<'a> Turn<'a> {
         self.decided.insert(task, None);
     }
 
-    pub(crate) fn put(&mut self, task: TaskRef, to: MachineId) {
-        self.undo.push((task, self.s.slot(task).on));
-        self.s.put(task, to);
+    pub(crate) fn put(&mut self, task: TaskRef, to: MachineId, version: VersionId) {
+        self.undo.push((task, self.s.slot(task).on, self.s.slot(task).version));
+        self.s.put(task, to, version);
     }
 
     pub(crate) fn lift(&mut self, task: TaskRef) {
-        self.undo.push((task, self.s.slot(task).on));
+        self.undo.push((task, self.s.slot(task).on, self.s.slot(task).version));
         self.s.lift(task);
     }
 
@@ -396,7 +412,7 @@ impl<'a> Turn<'a> {
 
     /// Whether the rest has to be left to the next turn, which is then due at once.
     pub(crate) fn is_full(&mut self) -> bool {
-        self.full |= self.finishes.len() + self.removals.len() + self.placements.len() >= MOVES_MAX;
+        self.full |= self.orders.len() + self.removals.len() + self.placements.len() >= MOVES_MAX;
         self.full
     }
 
@@ -413,15 +429,14 @@ impl<'a> Turn<'a> {
                 self.s.expected.insert(app, layout);
             }
         }
-        while let Some((task, before)) = self.undo.pop() {
+        while let Some((task, before, version)) = self.undo.pop() {
             self.s.lift(task);
-            if let Some(before) = before {
-                self.s.put(task, before);
+            match before {
+                Some(before) => self.s.put(task, before, version),
+                None => self.s.forget_version(task, version),
             }
         }
-        for (at, spec, task) in self.news.drain(..) {
-            self.s.machines.lift(at, &spec, task);
-        }
+        self.s.lift_fresh();
         let told: BTreeSet<TaskId> =
             if self.full { self.decided.keys().map(|task| self.s.id(*task)).collect() } else { BTreeSet::new() };
         for app in &self.apps {
@@ -457,10 +472,14 @@ impl<'a> Turn<'a> {
             Arc::make_mut(known).extend(told);
         }
         // What was decided counts once it is in the state. If it never comes there, it has to be decided again.
-        let decided =
-            self.decided.keys().map(|task| task.app).chain(self.full.then_some(self.apps).into_iter().flatten());
+        let decided = self
+            .decided
+            .keys()
+            .map(|task| task.app)
+            .chain(self.ordered)
+            .chain(self.full.then_some(self.apps).into_iter().flatten());
         self.s.dirty.extend(decided);
-        let mut commands = self.finishes;
+        let mut commands = self.orders;
         commands.extend(Some(self.removals).filter(|r| !r.is_empty()).map(Command::Remove));
         commands.extend(Some(self.placements).filter(|p| !p.is_empty()).map(Command::Place));
         Plan { commands, probe: self.probe, wake_at: self.full.then_some(self.now), ..Plan::default() }

@@ -4,7 +4,7 @@ use crate::{
     Waiting,
     choose::Rules,
     machines::{MachineId, TaskRef},
-    mirror::{Priority, Spec, Standing},
+    mirror::{Priority, Spec},
     plan::Turn,
 };
 use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
@@ -23,7 +23,7 @@ type Disturbance = (Priority, usize, u64, u64);
 impl Turn<'_> {
     /// Makes room for a task on the machine where that disturbs least; `None` if nobody may make way.
     pub(crate) fn make_room(&mut self, task: TaskRef, rules: &Rules) -> Option<MachineId> {
-        let spec = self.s.job(task).spec.clone();
+        let spec = rules.spec(self.s).clone();
         let lowest = self.s.by_priority.keys().next();
         if lowest.is_none_or(|lowest| *lowest >= spec.priority()) {
             return None;
@@ -33,11 +33,12 @@ impl Turn<'_> {
             return None;
         }
         let mut best: Option<(Disturbance, taffeta_model::NodeId, MachineId, Vec<TaskRef>)> = None;
+        let mut spare = BTreeMap::new();
         for at in self.s.machines.members().collect::<Vec<_>>() {
             if !self.s.machines.is_open(at) || !rules.lets_alone(self.s, at) {
                 continue;
             }
-            let Some(victims) = self.victims(at, &spec, rules) else { continue };
+            let Some(victims) = self.victims(at, &spec, rules, &mut spare) else { continue };
             let (disturbance, id) = (self.disturbance(&victims), self.s.machines.all[at].id);
             if best.as_ref().is_none_or(|(least, other, ..)| (disturbance, id) < (*least, *other)) {
                 best = Some((disturbance, id, at, victims));
@@ -49,7 +50,6 @@ impl Turn<'_> {
         };
         let by = self.s.id(task);
         for victim in victims {
-            self.spend(victim);
             self.lift(victim);
             self.remove(victim, Cause::Preempted { by: by.clone() });
             self.wait(victim, Waiting::Preempted { by: by.clone() });
@@ -59,7 +59,7 @@ impl Turn<'_> {
     }
 
     fn disturbance(&self, victims: &[TaskRef]) -> Disturbance {
-        let specs = || victims.iter().map(|victim| &self.s.job(*victim).spec);
+        let specs = || victims.iter().map(|victim| self.s.spec(*victim));
         let highest = specs().map(Spec::priority).max().unwrap_or_default();
         let sum = |of: fn(&Spec) -> u64| specs().map(of).fold(0, u64::saturating_add);
         (highest, victims.len(), sum(|spec| spec.resources.memory), sum(|spec| spec.resources.cpus.0))
@@ -67,12 +67,19 @@ impl Turn<'_> {
 
     /// The tasks on a machine that would have to go, the lowest priority first and of those the largest; `None` if those
     /// that may go do not make enough room.
-    fn victims(&self, at: MachineId, spec: &Spec, rules: &Rules) -> Option<Vec<TaskRef>> {
+    fn victims(
+        &self,
+        at: MachineId,
+        spec: &Spec,
+        rules: &Rules,
+        spare: &mut BTreeMap<(usize, usize), usize>,
+    ) -> Option<Vec<TaskRef>> {
         let mut may: Vec<(Priority, Reverse<u64>, TaskId, TaskRef)> = vec![];
         for task in self.s.tasks_on(at).iter().filter(|task| task.slot < self.s.job(**task).slots.len()) {
-            let victim = &self.s.job(*task).spec;
+            let victim = self.s.spec(*task);
             let lower = victim.priority() < spec.priority() && !self.decided.contains_key(task);
-            if lower && !rules.needs(self.s, *task) && !self.is_needed(at, *task) {
+            // Its own older instances are its update's.
+            if lower && !rules.are_of(*task) && !rules.needs(self.s, *task) && !self.is_needed(at, *task) {
                 may.push((victim.priority(), Reverse(victim.resources.memory), self.s.id(*task), *task));
             }
         }
@@ -88,11 +95,12 @@ impl Turn<'_> {
             }
             let job = (victim.app, victim.job);
             let gone = lost.get(&job).copied().unwrap_or_default();
-            if self.costs(victim) && gone >= self.spare_of(victim) {
+            let spare = spare.entry(job).or_insert_with(|| self.spare(job.0, job.1, false));
+            if self.costs(victim) && gone >= *spare {
                 continue;
             }
-            if short.is_helped_by(&self.s.job(victim).spec) {
-                short.free(&self.s.job(victim).spec);
+            if short.is_helped_by(self.s.spec(victim)) {
+                short.free(self.s.spec(victim));
                 chosen.push(victim);
                 if self.costs(victim) {
                     lost.insert(job, gone + 1);
@@ -106,7 +114,7 @@ impl Turn<'_> {
         for i in (0..chosen.len()).rev() {
             let mut without = Short::new(self, at, spec);
             let others = chosen.iter().enumerate().filter(|(other, _)| *other != i);
-            others.for_each(|(_, victim)| without.free(&self.s.job(*victim).spec));
+            others.for_each(|(_, victim)| without.free(self.s.spec(*victim)));
             if without.is_nothing() {
                 chosen.remove(i);
             }
@@ -116,9 +124,15 @@ impl Turn<'_> {
 
     /// Whether a task on the machine must be with this one.
     fn is_needed(&self, at: MachineId, task: TaskRef) -> bool {
+        self.needing(at, task).next().is_some()
+    }
+
+    /// The tasks on the machine that must be with this one.
+    pub(crate) fn needing(&self, at: MachineId, task: TaskRef) -> impl Iterator<Item = TaskRef> {
         let me = (&self.s.app(task.app).app.name, &self.s.job(task).name);
-        let others = self.s.tasks_on(at).iter().filter(|other| (other.app, other.job) != (task.app, task.job));
-        others.filter(|other| other.slot < self.s.job(**other).slots.len()).any(|other| {
+        let others = self.s.tasks_on(at).iter().filter(move |other| (other.app, other.job) != (task.app, task.job));
+        let known = others.copied().filter(|other| other.slot < self.s.job(*other).slots.len());
+        known.filter(move |other| {
             let app = self.s.app(other.app);
             let named = |target: &JobRef| (target.app.as_ref().unwrap_or(&app.app.name), &target.job) == me;
             app.definition(other.job).with.iter().any(named)
@@ -128,26 +142,6 @@ impl Turn<'_> {
     /// Whether somebody misses the task: it is one of a service and serves.
     fn costs(&self, task: TaskRef) -> bool {
         !self.s.job(task).spec.kind.is_batch() && self.serves(task)
-    }
-
-    /// How many more instances that serve the task's job may lose now.
-    fn spare_of(&self, task: TaskRef) -> usize {
-        if let Some(left) = self.spare.get(&(task.app, task.job)) {
-            return *left;
-        }
-        let job = self.s.job(task);
-        let away = (0..job.slots.len()).filter(|slot| {
-            let task = TaskRef { slot: *slot, ..task };
-            !self.serves(task) && !matches!(job.slots[*slot].standing, Standing::Ended(_))
-        });
-        self.budget(task).saturating_sub(away.count())
-    }
-
-    fn spend(&mut self, task: TaskRef) {
-        if self.costs(task) {
-            let left = self.spare_of(task).saturating_sub(1);
-            self.spare.insert((task.app, task.job), left);
-        }
     }
 }
 

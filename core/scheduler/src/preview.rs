@@ -75,7 +75,7 @@ fn look_ahead(now: Millis, state: &mut State, mut ring: RingView, app: &AppName)
     let mut waiting = BTreeMap::new();
     for _ in 0..TURNS_MAX {
         all_goes_well(now, state, &mut ring, app);
-        scheduler.read(state, &mut ring);
+        scheduler.read(now, state, &mut ring);
         let plan = scheduler.plan_at(now, &ring, Pace::AllAtOnce);
         waiting = plan.waiting.get(app).map(|of_app| (**of_app).clone()).unwrap_or_default();
         if plan.commands.is_empty() {

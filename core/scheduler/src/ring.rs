@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
 };
-use taffeta_model::{Exit, Fence, Liveness, Millis, NodeId, Phase, TaskId};
+use taffeta_model::{Exit, Fence, Liveness, Millis, NodeId, Phase, TaskId, UnixMillis};
 
 /// The leader's view of the ring and of what nodes report. It remembers what was changed since the last plan, so that
 /// planning looks at that alone.
@@ -14,6 +14,7 @@ pub struct RingView {
     unseen_dead: BTreeSet<NodeId>,
     observed: BTreeMap<TaskId, Vec<Observed>>,
     leader_since: Millis,
+    date: UnixMillis,
     changes: Changes,
 }
 
@@ -56,6 +57,16 @@ impl RingView {
     /// A view of nothing, of a node that begins to lead.
     pub fn new(leader_since: Millis) -> Self {
         Self { leader_since, ..Self::default() }
+    }
+
+    /// The leader's date, which is kept with what it decides.
+    pub fn date(&self) -> UnixMillis {
+        self.date
+    }
+
+    /// It is that date now.
+    pub fn set_date(&mut self, date: UnixMillis) {
+        self.date = date;
     }
 
     /// When this node began to lead.

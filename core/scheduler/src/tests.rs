@@ -4,6 +4,7 @@ mod fixture;
 mod oracle;
 mod placing;
 mod preview;
+mod rollouts;
 mod rules;
 mod shop;
 mod updates;

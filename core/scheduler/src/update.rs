@@ -4,62 +4,220 @@ use crate::{
     UNSEEN_GRACE, Waiting,
     choose::Rules,
     machines::{MachineId, TaskRef},
-    mirror::Standing,
+    mirror::{Slot, Standing, VersionId},
     order::{Earlier, serves, unmet},
     plan::{Pace, Turn},
 };
-use taffeta_model::{Cause, JobKind};
+use std::collections::BTreeSet;
+use taffeta_model::{Cause, Command, JobKind, Millis, TaskId, UpdatePolicy};
 
-/// How many instances of a service may be down at a time by our own doing.
-const UNAVAILABLE_MAX: usize = 1;
+/// A task that is to be replaced, with its machine and why.
+struct Due {
+    task: TaskRef,
+    machine: MachineId,
+    cause: Cause,
+    serves: bool,
+    /// Why it stays of its version for now; it moves all the same if its machine is drained.
+    held: Option<Waiting>,
+}
 
-/// The tasks of a job that are to be replaced, with their machines and why.
+/// How far a job is on its way to its present version.
 #[derive(Default)]
-struct Outdated {
-    /// They serve nobody.
-    idle: Vec<(TaskRef, MachineId, Cause)>,
-    /// Of these, only so many may go at a time.
-    serving: Vec<(TaskRef, MachineId, Cause)>,
-    /// How many other instances are on their way, so that fewer that serve may go.
-    unsettled: usize,
+struct Roll {
+    /// Outdated ones, and those on drained machines, by index.
+    due: Vec<Due>,
+    /// Those beyond the count, which are there for the update.
+    surge: Vec<TaskRef>,
+    /// Those within the count that are of the present version and serve.
+    settled: usize,
+    /// Since when all that come before the promotion have worked; `None` if one has not yet.
+    tried_since: Option<Millis>,
+    /// One that has not worked for too long, or when the first would be so.
+    late: Option<TaskRef>,
+    late_at: Option<Millis>,
 }
 
 impl Turn<'_> {
     pub(crate) fn replace_outdated(&mut self, app: usize) {
         for job in 0..self.s.app(app).jobs.len() {
-            let Outdated { idle, serving, unsettled } = self.outdated(app, job);
-            if idle.is_empty() && serving.is_empty() {
-                continue;
+            if self.s.app(app).jobs[job].spec.kind.is_batch() {
+                self.replace_batch(app, job);
+            } else {
+                self.roll(app, job);
             }
-            if let Some(unmet) = unmet(self.s, app, job, Earlier::Batch) {
-                for (task, _, cause) in idle.into_iter().chain(serving) {
-                    self.hold(task, &cause, Waiting::After(unmet.clone()));
-                }
-                continue;
+        }
+    }
+
+    /// Nobody is served by a batch task: all that is outdated is replaced at once.
+    fn replace_batch(&mut self, app: usize, job: usize) {
+        let due = self.look(app, job).due;
+        if due.is_empty() {
+            return;
+        }
+        let unmet = unmet(self.s, app, job, Earlier::Batch);
+        for Due { task, machine, cause, .. } in due {
+            match &unmet {
+                Some(unmet) => self.hold(task, &cause, Waiting::After(unmet.clone())),
+                None => drop(self.replace(task, machine, cause, 0)),
             }
-            let mut may = match self.pace {
-                Pace::AllAtOnce => usize::MAX,
-                Pace::OneByOne => self.budget_of(app, job).saturating_sub(unsettled + idle.len()),
-            };
-            for (task, machine, cause) in idle {
-                self.replace(task, machine, cause);
+        }
+    }
+
+    fn roll(&mut self, app: usize, job: usize) {
+        let roll = self.look(app, job);
+        let policy = self.s.app(app).definition(job).update.clone();
+        if self.go_back(app, job, &policy, &roll) {
+            return;
+        }
+        if !roll.due.is_empty()
+            && let Some(unmet) = unmet(self.s, app, job, Earlier::Batch)
+        {
+            for due in roll.due {
+                self.hold(due.task, &due.cause, Waiting::After(unmet.clone()));
             }
-            for (task, machine, cause) in serving {
-                if may > 0 && self.replace(task, machine, cause) {
-                    may -= 1;
+            return;
+        }
+        let crowd = self.raise(app, job, &policy, &roll);
+        self.promote(app, job, &policy, &roll);
+        let settled = roll.due.is_empty() && roll.settled == self.wanted(app, job);
+        if settled && !crowd {
+            self.end_surge(app, job, &roll);
+        }
+        let mut may = match self.pace {
+            Pace::AllAtOnce => usize::MAX,
+            Pace::OneByOne => self.spare(app, job, true),
+        };
+        for Due { task, machine, cause, serves, held } in roll.due {
+            let drained = cause == Cause::Drained;
+            let version = if held.is_some() { self.s.slot(task).version } else { 0 };
+            match held {
+                Some(why) if !drained || (serves && may == 0) => self.hold(task, &cause, why),
+                _ if serves && may == 0 => {}
+                _ => {
+                    if self.replace(task, machine, cause, version) && serves {
+                        may = may.saturating_sub(1);
+                    }
                 }
             }
         }
     }
 
-    /// How many instances of the task's job may be down at a time.
-    pub(crate) fn budget(&self, task: TaskRef) -> usize {
-        let left = self.spare.get(&(task.app, task.job));
-        left.map_or(UNAVAILABLE_MAX, |left| UNAVAILABLE_MAX.min(*left))
+    /// Sorts the tasks of a job.
+    fn look(&mut self, app: usize, job: usize) -> Roll {
+        let mut roll = Roll::default();
+        let kind = self.s.app(app).jobs[job].spec.kind;
+        let (count, policy) = {
+            let definition = self.s.app(app).definition(job);
+            (definition.count, definition.update.clone())
+        };
+        let (mut tried, mut since) = (0, Millis(0));
+        for slot in 0..self.s.app(app).jobs[job].slots.len() {
+            let task = TaskRef { app, job, slot };
+            let beside = kind == JobKind::Service && self.s.slot(task).index > count;
+            if beside {
+                roll.surge.push(task);
+            }
+            if self.decided.contains_key(&task) {
+                continue;
+            }
+            let Slot { standing, index, revision, placed, .. } = self.s.slot(task);
+            let Standing::On { machine, report, .. } = standing else { continue };
+            let (machine, placed, index) = (*machine, *placed, *index);
+            let (silent, steady) = (report.is_none(), report.as_ref().map_or(Millis(0), |report| report.since));
+            if !self.s.machines.all[machine].is_alive() {
+                continue; // its machine is back soon, or it moves soon
+            }
+            let current = *revision == self.s.job(task).revision;
+            let draining = self.s.machines.all[machine].draining && kind == JobKind::Service;
+            let serves = self.serves(task);
+            if current {
+                let first = if policy.blue_green { beside } else { index <= policy.canary };
+                if serves {
+                    roll.settled += usize::from(!beside);
+                    tried += u32::from(first);
+                    since = since.max(if first { steady } else { Millis(0) });
+                } else {
+                    let at = placed + policy.healthy_within;
+                    roll.late_at = Some(roll.late_at.map_or(at, |earlier| earlier.min(at)));
+                    if self.now >= at {
+                        roll.late = roll.late.or(Some(task));
+                    }
+                }
+                if !draining {
+                    continue;
+                }
+            } else if !serves && silent && !self.knows_all(app) {
+                continue;
+            }
+            let cause = if draining { Cause::Drained } else { Cause::Outdated };
+            let held = if current { None } else { self.held(task) };
+            roll.due.push(Due { task, machine, cause, serves: serves && !kind.is_batch(), held });
+        }
+        let first = if policy.blue_green { count } else { policy.canary.min(count) };
+        roll.tried_since = (first > 0 && tried >= first).then_some(since);
+        roll
     }
 
-    fn budget_of(&self, app: usize, job: usize) -> usize {
-        self.budget(TaskRef { app, job, slot: 0 })
+    /// Why an outdated task of a service stays of its version for now.
+    fn held(&self, task: TaskRef) -> Option<Waiting> {
+        let app = self.s.app(task.app);
+        let definition = app.definition(task.job);
+        if definition.kind.is_batch() {
+            return None;
+        }
+        let (policy, promoted) = (&definition.update, app.rollout.promoted.contains(&app.jobs[task.job].name));
+        if app.rollout.paused {
+            Some(Waiting::Paused)
+        } else if promoted || self.pace == Pace::AllAtOnce {
+            None
+        } else if policy.blue_green && self.s.slot(task).index <= definition.count {
+            Some(Waiting::Unpromoted { first: definition.count, by_hand: policy.promote.is_none() })
+        } else if policy.canary > 0 && self.s.slot(task).index > policy.canary {
+            Some(Waiting::Unpromoted { first: policy.canary, by_hand: policy.promote.is_none() })
+        } else {
+            None
+        }
+    }
+
+    /// The version that a task gets which has no machine.
+    pub(crate) fn version_for(&self, task: TaskRef) -> VersionId {
+        let slot = self.s.slot(task);
+        let never_ran = matches!(slot.standing, Standing::Waiting { anew: true });
+        if !never_ran && self.held(task).is_some() { slot.version } else { 0 }
+    }
+
+    /// How many instances there should be; of a daemon, as many as there are.
+    fn wanted(&self, app: usize, job: usize) -> usize {
+        match self.s.app(app).jobs[job].spec.kind {
+            JobKind::Daemon => self.s.app(app).jobs[job].slots.len(),
+            JobKind::Service | JobKind::Batch { .. } => self.s.app(app).definition(job).count as usize,
+        }
+    }
+
+    /// How many more instances that serve a job may lose now by our own doing. For its own update, instances that wait
+    /// because they fit nowhere are not missed: a newer version may be what makes them fit.
+    pub(crate) fn spare(&self, app: usize, job: usize, for_itself: bool) -> usize {
+        let definition = self.s.app(app).definition(job);
+        let (count, unavailable) = (self.wanted(app, job), definition.update.max_unavailable as usize);
+        let daemon = definition.kind == JobKind::Daemon;
+        let (mut serving, mut missing) = (0, 0);
+        for slot in 0..self.s.app(app).jobs[job].slots.len() {
+            let task = TaskRef { app, job, slot };
+            let known = self.s.slot(task);
+            if self.decided.contains_key(&task) {
+                continue; // on its way, or on its way out
+            }
+            let within = daemon || known.index as usize <= count;
+            match &known.standing {
+                Standing::Waiting { .. } => missing += usize::from(within && for_itself),
+                // A daemon is down for as long as its machine.
+                Standing::On { machine, .. } if daemon && !self.s.machines.all[*machine].is_alive() => missing += 1,
+                Standing::On { .. } | Standing::Ended(_) => {
+                    serving += usize::from(self.serves(task) && !self.is_hidden(task));
+                }
+            }
+        }
+        (serving + unavailable).saturating_sub(count.saturating_sub(missing))
     }
 
     pub(crate) fn serves(&self, task: TaskRef) -> bool {
@@ -67,39 +225,125 @@ impl Turn<'_> {
         serves(self.s, job, &job.slots[task.slot])
     }
 
-    /// Sorts the tasks of a job that are on machines that are alive. Instances that wait because they fit nowhere do
-    /// not unsettle a job: a newer version may be what makes them fit.
-    fn outdated(&mut self, app: usize, job: usize) -> Outdated {
-        let mut sorted = Outdated::default();
-        let kind = self.s.app(app).jobs[job].spec.kind;
-        for slot in 0..self.s.app(app).jobs[job].slots.len() {
-            let task = TaskRef { app, job, slot };
-            if let Some(after) = self.decided.get(&task) {
-                sorted.unsettled += usize::from(after.is_some());
-                continue;
+    /// Whether DNS does not give the task out, as it waits beside others for its version to be promoted.
+    fn is_hidden(&self, task: TaskRef) -> bool {
+        let app = self.s.app(task.app);
+        let definition = app.definition(task.job);
+        let slot = self.s.slot(task);
+        definition.update.blue_green
+            && slot.index > definition.count
+            && slot.revision == app.jobs[task.job].revision
+            && !app.rollout.promoted.contains(&app.jobs[task.job].name)
+    }
+
+    /// Starts instances besides the others, as far as the policy has it. Gives whether such are wanted now.
+    fn raise(&mut self, app: usize, job: usize, policy: &UpdatePolicy, roll: &Roll) -> bool {
+        let mirror = self.s.app(app);
+        if mirror.jobs[job].spec.kind != JobKind::Service || mirror.rollout.paused || self.pace == Pace::AllAtOnce {
+            return !roll.surge.is_empty() && mirror.rollout.paused;
+        }
+        let count = mirror.definition(job).count;
+        let within = |due: &&Due| self.s.slot(due.task).index <= count;
+        let outdated = roll.due.iter().filter(within).count();
+        let free = roll.due.iter().filter(within).filter(|due| due.held.is_none()).count();
+        let wanted = match policy.blue_green {
+            true if outdated > 0 => count as usize, // once promoted they serve while the others are replaced
+            true => 0,
+            false => free.min(policy.max_surge as usize),
+        };
+        let taken: BTreeSet<u32> = self.s.app(app).jobs[job].slots.iter().map(|slot| slot.index).collect();
+        let mut indexes = (count + 1..).filter(|index| !taken.contains(index));
+        for _ in roll.surge.len()..wanted {
+            if self.is_full() {
+                break;
             }
-            let Standing::On { machine, report, .. } = &self.s.slot(task).standing else { continue };
-            let (machine, silent) = (*machine, report.is_none());
-            if !self.s.machines.all[machine].is_alive() {
-                // Its machine is back soon, or it moves soon; a daemon is down for as long as its machine.
-                sorted.unsettled += usize::from(kind != JobKind::Daemon);
-                continue;
-            }
-            let draining = self.s.machines.all[machine].draining && kind == JobKind::Service;
-            let current = self.s.slot(task).revision == self.s.job(task).revision;
-            let serves = self.serves(task);
-            let cause = if draining { Cause::Drained } else { Cause::Outdated };
-            if current && !draining {
-                sorted.unsettled += usize::from(!serves);
-            } else if serves && !kind.is_batch() {
-                sorted.serving.push((task, machine, cause));
-            } else if !silent || self.knows_all(app) {
-                sorted.idle.push((task, machine, cause));
-            } else {
-                sorted.unsettled += 1;
+            let Some(index) = indexes.next() else { break };
+            if let Err(why) = self.place_new(app, job, index) {
+                self.s.blocked.insert(app);
+                // The first that is to be replaced says why that does not begin.
+                if let Some(due) = roll.due.first().filter(|_| policy.blue_green || policy.max_unavailable == 0) {
+                    self.hold(due.task, &due.cause, Waiting::Beside(Box::new(why)));
+                }
+                break;
             }
         }
-        sorted
+        wanted > 0
+    }
+
+    /// A new slot of the present version, on the best machine.
+    fn place_new(&mut self, app: usize, job: usize, index: u32) -> Result<(), Waiting> {
+        let spec = self.s.app(app).jobs[job].spec.clone();
+        if let Some(over) = self.s.teams.over(&spec) {
+            return Err(Waiting::over_quota(&spec, over));
+        }
+        let rules = Rules::new(self.s, app, job, 0);
+        let at = rules.best(self.s).ok_or_else(|| rules.why(self.s))?;
+        let id = TaskId { app: self.s.app(app).app.name.clone(), job: self.s.app(app).jobs[job].name.clone(), index };
+        self.place_fresh(id, (app, job), at);
+        Ok(())
+    }
+
+    /// The update is over: those beside the others go.
+    fn end_surge(&mut self, app: usize, job: usize, roll: &Roll) {
+        for task in &roll.surge {
+            if self.decided.contains_key(task) || self.is_full() {
+                continue;
+            }
+            let Some(at) = self.s.slot(*task).on else { continue };
+            let just_came = self.needing(at, *task).any(|other| self.decided.contains_key(&other));
+            if just_came {
+                self.wake(app, self.now); // to be with it; from the next turn on it may be alone
+            } else {
+                self.lift(*task);
+                self.remove(*task, Cause::Surplus);
+            }
+        }
+        let mirror = self.s.app(app);
+        let name = mirror.jobs[job].name.clone();
+        if roll.surge.is_empty() && !mirror.rollout.settled.contains(&name) && !mirror.rollout.paused {
+            let (app_name, seen_version) = (mirror.app.name.clone(), mirror.version);
+            self.order(app, Command::Settle { app: app_name, job: name, seen_version });
+        }
+    }
+
+    /// Promotes the newer version when those that came first have worked for long enough.
+    fn promote(&mut self, app: usize, job: usize, policy: &UpdatePolicy, roll: &Roll) {
+        let mirror = self.s.app(app);
+        let name = &mirror.jobs[job].name;
+        let waits = roll.due.iter().any(|due| due.held.is_some());
+        let (Some(after), Some(since)) = (policy.promote, roll.tried_since) else { return };
+        if !waits || mirror.rollout.paused || mirror.rollout.promoted.contains(name) {
+            return;
+        }
+        if self.now >= since + after {
+            let (app_name, job) = (mirror.app.name.clone(), Some(name.clone()));
+            let seen_version = Some(mirror.version);
+            self.order(app, Command::Promote { app: app_name, job, seen_version });
+        } else {
+            self.wake(app, since + after);
+        }
+    }
+
+    /// Gives the present version up when an instance of it has not worked for too long; gives whether it does.
+    fn go_back(&mut self, app: usize, job: usize, policy: &UpdatePolicy, roll: &Roll) -> bool {
+        let mirror = self.s.app(app);
+        let settled = mirror.rollout.settled.contains(&mirror.jobs[job].name);
+        let came_back = mirror.rollout.returned.is_some();
+        if !policy.rollback || settled || came_back || !mirror.jobs[job].is_new || self.pace == Pace::AllAtOnce {
+            return false;
+        }
+        let Some(late) = roll.late else {
+            if let Some(at) = roll.late_at {
+                self.wake(app, at);
+            }
+            return false;
+        };
+        let within = policy.healthy_within;
+        let reason =
+            format!("{} of version {} did not work within {within:?}", self.s.id(late).short(), mirror.version);
+        let (app_name, seen_version, now) = (mirror.app.name.clone(), Some(mirror.version), self.ring.date());
+        self.order(app, Command::Rollback { app: app_name, seen_version, to: None, reason: Some(reason), now });
+        true
     }
 
     /// Whether this leader has led for so long that a task without a report really does nothing: a new one that took
@@ -113,13 +357,20 @@ impl Turn<'_> {
     }
 
     /// Replaces a task, on the same machine if that takes it. Gives whether it was replaced.
-    fn replace(&mut self, task: TaskRef, machine: MachineId, cause: Cause) -> bool {
+    fn replace(&mut self, task: TaskRef, machine: MachineId, cause: Cause, version: VersionId) -> bool {
         if self.is_full() {
             return false;
         }
+        let (was, had) = (self.s.slot(task).version, self.s.spec(task).clone());
         self.lift(task); // what it has is free for what replaces it
-        let rules = Rules::new(self.s, task.app, task.job);
-        let to = if rules.admit(self.s, machine) {
+        let rules = Rules::new(self.s, task.app, task.job, version);
+        let spec = rules.spec(self.s);
+        // A team that has more than its quota by now may go on as it is.
+        let more = had.team != spec.team || had.custom != spec.custom || !had.resources.fits(&spec.resources);
+        let over = self.s.teams.over(spec).filter(|_| more).map(|over| Waiting::over_quota(spec, over));
+        let to = if let Some(why) = over {
+            Err(why)
+        } else if rules.admit(self.s, machine) {
             Ok(machine)
         } else if self.s.job(task).spec.kind == JobKind::Daemon {
             if rules.lets_stay(self.s, machine) {
@@ -129,15 +380,15 @@ impl Turn<'_> {
                 return true;
             }
         } else {
-            self.choose(task)
+            self.choose(task, version)
         };
         match to {
             Ok(to) => {
-                self.place(task, to, cause);
+                self.place(task, to, cause, version);
                 true
             }
             Err(why) => {
-                self.put(task, machine);
+                self.put(task, machine, was);
                 self.hold(task, &cause, why);
                 self.s.blocked.insert(task.app);
                 false

@@ -30,6 +30,17 @@ pub enum Waiting {
         /// That task.
         by: TaskId,
     },
+    /// Another instance has to come first, as none may be missing, and it fits nowhere.
+    Beside(Box<Self>),
+    /// The replacing of its app's older tasks was stopped.
+    Paused,
+    /// Others get the newer version first, which has not been promoted.
+    Unpromoted {
+        /// How many.
+        first: u32,
+        /// Whether somebody has to promote it.
+        by_hand: bool,
+    },
     /// It runs, but in an older version, as the newer one waits.
     Outdated(Box<Self>),
     /// It runs on a drained machine, as no other one takes it.
@@ -191,6 +202,14 @@ impl fmt::Display for Waiting {
             }
             Self::Preempted { by } => write!(f, "made way for {by}, which is of a higher priority"),
             Self::Drained(why) => write!(f, "still on a machine that is drained, as no other one takes it: {why}"),
+            Self::Beside(why) => write!(f, "another one has to come first, as none may be missing: {why}"),
+            Self::Paused => f.write_str("the update is paused: `taffeta resume APP` goes on"),
+            Self::Unpromoted { first, by_hand: true } => {
+                write!(f, "{first} of the newer version come first: `taffeta promote APP` lets it take over")
+            }
+            Self::Unpromoted { first, by_hand: false } => {
+                write!(f, "{first} of the newer version come first, and have to work for a while")
+            }
             Self::Outdated(why) => write!(f, "still the older version, as the newer one cannot start: {why}"),
         }
     }

@@ -3,9 +3,9 @@
 use super::{
     ANSWERS_MAX, App, COUNT_MAX, CUSTOM_MAX, Constraint, DnsPolicy, FILE_BYTES_MAX, Health, HealthProbe, InvalidApp,
     JOBS_MAX, Job, JobKind, Operator, PREFERENCE_WEIGHT_MAX, PREFERENCES_MAX, PRIORITY_MAX, PortSpec, Preference,
-    WEIGHT_MAX,
+    UpdatePolicy, WEIGHT_MAX,
 };
-use crate::{AppName, JOB_SECRETS_MAX, JobName, SecretName};
+use crate::{AppName, JOB_SECRETS_MAX, JobName, SURGE_MAX, SecretName};
 use std::{collections::BTreeSet, time::Duration};
 
 /// Most text in bytes of all jobs together (arguments, environment, rules, tags): it travels in one log entry.
@@ -241,6 +241,19 @@ impl Job {
         }
         if let Some(both) = self.with.iter().find(|other| self.apart.contains(other)) {
             return Err(("apart", format!("`{both}` is in `with`, too")));
+        }
+        let UpdatePolicy { max_surge, max_unavailable, canary, blue_green, promote, healthy_within, .. } = &self.update;
+        if *max_surge == 0 && *max_unavailable == 0 && !blue_green {
+            return Err(("update", "with max_surge = 0 and max_unavailable = 0 nothing could ever be replaced".into()));
+        }
+        if *max_surge > SURGE_MAX {
+            return Err(("update", format!("max_surge = {max_surge}; at most {SURGE_MAX} is allowed")));
+        }
+        if *blue_green && *canary > 0 {
+            return Err(("update", "blue-green has no canary: all that is new comes before it is promoted".into()));
+        }
+        if promote.is_some_and(|after| after > DURATION_MAX) || *healthy_within > DURATION_MAX {
+            return Err(("update", "at most a year (8760h) is allowed".into()));
         }
         if self.priority > PRIORITY_MAX {
             return Err(("priority", format!("{}; at most {PRIORITY_MAX} is allowed", self.priority)));

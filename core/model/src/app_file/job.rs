@@ -7,12 +7,13 @@ use super::{
     error::AppFileError,
     health::read_health,
     item::Item,
+    update::read_update,
 };
 use crate::{COUNT_MAX, Job, JobKind, JobName, JobRef, PRIORITY_MAX, PlacementStrategy, PortSpec, SecretName};
 use std::collections::BTreeMap;
 
 /// Each key with the example that an error about it shows.
-pub(super) const KEYS: [(&str, &str); 27] = [
+pub(super) const KEYS: [(&str, &str); 28] = [
     ("run", "run = [\"./server\", \"--port\", \"$PORT_HTTP\"]"),
     ("count", "count = 3"),
     ("ports", "ports = [\"http\"]` or `ports = { http = 8080 }"),
@@ -31,6 +32,7 @@ pub(super) const KEYS: [(&str, &str); 27] = [
     ("apart", "apart = [\"shop/db\"]"),
     ("priority", "priority = 70"),
     ("revocable", "revocable = true"),
+    ("update", "update = { max_surge = 1, max_unavailable = 0 }"),
     ("after", "after = [\"migrate\"]"),
     ("files", "files = [\"server.py\"]"),
     ("tags", "tags = [\"blue\"]"),
@@ -113,6 +115,12 @@ fn read_key(job: &mut Job, key: &str, item: &Item<'_>, shipped: &mut Shipped<'_>
             job.priority = u8::try_from(priority).map_err(|_| item.error("too high a priority"))?;
         }
         "revocable" => job.revocable = item.bool()?,
+        "update" => match job.kind {
+            JobKind::Service | JobKind::Daemon => job.update = read_update(item, job.kind)?,
+            JobKind::Batch { .. } => {
+                return Err(item.error("a batch job that is changed runs again: there is nothing to replace"));
+            }
+        },
         "after" => job.after = read_after(item)?,
         "files" => {
             let names = item.elements("an array of file names")?;
@@ -147,7 +155,7 @@ fn unknown(item: &Item<'_>, key: &str, kind: JobKind) -> AppFileError {
     }
     let fits = |key: &&str| match kind {
         JobKind::Service => *key != "retries",
-        JobKind::Batch { .. } => !["health", "dns"].contains(key),
+        JobKind::Batch { .. } => !["health", "dns", "update"].contains(key),
         JobKind::Daemon => !["count", "retries", "placement"].contains(key),
     };
     let known: Vec<&str> = KEYS.iter().map(|(key, _)| *key).filter(fits).collect();

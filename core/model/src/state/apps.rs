@@ -1,6 +1,6 @@
 //! Commands about apps, and the instance slots that follow from them.
 
-use super::{APPS_MAX, AppState, Cause, Place, State, TASKS_MAX, Task, directory_jobs};
+use super::{APPS_MAX, AppState, Cause, Place, Rollout, State, TASKS_MAX, Task, directory_jobs};
 use crate::{App, AppName, COUNT_MAX, Fence, Job, JobKind, JobName, NodeId, Refusal, TaskId, UnixMillis};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,9 +31,14 @@ impl State {
             revisions.insert(name.clone(), kept.unwrap_or(at.index));
         }
         let secrets = self.pins_of(at, app, &revisions);
-        let deployed = AppState { app: Arc::clone(app), version, deployed_at: now, revisions, secrets, touched: at };
+        let rollout = Rollout::of(old, &revisions);
+        let (kept, counts) =
+            (old.map(AppState::keep).unwrap_or_default(), old.map(AppState::counts).unwrap_or_default());
+        let app_now = Arc::clone(app);
+        let deployed =
+            AppState { app: app_now, version, deployed_at: now, revisions, secrets, rollout, kept, touched: at };
         self.apps.insert(app.name.clone(), deployed);
-        self.fit_tasks(at, &app.name);
+        self.fit_tasks(at, &app.name, &counts);
         self.touch_app(at, &app.name);
         if !listed {
             self.directory_fence = at;
@@ -57,9 +62,10 @@ impl State {
             let message = "a daemon has one instance on each machine that matches".into();
             return Err(Refusal::Invalid { field: "count".into(), message });
         }
+        let counts = BTreeMap::from([(job.clone(), known.count)]);
         known.count = count;
         state.touched = at;
-        self.fit_tasks(at, app);
+        self.fit_tasks(at, app, &counts);
         self.touch_app(at, app);
         self.directory_fence = at;
         Ok(())
@@ -67,7 +73,7 @@ impl State {
 
     pub(super) fn stop(&mut self, at: Fence, app: &AppName) -> Result<(), Refusal> {
         self.apps.remove(app).ok_or_else(|| Refusal::UnknownApp(app.clone()))?;
-        self.fit_tasks(at, app);
+        self.fit_tasks(at, app, &BTreeMap::new());
         self.directory_fence = at;
         Ok(())
     }
@@ -81,6 +87,7 @@ impl State {
         for (name, revision) in &mut state.revisions {
             if job.is_none_or(|job| job == name) {
                 *revision = at.index;
+                state.rollout.begin(name);
             }
         }
         if self.renew_pins(app, job) {
@@ -95,12 +102,17 @@ impl State {
         Ok(())
     }
 
-    /// Makes the app's instance slots match its jobs: new ones wait, superfluous ones go.
-    fn fit_tasks(&mut self, at: Fence, app: &AppName) {
+    /// Makes the app's instance slots match its jobs: new ones wait, superfluous ones go. Those beyond the counts before
+    /// are there for an update: they go when it is over.
+    pub(super) fn fit_tasks(&mut self, at: Fence, app: &AppName, before: &BTreeMap<JobName, u32>) {
         let state = self.apps.get(app);
         let wanted = |id: &TaskId| {
             let job = state.and_then(|s| s.app.jobs.get(&id.job));
-            job.is_some_and(|job| job.kind == JobKind::Daemon || (1..=job.count).contains(&id.index))
+            let surge = |job: &Job| {
+                let extra = before.get(&id.job).is_some_and(|before| id.index > job.count.max(*before));
+                extra && job.kind == JobKind::Service
+            };
+            job.is_some_and(|job| job.kind == JobKind::Daemon || (1..=job.count).contains(&id.index) || surge(job))
         };
         let gone: Vec<TaskId> = self.tasks.of_app(app).map(|(id, _)| id).filter(|id| !wanted(id)).cloned().collect();
         let mut touched = BTreeSet::new();
@@ -124,7 +136,7 @@ impl State {
     }
 
     /// Marks that the app's definition changed, which the nodes of its tasks hold a copy of.
-    fn touch_app(&mut self, at: Fence, app: &AppName) {
+    pub(super) fn touch_app(&mut self, at: Fence, app: &AppName) {
         let nodes: BTreeSet<NodeId> = self.tasks.of_app(app).filter_map(|(_, task)| task.machine()).collect();
         nodes.into_iter().for_each(|node| self.touch(at, node));
     }
@@ -149,6 +161,7 @@ fn runs_the_same(was: &Job, old: &App, now: &Job, new: &App) -> bool {
         prefer: _,
         strategy: _,
         priority: _,
+        update: _,
         kind,
         run,
         env,

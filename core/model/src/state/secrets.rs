@@ -68,7 +68,9 @@ impl State {
     }
 
     fn pinned(&self, name: &SecretName) -> BTreeSet<u64> {
-        let pins = self.apps.values().flat_map(|app| app.secrets.values());
+        // What older versions had is kept for tasks that still run them, and for the way back.
+        let kept = self.apps.values().flat_map(|app| app.kept.iter().flat_map(|kept| kept.secrets.values()));
+        let pins = self.apps.values().flat_map(|app| app.secrets.values()).chain(kept);
         pins.filter_map(|pins| pins.get(name).copied()).collect()
     }
 

@@ -128,8 +128,7 @@ impl Cluster {
     pub(super) fn turn(&mut self) -> Plan {
         let anew = self.plan();
         let plan = self.scheduler.borrow_mut().plan(self.now, &self.state, &mut self.ring);
-        let makes_way = |plan: &Plan| plan.commands.iter().any(|command| matches!(command, Command::Remove(_)));
-        if makes_way(&plan) || makes_way(&anew) {
+        if [&plan, &anew].iter().any(|plan| super::oracle::gives_room(&self.state, plan)) {
             return self.carry_out(plan); // see the oracle
         }
         assert_eq!(plan.commands, anew.commands, "the scheduler missed a change");
@@ -200,6 +199,17 @@ impl Cluster {
         if self.ring.member(node).is_some_and(|view| view.liveness == Liveness::Alive) {
             self.ring.report(&id, Observed { node, fence, phase, exit, since: self.now });
         }
+    }
+
+    /// How many tasks of the app serve, on machines that are alive.
+    pub(super) fn serving(&self, app: &str) -> usize {
+        let serves = |id: &TaskId| {
+            let Place::On { node, fence } = self.state.tasks[id].place else { return false };
+            let alive = self.ring.member(node).is_some_and(|view| view.liveness == Liveness::Alive);
+            let report = self.ring.reports(id).iter().find(|report| report.node == node && report.fence == fence);
+            alive && report.is_some_and(|report| report.phase == Phase::Healthy)
+        };
+        self.state.tasks.keys().filter(|id| id.app.as_str() == app && serves(id)).count()
     }
 
     pub(super) fn place(&self, task: &str) -> &Place {

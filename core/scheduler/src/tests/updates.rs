@@ -32,6 +32,7 @@ fn healthy_instances_are_replaced_one_after_the_other_in_place() {
         assert!(c.turn().commands.is_empty(), "not while web.{i} is not healthy");
         c.report(&format!("shop/web.{i}"), Phase::Healthy, None);
     }
+    assert!(matches!(c.turn().commands[..], [Command::Settle { .. }]));
     assert!(c.turn().commands.is_empty());
     assert_eq!((1..=3).map(|i| c.on(&format!("shop/web.{i}"))).collect::<Vec<_>>(), before);
 }

@@ -1,0 +1,247 @@
+//! Updates as transcripts: what is decided, turn by turn, as a person would tell it.
+
+use super::fixture::{Cluster, With, app, service, task_id};
+use std::fmt::Write;
+use taffeta_model::{App, Cause, Command, Job, Liveness, NodeId, Phase, Place, UnixMillis, UpdatePolicy};
+
+fn shop(version: &str, count: u32, update: &UpdatePolicy) -> App {
+    app("shop", &[("web", Job { update: update.clone(), ..service(count).checked().version(version) })])
+}
+
+/// One turn in words; nothing for a turn that decides nothing.
+fn told(c: &mut Cluster) -> String {
+    let plan = c.turn();
+    let mut text = String::new();
+    for command in &plan.commands {
+        match command {
+            Command::Place(placed) => {
+                for p in placed {
+                    let older = if p.older { " in its older version" } else { "" };
+                    let _ = writeln!(text, "{} to n{}{older} ({:?})", p.task.short(), p.node.0, p.cause);
+                }
+            }
+            Command::Remove(removed) => {
+                for r in removed {
+                    let _ = writeln!(text, "{} goes ({:?})", r.task.short(), r.cause);
+                }
+            }
+            Command::Promote { .. } => text.push_str("promoted\n"),
+            Command::Settle { .. } => text.push_str("settled\n"),
+            Command::Rollback { reason, .. } => {
+                let _ = writeln!(text, "back: {}", reason.as_deref().unwrap_or_default());
+            }
+            other => {
+                let _ = writeln!(text, "{other:?}");
+            }
+        }
+    }
+    text
+}
+
+/// Turns until nothing is decided; after each all instances of a machine that is alive work. Fewer never serve.
+fn transcript(c: &mut Cluster, least: usize) -> String {
+    let mut text = String::new();
+    for _ in 0..100 {
+        let turn = told(c);
+        if turn.is_empty() {
+            return text;
+        }
+        text += &turn;
+        let serving = c.serving("shop");
+        assert!(serving >= least, "{serving} serve after\n{text}");
+        c.all_well();
+    }
+    panic!("no end:\n{text}");
+}
+
+fn deployed(machines: u64, count: u32, update: &UpdatePolicy) -> Cluster {
+    let mut c = Cluster::of(machines);
+    c.deploy(&shop("1", count, update));
+    c.settle();
+    c
+}
+
+#[test]
+fn rolling_with_a_surge_never_has_fewer_than_the_count() {
+    let update = UpdatePolicy { max_surge: 1, max_unavailable: 0, ..UpdatePolicy::default() };
+    let mut c = deployed(3, 3, &update);
+    c.deploy(&shop("2", 3, &update));
+    let [one, two, three] = [1, 2, 3].map(|i| c.on(&format!("shop/web.{i}")));
+    let text = transcript(&mut c, 3);
+    let expected = format!(
+        "web.4 to n{} (Waited)\nweb.1 to n{one} (Outdated)\nweb.2 to n{two} (Outdated)\nweb.3 to n{three} (Outdated)\n\
+         web.4 goes (Surplus)\nsettled\n",
+        text[10..11].parse::<u64>().unwrap()
+    );
+    assert_eq!(text, expected);
+    assert_eq!(c.state.tasks.len(), 3);
+}
+
+#[test]
+fn two_at_a_time_where_two_may_be_missing() {
+    let update = UpdatePolicy { max_unavailable: 2, ..UpdatePolicy::default() };
+    let mut c = deployed(4, 4, &update);
+    c.deploy(&shop("2", 4, &update));
+    let text = transcript(&mut c, 2);
+    assert_eq!(text.matches("Outdated").count(), 4);
+    assert!(text.ends_with("settled\n"), "{text}");
+}
+
+#[test]
+fn a_machine_that_dies_in_the_middle_takes_from_what_may_be_missing() {
+    let update = UpdatePolicy { max_surge: 1, max_unavailable: 1, ..UpdatePolicy::default() };
+    let mut c = deployed(4, 4, &update);
+    c.deploy(&shop("2", 4, &update));
+    c.turn();
+    c.all_well();
+    let dead = c.on("shop/web.4");
+    c.see(dead, Liveness::Down, false);
+    let before = c.serving("shop");
+    let turn = told(&mut c);
+    assert!(c.serving("shop") >= 3.min(before), "{turn}");
+}
+
+#[test]
+fn a_canary_waits_to_be_promoted_by_hand_and_lost_ones_stay_what_they_are() {
+    let update = UpdatePolicy { canary: 1, ..UpdatePolicy::default() };
+    let mut c = deployed(3, 3, &update);
+    c.deploy(&shop("2", 3, &update));
+    let text = transcript(&mut c, 2);
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.starts_with("web.1 to"), "{text}");
+    assert_eq!(
+        c.why("shop/web.2"),
+        "still the older version, as the newer one cannot start: 1 of the newer version come first: \
+         `taffeta promote APP` lets it take over"
+    );
+    let old = c.state.tasks[&task_id("shop/web.3")].revision;
+    let dead = c.on("shop/web.3");
+    c.see(dead, Liveness::Down, true);
+    c.pass(5000);
+    let text = transcript(&mut c, 1);
+    assert!(text.contains("web.3 to") && text.contains("in its older version"), "{text}");
+    assert_eq!(c.state.tasks[&task_id("shop/web.3")].revision, old);
+    let set = c.state.assigned_to(NodeId(c.on("shop/web.3"))).unwrap();
+    assert_eq!(set.tasks[&task_id("shop/web.3")].job.env["VERSION"], "1");
+    c.apply(&Command::Promote { app: "shop".parse().unwrap(), job: None, seen_version: None });
+    let text = transcript(&mut c, 2);
+    assert!(text.contains("web.2 to") && text.contains("web.3 to") && text.ends_with("settled\n"), "{text}");
+}
+
+#[test]
+fn a_canary_that_works_for_long_enough_is_promoted() {
+    let promote = Some(std::time::Duration::from_secs(30));
+    let update = UpdatePolicy { canary: 1, promote, ..UpdatePolicy::default() };
+    let mut c = deployed(3, 3, &update);
+    c.deploy(&shop("2", 3, &update));
+    assert_eq!(transcript(&mut c, 2).lines().count(), 1);
+    c.pass(29_000);
+    assert_eq!(told(&mut c), "");
+    c.pass(1_000);
+    assert_eq!(told(&mut c), "promoted\n");
+    assert!(transcript(&mut c, 2).ends_with("settled\n"));
+}
+
+#[test]
+fn blue_green_comes_whole_unseen_and_takes_over_when_promoted() {
+    let update = UpdatePolicy { blue_green: true, ..UpdatePolicy::default() };
+    let mut c = deployed(3, 3, &update);
+    c.deploy(&shop("2", 3, &update));
+    let text = transcript(&mut c, 3);
+    assert_eq!(text.matches("(Waited)").count(), 3, "{text}");
+    assert_eq!(text.lines().count(), 3, "{text}");
+    let hidden = |c: &Cluster, i: u32| {
+        let id = task_id(&format!("shop/web.{i}"));
+        c.state.assigned_to(c.state.tasks[&id].node().unwrap()).unwrap().tasks[&id].hidden
+    };
+    assert!((4..=6).all(|i| hidden(&c, i)) && (1..=3).all(|i| !hidden(&c, i)));
+    c.apply(&Command::Promote { app: "shop".parse().unwrap(), job: None, seen_version: Some(2) });
+    assert!((4..=6).all(|i| !hidden(&c, i)));
+    let text = transcript(&mut c, 3);
+    assert!(text.contains("web.4 goes") && text.ends_with("settled\n"), "{text}");
+    assert_eq!(c.state.tasks.len(), 3);
+}
+
+#[test]
+fn a_paused_update_stands_still_until_it_is_resumed() {
+    let mut c = deployed(3, 3, &UpdatePolicy::default());
+    c.deploy(&shop("2", 3, &UpdatePolicy::default()));
+    c.turn();
+    c.all_well();
+    let pause = |on| Command::Pause { app: "shop".parse().unwrap(), on };
+    c.apply(&pause(true));
+    assert_eq!(told(&mut c), "");
+    assert!(c.why("shop/web.2").contains("the update is paused: `taffeta resume APP` goes on"));
+    c.apply(&pause(false));
+    assert!(transcript(&mut c, 2).ends_with("settled\n"));
+}
+
+#[test]
+fn a_version_that_does_not_work_in_time_is_given_up_and_the_rest_was_never_touched() {
+    let mut c = deployed(3, 3, &UpdatePolicy::default());
+    let before = c.state.tasks[&task_id("shop/web.3")].clone();
+    c.deploy(&shop("2", 3, &UpdatePolicy::default()));
+    assert!(told(&mut c).starts_with("web.1 to"));
+    c.report("shop/web.1", Phase::Unhealthy, None);
+    assert_eq!(told(&mut c), "");
+    c.pass(299_000);
+    assert_eq!(told(&mut c), "");
+    c.pass(1_000);
+    assert_eq!(told(&mut c), "back: web.1 of version 2 did not work within 300s\n");
+    assert!(told(&mut c).starts_with("web.1 to"), "what is of no use is replaced at once");
+    c.all_well();
+    assert_eq!(told(&mut c), "settled\n");
+    assert_eq!(c.state.tasks[&task_id("shop/web.3")], before);
+    let shop = &c.state.apps[&"shop".parse().unwrap()];
+    assert_eq!((shop.version, shop.app.jobs.values().next().unwrap().env["VERSION"].as_str()), (3, "1"));
+    assert_eq!(
+        shop.rollout.returned.as_deref(),
+        Some("version 1 is back: web.1 of version 2 did not work within 300s")
+    );
+    // It does not come back by itself, and not by `rollback` without a number either.
+    let back = |to| Command::Rollback {
+        app: "shop".parse().unwrap(),
+        seen_version: None,
+        to,
+        reason: None,
+        now: UnixMillis(0),
+    };
+    let at = c.state.applied;
+    let refused = c.state.clone().apply(at, &back(None));
+    assert!(matches!(refused, taffeta_model::Outcome::Refused(_)), "{refused:?}");
+    c.apply(&back(Some(2)));
+    assert_eq!(c.state.apps[&"shop".parse().unwrap()].app.jobs.values().next().unwrap().env["VERSION"], "2");
+}
+
+#[test]
+fn an_instance_that_fails_long_after_its_update_brings_no_version_back() {
+    let mut c = deployed(3, 3, &UpdatePolicy::default());
+    c.deploy(&shop("2", 3, &UpdatePolicy::default()));
+    assert!(transcript(&mut c, 2).ends_with("settled\n"));
+    c.report("shop/web.1", Phase::Unhealthy, None);
+    c.new_leader();
+    c.pass(10_000_000);
+    c.report("shop/web.1", Phase::Unhealthy, None);
+    assert_eq!(told(&mut c), "");
+}
+
+#[test]
+fn a_new_leader_goes_on_in_the_middle_of_any_step() {
+    let update = UpdatePolicy { max_surge: 1, max_unavailable: 0, ..UpdatePolicy::default() };
+    for killed_after in 0..8 {
+        let mut c = deployed(4, 3, &update);
+        c.deploy(&shop("2", 3, &update));
+        for turn in 0..40 {
+            if turn == killed_after {
+                c.new_leader();
+                c.pass(1000);
+            }
+            c.turn();
+            assert!(c.serving("shop") >= 3 || turn == killed_after, "after {killed_after}, turn {turn}");
+            c.all_well();
+        }
+        assert_eq!(c.state.tasks.len(), 3);
+        assert!(c.state.tasks.values().all(|task| matches!(task.place, Place::On { .. })));
+        assert!(c.state.tasks.values().all(|task| task.cause == Cause::Outdated));
+    }
+}
