@@ -11,7 +11,7 @@ use taffeta_sim::{SimConfig, Verdict, run};
 /// A bug, the seed that catches it, and words of what is then said.
 const CAUGHT: &[(Bug, u64, &str)] = &[
     (Bug::ObeyOldFence, 1, "takes an assigned set of"),
-    (Bug::AcknowledgeBeforeSync, 7, "the acknowledged write"),
+    (Bug::AcknowledgeBeforeSync, 7, "acknowledged"),
     (Bug::ForgetVote, 4, "in one life"),
     (Bug::PublishForeignRecord, 1, "which was never placed there"),
     (Bug::ForgeRecord, 1, "has not signed"),

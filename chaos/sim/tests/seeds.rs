@@ -240,6 +240,11 @@ mod found {
     }
 
     #[test]
+    fn who_joined_after_a_recovery_and_a_rotation_believed_nobody() {
+        passes(&short(73, 60));
+    }
+
+    #[test]
     fn a_sole_survivor_answered_no_name_once_others_had_joined_it() {
         passes(&short(65, 60));
     }

@@ -68,7 +68,7 @@ impl Core {
         if !recovery.outranks(self.generation.recovery().as_ref()) {
             return;
         }
-        if !self.is_proven(&recovery) {
+        if !self.is_proven(&recovery) && !self.is_vouched_for(&recovery, from) {
             self.learn_authorities(from).await;
             if !self.is_proven(&recovery) {
                 return tracing::warn!(generation = recovery.generation, "a new generation was told without proof");
@@ -110,6 +110,13 @@ impl Core {
                 Err(why) => tracing::debug!(from = %node, why, "no CA was learnt from it"),
             }
         }
+    }
+
+    /// Whether a voter tells it to a node whose directory is of that generation already: one that joined after the recovery,
+    /// and perhaps after the CA had ended that has signed it. A voter holds the CA's key, and could sign it.
+    fn is_vouched_for(&self, recovery: &Recovery, from: NodeId) -> bool {
+        let known = self.directory.borrow().fence.generation;
+        recovery.cluster == self.cluster && known > 0 && recovery.generation == known && self.votes_now(from)
     }
 
     /// Whether a CA that is believed has signed it.

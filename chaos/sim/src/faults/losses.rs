@@ -15,7 +15,6 @@ use std::{
     time::Duration,
 };
 use taffeta_chaos_plan::CopyUse;
-use taffeta_model::NodeId;
 use taffeta_node::{Inspect, SurveyView};
 
 /// What is under way.
@@ -167,12 +166,21 @@ fn end_copy(cluster: &mut Cluster, copy: usize, original: usize) {
     switch_off(cluster, copy);
 }
 
+/// Whoever follows the log may be given a vote for so long after it has died: until it is known, and any change that was
+/// begun by then is made.
+const MAY_VOTE: Duration = Duration::from_secs(10);
+
 /// Whether the cluster can do without this machine for good: of all that vote, most are left, in both sets if a change of
-/// who votes is half done.
+/// who votes is half done, and also if this one, or one that has only just gone, is given the vote of one that is there.
 pub(super) fn can_spare(cluster: &Cluster, i: usize) -> bool {
-    let lost = |m: &&Machine| m.is_gone() || m.number == i || m.outdated;
-    let lost: BTreeSet<NodeId> = cluster.machines.iter().filter(lost).filter_map(|m| m.id).collect();
-    cluster.electorates.iter().all(|voters| voters.intersection(&lost).count() <= voters.len().saturating_sub(1) / 2)
+    let now = cluster.now();
+    let gone = |m: &&Machine| m.is_gone() || m.number == i || m.outdated;
+    let lost: Vec<&Machine> = cluster.machines.iter().filter(gone).filter(|m| !m.is_copy).collect();
+    cluster.electorates.iter().all(|voters| {
+        let votes = |m: &Machine| m.id.is_some_and(|id| voters.contains(&id));
+        let may_vote = |m: &Machine| m.id.is_some() && (m.number == i || now - m.died < MAY_VOTE);
+        lost.iter().filter(|m| votes(m) || may_vote(m)).count() <= voters.len().saturating_sub(1) / 2
+    })
 }
 
 /// Whether an older copy of this machine's disk would be told from the disk: it follows the log, what it does now is heard,
