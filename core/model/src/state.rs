@@ -5,13 +5,14 @@ mod authorities;
 mod members;
 mod quotas;
 mod rebirth;
+mod runs;
 mod secrets;
 mod tasks;
 
 use crate::{
     App, AppName, Assigned, AssignedSet, ClusterId, Command, Directory, DirectoryJob, DirectoryMember, Exit, Fence,
-    JobKind, JobName, Life, NodeId, NodeName, Outcome, Placement, Recovery, Refusal, Removal, Resources, SecretName,
-    SecretPins, SecretState, TaskId, TeamName, TokenId, UnixMillis,
+    JobKind, JobName, Life, NodeId, NodeName, Outcome, Placement, Recovery, Refusal, Removal, Resources, Runs,
+    SecretName, SecretPins, SecretState, TaskId, TeamName, TokenId, UnixMillis,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -169,6 +170,9 @@ pub struct AppState {
     pub revisions: BTreeMap<JobName, u64>,
     /// Per job that has any, the versions of its secrets: the newest at the deploy or restart that made its revision.
     pub secrets: BTreeMap<JobName, SecretPins>,
+    /// Per batch and cron job, its runs. A job of version 1 has none until its app is deployed again: its tasks want
+    /// machines as ever, and it has no deadline.
+    pub runs: BTreeMap<JobName, Runs>,
     /// Position of the newest change to it or to any of its tasks.
     pub touched: Fence,
 }
@@ -316,6 +320,11 @@ impl State {
             Command::SetQuota { team, quota } => self.set_quota(at, team, quota),
             Command::RemoveQuota { team } => self.remove_quota(at, team),
             Command::Drain { node, on } => self.drain(at, *node, *on),
+            Command::Fire(firings) => {
+                firings.iter().for_each(|f| self.fire(at, f));
+                Ok(())
+            }
+            Command::Run { app, job, args, now } => self.run(at, app, job, args, *now),
         }
     }
 
@@ -341,6 +350,9 @@ impl State {
         let (Some(revision), true) = (app.revisions.get(&id.job).copied(), self.members.contains_key(node)) else {
             return;
         };
+        if app.runs.get(&id.job).is_some_and(|runs| runs.current.is_none()) {
+            return; // the run that it was placed for is over
+        }
         let daemon = app.app.jobs.get(&id.job).is_some_and(|job| job.kind == JobKind::Daemon);
         if daemon && *seen_attempt == 0 && !self.tasks.contains_key(id) {
             if self.tasks.len() >= TASKS_MAX || !(1..=crate::COUNT_MAX).contains(&id.index) {
@@ -387,7 +399,8 @@ impl State {
 
     fn finish(&mut self, at: Fence, id: &TaskId, ended: Fence, exit: &Exit) -> Result<(), Refusal> {
         let app = self.apps.get_mut(&id.app).ok_or(Refusal::Outdated)?;
-        let is_batch = app.app.jobs.get(&id.job).is_some_and(|job| matches!(job.kind, JobKind::Batch { .. }));
+        let is_batch = app.app.jobs.get(&id.job).is_some_and(|job| job.kind.is_batch());
+        let recurs = app.recurs(&id.job);
         let wanted = app.revisions.get(&id.job).copied();
         let task = self.tasks.get(id).ok_or(Refusal::Outdated)?;
         let Place::On { node, fence } = task.place else { return Err(Refusal::Outdated) };
@@ -396,8 +409,9 @@ impl State {
         }
         app.touched = at;
         self.tasks.update(id, |task| {
-            // What ended is an older definition if the job was changed or restarted meanwhile: then it runs again.
-            task.place = if wanted == Some(task.revision) {
+            // What ended is an older definition if the job was changed or restarted meanwhile: then it runs again, unless
+            // it will do so by itself.
+            task.place = if recurs || wanted == Some(task.revision) {
                 Place::Ended { node, fence, exit: exit.clone() }
             } else {
                 Place::Waiting { last: Some(node) }
@@ -432,7 +446,9 @@ impl State {
         let job = state.app.jobs.get(&id.job)?.clone();
         let files = job.files.iter().filter_map(|f| Some((f.clone(), state.app.files.get(f)?.clone()))).collect();
         let secrets = state.secrets.get(&id.job).cloned().unwrap_or_default();
-        Some(Assigned { attempt: task.attempt, version: state.version, fence, job, files, ended, secrets })
+        let run = state.runs.get(&id.job).and_then(|runs| runs.current.as_ref()).filter(|_| ended.is_none());
+        let args = run.map(|run| run.args.clone()).unwrap_or_default();
+        Some(Assigned { attempt: task.attempt, version: state.version, fence, job, files, ended, args, secrets })
     }
 
     /// The names and members that every node knows.

@@ -4,9 +4,9 @@
 //! with its conversion. A type that has not changed since is not repeated; before it is changed, it moves in here.
 
 use crate::{
-    AppName, Cause, ClusterId, Constraint, DirectoryJob, DirectoryMember, DnsPolicy, Exit, Fence, Health, JobKind,
-    JobName, NodeId, NodeName, PRIORITY_DEFAULT, Place, PlacementStrategy, PortSpec, Resources, ShippedFile, TaskId,
-    TokenId, UnixMillis,
+    AppName, Cause, ClusterId, Constraint, DirectoryJob, DirectoryMember, DnsPolicy, Exit, Fence, HISTORY_MAX, Health,
+    JobKind, JobName, NodeId, NodeName, PRIORITY_DEFAULT, Place, PlacementStrategy, PortSpec, Resources, ShippedFile,
+    TaskId, TokenId, UnixMillis,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
@@ -307,7 +307,8 @@ impl From<AppState> for crate::AppState {
     fn from(old: AppState) -> Self {
         let AppState { app, version, deployed_at, revisions } = old;
         let touched = Fence::default(); // the scheduler reads all anew
-        Self { app: Arc::new(app.into()), version, deployed_at, revisions, secrets: Default::default(), touched }
+        let (secrets, runs) = Default::default();
+        Self { app: Arc::new(app.into()), version, deployed_at, revisions, secrets, runs, touched }
     }
 }
 
@@ -345,6 +346,10 @@ impl From<Job> for crate::Job {
             reschedule_after: old.reschedule_after,
             secrets: Default::default(),
             secret_env: Default::default(),
+            cron: None,
+            deadline: None,
+            parallel: None,
+            history: HISTORY_MAX,
         }
     }
 }
@@ -358,7 +363,7 @@ impl From<AssignedSet> for crate::AssignedSet {
 impl From<Assigned> for crate::Assigned {
     fn from(old: Assigned) -> Self {
         let Assigned { attempt, version, fence, job, files, ended } = old;
-        Self { attempt, version, fence, job: job.into(), files, ended, secrets: Default::default() }
+        Self { attempt, version, fence, job: job.into(), files, ended, args: vec![], secrets: Default::default() }
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::{
     Observed, RingView, Waiting,
     machines::{MachineId, Machines, TaskRef},
+    runs::Clock,
     teams::Teams,
 };
 use std::{
@@ -11,7 +12,7 @@ use std::{
 };
 use taffeta_model::{
     App, AppName, AppState, Exit, Fence, Job, JobKind, JobName, JobRef, Millis, NodeId, Place, PlacementStrategy,
-    Resources, State, TaskId, TeamName,
+    Resources, Runs, State, TaskId, TeamName,
 };
 
 /// Why tasks wait, by app and task; apps without such a task are left out.
@@ -23,6 +24,10 @@ pub type Waits = BTreeMap<AppName, Arc<BTreeMap<TaskId, Waiting>>>;
 pub struct Scheduler {
     seen: Option<Fence>,
     seen_pool: Fence,
+    /// The version that all members speak: below 2 no decision about runs can be written.
+    pub(crate) level: u32,
+    /// The date less the leader's own time, by which timers were set.
+    pub(crate) offset: i128,
     pub(crate) machines: Machines,
     /// By position; `None` where an app has gone.
     pub(crate) apps: Vec<Option<AppMirror>>,
@@ -63,6 +68,10 @@ pub(crate) struct JobMirror {
     /// Revision that its tasks should be of.
     pub(crate) revision: u64,
     pub(crate) spec: Spec,
+    /// Of a job that runs to an end; without its history.
+    pub(crate) runs: Option<Runs>,
+    /// Of a cron job.
+    pub(crate) clock: Option<Clock>,
     /// By rising index.
     pub(crate) slots: Vec<Slot>,
 }
@@ -120,6 +129,10 @@ impl Scheduler {
         }
         if self.seen != Some(state.applied) {
             self.read_apps(state, ring);
+            if self.level != state.spoken_level() {
+                self.level = state.spoken_level();
+                self.dirty.extend(self.by_name.values());
+            }
         }
         if !all {
             for id in &changes.members {
@@ -251,7 +264,9 @@ impl Scheduler {
         let timer = self.apps[at].as_ref().and_then(|app| app.timer);
         let before = self.before(at);
         self.lift_app(at);
-        let mut jobs: Vec<JobMirror> = deployed.app.jobs.iter().map(|(n, job)| new_job(n, job, deployed)).collect();
+        let mut clocks: BTreeMap<JobName, Clock> = self.apps[at].iter_mut().flat_map(AppMirror::take_clocks).collect();
+        let mut new = |(name, job): (&JobName, &Job)| new_job(name, job, deployed, clocks.remove(name));
+        let mut jobs: Vec<JobMirror> = deployed.app.jobs.iter().map(&mut new).collect();
         let mut j = 0;
         for (id, task) in state.tasks.of_app(name) {
             while jobs.get(j).is_some_and(|job| job.name < id.job) {
@@ -401,6 +416,11 @@ impl AppMirror {
         self.jobs.binary_search_by(|job| job.name.cmp(name)).ok().map(|j| &self.jobs[j])
     }
 
+    /// What was compiled of its schedules, so that it need not be again.
+    fn take_clocks(&mut self) -> impl Iterator<Item = (JobName, Clock)> {
+        self.jobs.iter_mut().filter_map(|job| Some((job.name.clone(), job.clock.take()?)))
+    }
+
     pub(crate) fn definition(&self, j: usize) -> &Job {
         self.app.jobs.get(&self.jobs[j].name).expect("a mirror has the jobs of its app")
     }
@@ -412,7 +432,19 @@ impl Spec {
     }
 }
 
-fn new_job(name: &JobName, job: &Job, deployed: &AppState) -> JobMirror {
+impl JobMirror {
+    /// Whether it runs again and again by itself.
+    pub(crate) fn recurs(&self) -> bool {
+        self.clock.is_some() || self.runs.as_ref().is_some_and(|runs| !runs.taken.is_empty())
+    }
+
+    /// Whether its tasks want no machines, since no run is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.runs.as_ref().is_some_and(|runs| runs.current.is_none())
+    }
+}
+
+fn new_job(name: &JobName, job: &Job, deployed: &AppState, clock: Option<Clock>) -> JobMirror {
     let spec = Spec {
         kind: job.kind,
         resources: job.resources,
@@ -425,7 +457,10 @@ fn new_job(name: &JobName, job: &Job, deployed: &AppState) -> JobMirror {
         team: deployed.app.team.clone(),
     };
     let revision = deployed.revisions.get(name).copied().unwrap_or_default();
-    JobMirror { name: name.clone(), revision, spec, slots: vec![] }
+    let runs = deployed.runs.get(name).map(Runs::outline);
+    let since = runs.as_ref().map(|runs| runs.since).unwrap_or_default();
+    let clock = job.cron.as_ref().map(|cron| Clock::new(&cron.schedule, since, clock));
+    JobMirror { name: name.clone(), revision, spec, runs, clock, slots: vec![] }
 }
 
 /// The node's report about this placement; an older one is about a process that is on its way out.

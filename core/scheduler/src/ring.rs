@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
 };
-use taffeta_model::{Exit, Fence, Liveness, Millis, NodeId, Phase, TaskId};
+use taffeta_model::{Exit, Fence, Liveness, Millis, NodeId, Phase, TaskId, UnixMillis};
 
 /// The leader's view of the ring and of what nodes report. It remembers what was changed since the last plan, so that
 /// planning looks at that alone.
@@ -14,6 +14,7 @@ pub struct RingView {
     unseen_dead: BTreeSet<NodeId>,
     observed: BTreeMap<TaskId, Vec<Observed>>,
     leader_since: Millis,
+    date: UnixMillis,
     changes: Changes,
 }
 
@@ -63,6 +64,11 @@ impl RingView {
         self.leader_since
     }
 
+    /// The date by the leader's clock, which says when cron jobs are due; 1970 if nobody has told it.
+    pub fn date(&self) -> UnixMillis {
+        self.date
+    }
+
     /// What the ring says of a member. One of the state that it has said nothing about counts as unseen: it gets no task,
     /// and it is dead only long after the leader began.
     pub fn member(&self, node: NodeId) -> Option<MemberView> {
@@ -83,6 +89,11 @@ impl RingView {
     /// What nodes report about a task. Only a report whose fence is that of the task's placement counts.
     pub fn reports(&self, task: &TaskId) -> &[Observed] {
         self.observed.get(task).map_or(&[], Vec::as_slice)
+    }
+
+    /// The date now, to be told before each plan.
+    pub fn see_date(&mut self, date: UnixMillis) {
+        self.date = date;
     }
 
     /// The ring says this of a member; `None`: nothing any more.

@@ -72,6 +72,9 @@ impl Turn<'_> {
     fn outdated(&mut self, app: usize, job: usize) -> Outdated {
         let mut sorted = Outdated::default();
         let kind = self.s.app(app).jobs[job].spec.kind;
+        if self.s.app(app).jobs[job].recurs() {
+            return sorted; // its next run is of the newer version
+        }
         for slot in 0..self.s.app(app).jobs[job].slots.len() {
             let task = TaskRef { app, job, slot };
             if let Some(after) = self.decided.get(&task) {

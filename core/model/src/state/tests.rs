@@ -10,6 +10,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 mod any_commands;
 mod generations;
 mod rebirth;
+mod runs;
 mod secrets;
 
 const SECRET: [u8; 32] = [7; 32];

@@ -15,6 +15,9 @@ use taffeta_model::{
 pub(super) const MIB: u64 = 1 << 20;
 pub(super) const GIB: u64 = 1 << 30;
 
+/// A Sunday: 2026-11-22T00:00:00Z.
+pub(super) const MIDNIGHT: UnixMillis = UnixMillis(1_795_305_600_000);
+
 pub(super) struct Cluster {
     pub(super) now: Millis,
     pub(super) state: State,
@@ -39,6 +42,8 @@ impl Cluster {
             ring: RingView::default(),
             scheduler: RefCell::default(),
         };
+        cluster.state.level = 2;
+        cluster.ring.see_date(MIDNIGHT);
         (1..=machines).for_each(|i| cluster.add(i));
         cluster
     }
@@ -97,6 +102,7 @@ impl Cluster {
     /// Another node leads from now on; it has heard of the machines, and no reports yet.
     pub(super) fn new_leader(&mut self) {
         let mut ring = RingView::new(self.now);
+        ring.see_date(self.ring.date());
         self.ring.members().for_each(|(id, view)| ring.see(id, Some(view)));
         let dead = self.state.members.keys().copied().filter(|id| self.ring.is_unseen_dead(*id)).collect();
         ring.see_unseen_dead(dead);
@@ -105,6 +111,7 @@ impl Cluster {
 
     pub(super) fn pass(&mut self, millis: u64) {
         self.now = Millis(self.now.0 + millis);
+        self.ring.see_date(UnixMillis(self.ring.date().0 + millis));
     }
 
     pub(super) fn apply(&mut self, command: &Command) {
@@ -114,7 +121,7 @@ impl Cluster {
     }
 
     pub(super) fn deploy(&mut self, app: &App) {
-        self.apply(&Command::Deploy { app: Arc::new(app.clone()), now: UnixMillis(0) });
+        self.apply(&Command::Deploy { app: Arc::new(app.clone()), now: self.ring.date() });
     }
 
     pub(super) fn plan(&self) -> Plan {
@@ -162,7 +169,9 @@ impl Cluster {
         for id in self.state.tasks.keys().cloned().collect::<Vec<_>>() {
             match self.state.job(&id).unwrap().kind {
                 JobKind::Service | JobKind::Daemon => self.report(&id.to_string(), Phase::Healthy, None),
-                JobKind::Batch { .. } => self.report(&id.to_string(), Phase::Finished, Some(Exit::Code(0))),
+                JobKind::Batch { .. } | JobKind::Cron { .. } => {
+                    self.report(&id.to_string(), Phase::Finished, Some(Exit::Code(0)))
+                }
             }
         }
     }

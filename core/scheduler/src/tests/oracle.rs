@@ -1,7 +1,7 @@
 //! Random clusters and histories against an oracle that looks at everything anew for every question.
 
 use super::fixture::{Cluster, MIB, With, app, batch, service, task_id};
-use crate::{Change, Plan, Waiting, preview};
+use crate::{Change, Idle, Plan, Waiting, preview};
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use std::collections::{BTreeMap, BTreeSet};
 use taffeta_model::{
@@ -144,6 +144,15 @@ fn checked_turn(c: &mut Cluster) -> Result<Plan, TestCaseError> {
                 prop_assert!(room.is_none(), "{id} waits though it fits on {room:?}: {why}");
             }
             Waiting::NoMachine | Waiting::NoRoom(_) | Waiting::After(_) | Waiting::Preempted { .. } => {}
+            Waiting::Parallel { most } => {
+                let siblings = c.state.tasks.iter().filter(|(other, _)| (&other.app, &other.job) == (&id.app, &id.job));
+                let on = siblings.filter(|(_, task)| task.node().is_some()).count();
+                prop_assert!(on >= *most as usize, "{id} waits though only {on} of {most} run");
+            }
+            Waiting::Idle(_) => {
+                let runs = &c.state.apps[&id.app].runs[&id.job];
+                prop_assert!(runs.current.is_none() || matches!(why, Waiting::Idle(Idle::Begins)), "{id}: {why}");
+            }
             Waiting::OverQuota { team, .. } => {
                 prop_assert_eq!(c.state.apps[&id.app].app.team.as_ref(), Some(team));
             }
