@@ -64,6 +64,7 @@ fn assigned(placed: u64, job: Job) -> Assigned {
         job,
         files: BTreeMap::new(),
         ended: None,
+        args: vec![],
         secrets: BTreeMap::new(),
     }
 }

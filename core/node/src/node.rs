@@ -411,7 +411,8 @@ impl Core {
             | Command::RemoveSecret { .. }
             | Command::SetQuota { .. }
             | Command::RemoveQuota { .. }
-            | Command::Drain { .. } => {}
+            | Command::Drain { .. }
+            | Command::Run { .. } => {}
             Command::Init { .. }
             | Command::RaiseLevel(_)
             | Command::Started { .. }
@@ -422,6 +423,7 @@ impl Core {
             | Command::FinishRotation { .. }
             | Command::Place(_)
             | Command::Remove(_)
+            | Command::Fire(_)
             | Command::Finish { .. }
             | Command::SetSecret { .. } => {
                 let refusal = ApiError::new(ErrorCode::Forbidden, "this is for the leader itself to write");
@@ -637,6 +639,7 @@ pub(crate) fn refused(why: &Refusal) -> ApiError {
         | Refusal::NoRotation
         | Refusal::Full(..)
         | Refusal::Outdated
+        | Refusal::RunUnderWay(..)
         | Refusal::AboveLevel(_) => ApiError::new(ErrorCode::Conflict, message),
     }
 }

@@ -291,7 +291,7 @@ impl Core {
                     JobKind::Daemon => {
                         tasks.iter().filter(|t| t.app == app.name.as_str() && t.service == name.as_str()).count() as u32
                     }
-                    JobKind::Service | JobKind::Batch { .. } => job.count,
+                    JobKind::Service | JobKind::Batch { .. } | JobKind::Cron { .. } => job.count,
                 };
                 all.map(|(name, job)| JobView {
                     name: name.to_string(),

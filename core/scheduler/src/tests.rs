@@ -1,9 +1,12 @@
-//! Rules one by one, a story, and properties against a naive oracle.
+//! Rules one by one, stories, and properties against naive oracles.
 
 mod fixture;
 mod oracle;
 mod preview;
 mod rules;
+mod runs;
+mod runs_oracle;
+mod runs_story;
 mod shop;
 mod updates;
 mod words;

@@ -308,7 +308,7 @@ impl fmt::Display for Unmet {
                 return write!(f, "waits for batch job `{earlier}`, which failed: {task} ({exit})");
             }
             (JobKind::Batch { .. } | JobKind::Cron { .. }, _) => {
-                write!(f, "waits for batch job `{earlier}` to finish: ")?
+                write!(f, "waits for batch job `{earlier}` to finish: ")?;
             }
             (JobKind::Service | JobKind::Daemon, _) => {
                 write!(f, "waits for {} `{earlier}` to be healthy: ", kind.table())?;

@@ -145,6 +145,7 @@ impl Machine {
                 job,
                 files: BTreeMap::new(),
                 ended: None,
+                args: vec![],
                 secrets: BTreeMap::new(),
             };
             placed.insert(id, old.unwrap_or(new));
