@@ -51,6 +51,9 @@ pub(crate) struct Cluster {
     pub(crate) timeline: Vec<(Duration, String)>,
     /// The voters, as the last leader had them.
     pub(crate) voters: BTreeSet<NodeId>,
+    /// Sets of voters of each of which a majority may be needed: of the newest membership, and of the one before until that
+    /// is known to be over. Two each in the middle of a change.
+    pub(crate) electorates: BTreeSet<BTreeSet<NodeId>>,
     /// Since when no majority of the voters runs, if that is so.
     pub(crate) quorum_lost: Option<Duration>,
     /// The newest generation of any node's state.
@@ -89,6 +92,7 @@ impl Cluster {
             moments: Moments::default(),
             timeline: vec![],
             voters: BTreeSet::new(),
+            electorates: BTreeSet::new(),
             quorum_lost: None,
             generation: 0,
             chores: VecDeque::new(),

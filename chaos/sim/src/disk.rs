@@ -16,6 +16,9 @@ use std::{
 use taffeta_node::Folder;
 use taffeta_store::{Files, OpenFile};
 
+/// What a write says in the middle of which the power goes.
+pub(crate) const POWER_GONE: &str = "the power is gone";
+
 /// The disk of one machine. It outlives processes and power cuts.
 #[derive(Debug)]
 pub(crate) struct Disk {
@@ -112,14 +115,14 @@ impl Session {
     fn change(&self, change: impl FnOnce(&mut Contents) -> io::Result<()>) -> io::Result<()> {
         let (mut contents, burnt) = self.step()?;
         change(&mut contents)?;
-        if burnt { Err(io::Error::other("the power is gone")) } else { Ok(()) }
+        if burnt { Err(io::Error::other(POWER_GONE)) } else { Ok(()) }
     }
 
     /// A step that is durable when it returns, and has not begun when the power goes.
     fn sync(&self, sync: impl FnOnce(&mut Contents) -> usize) -> io::Result<()> {
         let (mut contents, burnt) = self.step()?;
         if burnt {
-            return Err(io::Error::other("the power is gone"));
+            return Err(io::Error::other(POWER_GONE));
         }
         let bytes = sync(&mut contents);
         drop(contents);
@@ -224,7 +227,7 @@ impl Folder for Session {
     fn write(&self, name: &str, contents: &[u8]) -> io::Result<()> {
         let (mut disk, burnt) = self.step()?;
         if burnt {
-            return Err(io::Error::other("the power is gone"));
+            return Err(io::Error::other(POWER_GONE));
         }
         if disk.full {
             return Err(io::ErrorKind::StorageFull.into());

@@ -19,6 +19,7 @@ use std::{
     time::Duration,
 };
 use taffeta_chaos_plan::{Fault, FaultKind, FaultPlan, InvalidPlan, Swarm, SwarmConfig};
+use taffeta_model::NodeId;
 use taffeta_node::Inspect;
 use thiserror::Error;
 
@@ -263,10 +264,18 @@ impl Sim {
         let mut rng = stream(seed, "core");
         let mut order = cluster.places.clone();
         order.shuffle(&mut rng);
-        let votes = |i: &usize| cluster.machines[*i].id.is_some_and(|id| cluster.voters.contains(&id));
+        let is_in =
+            |i: &usize, voters: &BTreeSet<NodeId>| cluster.machines[*i].id.is_some_and(|id| voters.contains(&id));
         let known = cluster.machines.iter().filter(|machine| machine.id.is_some()).count();
-        let needed = cluster.voters.len() / 2 + 1;
-        let mut core: Vec<usize> = order.iter().copied().filter(votes).take(needed).collect();
+        // Where a change of who votes is half done, a majority of the old and one of the new voters are needed to end it.
+        let mut core: Vec<usize> = vec![];
+        for i in &order {
+            let lacks =
+                |voters: &&BTreeSet<NodeId>| core.iter().filter(|i| is_in(i, voters)).count() <= voters.len() / 2;
+            if cluster.electorates.iter().filter(lacks).any(|voters| is_in(i, voters)) {
+                core.push(*i);
+            }
+        }
         let others: Vec<usize> = order.iter().copied().filter(|i| !core.contains(i)).collect();
         let more = (known / 2 + 1).saturating_sub(core.len()) + rng.random_range(0..=1);
         core.extend(others.into_iter().take(more));

@@ -223,6 +223,47 @@ mod found {
     }
 
     #[test]
+    fn the_lead_was_handed_to_a_voter_that_lacked_the_last_entries() {
+        passes(&SimConfig { faults: [FaultKind::Rolling].into(), ..short(11, 50) });
+    }
+
+    #[test]
+    fn a_snapshot_was_confirmed_that_a_full_disk_did_not_have() {
+        passes(&short(813, 60));
+    }
+
+    #[test]
+    fn the_key_of_the_ca_was_lost_or_somebody_was_left_with_a_former_one() {
+        for seed in [310, 504, 655, 693, 809, 903, 931] {
+            passes(&short(seed, 60));
+        }
+    }
+
+    #[test]
+    fn a_sole_survivor_answered_no_name_once_others_had_joined_it() {
+        passes(&short(65, 60));
+    }
+
+    #[test]
+    fn a_dead_voter_stayed_because_the_ring_could_not_grow() {
+        for seed in [155, 428, 459] {
+            passes(&short(seed, 60));
+        }
+    }
+
+    #[test]
+    fn a_leader_without_a_vote_led_on() {
+        passes(&short(443, 60));
+    }
+
+    #[test]
+    fn a_node_asked_only_voters_that_were_gone_who_votes() {
+        for seed in [448, 666] {
+            passes(&short(seed, 60));
+        }
+    }
+
+    #[test]
     fn a_node_of_the_old_side_asked_only_the_one_on_which_its_cluster_was_recovered() {
         passes(&short(35, 60));
     }

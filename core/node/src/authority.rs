@@ -16,7 +16,7 @@ use crate::{
     wire::{Ask, Told},
 };
 use std::{sync::Arc, time::Duration};
-use taffeta_model::{AUTHORITIES_MAX, CertificateAuthority, Command, Fence, NodeId};
+use taffeta_model::{AUTHORITIES_MAX, CertificateAuthority, Command, Fence, NodeId, NodeName};
 use taffeta_net::{Authority, CallError, sha256};
 use tokio::time::{Instant, sleep};
 
@@ -28,6 +28,9 @@ const KEYS_KEPT: Duration = Duration::from_secs(10);
 const AUTHORITY_LIMIT: Duration = Duration::from_secs(2);
 /// How long a leader may take for what only it can do.
 const LEADER_LIMIT: Duration = Duration::from_secs(10);
+/// Keys of CAs that a voter holds at most: of the one that signs, and of those that were to follow it. There is more than
+/// one of these only if leaders have changed in the middle of a rotation.
+const HELD_MAX: usize = 4;
 
 impl Core {
     /// The CA that signs, if this node holds its key.
@@ -36,9 +39,14 @@ impl Core {
         self.authorities().iter().find(|ca| ca.hash() == signing).cloned()
     }
 
+    /// Whether a node votes, as far as is known here: by the log, or, where it is not followed any more, by what was pulled.
+    pub(crate) fn votes_now(&self, node: NodeId) -> bool {
+        self.consensus.borrow().voters.contains(&node)
+    }
+
     /// Only a voter gets the CA.
     pub(crate) fn give_authority(&self, to: NodeId) -> Told {
-        let voter = self.store.leadership().voters.contains(&to);
+        let voter = self.votes_now(to);
         match self.signing_authority().filter(|_| voter) {
             Some(authority) => {
                 let (seed, certificate) = authority.export();
@@ -64,19 +72,25 @@ impl Core {
     /// Gets the CA when this node has come to vote, deletes it when it has lost its vote, and forgets one that signs no
     /// more. On the leader, ends a rotation that is complete.
     pub(crate) async fn run_authority(self: Arc<Self>) {
-        let mut lost = None;
+        let (mut lost, mut turn) = (None, 0);
         loop {
             let known = self.consensus.borrow().clone();
             let votes = known.voters.contains(&self.me);
-            let (held, signing) = (self.authorities().len(), self.papers().signing());
-            let signs = self.authorities().last().is_some_and(|ca| ca.hash() == signing);
-            if votes && self.signing_authority().is_none() {
-                self.fetch_authority(&known.voters).await;
-            } else if votes && held > 1 && signs {
-                self.forget_authorities(1);
+            let signing = self.papers().signing();
+            let (held, signs) = {
+                let held = self.authorities();
+                (held.len(), held.iter().position(|ca| ca.hash() == signing))
+            };
+            match signs {
+                None if votes => {
+                    self.fetch_authority(turn).await;
+                    turn += 1;
+                }
+                Some(former) if votes && former > 0 => self.forget_authorities(former),
+                None | Some(_) => {}
             }
-            if held > 0 && self.may_forget_keys(&mut lost) {
-                self.forget_authorities(0);
+            if held > 0 && self.may_forget_keys(&mut lost).await {
+                self.forget_authorities(held);
                 tracing::info!("this node votes no more; its copy of the CA key was deleted");
             }
             if known.leads {
@@ -86,50 +100,69 @@ impl Core {
         }
     }
 
-    /// Whether what only voters hold may be deleted here: this node has lost its vote, it stays, and a leader has been heard of
-    /// for [`KEYS_KEPT`]. Whoever has the vote now has fetched the keys by then; a node that gave its vote away to stop
-    /// keeps them, since its heir may be stopped before it has them. `lost` is the caller's memory.
-    pub(crate) fn may_forget_keys(&self, lost: &mut Option<Instant>) -> bool {
-        let known = self.consensus.borrow();
-        if known.voters.contains(&self.me) || known.leader.is_none() || *self.leaving.borrow() {
-            *lost = None;
+    /// Whether what only voters hold may be deleted here: this node has lost its vote, it stays, a leader has been heard of
+    /// for [`KEYS_KEPT`], and most of those who vote now have said that they hold all keys. A voter that was away while a key
+    /// came may have it from nobody else. `lost` is the caller's memory.
+    pub(crate) async fn may_forget_keys(&self, lost: &mut Option<Instant>) -> bool {
+        let voters = {
+            let known = self.consensus.borrow();
+            if known.voters.contains(&self.me) || known.leader.is_none() || *self.leaving.borrow() {
+                *lost = None;
+                return false;
+            }
+            known.voters.clone()
+        };
+        if lost.get_or_insert_with(Instant::now).elapsed() < KEYS_KEPT {
             return false;
         }
-        lost.get_or_insert_with(Instant::now).elapsed() >= KEYS_KEPT
+        let asked = voters.iter().map(|id| self.ask(*id, &Ask::HoldsKeys, AUTHORITY_LIMIT));
+        let told = futures::future::join_all(asked).await;
+        let holders = told.iter().filter(|told| matches!(told, Ok(Told::Yes))).count();
+        holders * 2 > voters.len()
     }
 
-    async fn fetch_authority(&self, voters: &[NodeId]) {
-        for voter in voters.iter().filter(|id| **id != self.me) {
-            let told = self.ask(*voter, &Ask::Authority, AUTHORITY_LIMIT).await;
+    /// Whether this node holds all that voters hold.
+    pub(crate) fn holds_keys(&self) -> bool {
+        self.signing_authority().is_some() && self.keyring.kek().is_some()
+    }
+
+    /// Asks the other voters, and after them some others: who has lost its vote keeps the keys until it is sure of its heirs.
+    async fn fetch_authority(&self, turn: usize) {
+        for holder in self.renewers(turn) {
+            let told = self.ask(holder, &Ask::Authority, AUTHORITY_LIMIT).await;
             if let Ok(Told::Authority(seed, certificate)) = told {
                 if sha256(&certificate) != self.store.read(|state| state.ca_hash) {
-                    tracing::warn!(from = %voter, "a CA that is not the cluster's was offered");
+                    tracing::warn!(from = %holder, "a CA that is not the cluster's was offered");
                     continue;
                 }
                 if self.keep_authority(Authority::import(self.cluster, (seed, certificate))).is_ok() {
-                    tracing::info!(from = %voter, "the CA key was received, as this node votes now");
+                    tracing::info!(from = %holder, "the CA key was received, as this node votes now");
                     return;
                 }
             }
         }
     }
 
-    /// Seals a CA on disk, beside the one that signs, and takes it in use.
+    /// Seals a CA on disk, as the newest, beside the one that signs and others that were to follow it: which of them does is
+    /// for the log to say.
     pub(crate) fn keep_authority(&self, authority: Authority) -> std::io::Result<()> {
         let signing = self.papers().signing();
         let mut held = self.authorities();
-        let mut next: Vec<Authority> =
-            held.iter().filter(|ca| ca.hash() == signing && ca.hash() != authority.hash()).cloned().collect();
+        let mut next: Vec<Authority> = held.iter().filter(|ca| ca.hash() != authority.hash()).cloned().collect();
         next.push(authority);
+        while next.len() > HELD_MAX {
+            let oldest = next.iter().position(|ca| ca.hash() != signing).unwrap_or_default();
+            next.remove(oldest);
+        }
         seal_authorities(&*self.folder, &*self.entropy, &self.key, &next)?;
         *held = next;
         Ok(())
     }
 
-    /// Forgets all but the newest ones.
-    fn forget_authorities(&self, keep: usize) {
+    /// Forgets the oldest ones.
+    fn forget_authorities(&self, count: usize) {
         let mut held = self.authorities();
-        let gone = held.len().saturating_sub(keep);
+        let gone = held.len().min(count);
         held.drain(..gone);
         let stored = match held.is_empty() {
             true => self.folder.remove(file::AUTHORITY),
@@ -138,6 +171,14 @@ impl Core {
         if let Err(error) = stored {
             tracing::error!(%error, "a CA key that is not needed any more could not be deleted");
         }
+    }
+
+    /// The CA that was to sign next when a rotation was begun here before.
+    fn next_authority(&self) -> Option<Authority> {
+        let signing = self.papers().signing();
+        let held = self.authorities();
+        let signs = held.iter().position(|ca| ca.hash() == signing)?;
+        held[signs + 1..].last().cloned()
     }
 
     /// Lets the leader do something that is more than one command.
@@ -191,7 +232,8 @@ impl Core {
             | Ask::Keyring
             | Ask::SetSecret(..)
             | Ask::Secrets(_)
-            | Ask::Backup => Err(ApiError::new(ErrorCode::Failed, "this is asked in another way")),
+            | Ask::Backup
+            | Ask::HoldsKeys => Err(ApiError::new(ErrorCode::Failed, "this is asked in another way")),
         }
     }
 
@@ -204,9 +246,16 @@ impl Core {
         }
         let former = self.signing_authority().ok_or_else(|| failed(&"the leader has no CA key yet; try again"))?;
         let now = self.dates.agreed();
-        let mut seed = [0; 32];
-        self.entropy.fill(&mut seed);
-        let next = Authority::create(self.cluster, seed, now).map_err(|e| failed(&e))?;
+        // What was proposed with the one before may still take effect, although nobody could say so: its key is offered
+        // again, so that whichever entry does names a CA that a majority holds.
+        let next = match self.next_authority() {
+            Some(begun) => begun,
+            None => {
+                let mut seed = [0; 32];
+                self.entropy.fill(&mut seed);
+                Authority::create(self.cluster, seed, now).map_err(|e| failed(&e))?
+            }
+        };
         let entry = |ca: &Authority, other: &Authority| {
             let cross = ca.cross_signed_by(other, now)?;
             Ok(CertificateAuthority { hash: ca.hash(), certificate: ca.certificate().to_vec(), cross, since: now })
@@ -239,7 +288,7 @@ impl Core {
             return Err(ApiError::new(ErrorCode::Conflict, "no rotation of the CA is under way")
                 .help("`taffeta ca rotate` begins one"));
         };
-        let waiting = self.waits_for();
+        let waiting = self.rotation_waits_for();
         if !force && !waiting.is_empty() {
             let message = format!("no certificate of the new CA yet: {}", waiting.join(", "));
             return Err(ApiError::new(ErrorCode::Forbidden, message).help(
@@ -254,7 +303,7 @@ impl Core {
 
     async fn finish_when_complete(&self) {
         if self.former_authority().is_some()
-            && self.waits_for().is_empty()
+            && self.rotation_waits_for().is_empty()
             && let Err(error) = self.finish_rotation(false).await
         {
             tracing::warn!(%error, "the rotation of the CA could not be completed yet");
@@ -266,15 +315,24 @@ impl Core {
         self.store.read(|state| (state.authorities.len() == AUTHORITIES_MAX).then(|| state.authorities[0].hash))
     }
 
-    /// Names of members that are not known to have a certificate of the CA that signs.
-    fn waits_for(&self) -> Vec<String> {
-        let directory = Arc::clone(&self.directory.borrow());
-        let (sets, signing, own) = (self.gossip.sets(), short(&self.papers().signing()), short(&self.issuer.borrow()));
-        let members = directory.members.iter().filter(|(id, _)| {
-            let shown = if **id == self.me { Some(own) } else { sets.get(*id).map(|set| set.info.authority) };
-            shown != Some(signing)
+    /// Names of members that are not known to have a certificate of the CA that signs. By the state, which the leader has: what
+    /// it shows and believes itself, and its directory, may be of the moment before, when all had one of the CA that signed.
+    fn rotation_waits_for(&self) -> Vec<String> {
+        let (signing, members) = self.store.read(|state| {
+            (state.ca_hash, state.members.values().map(|member| (member.id, member.name.clone())).collect::<Vec<_>>())
         });
-        members.map(|(_, member)| member.name.to_string()).collect()
+        self.without_certificate(&signing, members)
+    }
+
+    fn without_certificate(
+        &self,
+        signing: &[u8; 32],
+        members: impl IntoIterator<Item = (NodeId, NodeName)>,
+    ) -> Vec<String> {
+        let (sets, signing, own) = (self.gossip.sets(), short(signing), short(&self.issuer.borrow()));
+        let shown = |id: NodeId| if id == self.me { Some(own) } else { sets.get(&id).map(|set| set.info.authority) };
+        let without = members.into_iter().filter(|(id, _)| shown(*id) != Some(signing));
+        without.map(|(_, name)| name.to_string()).collect()
     }
 
     /// The CAs, for people.
@@ -282,6 +340,7 @@ impl Core {
         let directory = Arc::clone(&self.directory.borrow());
         let signing = self.papers().signing();
         let believed = self.papers().authorities.clone();
+        let members = directory.members.iter().map(|(id, member)| (*id, member.name.clone()));
         let view = |der: &Vec<u8>| {
             let hash = sha256(der);
             let entry = directory.authorities.iter().find(|ca| ca.hash == hash);
@@ -294,7 +353,7 @@ impl Core {
         AuthoritiesView {
             rotating: believed.len() == AUTHORITIES_MAX,
             authorities: believed.iter().map(view).collect(),
-            waiting: self.waits_for(),
+            waiting: self.without_certificate(&signing, members),
             node: self.name().to_string(),
             certificate_expires_at: rfc3339(self.credentials.ends()),
         }

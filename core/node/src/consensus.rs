@@ -148,14 +148,18 @@ impl Core {
     }
 
     /// This node itself if it votes, else the voters in turn. A member that was started anew and takes no part in the
-    /// consensus knows of no voter; any other member can name them. A voter that hears of no leader asks others now and
-    /// then: it may have been taken out while it was away, which its own log does not tell.
+    /// consensus knows of no voter; any other member can name them. Whoever hears of no leader asks others now and then: a
+    /// voter may have been taken out while it was away, which its own log does not tell, and to any other node all voters
+    /// that it knows may have been replaced meanwhile.
     fn some_voter(&self, consensus: &Consensus, turn: usize) -> Option<NodeId> {
         let ring = self.ring.state();
-        if consensus.voters.contains(&self.me) {
-            let others = ring.alive();
-            let ask_others = consensus.leader.is_none() && turn.is_multiple_of(2) && !others.is_empty();
-            return Some(if ask_others { others[turn / 2 % others.len()] } else { self.me });
+        let votes = consensus.voters.contains(&self.me);
+        let others = if planted(Bug::FindNoVoter) && !votes { vec![] } else { ring.alive() };
+        if consensus.leader.is_none() && !turn.is_multiple_of(2) && !others.is_empty() {
+            return Some(others[turn / 2 % others.len()]);
+        }
+        if votes {
+            return Some(self.me);
         }
         // If the leader dies, whoever waits for its answer learns last who is the next one.
         let is_leader = |id: &NodeId| consensus.leader.is_some_and(|(leader, _)| leader == *id);
@@ -286,8 +290,10 @@ impl Core {
                 return;
             }
             let may_hand_over = handed_over.is_none_or(|at| at.elapsed() >= HAND_OVER_EVERY);
-            if leadership.is_leader && may_hand_over && self.store.disk_full_since().is_some() {
-                tracing::warn!("this node leads and its disk is full: another voter may lead instead");
+            let full = self.store.disk_full_since().is_some();
+            if leadership.is_leader && may_hand_over && (full || has_lost_vote(&leadership, self.me)) {
+                let why = if full { "its disk is full" } else { "it has no vote any more" };
+                tracing::warn!(why, "this node leads, and another voter may lead instead");
                 handed_over = Some(Instant::now());
                 let store = self.store.clone();
                 tokio::spawn(async move { store.hand_over(PART_LIMIT / 2).await });
@@ -366,6 +372,12 @@ impl Core {
         };
         let _ = timeout(PART_LIMIT, given).await;
     }
+}
+
+/// Whether it is settled that a node has no vote. openraft lets one that still follows the log lead on: without the keys
+/// that voters hold, and without a chance to be made a voter again.
+fn has_lost_vote(leadership: &Leadership, node: NodeId) -> bool {
+    leadership.committed && leadership.configs.len() == 1 && !leadership.voters.contains(&node)
 }
 
 /// What voters told a node that takes no part in the consensus.

@@ -56,7 +56,7 @@ impl Core {
         let core = Arc::clone(self);
         tokio::spawn(async move {
             match core.ask(from, &Ask::Generation(core.generation.recovery()), SHOW_LIMIT).await {
-                Ok(Told::Generation(Some(theirs))) => core.take_recovery(theirs).await,
+                Ok(Told::Generation(Some(theirs))) => core.take_recovery(from, theirs).await,
                 Ok(_) => {}
                 Err(error) => tracing::debug!(%from, %error, "generations could not be compared"),
             }
@@ -64,19 +64,15 @@ impl Core {
     }
 
     /// Believes a newer generation if there is proof of it.
-    pub(crate) async fn take_recovery(&self, recovery: Recovery) {
+    pub(crate) async fn take_recovery(&self, from: NodeId, recovery: Recovery) {
         if !recovery.outranks(self.generation.recovery().as_ref()) {
             return;
         }
-        let proven = recovery.cluster == self.cluster
-            && recovery.generation > 0
-            && self
-                .papers()
-                .authorities
-                .iter()
-                .any(|authority| signed_by_authority(authority, &recovery.signed_part(), &recovery.signature));
-        if !proven {
-            return tracing::warn!(generation = recovery.generation, "a new generation was told without proof");
+        if !self.is_proven(&recovery) {
+            self.learn_authorities(from).await;
+            if !self.is_proven(&recovery) {
+                return tracing::warn!(generation = recovery.generation, "a new generation was told without proof");
+            }
         }
         let holds_log = self.store.is_initialised().await || self.has_state();
         // Stored before it is believed: a restart must not believe the old generation again.
@@ -100,6 +96,27 @@ impl Core {
         self.remote.send_modify(|remote| {
             (remote.leader, remote.heard, remote.voters) = (None, None, vec![by]);
         });
+    }
+
+    /// A CA may have come when this node was away. Whoever is believed by the cross certificates that it shows tells it with a
+    /// renewal, which needs no generation: who spoke, if it holds the key, else any other; another one the next time.
+    async fn learn_authorities(&self, from: NodeId) {
+        let others = self.renewers(0);
+        let pick = self.entropy.seed() % others.len().max(1) as u64;
+        let other = others.get(usize::try_from(pick).unwrap_or_default());
+        for node in [from].iter().chain(other) {
+            match self.renew_by(*node).await {
+                Ok(()) => return,
+                Err(why) => tracing::debug!(from = %node, why, "no CA was learnt from it"),
+            }
+        }
+    }
+
+    /// Whether a CA that is believed has signed it.
+    fn is_proven(&self, recovery: &Recovery) -> bool {
+        let part = recovery.signed_part();
+        let signed = |authority: &Vec<u8>| signed_by_authority(authority, &part, &recovery.signature);
+        recovery.cluster == self.cluster && recovery.generation > 0 && self.papers().authorities.iter().any(signed)
     }
 
     /// The node has to be started anew from its folder; whoever runs it is told.

@@ -129,7 +129,7 @@ fn bound(cluster: ClusterId) -> Vec<u8> {
 impl Core {
     /// Only a voter gets the key.
     pub(crate) fn give_keyring(&self, to: NodeId) -> Told {
-        let votes = self.store.leadership().voters.contains(&to);
+        let votes = self.votes_now(to);
         match self.keyring.kek().filter(|_| votes) {
             Some(kek) => Told::Keyring(Veiled(Secret::new(kek.export().to_vec()))),
             None => Told::No,
@@ -138,15 +138,15 @@ impl Core {
 
     /// Gets the key when this node has come to vote, and deletes it when it has lost its vote.
     pub(crate) async fn run_keyring(self: Arc<Self>) {
-        let mut lost = None;
+        let (mut lost, mut turn) = (None, 0);
         loop {
-            let voters = self.consensus.borrow().voters.clone();
-            let votes = voters.contains(&self.me);
+            let votes = self.votes_now(self.me);
             let has = self.keyring.kek().is_some();
             if votes && !has {
-                self.fetch_keyring(&voters).await;
+                self.fetch_keyring(turn).await;
+                turn += 1;
             }
-            if has && self.may_forget_keys(&mut lost) {
+            if has && self.may_forget_keys(&mut lost).await {
                 self.keyring.forget(&*self.folder);
                 tracing::info!("this node votes no more; its copy of the key-encryption key was deleted");
             }
@@ -154,21 +154,21 @@ impl Core {
         }
     }
 
-    async fn fetch_keyring(&self, voters: &[NodeId]) {
+    async fn fetch_keyring(&self, turn: usize) {
         if !self.has_state() {
             return; // nothing to compare it with yet
         }
-        for voter in voters.iter().filter(|id| **id != self.me) {
-            let Ok(Told::Keyring(Veiled(kek))) = self.ask(*voter, &Ask::Keyring, ASK_LIMIT).await else { continue };
+        for holder in self.renewers(turn) {
+            let Ok(Told::Keyring(Veiled(kek))) = self.ask(holder, &Ask::Keyring, ASK_LIMIT).await else { continue };
             let kek = <[u8; 32]>::try_from(kek.expose()).ok().map(Kek::new);
             let ours = self.store.read(|state| state.kek_hash);
             let Some(kek) = kek.filter(|kek| kek.hash() == ours) else {
-                tracing::warn!(from = %voter, "a key-encryption key that is not the cluster's was offered");
+                tracing::warn!(from = %holder, "a key-encryption key that is not the cluster's was offered");
                 continue;
             };
             match self.keyring.keep(&*self.folder, &*self.entropy, &self.key, kek) {
                 Ok(()) => {
-                    tracing::info!(from = %voter, "the key-encryption key was received, as this node votes now");
+                    tracing::info!(from = %holder, "the key-encryption key was received, as this node votes now");
                     return;
                 }
                 Err(error) => tracing::error!(%error, "the key-encryption key could not be stored"),

@@ -143,9 +143,12 @@ impl Core {
     /// Whether this node knows enough to say that something is not there: it has published what it runs itself, has
     /// compared with a member (or has met none for long), and holds the sets of all that are alive, or has waited for them long enough.
     fn has_view(&self) -> bool {
-        // Where nobody answers, there is nobody to compare with: what is known here is all there is.
-        let alone = || self.ring.state().alive().is_empty() && self.epoch.elapsed() >= UNMET_WAIT;
-        let compared = *self.gossip.complete().borrow() || alone();
+        // Where nobody answers, there is nobody to compare with: what is known here is all there is. That stays so when
+        // others come, who may know nothing: a sole survivor, and machines that have just joined it.
+        if self.epoch.elapsed() >= UNMET_WAIT && self.ring.state().alive().is_empty() {
+            self.gossip.set_complete();
+        }
+        let compared = *self.gossip.complete().borrow();
         compared && *self.spoken.borrow() && (self.epoch.elapsed() >= VIEW_WAIT || self.holds_all())
     }
 

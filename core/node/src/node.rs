@@ -196,7 +196,7 @@ impl Core {
             Ask::Generation(theirs) => {
                 let mine = self.generation.recovery();
                 if let Some(theirs) = theirs {
-                    self.take_recovery(theirs).await;
+                    self.take_recovery(from, theirs).await;
                 }
                 Told::Generation(mine)
             }
@@ -240,6 +240,13 @@ impl Core {
             Ask::SetSecret(name, Veiled(value)) => Told::SecretSet(self.set_secret_here(&name, &value).await),
             Ask::Secrets(wanted) => self.give_secrets(from, &wanted),
             Ask::Backup => Told::Backup(self.backup_here().await),
+            Ask::HoldsKeys => {
+                if self.holds_keys() {
+                    Told::Yes
+                } else {
+                    Told::No
+                }
+            }
         }
     }
 

@@ -160,9 +160,12 @@ impl Core {
         let mut turn = 0;
         loop {
             directory.borrow_and_update();
-            let outdated = {
+            let (outdated, unstored) = {
                 let papers = self.papers();
-                papers.issuer != papers.signing()
+                if papers.issuer != *self.issuer.borrow() {
+                    self.store_papers(&papers);
+                }
+                (papers.issuer != papers.signing(), papers.issuer != *self.issuer.borrow())
             };
             let remains = self.credentials.ends().0.saturating_sub(self.dates.agreed().0);
             if schedule.is_due(Duration::from_millis(remains), outdated) {
@@ -175,13 +178,23 @@ impl Core {
                 }
                 turn += 1;
             }
-            let look = if outdated { Duration::from_millis(100) } else { LOOK_EVERY }
-                .min(self.certificate_lives.certificate / 100);
+            let look = match (outdated, unstored) {
+                (true, _) => Duration::from_millis(100),
+                (false, true) => PAUSE,
+                (false, false) => LOOK_EVERY,
+            }
+            .min(self.certificate_lives.certificate / 100);
             tokio::select! {
                 () = sleep(look) => {}
                 changed = directory.changed() => if changed.is_err() { return },
             }
         }
+    }
+
+    /// Has the certificate renewed by this node, and so learns the CAs that it believes.
+    pub(crate) async fn renew_by(&self, node: NodeId) -> Result<(), String> {
+        let reply = self.net().call(node, Lane::Renew, b"", RENEW_LIMIT).await.map_err(|e| e.to_string())?;
+        self.take_renewed(decode(&reply)?)
     }
 
     /// By this node itself, if it holds the CA, else by whoever does.
@@ -191,9 +204,7 @@ impl Core {
         }
         let mut last = "nobody is known who could".to_owned();
         for node in self.renewers(turn) {
-            let reply = self.net().call(node, Lane::Renew, b"", RENEW_LIMIT).await.map_err(|e| e.to_string());
-            let taken = reply.and_then(|reply| decode(&reply)).and_then(|renewed| self.take_renewed(renewed));
-            match taken {
+            match self.renew_by(node).await {
                 Ok(()) => {
                     tracing::info!(by = %node, "this node's certificate was renewed");
                     return Ok(());
@@ -205,7 +216,7 @@ impl Core {
     }
 
     /// The voters, who hold the CA; then any members, in turn: a node that was away for long may not know who votes.
-    fn renewers(&self, turn: usize) -> Vec<NodeId> {
+    pub(crate) fn renewers(&self, turn: usize) -> Vec<NodeId> {
         let voters = self.consensus.borrow().voters.clone();
         let members: Vec<NodeId> = self.directory.borrow().members.keys().copied().collect();
         let from = turn.wrapping_mul(ASKED_MAX) % members.len().max(1);
@@ -244,10 +255,7 @@ impl Core {
         }
         // What is believed is for the directory to say; with an ended certificate it cannot be pulled.
         let next = Papers { certificate, issuer, authorities, crosses };
-        self.put_in_force(&mut papers, next)?;
-        drop(papers);
-        self.issuer.send_if_modified(|known| std::mem::replace(known, issuer) != issuer);
-        Ok(())
+        self.put_in_force(&mut papers, next)
     }
 
     /// Believes the CAs of a new directory.
@@ -261,19 +269,29 @@ impl Core {
         }
     }
 
-    /// Uses and stores them. What cannot be stored is used all the same, and asked for again after the next start.
+    /// Uses and stores them. What cannot be stored is used all the same; after a start meanwhile it is asked for again.
     fn put_in_force(&self, papers: &mut Papers, next: Papers) -> Result<(), String> {
         let Papers { certificate, authorities, crosses, .. } = next.clone();
         self.credentials.renew(certificate, authorities, crosses).map_err(|e| e.to_string())?;
         let believes_others = papers.authorities != next.authorities;
         *papers = next;
-        if let Err(error) = save(&*self.folder, file::CERTIFICATE, papers) {
-            tracing::error!(%error, "the renewed certificate could not be stored");
-        }
+        self.store_papers(papers);
         if believes_others && let Err(error) = crate::doors::store_authorities(self) {
             tracing::error!(%error, "the CA certificates for clients of encrypted DNS could not be stored");
         }
         Ok(())
+    }
+
+    /// Stores them, and only then lets the ring know of which CA the certificate is: once all are known to have one of the
+    /// new CA the former one ends, and a node that had its own in memory only would know nobody after its next start.
+    fn store_papers(&self, papers: &Papers) {
+        match save(&*self.folder, file::CERTIFICATE, papers) {
+            Ok(()) => {
+                let issuer = papers.issuer;
+                self.issuer.send_if_modified(|known| std::mem::replace(known, issuer) != issuer);
+            }
+            Err(error) => tracing::error!(%error, "the renewed certificate could not be stored, and is not shown yet"),
+        }
     }
 
     /// Lets a voter ask the others for the date. Whoever does not vote hears it with what it pulls; where nothing can be

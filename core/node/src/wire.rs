@@ -67,6 +67,8 @@ pub(crate) enum Ask {
     Secrets(Vec<(SecretName, u64)>),
     /// Give me a backup. To the leader.
     Backup,
+    /// You vote: do you hold all that voters hold? I do, vote no more, and would forget it.
+    HoldsKeys,
 }
 
 /// A reply on the control lane.
@@ -187,7 +189,7 @@ impl Ask {
             Self::Pull(_) | Self::Authority | Self::NextAuthority(..) => false,
             Self::Rotate | Self::FinishRotation { .. } | Self::Remove { .. } => false,
             Self::Submit(_) | Self::Join(_) | Self::Read(_) | Self::Depart | Self::Logs(..) => false,
-            Self::Keyring | Self::SetSecret(..) | Self::Secrets(_) | Self::Backup => false,
+            Self::Keyring | Self::SetSecret(..) | Self::Secrets(_) | Self::Backup | Self::HoldsKeys => false,
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::{
 };
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
+    collections::{BinaryHeap, HashMap},
     sync::Arc,
 };
 use taffeta_model::{Constraint, JobRef, NodeId, Operator, PlacementStrategy, fnv1a, mix};
@@ -57,21 +57,37 @@ type Key = (i32, u32, u32, u64, u64);
 /// fullest; last an order of the job's own.
 pub(crate) struct Candidates {
     buckets: Vec<Bucket>,
+    zones: Vec<Zone>,
     /// The newest key of each machine; an entry of a heap with another one is void.
     keys: Vec<Option<Key>>,
     /// Which bucket a machine is in.
     bucket_of: Vec<usize>,
-    by_values: BTreeMap<Vec<Option<ValueId>>, usize>,
-    /// Rules that set machines apart by values that several share: the field is that of a bucket.
+    /// Buckets by a hash of their values; those that share one follow each other.
+    by_hash: HashMap<u64, Vec<usize>>,
+    /// Rules that set machines apart by values that several share: a bucket has one value of each.
     shared: Vec<usize>,
+    /// Whether a placement may change what other values than its own are good for.
+    far: bool,
 }
 
 /// Machines that no rule tells apart but by themselves.
 struct Bucket {
-    /// Of the rules in [`Candidates::shared`]; the last is the zone.
+    zone: usize,
+    /// Of the rules in [`Candidates::shared`].
     values: Vec<Option<ValueId>>,
     heap: BinaryHeap<Reverse<(Key, NodeId, MachineId)>>,
 }
+
+/// The buckets of a zone, and the best machine of them as of when it was last looked for.
+#[derive(Default)]
+struct Zone {
+    buckets: Vec<usize>,
+    best: Option<(Rank, MachineId)>,
+    stale: bool,
+}
+
+/// Instances that count for `GROUP_BY`, and how good the machine is.
+type Rank = (u32, Key, NodeId);
 
 impl Rules {
     /// Reads the rules of a job and counts its instances as the turn has them now.
@@ -134,8 +150,8 @@ impl Rules {
         let step = |count: &mut u32| *count = if more { *count + 1 } else { count.saturating_sub(1) };
         let on = &s.machines.all[machine];
         step(&mut self.placed);
-        let last = self.zones.len() - 1;
-        step(&mut self.zones[on.zone().unwrap_or(last)]);
+        let zone = self.zone_of(s, machine);
+        step(&mut self.zones[zone]);
         for rule in self.constraints.iter_mut().filter(|rule| rule.passing.is_none()) {
             if let Some(value) = rule.field.and_then(|field| on.value(field)) {
                 step(&mut rule.counts[value]);
@@ -211,6 +227,69 @@ impl Rules {
         })
     }
 
+    /// Rules that look at how many instances have the same value as machines other than the one in question.
+    fn shared(&self) -> Vec<usize> {
+        let counts = |rule: &Rule| match rule.constraint.operator {
+            // One machine has one hostname: what is full there stays so.
+            Operator::Unique | Operator::MaxPer(_) => rule.constraint.plain_field() != "hostname",
+            Operator::GroupBy(_) => true,
+            Operator::Cluster(_) | Operator::Is(_) | Operator::Like(_) | Operator::Unlike(_) => rule.passing.is_none(),
+        };
+        let shared = |(i, rule): (usize, &Rule)| (rule.field.is_some() && counts(rule)).then_some(i);
+        self.constraints.iter().enumerate().filter_map(shared).collect()
+    }
+
+    fn zone_of(&self, s: &Scheduler, at: MachineId) -> usize {
+        s.machines.all[at].zone().unwrap_or(self.zones.len() - 1)
+    }
+
+    /// Instances that share the values for which `GROUP_BY` counts.
+    fn grouped(&self, shared: &[usize], values: &[Option<ValueId>]) -> u32 {
+        let of = |(rule, value): (&usize, &Option<ValueId>)| {
+            let rule = &self.constraints[*rule];
+            let is_group = matches!(rule.constraint.operator, Operator::GroupBy(_));
+            value.filter(|_| is_group).map_or(0, |value| rule.counts[value])
+        };
+        shared.iter().zip(values).map(of).sum()
+    }
+
+    /// The best machine, by one walk: for few instances this is quicker than [`Candidates`], and gives the same.
+    pub(crate) fn best(&self, s: &Scheduler) -> Option<MachineId> {
+        let spec = &s.app(self.app).jobs[self.job].spec;
+        let spread = spec.strategy == PlacementStrategy::Spread;
+        let is_group = |i: &usize| matches!(self.constraints[*i].constraint.operator, Operator::GroupBy(_));
+        let groups: Vec<usize> = self.shared().into_iter().filter(is_group).collect();
+        let mut best: Option<((u32, i32, u32, u32, u32), (Key, NodeId), MachineId)> = None;
+        for at in 0..s.machines.all.len() {
+            if !s.machines.fits(at, spec) {
+                continue;
+            }
+            let machine = &s.machines.all[at];
+            let against = if self.prefer.is_empty() { 0 } else { -self.weight(s, at) };
+            let rough = if groups.is_empty() {
+                (0, against)
+            } else {
+                let value = |i: &usize| self.constraints[*i].field.and_then(|field| machine.value(field));
+                let values: Vec<_> = groups.iter().map(value).collect();
+                (self.grouped(&groups, &values), against)
+            };
+            let rough = if spread {
+                (rough.0, rough.1, self.zones[self.zone_of(s, at)], self.of_job[at], self.of_app[at])
+            } else {
+                (rough.0, rough.1, 0, 0, 0)
+            };
+            // Most machines are told apart without a division.
+            if best.as_ref().is_some_and(|(least, ..)| rough > *least) || !self.lets_machine(s, at, &[]) {
+                continue;
+            }
+            let fine = (self.key(s, at), machine.id);
+            if best.as_ref().is_none_or(|(least, than, _)| (rough, fine) < (*least, *than)) {
+                best = Some((rough, fine, at));
+            }
+        }
+        best.map(|(_, _, at)| at)
+    }
+
     fn weight(&self, s: &Scheduler, at: MachineId) -> i32 {
         let machine = &s.machines.all[at];
         let of = |(field, passing, absent, weight): &(Option<FieldId>, Vec<bool>, bool, i32)| {
@@ -283,20 +362,19 @@ impl Rules {
 impl Candidates {
     /// Looks at every machine once.
     pub(crate) fn new(s: &Scheduler, rules: &Rules) -> Self {
-        let counts = |rule: &Rule| match rule.constraint.operator {
-            // One machine has one hostname: what is full there stays so.
-            Operator::Unique | Operator::MaxPer(_) => rule.constraint.plain_field() != "hostname",
-            Operator::GroupBy(_) => true,
-            Operator::Cluster(_) | Operator::Is(_) | Operator::Like(_) | Operator::Unlike(_) => rule.passing.is_none(),
-        };
-        let shared = |(i, rule): (usize, &Rule)| (rule.field.is_some() && counts(rule)).then_some(i);
+        let shared = rules.shared();
         let machines = &s.machines.all;
+        let is_far = |i: &usize| {
+            matches!(rules.constraints[*i].constraint.operator, Operator::GroupBy(_) | Operator::Cluster(_))
+        };
         let mut found = Self {
             buckets: vec![],
+            zones: (0..rules.zones.len()).map(|_| Zone::default()).collect(),
             keys: vec![None; machines.len()],
             bucket_of: vec![usize::MAX; machines.len()],
-            by_values: BTreeMap::new(),
-            shared: rules.constraints.iter().enumerate().filter_map(shared).collect(),
+            by_hash: HashMap::new(),
+            far: shared.iter().any(is_far),
+            shared,
         };
         let spec = &s.app(rules.app).jobs[rules.job].spec;
         for at in 0..machines.len() {
@@ -308,25 +386,55 @@ impl Candidates {
     }
 
     fn add(&mut self, s: &Scheduler, rules: &Rules, at: MachineId) {
-        let machine = &s.machines.all[at];
         if self.bucket_of[at] == usize::MAX {
-            let value = |i: &usize| rules.constraints[*i].field.and_then(|field| machine.value(field));
-            let mut values: Vec<Option<ValueId>> = self.shared.iter().map(value).collect();
-            values.push(machine.zone());
-            let buckets = &mut self.buckets;
-            self.bucket_of[at] = *self.by_values.entry(values.clone()).or_insert_with(|| {
-                buckets.push(Bucket { values, heap: BinaryHeap::new() });
-                buckets.len() - 1
-            });
+            self.bucket_of[at] = self.bucket(s, rules, at);
         }
         let key = rules.key(s, at);
         self.keys[at] = Some(key);
-        self.buckets[self.bucket_of[at]].heap.push(Reverse((key, machine.id, at)));
+        let bucket = &mut self.buckets[self.bucket_of[at]];
+        bucket.heap.push(Reverse((key, s.machines.all[at].id, at)));
+        self.zones[bucket.zone].stale = true;
     }
 
-    /// What is on the machine has changed; also that of rules about itself alone.
+    fn bucket(&mut self, s: &Scheduler, rules: &Rules, at: MachineId) -> usize {
+        let machine = &s.machines.all[at];
+        let zone = rules.zone_of(s, at);
+        let value = |i: &usize| rules.constraints[*i].field.and_then(|field| machine.value(field));
+        let step = |hash: u64, i: &usize| mix(hash ^ value(i).map_or(u64::MAX, |value| value as u64));
+        let hash = self.shared.iter().fold(zone as u64, step);
+        let known = self.by_hash.entry(hash).or_default();
+        let same = |b: &&usize| {
+            let bucket = &self.buckets[**b];
+            bucket.zone == zone && self.shared.iter().zip(&bucket.values).all(|(i, known)| value(i) == *known)
+        };
+        if let Some(bucket) = known.iter().find(same) {
+            return *bucket;
+        }
+        let values = self.shared.iter().map(value).collect();
+        self.buckets.push(Bucket { zone, values, heap: BinaryHeap::new() });
+        let bucket = self.buckets.len() - 1;
+        known.push(bucket);
+        self.zones[zone].buckets.push(bucket);
+        bucket
+    }
+
+    /// An instance was put on the machine, or what is on it has changed otherwise.
     pub(crate) fn refresh(&mut self, s: &Scheduler, rules: &Rules, at: MachineId) {
         self.keys[at] = None;
+        if self.far {
+            self.zones.iter_mut().for_each(|zone| zone.stale = true);
+        } else if !self.shared.is_empty() {
+            // The value that has one more may be there in other zones, too.
+            let machine = &s.machines.all[at];
+            let value = |i: &usize| rules.constraints[*i].field.and_then(|field| machine.value(field));
+            let here: Vec<_> = self.shared.iter().map(value).collect();
+            for bucket in &self.buckets {
+                if bucket.values.iter().zip(&here).any(|(there, here)| there == here) {
+                    self.zones[bucket.zone].stale = true;
+                }
+            }
+        }
+        self.zones[rules.zone_of(s, at)].stale = true;
         if s.machines.fits(at, &s.app(rules.app).jobs[rules.job].spec) && rules.lets_machine(s, at, &self.shared) {
             self.add(s, rules, at);
         }
@@ -335,31 +443,40 @@ impl Candidates {
     /// The best machine.
     pub(crate) fn best(&mut self, s: &Scheduler, rules: &Rules) -> Option<MachineId> {
         let spread = s.app(rules.app).jobs[rules.job].spec.strategy == PlacementStrategy::Spread;
-        let Self { buckets, keys, shared, .. } = self;
         let mut best: Option<((u32, i32, u32, Key, NodeId), MachineId)> = None;
-        for bucket in buckets {
+        for zone in 0..self.zones.len() {
+            if self.zones[zone].stale {
+                self.zones[zone].best = self.best_of(rules, zone);
+                self.zones[zone].stale = false;
+            }
+            let Some(((group, key, id), at)) = self.zones[zone].best else { continue };
+            let rank = (group, key.0, if spread { rules.zones[zone] } else { 0 }, key, id);
+            if best.as_ref().is_none_or(|(least, _)| rank < *least) {
+                best = Some((rank, at));
+            }
+        }
+        best.map(|(_, at)| at)
+    }
+
+    fn best_of(&mut self, rules: &Rules, zone: usize) -> Option<(Rank, MachineId)> {
+        let Self { buckets, keys, shared, zones, .. } = self;
+        let mut best: Option<(Rank, MachineId)> = None;
+        for bucket in &zones[zone].buckets {
+            let Bucket { values, heap, .. } = &mut buckets[*bucket];
             let allowed = |(rule, value): (&usize, &Option<ValueId>)| rules.lets(&rules.constraints[*rule], *value);
-            if !shared.iter().zip(&bucket.values).all(allowed) {
+            if !shared.iter().zip(&*values).all(allowed) {
                 continue;
             }
-            while bucket.heap.peek().is_some_and(|Reverse((key, _, at))| keys[*at] != Some(*key)) {
-                bucket.heap.pop();
+            while heap.peek().is_some_and(|Reverse((key, _, at))| keys[*at] != Some(*key)) {
+                heap.pop();
             }
-            let Some(Reverse((key, id, at))) = bucket.heap.peek() else { continue };
-            let grouped = |(rule, value): (&usize, &Option<ValueId>)| {
-                let rule = &rules.constraints[*rule];
-                let is_group = matches!(rule.constraint.operator, Operator::GroupBy(_));
-                value.filter(|_| is_group).map_or(0, |value| rule.counts[value])
-            };
-            let group: u32 = shared.iter().zip(&bucket.values).map(grouped).sum();
-            let zone = bucket.values.last().copied().flatten().unwrap_or(rules.zones.len() - 1);
-            let zone = if spread { rules.zones[zone] } else { 0 };
-            let rank = (group, key.0, zone, *key, *id);
+            let Some(Reverse((key, id, at))) = heap.peek() else { continue };
+            let rank = (rules.grouped(shared, values), *key, *id);
             if best.as_ref().is_none_or(|(least, _)| rank < *least) {
                 best = Some((rank, *at));
             }
         }
-        best.map(|(_, at)| at)
+        best
     }
 }
 

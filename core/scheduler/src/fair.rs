@@ -1,10 +1,15 @@
 //! Whose tasks are placed first.
 
 use crate::{
+    Waiting,
     mirror::Priority,
     plan::{Placed, Turn, Want},
 };
-use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 use taffeta_model::{Cause, TeamName};
 
 /// How many tasks a team places before it is asked again which team has least: fewer would be slower, and more would let
@@ -18,43 +23,70 @@ const REASONS_EVERY: Duration = Duration::from_secs(5);
 struct Queue {
     app: usize,
     job: usize,
-    wants: Vec<Want>,
+    wants: VecDeque<Want>,
 }
 
 impl Turn<'_> {
     /// Places what waits and what has lost its machine: by priority, then by what teams have, then by name.
     pub(crate) fn place_wanted(&mut self) {
-        let mut classes: BTreeMap<Reverse<Priority>, BTreeMap<Option<TeamName>, Vec<Queue>>> = BTreeMap::new();
-        for app in self.apps.clone() {
-            for (job, wants) in self.wanting(app) {
-                let spec = &self.s.app(app).jobs[job].spec;
-                let teams = classes.entry(Reverse(spec.priority())).or_default();
-                teams.entry(spec.team.clone()).or_default().push(Queue { app, job, wants });
-            }
-        }
+        let mut classes: BTreeMap<Reverse<Priority>, BTreeMap<Option<TeamName>, Vec<(usize, usize)>>> = BTreeMap::new();
         for app in &self.apps {
             self.s.blocked.remove(app);
+            for (job, mirror) in self.s.app(*app).jobs.iter().enumerate() {
+                let teams = classes.entry(Reverse(mirror.spec.priority())).or_default();
+                teams.entry(mirror.spec.team.clone()).or_default().push((*app, job));
+            }
         }
         self.start_daemons();
-        for (_, mut teams) in classes {
-            teams.values_mut().for_each(|queues| queues.reverse()); // the first by name is taken from the end
-            while let Some(team) = self.most_due(&teams) {
-                let most = if teams.len() == 1 { usize::MAX } else { TASKS_AT_ONCE };
-                let Some(queues) = teams.get_mut(&team) else { break };
-                let Some(mut queue) = queues.pop() else {
-                    teams.remove(&team);
-                    continue;
-                };
-                match self.place_some(queue.app, queue.job, &mut queue.wants, most) {
-                    Placed::Done if queue.wants.is_empty() => {}
-                    Placed::Done => queues.push(queue),
-                    Placed::Full => self.leave(&queue, None),
-                    Placed::Blocked(why) => {
-                        self.s.blocked.insert(queue.app);
-                        self.wake(queue.app, self.now + REASONS_EVERY);
-                        self.leave(&queue, Some(&why));
-                    }
-                }
+        for (_, teams) in classes {
+            if teams.len() == 1 {
+                self.place_in_turn(teams.into_values().flatten());
+            } else {
+                self.place_fairly(teams);
+            }
+            if self.is_full() {
+                return;
+            }
+        }
+    }
+
+    fn place_in_turn(&mut self, jobs: impl Iterator<Item = (usize, usize)>) {
+        for (app, job) in jobs {
+            let mut wants = self.wanting(app, job);
+            if wants.is_empty() {
+                continue;
+            }
+            match self.place_some(app, job, &mut wants, usize::MAX) {
+                Placed::Done => {}
+                Placed::Full => return,
+                Placed::Blocked(why) => self.leave(app, &wants, &why),
+            }
+        }
+    }
+
+    fn place_fairly(&mut self, teams: BTreeMap<Option<TeamName>, Vec<(usize, usize)>>) {
+        let mut wanting: BTreeMap<Option<TeamName>, Vec<Queue>> = BTreeMap::new();
+        for (team, jobs) in teams {
+            // The first by name is taken from the end.
+            let queue = |(app, job): (usize, usize)| Queue { app, job, wants: self.wanting(app, job) };
+            let queues: Vec<Queue> =
+                jobs.into_iter().rev().map(queue).filter(|queue| !queue.wants.is_empty()).collect();
+            if !queues.is_empty() {
+                wanting.insert(team, queues);
+            }
+        }
+        while let Some(team) = self.most_due(&wanting) {
+            let most = if wanting.len() == 1 { usize::MAX } else { TASKS_AT_ONCE };
+            let Some(queues) = wanting.get_mut(&team) else { return };
+            let Some(mut queue) = queues.pop() else {
+                wanting.remove(&team);
+                continue;
+            };
+            match self.place_some(queue.app, queue.job, &mut queue.wants, most) {
+                Placed::Done if queue.wants.is_empty() => {}
+                Placed::Done => queues.push(queue),
+                Placed::Full => return,
+                Placed::Blocked(why) => self.leave(queue.app, &queue.wants, &why),
             }
         }
     }
@@ -68,29 +100,15 @@ impl Turn<'_> {
         teams.keys().min_by_key(|team| self.s.teams.dominance(team.as_ref(), total)).cloned()
     }
 
-    /// The rest of a queue waits; those that have lost their machines are told so.
-    fn leave(&mut self, queue: &Queue, why: Option<&crate::Waiting>) {
-        for want in &queue.wants {
-            match why {
-                Some(why) => {
-                    if want.lost {
-                        self.remove(want.task, Cause::MachineLost);
-                    }
-                    self.wait(want.task, why.clone());
-                }
-                // The next turn, which is due at once, looks at them again; so far they are where they were.
-                None => self.unplaced(want),
+    /// The rest of a job's tasks waits; those that have lost their machines are told so.
+    fn leave(&mut self, app: usize, wants: &VecDeque<Want>, why: &Waiting) {
+        self.s.blocked.insert(app);
+        self.wake(app, self.now + REASONS_EVERY);
+        for want in wants {
+            if want.lost {
+                self.remove(want.task, Cause::MachineLost);
             }
-        }
-    }
-
-    fn unplaced(&mut self, want: &Want) {
-        if !want.lost {
-            let known = self.s.waits.get(&self.s.app(want.task.app).app.name);
-            let why = known.and_then(|app| app.get(&self.s.id(want.task))).cloned();
-            if let Some(why) = why {
-                self.wait(want.task, why);
-            }
+            self.wait(want.task, why.clone());
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     order::{Earlier, unmet},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -26,6 +26,9 @@ pub const UNSEEN_GRACE: Duration = Duration::from_secs(10);
 
 /// How soon a machine that seems dead is asked about again, and a task that waits is looked at though no room was made.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// Up to how many instances of a job are placed by a walk over the machines for each.
+const FEW: usize = 8;
 
 /// What is to be done, and what keeps the rest from being done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -182,7 +185,9 @@ impl<'a> Turn<'a> {
         }
         self.place_wanted();
         for app in self.apps.clone() {
-            self.replace_outdated(app);
+            if !self.full {
+                self.replace_outdated(app);
+            }
         }
         self.end()
     }
@@ -214,20 +219,9 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// The tasks of the app that want a machine, by job. Those that have lost theirs are lifted.
-    pub(crate) fn wanting(&mut self, app: usize) -> Vec<(usize, Vec<Want>)> {
-        let mut wanting = vec![];
-        for j in 0..self.s.app(app).jobs.len() {
-            let wants = self.wanting_of(app, j);
-            if !wants.is_empty() {
-                wanting.push((j, wants));
-            }
-        }
-        wanting
-    }
-
-    fn wanting_of(&mut self, app: usize, j: usize) -> Vec<Want> {
-        let mut wants = vec![];
+    /// The tasks of a job that want a machine. Those that have lost theirs are lifted.
+    pub(crate) fn wanting(&mut self, app: usize, j: usize) -> VecDeque<Want> {
+        let mut wants = VecDeque::new();
         if let Some(idle) = self.idle(app, j) {
             self.wait_all(app, j, &Waiting::Idle(idle));
             return wants;
@@ -245,7 +239,7 @@ impl<'a> Turn<'a> {
                     if let Some(unmet) = gate.clone().filter(|_| *anew) {
                         self.wait(task, Waiting::After(unmet));
                     } else {
-                        wants.push(Want { task, lost: false });
+                        wants.push_back(Want { task, lost: false });
                     }
                 }
                 Standing::On { machine, report, .. } => {
@@ -254,7 +248,7 @@ impl<'a> Turn<'a> {
                     let alive = self.s.machines.all[machine].is_alive();
                     if (!alive || forgotten) && (forgotten || self.is_lost(task, machine)) && !self.is_full() {
                         self.lift(task);
-                        wants.push(Want { task, lost: true });
+                        wants.push_back(Want { task, lost: true });
                     }
                 }
             }
@@ -342,12 +336,13 @@ impl<'a> Turn<'a> {
 
     /// Places tasks of one job, at most `most`, the first ones first. Gives what is left: nothing, or those for which
     /// there is no machine.
-    pub(crate) fn place_some(&mut self, app: usize, j: usize, wants: &mut Vec<Want>, most: usize) -> Placed {
+    pub(crate) fn place_some(&mut self, app: usize, j: usize, wants: &mut VecDeque<Want>, most: usize) -> Placed {
         let mut rules = Rules::new(self.s, app, j);
+        let few = wants.len().min(most) <= FEW;
         let mut candidates: Option<Candidates> = None;
         let mut placed = 0;
         while placed < most
-            && let Some(want) = wants.first().copied()
+            && let Some(want) = wants.front().copied()
         {
             if self.is_full() {
                 return Placed::Full;
@@ -356,8 +351,12 @@ impl<'a> Turn<'a> {
             if let Some(over) = self.s.teams.over(spec) {
                 return Placed::Blocked(Waiting::over_quota(spec, over));
             }
-            let candidates = candidates.get_or_insert_with(|| Candidates::new(self.s, &rules));
-            let to = match candidates.best(self.s, &rules) {
+            let best = if few {
+                rules.best(self.s)
+            } else {
+                candidates.get_or_insert_with(|| Candidates::new(self.s, &rules)).best(self.s, &rules)
+            };
+            let to = match best {
                 Some(to) => to,
                 None => match self.make_room(want.task, &rules) {
                     Some(to) => to,
@@ -367,8 +366,10 @@ impl<'a> Turn<'a> {
             let cause = if want.lost { Cause::MachineLost } else { Cause::Waited };
             self.place(want.task, to, cause);
             rules.moved(self.s, to, true);
-            candidates.refresh(self.s, &rules, to);
-            wants.remove(0);
+            if let Some(candidates) = &mut candidates {
+                candidates.refresh(self.s, &rules, to);
+            }
+            wants.pop_front();
             placed += 1;
         }
         Placed::Done
@@ -377,7 +378,7 @@ impl<'a> Turn<'a> {
     /// The best machine for a task that has just been lifted, or why there is none.
     pub(crate) fn choose(&mut self, task: TaskRef) -> Result<MachineId, Waiting> {
         let rules = Rules::new(self.s, task.app, task.job);
-        Candidates::new(self.s, &rules).best(self.s, &rules).ok_or_else(|| rules.why(self.s))
+        rules.best(self.s).ok_or_else(|| rules.why(self.s))
     }
 
     pub(crate) fn place(&mut self, task: TaskRef, to: MachineId, cause: Cause) {
@@ -439,10 +440,19 @@ impl<'a> Turn<'a> {
         for (at, spec, task) in self.news.drain(..) {
             self.s.machines.lift(at, &spec, task);
         }
+        let told: BTreeSet<TaskId> =
+            if self.full { self.decided.keys().map(|task| self.s.id(*task)).collect() } else { BTreeSet::new() };
         for app in &self.apps {
-            let waits = self.waits.remove(app).unwrap_or_default();
+            let mut waits = self.waits.remove(app).unwrap_or_default();
             let name = self.s.app(*app).app.name.clone();
             let known = self.s.waits.get(&name);
+            if self.full {
+                // Not all were looked at: the next turn, which is due at once, tells what the others wait for now.
+                let untold = known.iter().flat_map(|known| known.iter()).filter(|(id, _)| !told.contains(*id));
+                for (id, why) in untold {
+                    waits.entry(id.clone()).or_insert_with(|| why.clone());
+                }
+            }
             if known.map_or(!waits.is_empty(), |known| **known != waits) {
                 let all = Arc::make_mut(&mut self.s.waits);
                 if waits.is_empty() {

@@ -6,7 +6,10 @@ use crate::{
     mirror::{AppMirror, Scheduler, Standing},
     plan::{Turn, Want},
 };
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 use taffeta_model::{
     Calendar, Decision, Firing, Job, Millis, Missed, MissedPolicy, Overlap, QUEUE_MAX, Recurrence, Runs, Schedule,
     Trigger, UnixMillis,
@@ -173,7 +176,7 @@ impl Turn<'_> {
     }
 
     /// Lets no more tasks of a job want machines than may be on them at once.
-    pub(crate) fn limit(&mut self, app: usize, j: usize, wants: &mut Vec<Want>) {
+    pub(crate) fn limit(&mut self, app: usize, j: usize, wants: &mut VecDeque<Want>) {
         let Some(most) = self.s.app(app).definition(j).parallel else { return };
         let on = self.s.app(app).jobs[j].slots.iter().filter(|slot| slot.on.is_some()).count();
         let lost = wants.iter().filter(|want| want.lost).count(); // they are let in already

@@ -2,6 +2,7 @@
 
 mod fixture;
 mod oracle;
+mod placing;
 mod preview;
 mod rules;
 mod runs;

@@ -2,7 +2,7 @@
 
 use crate::{
     machine,
-    types::{Raft, Snapshot, SnapshotData, SnapshotMeta, TC, Vote},
+    types::{LogId, Raft, Snapshot, SnapshotData, SnapshotMeta, TC, Vote},
 };
 use async_trait::async_trait;
 use futures::{Stream, StreamExt, stream};
@@ -46,7 +46,7 @@ impl fmt::Display for SendError {
 impl std::error::Error for SendError {}
 
 #[derive(Serialize, Deserialize)]
-enum Call {
+pub(crate) enum Call {
     Append(AppendEntriesRequest<TC>),
     Vote(VoteRequest<TC>),
     PreVote(VoteRequest<TC>),
@@ -77,14 +77,33 @@ pub(crate) async fn answer(raft: &Raft, request: &[u8]) -> Result<(Vec<u8>, bool
         Call::PreVote(r) => (Reply::Vote(raft.pre_vote(r).await.map_err(|e| failed(&e))?), false),
         Call::Snapshot(vote, meta, contents) => {
             machine::check_snapshot(&contents)?; // openraft would take a snapshot that fails to install for a dead disk
+            let last = meta.last_log_id;
             let snapshot = Snapshot { meta, snapshot: Cursor::new(contents) };
-            let reply = raft.install_full_snapshot(vote, snapshot).await.map_err(|e| failed(&e))?;
+            let mut reply = raft.install_full_snapshot(vote, snapshot).await.map_err(|e| failed(&e))?;
+            if reply.vote == vote {
+                reply.vote = flushed(raft, vote, last).await?;
+            }
             let present = reply.vote == vote;
             (Reply::Snapshot(reply), present)
         }
         Call::Transfer(r) => (Reply::Transfer(raft.handle_transfer_leader(r).await.map_err(|e| failed(&e))?), false),
     };
     Ok((postcard::to_stdvec(&reply).map_err(|e| e.to_string())?, from_leader))
+}
+
+/// Waits until this node has on disk what a snapshot covers, and gives the vote by then. openraft confirms a snapshot at
+/// once that goes no further than what it knows to be committed, although a full or slow disk may not have those entries
+/// yet; the leader takes that for an acknowledgement, and ends in a panic when a restart shows a shorter log. An append, even
+/// an empty one, is answered only once all before it is on disk.
+async fn flushed(raft: &Raft, vote: Vote, last: Option<LogId>) -> Result<Vote, String> {
+    let behind = AppendEntriesRequest { vote, prev_log_id: last, entries: vec![], leader_commit: None };
+    match raft.append_entries(behind).await.map_err(|e| e.to_string())? {
+        AppendEntriesResponse::Success => Ok(vote),
+        AppendEntriesResponse::HigherVote(higher) => Ok(higher),
+        AppendEntriesResponse::PartialSuccess(_) | AppendEntriesResponse::Conflict => {
+            Err("the log has changed meanwhile".into())
+        }
+    }
 }
 
 /// Makes a [`Line`] to each voter.

@@ -285,11 +285,16 @@ impl Store {
     }
 
     /// Hands the leadership to another voter, so that a clean stop costs no election, and waits at most `limit` until
-    /// that one leads. Does nothing unless this leads.
+    /// that one leads: to one that answers and has the most of the log, since who lacks an entry declines. Does nothing
+    /// unless this leads.
     pub async fn hand_over(&self, limit: Duration) {
         let leadership = self.leadership();
         let heirs = leadership.voters.iter().filter(|id| **id != self.id && leadership.caught_up.contains(id));
-        let heir = heirs.min_by_key(|id| leadership.silence.get(id).copied().unwrap_or(Duration::MAX));
+        let lags = self.lags();
+        let heir = heirs.min_by_key(|id| {
+            let silence = leadership.silence.get(id).copied().unwrap_or(Duration::MAX);
+            (silence >= self.timers.election_max, lags.get(id).copied().unwrap_or(u64::MAX), silence)
+        });
         let Some(heir) = heir.filter(|_| leadership.is_leader) else { return };
         let mut news = self.watch_leadership();
         let _ = self.raft.trigger().transfer_leader(heir.0).await;
@@ -299,6 +304,15 @@ impl Store {
             }
         };
         let _ = timeout(limit, led_by_another).await;
+    }
+
+    /// By how many entries each follower is behind, where this leads.
+    fn lags(&self) -> BTreeMap<NodeId, u64> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let last = metrics.last_log_index.unwrap_or_default();
+        let followers = metrics.replication.iter().flatten();
+        followers.filter_map(|(id, at)| Some((NodeId(*id), last.saturating_sub(at.as_ref()?.index)))).collect()
     }
 
     /// Since when this node's disk has been full: it refuses writes meanwhile, and goes on by itself when there is room.

@@ -153,13 +153,19 @@ pub fn plan(now: Millis, seen: &Observation, evidence: &Evidence) -> Option<Chan
     if here.len() < newest.len() || here.len() > wanted {
         return plan_removal(&look, &here, wanted).or_else(|| plan_standby(&look));
     }
-    if newest.len() < next {
-        return plan_growth(&look, next).or_else(|| plan_standby(&look));
+    let grows = newest.len() < next;
+    if grows && let Some(change) = plan_growth(&look, next) {
+        return Some(change);
     }
+    // Where there are too few living machines to grow, and for as long as they learn, the dead are replaced all the same.
     if let Some(dead) = newest.iter().copied().find(|id| look.is_dead(*id) && !planted(Bug::KeepDeadVoter)) {
         return plan_replacement(&look, dead).or_else(|| plan_standby(&look));
     }
-    plan_standby(&look).or_else(|| plan_farewell(&look)).or_else(|| plan_spread(&look))
+    let standby = plan_standby(&look);
+    if grows && can_grow(&look, next) {
+        return standby; // whom it waits for must not be sent away
+    }
+    standby.or_else(|| plan_farewell(&look)).or_else(|| plan_spread(&look))
 }
 
 /// The change that lets a voter stop: a stand-by takes its vote. `None` if there is none that is fit, or the only
@@ -201,6 +207,12 @@ fn plan_growth(look: &Look<'_>, wanted: usize) -> Option<Change> {
     let complete = chosen.len() == missing && chosen.iter().all(|id| look.is_fit(*id, Duration::ZERO));
     let voters: BTreeSet<NodeId> = look.voters.iter().copied().chain(chosen).collect();
     (complete && look.is_safe(&voters)).then_some(Change::SetVoters { voters, stay: true, why: Why::Growth })
+}
+
+/// Whether there are enough living machines, ready to vote or not.
+fn can_grow(look: &Look<'_>, wanted: usize) -> bool {
+    let missing = wanted - look.voters.len();
+    look.choose(look.voters, missing, |id| look.is_hopeful(id)).len() == missing
 }
 
 fn plan_replacement(look: &Look<'_>, dead: NodeId) -> Option<Change> {

@@ -175,21 +175,36 @@ fn invariant_no_write_is_invented(machine: &Machine, there: &BTreeSet<u32>, hist
     Ok(())
 }
 
-/// No machine is given more than it has, and no fixed port twice.
+/// What was given of a machine.
+#[derive(Default)]
+struct Given {
+    used: Resources,
+    /// Index of the newest placement on it.
+    placed: u64,
+    /// Index of the newest entry that has changed what a task on it asks for.
+    changed: u64,
+}
+
+/// No machine is given more than it has, and no fixed port twice. A deploy that lets running tasks ask for more may go
+/// beyond that; nothing is placed there any more then.
 fn invariant_no_machine_is_over_committed(machine: &Machine, state: &State) -> Result<(), Broken> {
-    let mut used: BTreeMap<NodeId, Resources> = BTreeMap::new();
+    let mut given: BTreeMap<NodeId, Given> = BTreeMap::new();
     let mut fixed = BTreeSet::new();
     for (id, task) in &state.tasks {
-        let (Some(node), Some(job)) = (task.node(), state.job(id)) else { continue };
-        *used.entry(node).or_default() += job.resources;
+        let (Place::On { node, fence }, Some(job)) = (&task.place, state.job(id)) else { continue };
+        let changed = state.apps.get(&id.app).and_then(|app| app.revisions.get(&id.job)).copied().unwrap_or_default();
+        let given = given.entry(*node).or_default();
+        given.used += job.resources;
+        given.placed = given.placed.max(fence.index);
+        given.changed = given.changed.max(changed);
         for port in job.ports.iter().filter_map(|port| port.fixed) {
-            if !fixed.insert((node, port)) {
+            if !fixed.insert((*node, port)) {
                 return Err(format!("{}: port {port} of {node} was given twice", machine.name));
             }
         }
     }
-    for (node, used) in used {
-        if state.members.get(&node).is_some_and(|member| !member.capacity.fits(&used)) {
+    for (node, Given { used, placed, changed }) in given {
+        if placed > changed && state.members.get(&node).is_some_and(|member| !member.capacity.fits(&used)) {
             return Err(format!("{}: {node} was given more than it has: {used:?}", machine.name));
         }
     }

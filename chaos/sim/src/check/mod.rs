@@ -112,8 +112,10 @@ impl Checker {
 fn invariant_a_full_disk_ends_no_process(cluster: &Cluster) -> Result<(), Broken> {
     for ended in &cluster.ended {
         let machine = &cluster.machines[ended.machine];
+        // A process may learn that the power is gone a moment before it is gone itself; and copies are refused, room or not.
+        let other = machine.disk.is_dead() || voting::is_refused_copy(machine, &ended.why);
         // One that starts may say that it cannot.
-        if machine.condition().full && machine.was_up {
+        if machine.condition().full && machine.was_up && !other {
             return Err(format!("{}: ended because its disk is full: {}", machine.name, ended.why));
         }
     }

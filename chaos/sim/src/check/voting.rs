@@ -44,7 +44,7 @@ pub(super) struct Voting {
     generation: u64,
     /// When each machine was well last.
     well: BTreeMap<usize, Duration>,
-    /// Memberships by their place in the log: the newest two.
+    /// Memberships by their place in the log: the newest two; one, once it is known to be committed.
     newest: BTreeMap<(u64, u64), Configs>,
     /// When each copy was seen to run first.
     copies: BTreeMap<usize, Duration>,
@@ -61,9 +61,9 @@ impl Voting {
             if machine.runs() && now - machine.disturbed > cluster.tick * 2 {
                 self.well.insert(machine.number, now);
             }
-            let Some(id) = machine.id.filter(|_| machine.runs() && (all || leader == Some(machine.number))) else {
-                continue;
-            };
+            // In one step nobody makes a whole change of who votes, in the pause between two looks somebody may.
+            let close = leader == Some(machine.number) || self.led.contains_key(&machine.number);
+            let Some(id) = machine.id.filter(|_| machine.runs() && (all || close)) else { continue };
             let Some((generation, insight)) =
                 machine.look(|inspect| (inspect.state(|state| state.generation), inspect.insight()))
             else {
@@ -89,6 +89,7 @@ impl Voting {
         noted.into_iter().for_each(|moment| cluster.moments.note(moment));
         self.invariant_a_copy_is_refused(cluster)?;
         self.learn_whether_a_quorum_is_there(cluster);
+        cluster.electorates = self.newest.values().flatten().cloned().collect();
         Ok(())
     }
 
@@ -119,6 +120,9 @@ impl Voting {
             self.newest.insert(insight.membership, insight.configs.clone());
             while self.newest.len() > 2 {
                 self.newest.pop_first();
+            }
+            if insight.committed >= insight.membership.0 {
+                self.newest = self.newest.split_off(&insight.membership);
             }
         }
         if !insight.leads {
@@ -224,8 +228,7 @@ impl Voting {
         let mut refused = 0;
         for ended in &cluster.ended {
             let machine = &cluster.machines[ended.machine];
-            let words = REFUSALS.iter().any(|words| ended.why.contains(words));
-            refused += u32::from(words && (machine.is_copy || machine.outdated));
+            refused += u32::from(is_refused_copy(machine, &ended.why));
         }
         for machine in cluster.machines.iter().filter(|m| m.is_copy || m.outdated) {
             if machine.look(|_| ()).is_none() || machine.disturbed == now {
@@ -257,6 +260,11 @@ impl Voting {
             Some(_) => {}
         }
     }
+}
+
+/// Whether it ran from a copied folder and ended because that was found out.
+pub(super) fn is_refused_copy(machine: &Machine, why: &str) -> bool {
+    (machine.is_copy || machine.outdated) && REFUSALS.iter().any(|words| why.contains(words))
 }
 
 /// Death never shrinks the set of voters: only the removal of a member may.

@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 use taffeta_chaos_plan::CopyUse;
+use taffeta_model::NodeId;
 use taffeta_node::{Inspect, SurveyView};
 
 /// What is under way.
@@ -166,11 +167,12 @@ fn end_copy(cluster: &mut Cluster, copy: usize, original: usize) {
     switch_off(cluster, copy);
 }
 
-/// Whether the cluster can do without this machine for good: of all that vote, most are left.
+/// Whether the cluster can do without this machine for good: of all that vote, most are left, in both sets if a change of
+/// who votes is half done.
 pub(super) fn can_spare(cluster: &Cluster, i: usize) -> bool {
-    let votes = |m: &&Machine| m.id.is_some_and(|id| cluster.voters.contains(&id));
-    let lost = cluster.machines.iter().filter(votes).filter(|m| m.is_gone() || m.number == i || m.outdated).count();
-    lost <= cluster.voters.len().saturating_sub(1) / 2
+    let lost = |m: &&Machine| m.is_gone() || m.number == i || m.outdated;
+    let lost: BTreeSet<NodeId> = cluster.machines.iter().filter(lost).filter_map(|m| m.id).collect();
+    cluster.electorates.iter().all(|voters| voters.intersection(&lost).count() <= voters.len().saturating_sub(1) / 2)
 }
 
 /// Whether an older copy of this machine's disk would be told from the disk: it follows the log, what it does now is heard,

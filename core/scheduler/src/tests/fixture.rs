@@ -49,7 +49,10 @@ impl Cluster {
         cluster
     }
 
-    fn add(&mut self, i: u64) {
+    /// A machine joins.
+    pub(super) fn add(&mut self, i: u64) {
+        self.state.applied.index += 1; // as the command that would do this
+        self.state.pool_fence = self.state.applied;
         let member = Member {
             id: NodeId(i),
             name: NodeName::new(format!("n{i}")).unwrap(),
@@ -173,6 +176,29 @@ impl Cluster {
                 JobKind::Batch { .. } | JobKind::Cron { .. } => {
                     self.report(&id.to_string(), Phase::Finished, Some(Exit::Code(0)));
                 }
+            }
+        }
+    }
+
+    /// The same, but batch tasks run on.
+    pub(super) fn settle_running(&mut self) {
+        for _ in 0..1000 {
+            self.all_running();
+            if self.turn().commands.is_empty() {
+                self.pass(1000);
+                if self.turn().commands.is_empty() {
+                    return;
+                }
+            }
+        }
+        panic!("no end to the commands: {:?}", self.plan());
+    }
+
+    pub(super) fn all_running(&mut self) {
+        for id in self.state.tasks.keys().cloned().collect::<Vec<_>>() {
+            match self.state.job(&id).unwrap().kind {
+                JobKind::Service | JobKind::Daemon => self.report(&id.to_string(), Phase::Healthy, None),
+                JobKind::Batch { .. } | JobKind::Cron { .. } => self.report(&id.to_string(), Phase::Running, None),
             }
         }
     }

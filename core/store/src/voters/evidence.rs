@@ -1,6 +1,6 @@
 //! What the leader has seen over time. Kept by the leader, lost with it: a new one waits anew.
 
-use super::{Change, LEAVING_FOR, Observation, WELL_FOR, Why};
+use super::{Change, DEAD_AFTER, LEAVING_FOR, Observation, WELL_FOR, Why};
 use crate::voters::FRESH;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -51,10 +51,15 @@ impl Evidence {
         let complete = seen.caught_up.iter().copied().filter(|id| followers.contains(id) && fresh(id));
         keep_since(&mut self.caught_up, now, complete);
         keep_since(&mut self.learners, now, seen.learners.iter().copied());
+        // A dead stand-by that nobody can take the place of is not waited for.
+        let voters = seen.configs.first();
+        let matters = |id: &NodeId| voters.is_some_and(|v| v.contains(id)) || self.down_for(now, *id) < DEAD_AFTER;
         let is_well = seen.lease
             && seen.committed
             && seen.configs.len() == 1
-            && followers.iter().all(|id| self.caught_up.contains_key(id) && !self.down.contains_key(id));
+            && followers
+                .iter()
+                .all(|id| !matters(id) || self.caught_up.contains_key(id) && !self.down.contains_key(id));
         self.well = if is_well { self.well.or(Some(now)) } else { None };
         self.leaving.retain(|id, (since, gone)| {
             let down = self.down.contains_key(id);

@@ -2,6 +2,8 @@ use super::{
     cluster::{Disks, timed},
     *,
 };
+use crate::rpc::Call;
+use openraft::RaftSnapshotBuilder as _;
 
 const ALL: [u64; 3] = [1, 2, 3];
 
@@ -98,6 +100,28 @@ async fn a_follower_without_room_does_not_hold_up_the_others() {
     assert!(store.leadership().failed.is_none());
     cluster.memory_files(follower).set_quota(None);
     cluster.hold(&ALL, 0..20).await;
+}
+
+/// The leader takes the answer for an acknowledgement of all that the snapshot covers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_is_confirmed_only_when_what_it_covers_is_on_disk() {
+    let cluster = Cluster::of_three(Disks::room()).await;
+    cluster.write(&ALL, token(0)).await;
+    let leader = cluster.leads(&ALL).await;
+    let follower = ALL.into_iter().find(|id| *id != leader).unwrap();
+    let (leading, store) = (cluster.store(leader), cluster.store(follower));
+    cluster.memory_files(follower).set_quota(Some(0));
+    let at = cluster.write(&[leader], token(1)).await;
+    until("it has applied what it could not store yet", || store.read(|state| state.applied >= at)).await;
+    let snapshot = leading.machine.clone().build_snapshot().await.unwrap();
+    assert!(snapshot.meta.last_log_id.is_some_and(|last| last.index >= at.index));
+    let vote = leading.raft.metrics().borrow_watched().vote;
+    let request = postcard::to_stdvec(&Call::Snapshot(vote, snapshot.meta, snapshot.snapshot.into_inner())).unwrap();
+    let early = timeout(Duration::from_millis(500), store.answer(&request)).await;
+    assert!(early.is_err(), "confirmed with nothing on disk: {early:?}");
+    cluster.memory_files(follower).set_quota(None);
+    timeout(cluster::LIMIT, store.answer(&request)).await.expect("there is room").unwrap();
+    assert!(store.insight().last >= at.index);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

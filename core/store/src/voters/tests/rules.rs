@@ -79,6 +79,20 @@ fn three_machines_keep_their_dead_voter() {
 }
 
 #[test]
+fn a_ring_that_cannot_grow_replaces_its_dead_voter_and_spreads_the_others() {
+    let mut ring = Ring::settled(&["a", "b", "b"]);
+    ["c", "c"].iter().for_each(|zone| ring.join(zone));
+    [3, 5].iter().for_each(|id| ring.kill(*id));
+    let made = ring.run(200);
+    assert!(made.iter().any(|(_, change)| *change == set_voters(&[1, 2, 4], Why::Replacement)), "{made:?}");
+    let mut ring = Ring::settled(&["a", "b", "b"]);
+    ["c", "c"].iter().for_each(|zone| ring.join(zone));
+    ring.kill(5);
+    let made = ring.run(200);
+    assert!(made.iter().any(|(_, change)| *change == set_voters(&[1, 2, 4], Why::Spread)), "{made:?}");
+}
+
+#[test]
 fn a_voter_that_acknowledges_is_not_dead_whatever_the_ring_says() {
     let mut ring = Ring::settled(&[""; 5]);
     ring.kill(2);
