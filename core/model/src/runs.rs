@@ -105,6 +105,8 @@ pub enum RunEnd {
     },
     /// The next slot took its place.
     Replaced,
+    /// It had no instance, or has lost all by being scaled down.
+    Empty,
 }
 
 /// Why a slot did not run.
@@ -275,6 +277,7 @@ impl fmt::Display for RunEnd {
         match self {
             Self::Succeeded => f.write_str("ok"),
             Self::Replaced => f.write_str("replaced by the next slot"),
+            Self::Empty => f.write_str("without an instance"),
             Self::Failed { instances, more } => {
                 f.write_str("failed: ")?;
                 for (i, (index, exit)) in instances.iter().enumerate() {

@@ -146,7 +146,8 @@ impl State {
                 unplaced.contains(&id.index).then_some((id.index, Exit::Deadline))
             }
         });
-        let end = RunEnd::of(failed);
+        let empty = self.tasks.of_job(app, job).next().is_none();
+        let end = if empty { RunEnd::Empty } else { RunEnd::of(failed) };
         let Some(state) = self.apps.get_mut(app) else { return };
         let most = state.app.jobs.get(job).map_or(0, |job| job.history);
         if let Some(runs) = state.runs.get_mut(job) {
@@ -247,7 +248,7 @@ pub(super) fn deployed_runs(
         runs.taken = parents.into_iter().map(|parent| (parent.clone(), taken(parent))).collect();
         let changed = old.and_then(|old| old.revisions.get(name)) != revisions.get(name);
         let begins = match before {
-            None => true,
+            None => job.count > 0,
             Some((_, runs)) if runs.current.is_some() => changed,
             Some((_, runs)) => !runs.taken.is_empty(), // it ran after others so far
         };

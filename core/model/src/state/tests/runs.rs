@@ -174,6 +174,19 @@ fn a_run_past_its_deadline_is_ended() {
 }
 
 #[test]
+fn the_end_of_one_run_is_not_that_of_the_next() {
+    let mut log = cron("overlap = \"replace\"\n");
+    log.slot(NOW.0 + 1);
+    log.place("shop/report.1", 1);
+    log.fire("report", NOW.0 + 2, Decision::Placed);
+    let expired = log.firing("report", NOW.0 + 3_600_002, Decision::Expired);
+    log.slot(NOW.0 + 3_600_001);
+    let before = log.runs("report").clone();
+    log.apply(Command::Fire(vec![expired]));
+    assert_eq!(*log.runs("report"), before);
+}
+
+#[test]
 fn arguments_are_given_to_the_tasks_of_one_run() {
     let mut log = cron("");
     log.apply(log.run(&["--day", "5"]));
@@ -301,6 +314,16 @@ fn a_plain_batch_job_has_runs_too() {
     assert_eq!(log.runs("report").finished, 3);
     log.deploy(&format!("{text}env = {{ A = \"b\" }}\n"));
     assert_eq!(log.runs("report").current, run);
+}
+
+#[test]
+fn a_run_that_has_lost_all_its_instances_is_no_success() {
+    let mut log = cron(CHAIN);
+    log.slot(NOW.0 + 60_000);
+    log.apply(Command::Scale { app: app_name("shop"), job: job_name("report"), count: 0 });
+    assert!(log.fire("report", NOW.0 + 60_001, Decision::Over));
+    assert!(log.history("report")[0].ends_with("never started, ended 1970-01-01T00:17:40.001Z: without an instance"));
+    assert!(!log.fire("mail", 0, Decision::Start(Trigger::After)));
 }
 
 #[test]
