@@ -437,11 +437,6 @@ impl JobMirror {
     pub(crate) fn recurs(&self) -> bool {
         self.clock.is_some() || self.runs.as_ref().is_some_and(|runs| !runs.taken.is_empty())
     }
-
-    /// Whether its tasks want no machines, since no run is under way.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.runs.as_ref().is_some_and(|runs| runs.current.is_none())
-    }
 }
 
 fn new_job(name: &JobName, job: &Job, deployed: &AppState, clock: Option<Clock>) -> JobMirror {

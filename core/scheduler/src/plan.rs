@@ -2,7 +2,7 @@
 //! tasks are placed, outdated ones and those of drained machines are replaced.
 
 use crate::{
-    RingView, Waiting,
+    Idle, RingView, Waiting,
     choose::{Candidates, Rules},
     machines::{MachineId, TaskRef},
     mirror::{Scheduler, Spec, Standing, Waits},
@@ -140,8 +140,8 @@ pub(crate) struct Turn<'a> {
     removals: Vec<Removal>,
     placements: Vec<Placement>,
     pub(crate) firings: Vec<Firing>,
-    /// Jobs about whose runs something was decided, and whether their tasks are left alone because of it.
-    pub(crate) fired: BTreeMap<(usize, usize), bool>,
+    /// Jobs about whose runs something was decided, and what their tasks wait for because of it.
+    pub(crate) fired: BTreeMap<(usize, usize), Option<Idle>>,
     probe: BTreeSet<NodeId>,
     full: bool,
 }

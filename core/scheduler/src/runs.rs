@@ -4,10 +4,11 @@ use crate::{
     Idle, Waiting,
     machines::TaskRef,
     mirror::{AppMirror, Scheduler, Standing},
-    plan::{Turn, Want},
+    plan::{Pace, Turn, Want},
 };
 use std::{
     collections::{BTreeSet, VecDeque},
+    num::NonZeroU32,
     time::Duration,
 };
 use taffeta_model::{
@@ -21,6 +22,9 @@ const JUMP: u128 = 500;
 /// Most missed slots that are counted: those of a job that is due each second and lacked a leader for a quarter of an
 /// hour.
 const MISSED_COUNTED_MAX: usize = 1_000;
+
+/// A preview lets so many of a job's tasks run at once that they all do in so many rounds: it has to come to an end.
+const PREVIEW_ROUNDS_MAX: usize = 100;
 
 /// The schedule of a cron job, compiled.
 pub(crate) struct Clock {
@@ -89,11 +93,12 @@ impl Turn<'_> {
         let (job, now) = (&mirror.jobs[j], self.ring.date());
         let Some(runs) = &job.runs else { return };
         let firing = Firing { app: mirror.app.name.clone(), job: job.name.clone(), seen: runs.changed, now, decision };
-        let leaves = match firing.decision {
-            Decision::Start(_) | Decision::Over | Decision::Expired => true,
-            Decision::Queue(_) | Decision::Miss { .. } | Decision::Placed => false,
+        let idle = match firing.decision {
+            Decision::Start(_) => Some(Idle::Begins),
+            Decision::Over | Decision::Expired => Some(Idle::Over),
+            Decision::Queue(_) | Decision::Miss { .. } | Decision::Placed => None,
         };
-        self.fired.insert((app, j), leaves);
+        self.fired.insert((app, j), idle);
         self.firings.push(firing);
     }
 
@@ -141,14 +146,12 @@ impl Turn<'_> {
 
     /// Why no run of the job is under way, if none is, or if it is about to begin or end.
     pub(crate) fn idle(&self, app: usize, j: usize) -> Option<Idle> {
+        if let Some(Some(idle)) = self.fired.get(&(app, j)) {
+            return Some(idle.clone());
+        }
         let mirror = self.s.app(app);
         let job = &mirror.jobs[j];
-        let idle = job.is_idle();
-        if self.fired.get(&(app, j)) == Some(&true) {
-            let starts = idle || job.runs.as_ref().is_some_and(|runs| !self.expires(app, j, runs));
-            return Some(if starts { Idle::Begins } else { Idle::Over });
-        }
-        let runs = job.runs.as_ref().filter(|_| idle)?;
+        let runs = job.runs.as_ref().filter(|runs| runs.current.is_none())?;
         Some(match &job.clock {
             _ if self.s.level < 2 => Idle::OldMembers,
             Some(Clock { calendar: Err(why), .. }) => Idle::Unreadable(why.clone()),
@@ -157,12 +160,6 @@ impl Turn<'_> {
             }
             None => lagging(mirror, runs).unwrap_or(Idle::Over),
         })
-    }
-
-    fn expires(&self, app: usize, j: usize, runs: &Runs) -> bool {
-        let deadline = self.s.app(app).definition(j).deadline;
-        let started = runs.current.as_ref().and_then(|run| run.started);
-        started.zip(deadline).is_some_and(|(started, deadline)| started + deadline <= self.ring.date())
     }
 
     /// All tasks of the job that are on no machine wait for this.
@@ -175,12 +172,20 @@ impl Turn<'_> {
         }
     }
 
+    fn at_once(&self, app: usize, j: usize, most: NonZeroU32) -> usize {
+        let most = most.get() as usize;
+        match self.pace {
+            Pace::OneByOne => most,
+            Pace::AllAtOnce => most.max(self.s.app(app).jobs[j].slots.len().div_ceil(PREVIEW_ROUNDS_MAX)),
+        }
+    }
+
     /// Lets no more tasks of a job want machines than may be on them at once.
     pub(crate) fn limit(&mut self, app: usize, j: usize, wants: &mut VecDeque<Want>) {
         let Some(most) = self.s.app(app).definition(j).parallel else { return };
         let on = self.s.app(app).jobs[j].slots.iter().filter(|slot| slot.on.is_some()).count();
         let lost = wants.iter().filter(|want| want.lost).count(); // they are let in already
-        let mut room = (most.get() as usize).saturating_sub(on + lost);
+        let mut room = self.at_once(app, j, most).saturating_sub(on + lost);
         let mut waiting = vec![];
         wants.retain(|want| {
             let goes = want.lost || room > 0;

@@ -3,10 +3,13 @@
 use super::fixture::{Cluster, MIB, With, app, batch, service, task_id};
 use crate::{Change, Idle, Plan, Waiting, preview};
 use proptest::{collection::vec, option, prelude::*, sample::select};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+};
 use taffeta_model::{
-    App, AppName, Cause, Command, Cpus, Exit, Job, JobKind, JobName, JobRef, Liveness, Member, NodeId, Operator, Phase,
-    Place, PlacementStrategy, Quota, Resources, State, Task, TaskId, TeamName,
+    App, AppName, Cause, Command, Cpus, Decision, Exit, Job, JobKind, JobName, JobRef, Liveness, Member, NodeId,
+    Operator, Phase, Place, PlacementStrategy, Quota, Resources, State, Task, TaskId, TeamName,
 };
 
 /// Whether the machine could take the task, asked of the whole state, the task itself and those of `absent` set aside.
@@ -135,7 +138,8 @@ fn checked_turn(c: &mut Cluster) -> Result<Plan, TestCaseError> {
     // A task that an update has moved away gives room that those before it in the plan could not know of, and so does
     // one that makes way for another; one that came may be what others must be with.
     let gave_room = placements.iter().any(|(id, _)| before.tasks.get(id).is_some_and(|task| task.node().is_some()))
-        || !removals(&plan).is_empty();
+        || !removals(&plan).is_empty()
+        || plan.commands.iter().any(ends_tasks);
     for (id, why) in plan.waiting() {
         let why = if let Waiting::Outdated(why) | Waiting::Drained(why) = why { why } else { why };
         match why {
@@ -145,19 +149,27 @@ fn checked_turn(c: &mut Cluster) -> Result<Plan, TestCaseError> {
             }
             Waiting::NoMachine | Waiting::NoRoom(_) | Waiting::After(_) | Waiting::Preempted { .. } => {}
             Waiting::Parallel { most } => {
-                let siblings = c.state.tasks.iter().filter(|(other, _)| (&other.app, &other.job) == (&id.app, &id.job));
-                let on = siblings.filter(|(_, task)| task.node().is_some()).count();
-                prop_assert!(on >= *most as usize, "{id} waits though only {on} of {most} run");
+                // As many are on machines, or go before it as soon as there is room.
+                let goes_first = |other: &TaskId, task: &Task| {
+                    let behind = plan.why(other).is_some_and(|why| matches!(why, Waiting::Parallel { .. }));
+                    task.node().is_some() || (matches!(task.place, Place::Waiting { .. }) && !behind)
+                };
+                let first =
+                    c.state.tasks.of_job(&id.app, &id.job).filter(|(other, task)| goes_first(other, task)).count();
+                prop_assert!(first >= *most as usize, "{id} waits though only {first} of {most} go first");
             }
             Waiting::Idle(_) => {
                 let runs = &c.state.apps[&id.app].runs[&id.job];
-                prop_assert!(runs.current.is_none() || matches!(why, Waiting::Idle(Idle::Begins)), "{id}: {why}");
+                prop_assert!(
+                    runs.current.is_none() || matches!(why, Waiting::Idle(Idle::Begins | Idle::Over)),
+                    "{id}: {why}"
+                );
             }
             Waiting::OverQuota { team, .. } => {
                 prop_assert_eq!(c.state.apps[&id.app].app.team.as_ref(), Some(team));
             }
             Waiting::Outdated(_) | Waiting::Drained(_) => {
-                prop_assert!(false, "a reason within a reason within a reason")
+                prop_assert!(false, "a reason within a reason within a reason");
             }
         }
     }
@@ -165,6 +177,12 @@ fn checked_turn(c: &mut Cluster) -> Result<Plan, TestCaseError> {
         prop_assert!(plan.why(id).is_some(), "{id} waits without a reason: {task:?}");
     }
     Ok(plan)
+}
+
+/// Whether it is a decision that ends a run whose tasks are on machines.
+fn ends_tasks(command: &Command) -> bool {
+    let Command::Fire(firings) = command else { return false };
+    firings.iter().any(|firing| firing.decision == Decision::Expired)
 }
 
 /// Carries the plan out one placement after the other, each checked by the oracle at its instant.
@@ -364,7 +382,8 @@ fn a_job() -> impl Strategy<Value = Job> {
     let apart = (option::weighted(0.1, 0..4_usize), option::weighted(0.1, 0..4_usize));
     let size = (0..1500_u64, 0..600_u64);
     let shape = (any::<bool>(), 0..5_u32, any::<bool>(), 0..20_u64);
-    (shape, size, ports, constraint, custom, apart, any::<bool>()).prop_map(
+    let limits = (0..4_u32, option::weighted(0.3, 1..20_u64));
+    (shape, size, ports, constraint, custom, apart, (any::<bool>(), limits)).prop_map(
         |(
             (is_batch, count, checked, delay),
             (cpus, memory),
@@ -372,7 +391,7 @@ fn a_job() -> impl Strategy<Value = Job> {
             constraint,
             custom,
             (with, apart),
-            pack,
+            (pack, (parallel, deadline)),
         )| {
             let mut job = if is_batch && !checked { batch(count) } else { service(count) };
             job = job.cpus(cpus).memory(memory * MIB).free_ports(free);
@@ -386,6 +405,10 @@ fn a_job() -> impl Strategy<Value = Job> {
             job.apart.extend(apart.map(|i| names[i].parse::<JobRef>().unwrap()));
             job.strategy = if pack { PlacementStrategy::Pack } else { PlacementStrategy::Spread };
             job.reschedule_after = std::time::Duration::from_secs(delay);
+            if job.kind.is_batch() {
+                let seconds = |deadline| std::time::Duration::from_secs(deadline);
+                (job.parallel, job.deadline) = (NonZeroU32::new(parallel), deadline.map(seconds));
+            }
             if checked { job.checked() } else { job }
         },
     )

@@ -375,6 +375,14 @@ fn a_preview_tells_when_a_cron_job_is_due() {
 }
 
 #[test]
+fn a_preview_comes_to_an_end_though_few_run_at_once() {
+    let c = Cluster::of(1);
+    let many = Job { parallel: NonZeroU32::new(1), ..batch(2000).memory(1).cpus(1) };
+    let preview = preview(c.now, &c.state, &c.ring, &app("shop", &[("many", many)])).unwrap();
+    assert!(preview.tasks.values().all(|change| *change == Change::Create { node: NodeId(1) }));
+}
+
+#[test]
 fn five_hundred_short_tasks_are_one_run() {
     let mut c = Cluster::of(2);
     c.deploy(&app("shop", &[("job", batch(500).cpus(1).memory(1))]));

@@ -67,6 +67,8 @@ fn a_slot_starts_once_whoever_decides_it() {
     log.apply(Command::Fire(vec![twice.clone(), twice]));
     assert_eq!(log.runs("report").handled, UnixMillis(slot));
     assert!(log.runs("report").current.is_some());
+    let next = log.runs("report").next(&log.state.apps[&app_name("shop")].app.jobs[&job_name("report")]);
+    assert_eq!(next, Ok(Some(UnixMillis(1_080_000))), "the next whole minute");
     log.work("report", 0);
     assert!(log.fire("report", slot + 5, Decision::Over));
     assert!(!log.slot(slot), "a later leader has the same slot in mind");
