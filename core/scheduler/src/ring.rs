@@ -64,7 +64,8 @@ impl RingView {
         self.leader_since
     }
 
-    /// The date by the leader's clock, which says when cron jobs are due; 1970 if nobody has told it.
+    /// The date by the leader's clock, which says when cron jobs are due; 1970 if nobody has told it, and no run begins or ends
+    /// until then.
     pub fn date(&self) -> UnixMillis {
         self.date
     }

@@ -60,7 +60,7 @@ impl Scheduler {
 impl Turn<'_> {
     /// Decides about the runs of each job of the app, one thing at a time.
     pub(crate) fn move_runs(&mut self, app: usize) {
-        if self.s.level < 2 {
+        if !self.may_fire() {
             return;
         }
         for j in 0..self.s.app(app).jobs.len() {
@@ -77,15 +77,23 @@ impl Turn<'_> {
     pub(crate) fn tell_placed(&mut self) {
         let placed: BTreeSet<(usize, usize)> =
             self.decided.iter().filter(|(_, to)| to.is_some()).map(|(task, _)| (task.app, task.job)).collect();
+        if !self.may_fire() {
+            return;
+        }
         for app in self.apps.clone() {
             for j in (0..self.s.app(app).jobs.len()).filter(|j| placed.contains(&(app, *j))) {
                 let runs = self.s.app(app).jobs[j].runs.as_ref();
                 let waits = runs.and_then(|runs| runs.current.as_ref()).is_some_and(|run| run.started.is_none());
-                if waits && self.s.level >= 2 && !self.fired.contains_key(&(app, j)) {
+                if waits && !self.fired.contains_key(&(app, j)) {
                     self.fire(app, j, Decision::Placed);
                 }
             }
         }
+    }
+
+    /// Whether all members know of runs, and the leader knows the date.
+    fn may_fire(&self) -> bool {
+        self.s.level >= 2 && self.ring.date() > UnixMillis::default()
     }
 
     fn fire(&mut self, app: usize, j: usize, decision: Decision) {

@@ -127,7 +127,11 @@ impl State {
                     }
                     Some(same) if same == revision => {}
                     // A batch job whose definition changed runs again.
-                    Some(_) if state.is_some_and(|s| s.recurs(name)) => {}
+                    Some(_) if state.is_some_and(|s| s.recurs(name)) => {
+                        let idle = state.and_then(|s| s.runs.get(name)).is_some_and(|runs| runs.current.is_none());
+                        // It runs for what the job was before: a service, or a batch job that ran once.
+                        touched.extend(self.tasks.update(&id, |task| withdraw(task, idle)).flatten());
+                    }
                     Some(_) => {
                         if let Some(node) = self.tasks.update(&id, run_again).flatten() {
                             touched.insert(node);
@@ -156,6 +160,13 @@ pub(super) fn run_again(task: &mut Task) -> Option<NodeId> {
     let Place::Ended { node, .. } = task.place else { return None };
     task.place = Place::Waiting { last: None };
     task.cause = Cause::Waited;
+    Some(node)
+}
+
+/// Takes a task from its machine, which is given, if no run is under way.
+fn withdraw(task: &mut Task, idle: bool) -> Option<NodeId> {
+    let node = task.node().filter(|_| idle)?;
+    task.place = Place::Waiting { last: None };
     Some(node)
 }
 

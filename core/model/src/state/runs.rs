@@ -244,7 +244,8 @@ pub(super) fn deployed_runs(
             JobKind::Batch { .. } => job.after.iter().filter(|earlier| recurring.contains(*earlier)).collect(),
             JobKind::Cron { .. } | JobKind::Service | JobKind::Daemon => BTreeSet::new(),
         };
-        let taken = |parent: &JobName| runs.taken.get(parent).copied().unwrap_or_else(|| finished(parent));
+        // A job before it that has become another one counts anew.
+        let taken = |parent: &JobName| runs.taken.get(parent).copied().unwrap_or(u64::MAX).min(finished(parent));
         runs.taken = parents.into_iter().map(|parent| (parent.clone(), taken(parent))).collect();
         let changed = old.and_then(|old| old.revisions.get(name)) != revisions.get(name);
         let begins = match before {

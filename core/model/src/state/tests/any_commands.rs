@@ -188,9 +188,14 @@ fn drafted_app(name: &str, web: u32, job: u32, (program, secret): (u8, bool), fi
     let file = format!("{file}\n{}", if secret { "secrets = [\"s1\"]\nsecret_env = { S = \"s2\" }" } else { "" });
     let batch = if job > 0 { format!("[batch.job]\nrun = [\"p{program}\"]\ncount = {job}\n") } else { String::new() };
     let overlap = ["skip", "queue", "replace"][web as usize % 3];
+    // The same name is a job of another kind at times.
+    let kind = ["cron", "batch", "service"][job as usize];
+    let tick = match kind {
+        "cron" => format!("deadline = \"1s\"\nschedule = \"* * * * *\"\noverlap = \"{overlap}\"\n"),
+        _ => String::new(),
+    };
     let cron = format!(
-        "[cron.tick]\nrun = [\"p{program}\"]\ncount = 2\ndeadline = \"1s\"\nschedule = \"* * * * *\"\n\
-         overlap = \"{overlap}\"\n[batch.tock]\nrun = [\"p\"]\nafter = [\"tick\"]\n"
+        "[{kind}.tick]\nrun = [\"p{program}\"]\ncount = 2\n{tick}[batch.tock]\nrun = [\"p\"]\nafter = [\"tick\"]\n"
     );
     let text = format!("app = \"{name}\"\n[service.web]\nrun = [\"p{program}\"]\ncount = {web}\n{file}\n{batch}{cron}");
     let files: &mut dyn FileSource = &mut AnyFile;
@@ -235,7 +240,11 @@ fn invariant_runs_are_in_order(before: &State, after: &State) {
             assert!(runs.queue.len() <= crate::QUEUE_MAX && runs.queue.is_sorted());
             assert!(runs.queue.iter().all(|slot| *slot <= runs.handled));
             assert!(runs.history.len() <= crate::HISTORY_MAX.into());
-            let known = before.apps.get(name).and_then(|app| app.runs.get(job));
+            let finished = |parent| app.runs.get(parent).map(|runs: &crate::Runs| runs.finished);
+            assert!(runs.taken.iter().all(|(parent, taken)| finished(parent) >= Some(*taken)), "{job} is ahead");
+            let same =
+                |was: &&super::super::AppState| was.app.jobs.get(job).is_some_and(|w| w.kind == app.app.jobs[job].kind);
+            let known = before.apps.get(name).filter(same).and_then(|app| app.runs.get(job));
             assert!(known.is_none_or(|known| known.handled <= runs.handled && known.finished <= runs.finished));
         }
     }

@@ -295,6 +295,16 @@ fn another_schedule_counts_from_its_deployment() {
 }
 
 #[test]
+fn a_service_that_becomes_a_cron_job_ends() {
+    let mut log = ring();
+    log.deploy("app = \"shop\"\n[service.report]\nrun = [\"./report\"]\ncount = 2\n");
+    log.place("shop/report.1", 1);
+    let at = log.deploy(CRON);
+    assert_eq!(*log.place_of("shop/report.1"), Place::Waiting { last: None });
+    assert_eq!(log.assigned_fence(1), at);
+}
+
+#[test]
 fn a_plain_batch_job_has_runs_too() {
     let mut log = ring();
     let text = "app = \"shop\"\n[batch.report]\nrun = [\"./report\"]\n";
