@@ -30,6 +30,7 @@ fn of_run(config: &AgentConfig, task: &TaskId, run: &Run, wanted: Option<&Wanted
         reason += &format!("{separator}not fully isolated"); // the node says what is missing, once
     }
     let assigned = run.assigned.as_deref();
+    let hidden = wanted.is_some_and(|wanted| wanted.assigned.fence == run.fence && wanted.assigned.hidden);
     TaskRecord {
         task: task.clone(),
         instance: task.index.to_string().into(),
@@ -38,7 +39,7 @@ fn of_run(config: &AgentConfig, task: &TaskId, run: &Run, wanted: Option<&Wanted
         fence: run.fence,
         version: assigned.map_or(0, |a| a.version),
         phase,
-        serving,
+        serving: serving && !hidden,
         address: config.address,
         ports: run.ports.iter().map(|(name, port)| (name.into(), *port)).collect(),
         tags: assigned.map_or_else(Vec::new, |a| a.job.tags.iter().map(Into::into).collect()),

@@ -281,12 +281,14 @@ impl Wanted {
     fn handle_exit(&mut self, now: Millis, exit: &Exit, worked: Duration) {
         self.exit = Some(exit.clone());
         match self.assigned.job.kind {
-            JobKind::Batch { .. } if exit.is_success() => self.become_over(exit.to_string()),
-            JobKind::Batch { retries } if self.next > retries => {
+            JobKind::Batch { .. } | JobKind::Cron { .. } if exit.is_success() => self.become_over(exit.to_string()),
+            JobKind::Batch { retries } | JobKind::Cron { retries } if self.next > retries => {
                 let tries = if retries == 0 { String::new() } else { format!(" in the last of {} tries", self.next) };
                 self.become_over(format!("{}{tries}", brief(&exit.to_string())));
             }
-            JobKind::Batch { .. } | JobKind::Service | JobKind::Daemon => self.back_off(now, &exit.to_string(), worked),
+            JobKind::Batch { .. } | JobKind::Cron { .. } | JobKind::Service | JobKind::Daemon => {
+                self.back_off(now, &exit.to_string(), worked);
+            }
         }
     }
 
@@ -355,8 +357,16 @@ fn runs_the_same(old: &Assigned, new: &Assigned) -> bool {
         count: 0,
         after: vec![],
         constraints: vec![],
+        prefer: vec![],
+        strategy: taffeta_model::PlacementStrategy::default(),
+        priority: 0,
+        update: taffeta_model::UpdatePolicy::default(),
         reschedule_after: Duration::ZERO,
         dns: DnsPolicy::default(),
+        cron: None,
+        deadline: None,
+        parallel: None,
+        history: 0,
         ..assigned.job.clone()
     };
     old.files == new.files && old.secrets == new.secrets && neutral(old) == neutral(new)

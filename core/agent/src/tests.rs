@@ -63,7 +63,9 @@ fn assigned(placed: u64, job: Job) -> Assigned {
         fence: fence(placed),
         job,
         files: BTreeMap::new(),
+        hidden: false,
         ended: None,
+        args: vec![],
         secrets: BTreeMap::new(),
     }
 }

@@ -32,7 +32,7 @@ pub(crate) enum Rule {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Spent {
     /// A finite repetition that is over.
-    #[error("its last run was due {}; begin later, or leave out the number after `R` to repeat for ever", date(*.last))]
+    #[error("its last run was due {}; begin later, or leave out the number after `R` to repeat for ever", rfc3339(*.last))]
     Over {
         /// When its last slot was; 1970 for any before.
         last: UnixMillis,
@@ -128,7 +128,7 @@ fn unix(at: Moment) -> UnixMillis {
     UnixMillis(u64::try_from(at.0).unwrap_or(0))
 }
 
-/// As people read it.
-fn date(at: UnixMillis) -> String {
+/// The date as people read it, in UTC: `2026-11-22T02:00:00Z`.
+pub fn rfc3339(at: UnixMillis) -> String {
     timestamp(moment(at).0).to_string()
 }

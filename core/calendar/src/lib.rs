@@ -38,7 +38,7 @@ mod time;
 mod wall;
 mod zone;
 
-pub use calendar::{Calendar, Spent};
+pub use calendar::{Calendar, Spent, rfc3339};
 pub use error::{InvalidSchedule, ScheduleField};
 pub use period::parse_duration;
 pub use schedule::{SCHEDULE_BYTES_MAX, Schedule, TIMEZONE_BYTES_MAX};

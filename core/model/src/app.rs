@@ -3,6 +3,7 @@
 mod check;
 mod dns;
 mod placement;
+mod recurrence;
 mod update;
 
 pub(crate) use check::is_plain_file_name;
@@ -11,12 +12,14 @@ pub use placement::{
     Constraint, JobRef, Operator, PREFERENCE_WEIGHT_MAX, PREFERENCES_MAX, PRIORITY_DEFAULT, PRIORITY_MAX,
     PlacementStrategy, Preference, whole,
 };
+pub use recurrence::{EPSILON_DEFAULT, HISTORY_MAX, MissedPolicy, Overlap, Recurrence};
 pub use update::UpdatePolicy;
 
 use crate::{AppName, Cpus, JobName, Resources, SecretName, TeamName};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
     time::Duration,
 };
 use thiserror::Error;
@@ -40,7 +43,7 @@ pub struct App {
     pub name: AppName,
     /// Whose quota its tasks count against; `None`: nobody's.
     pub team: Option<TeamName>,
-    /// Services and batch jobs; at most [`JOBS_MAX`].
+    /// Its jobs; at most [`JOBS_MAX`].
     pub jobs: BTreeMap<JobName, Job>,
     /// Contents of the shipped files by file name (no directories); at most [`FILE_BYTES_MAX`] in total.
     pub files: BTreeMap<String, ShippedFile>,
@@ -67,14 +70,19 @@ pub enum JobKind {
     },
     /// One on each machine that matches, also on those that join later; restarted when it ends.
     Daemon,
+    /// Runs to its end, again and again: at the slots of [`Job::cron`].
+    Cron {
+        /// As for a batch job.
+        retries: u32,
+    },
 }
 
-/// One service or batch job.
+/// One job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
-    /// Service or batch.
+    /// How long its tasks live.
     pub kind: JobKind,
-    /// Number of instances.
+    /// Number of instances; of one run, if it runs to an end.
     pub count: u32,
     /// Program and arguments; `$NAME` and `${NAME}` are replaced from the task's environment.
     pub run: Vec<String>,
@@ -125,6 +133,15 @@ pub struct Job {
     pub secrets: BTreeSet<SecretName>,
     /// Secrets that a task gets as variables of these names.
     pub secret_env: BTreeMap<String, SecretName>,
+    /// When a cron job runs; `None` for all others.
+    pub cron: Option<Recurrence>,
+    /// A run that takes longer is ended, and has failed; it counts from the moment that the first of its tasks is given a
+    /// machine. A second to a year; batch and cron jobs only.
+    pub deadline: Option<Duration>,
+    /// Most instances of a run that are on machines at once; batch and cron jobs only.
+    pub parallel: Option<NonZeroU32>,
+    /// How many runs are remembered, 1 to [`HISTORY_MAX`].
+    pub history: u8,
 }
 
 /// A named port of a job.
@@ -199,7 +216,7 @@ impl Job {
             prefer: vec![],
             strategy: match kind {
                 JobKind::Service | JobKind::Daemon => PlacementStrategy::Spread,
-                JobKind::Batch { .. } => PlacementStrategy::Pack,
+                JobKind::Batch { .. } | JobKind::Cron { .. } => PlacementStrategy::Pack,
             },
             with: vec![],
             apart: vec![],
@@ -214,6 +231,10 @@ impl Job {
             reschedule_after: Duration::from_secs(5),
             secrets: BTreeSet::new(),
             secret_env: BTreeMap::new(),
+            cron: None,
+            deadline: None,
+            parallel: None,
+            history: HISTORY_MAX,
         }
     }
 }
@@ -221,15 +242,19 @@ impl Job {
 impl JobKind {
     /// Whether it runs to an end, and serves nobody.
     pub fn is_batch(&self) -> bool {
-        matches!(self, Self::Batch { .. })
+        match self {
+            Self::Batch { .. } | Self::Cron { .. } => true,
+            Self::Service | Self::Daemon => false,
+        }
     }
 
-    /// Name of the app file's table: `service`, `batch` or `daemon`.
+    /// Name of the app file's table: `service`, `batch`, `cron` or `daemon`.
     pub fn table(&self) -> &'static str {
         match self {
             Self::Service => "service",
             Self::Batch { .. } => "batch",
             Self::Daemon => "daemon",
+            Self::Cron { .. } => "cron",
         }
     }
 }

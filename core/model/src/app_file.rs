@@ -4,6 +4,7 @@
 //! what was expected, also where the fault lies between two fields.
 
 mod constraint;
+mod cron;
 mod dns;
 mod error;
 mod health;
@@ -26,7 +27,7 @@ const TEXT_BYTES_MAX: usize = 1 << 20;
 /// Tables of jobs, and what is nearest to a mistyped one.
 const TOP_KEYS: [&str; 6] = ["app", "team", "service", "batch", "cron", "daemon"];
 
-/// Retries of a batch job that says nothing about them.
+/// Retries of a batch or cron job that says nothing about them.
 const RETRIES: u32 = 2;
 
 /// Where the files of a job's `files` come from: the folder of the app file, a request's parts, a test's table.
@@ -65,7 +66,7 @@ fn read_app(root: &Item<'_>, shipped: &mut Shipped<'_>) -> Result<App, AppFileEr
             }
             "service" => tables.extend(job_tables(&item, JobKind::Service)?),
             "batch" => tables.extend(job_tables(&item, JobKind::Batch { retries: RETRIES })?),
-            "cron" => return Err(not_yet(&item, "cron jobs are")),
+            "cron" => tables.extend(job_tables(&item, JobKind::Cron { retries: RETRIES })?),
             "daemon" => tables.extend(job_tables(&item, JobKind::Daemon)?),
             _ => return Err(item.unknown_key(key, &TOP_KEYS)),
         }
@@ -83,7 +84,7 @@ fn read_app_name(item: &Item<'_>) -> Result<AppName, AppFileError> {
     AppName::new(name).map_err(|e| item.error(e.to_string()).help(help))
 }
 
-/// The jobs below `[service.*]` or `[batch.*]`.
+/// The jobs below one of the tables of jobs.
 fn job_tables<'a>(item: &Item<'a>, kind: JobKind) -> Result<Vec<(&'a str, JobKind, Item<'a>)>, AppFileError> {
     let help = format!("as in `[{}.NAME]`", kind.table());
     let jobs = item.entries().map_err(|e| e.help(help))?;
@@ -99,19 +100,11 @@ fn read_jobs(
         let name = JobName::new(*name).map_err(|e| item.error(e.to_string()))?;
         if let Some(first) = jobs.get(&name) {
             let message = format!("`{name}` is in [{}.{name}] already", first.kind.table());
-            return Err(item.error(message).help("each service and batch job of an app has its own name"));
+            return Err(item.error(message).help("each job of an app has its own name"));
         }
         jobs.insert(name, job::read_job(item, *kind, shipped)?);
     }
     Ok(jobs)
-}
-
-/// What is promised for later says so, which is kinder than "unknown key". The place is that of the first entry
-/// below, as `cron.report`, if there is one.
-fn not_yet(item: &Item<'_>, what: &str) -> AppFileError {
-    let first = item.entries().ok().and_then(|entries| entries.into_iter().next());
-    let message = format!("{what} not supported by this version");
-    first.map_or_else(|| item.error(message.clone()), |(_, inner)| inner.error(message.clone()))
 }
 
 /// The files that were read so far.

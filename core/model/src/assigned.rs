@@ -31,8 +31,10 @@ pub struct Assigned {
     pub files: BTreeMap<String, crate::ShippedFile>,
     /// Whether DNS does not give it out although it works: its version waits to be promoted.
     pub hidden: bool,
-    /// How the task ended for good: it is not run, its output is kept.
+    /// How the task ended for good: it is not run, and stopped if it runs; its output is kept.
     pub ended: Option<crate::Exit>,
+    /// Arguments of the present run, which are appended to the job's `run`; empty once the task has ended.
+    pub args: Vec<String>,
     /// Which version of each of its secrets it gets; the values are asked for apart.
     pub secrets: crate::SecretPins,
 }

@@ -1,8 +1,8 @@
 //! What may be written to the replicated log, and what comes back.
 
 use crate::{
-    App, AppName, Cause, CertificateAuthority, ClusterId, Envelope, Fence, JobName, Life, Member, NodeId, Quota,
-    Resources, SecretName, TaskId, TeamName, Token, TokenId, UnixMillis,
+    App, AppName, Cause, CertificateAuthority, ClusterId, Envelope, Fence, Firing, JobName, Life, Member, NodeId,
+    Quota, Resources, SecretName, TaskId, TeamName, Token, TokenId, UnixMillis,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, net::SocketAddr, sync::Arc};
@@ -125,7 +125,7 @@ pub enum Command {
     Place(Vec<Placement>),
     /// Tasks that lose their place with no new one yet.
     Remove(Vec<Removal>),
-    /// A batch task ended for good.
+    /// A batch or cron task ended for good.
     Finish {
         /// The task.
         task: TaskId,
@@ -211,6 +211,19 @@ pub enum Command {
         /// The team.
         team: TeamName,
     },
+    /// The scheduler's decisions about the runs of batch and cron jobs; each stands or falls alone.
+    Fire(Vec<Firing>),
+    /// A person runs a batch or cron job now, once.
+    Run {
+        /// The app.
+        app: AppName,
+        /// The job.
+        job: JobName,
+        /// Arguments that are appended to the job's own; at most [`crate::ARGS_MAX`] of [`crate::ARGS_BYTES_MAX`].
+        args: Vec<String>,
+        /// The date, kept for people.
+        now: UnixMillis,
+    },
 }
 
 impl Command {
@@ -243,6 +256,8 @@ impl Command {
             Self::Pause { .. } => "Pause",
             Self::Promote { .. } => "Promote",
             Self::Settle { .. } => "Settle",
+            Self::Fire(_) => "Fire",
+            Self::Run { .. } => "Run",
         }
     }
 }
@@ -277,7 +292,9 @@ impl Command {
             | Self::Rollback { .. }
             | Self::Pause { .. }
             | Self::Promote { .. }
-            | Self::Settle { .. } => 2,
+            | Self::Settle { .. }
+            | Self::Fire(_)
+            | Self::Run { .. } => 2,
         }
     }
 }
@@ -321,6 +338,8 @@ pub enum Exit {
     OutOfMemory,
     /// Its status was lost with its supervisor or with a reboot.
     Lost,
+    /// Its run took longer than the job's deadline.
+    Deadline,
 }
 
 impl Exit {
@@ -335,7 +354,7 @@ impl Exit {
             Self::Code(code) => Some(*code),
             Self::Signal(signal) => Some(signal.saturating_add(128)),
             Self::OutOfMemory => Some(137),
-            Self::NotStarted(_) | Self::Lost => None,
+            Self::NotStarted(_) | Self::Lost | Self::Deadline => None,
         }
     }
 }
@@ -348,6 +367,7 @@ impl fmt::Display for Exit {
             Self::NotStarted(why) => write!(f, "could not be started: {why}"),
             Self::OutOfMemory => f.write_str("killed by the kernel: over its memory limit"),
             Self::Lost => f.write_str("its exit status was lost"),
+            Self::Deadline => f.write_str("ended at the deadline of its run"),
         }
     }
 }
@@ -455,6 +475,9 @@ pub enum Refusal {
     /// Not written: some member may not be able to read it.
     #[error("this can be done once all members speak version {0}: upgrade those that do not")]
     AboveLevel(u32),
+    /// One run at a time.
+    #[error("a run of `{0}/{1}` is under way: another can begin when it has ended")]
+    RunUnderWay(AppName, JobName),
 }
 
 fn no_version(app: &AppName, wanted: Option<u64>, kept: &[u64]) -> String {

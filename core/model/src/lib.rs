@@ -14,6 +14,7 @@ mod planted;
 mod record;
 mod recovery;
 mod resources;
+mod runs;
 mod secret;
 mod state;
 mod time;
@@ -21,10 +22,10 @@ pub mod v1;
 mod versions;
 
 pub use app::{
-    ANSWERS_MAX, App, COUNT_MAX, CUSTOM_MAX, Constraint, DnsEmpty, DnsOrder, DnsPolicy, FILE_BYTES_MAX, Health,
-    HealthProbe, InvalidApp, JOBS_MAX, Job, JobKind, JobRef, Operator, PREFERENCE_WEIGHT_MAX, PREFERENCES_MAX,
-    PRIORITY_DEFAULT, PRIORITY_MAX, PlacementStrategy, PortSpec, Preference, ShippedFile, UpdatePolicy, WEIGHT_DEFAULT,
-    WEIGHT_MAX, whole,
+    ANSWERS_MAX, App, COUNT_MAX, CUSTOM_MAX, Constraint, DnsEmpty, DnsOrder, DnsPolicy, EPSILON_DEFAULT,
+    FILE_BYTES_MAX, HISTORY_MAX, Health, HealthProbe, InvalidApp, JOBS_MAX, Job, JobKind, JobRef, MissedPolicy,
+    Operator, Overlap, PREFERENCE_WEIGHT_MAX, PREFERENCES_MAX, PRIORITY_DEFAULT, PRIORITY_MAX, PlacementStrategy,
+    PortSpec, Preference, Recurrence, ShippedFile, UpdatePolicy, WEIGHT_DEFAULT, WEIGHT_MAX, whole,
 };
 pub use app_file::{AppFileError, FileSource, parse_app_file};
 pub use assigned::{Assigned, AssignedSet, Directory, DirectoryJob, DirectoryMember};
@@ -39,6 +40,9 @@ pub use planted::{Bug, planted};
 pub use record::{Liveness, NodeInfo, Phase, TaskRecord};
 pub use recovery::{Life, Recovery};
 pub use resources::{Cpus, Resources};
+pub use runs::{
+    ARGS_BYTES_MAX, ARGS_MAX, Decision, FAILED_LISTED_MAX, Firing, Missed, Past, QUEUE_MAX, Run, RunEnd, Runs, Trigger,
+};
 pub use secret::{
     Envelope, InvalidSecretName, JOB_SECRETS_MAX, SECRET_BYTES_MAX, SECRETS_BYTES_MAX, SECRETS_MAX, Secret, SecretName,
     SecretPins, SecretState, SecretVersion,
@@ -48,5 +52,6 @@ pub use state::{
     QUOTAS_MAX, Quota, REMOVED_MAX, Rollout, SHARE_DEFAULT, SHARE_MAX, SURGE_MAX, State, TASKS_MAX, TOKENS_MAX, Task,
     Tasks, Token, TokenRole,
 };
+pub use taffeta_calendar::{Calendar, InvalidSchedule, Schedule, Spent, rfc3339};
 pub use time::{Millis, UnixMillis};
 pub use versions::{VERSION, VERSION_MIN, Versions};

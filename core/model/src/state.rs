@@ -6,13 +6,14 @@ mod members;
 mod quotas;
 mod rebirth;
 mod rollout;
+mod runs;
 mod secrets;
 mod tasks;
 
 use crate::{
     App, AppName, Assigned, AssignedSet, ClusterId, Command, Directory, DirectoryJob, DirectoryMember, Exit, Fence,
-    JobKind, JobName, Life, NodeId, NodeName, Outcome, Placement, Recovery, Refusal, Removal, Resources, SecretName,
-    SecretPins, SecretState, TaskId, TeamName, TokenId, UnixMillis,
+    JobKind, JobName, Life, NodeId, NodeName, Outcome, Placement, Recovery, Refusal, Removal, Resources, Runs,
+    SecretName, SecretPins, SecretState, TaskId, TeamName, TokenId, UnixMillis,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -177,6 +178,9 @@ pub struct AppState {
     pub rollout: Rollout,
     /// Versions before it, the newest first; at most [`KEPT_MAX`].
     pub kept: Vec<Kept>,
+    /// Per batch and cron job, its runs. A job of version 1 has none until its app is deployed again: its tasks want
+    /// machines as ever, and it has no deadline.
+    pub runs: BTreeMap<JobName, Runs>,
     /// Position of the newest change to it or to any of its tasks.
     pub touched: Fence,
 }
@@ -332,6 +336,11 @@ impl State {
             Command::Promote { app, job, seen_version } => self.promote(at, app, job.as_ref(), *seen_version),
             Command::Settle { app, job, seen_version } => self.settle(at, app, job, *seen_version),
             Command::Drain { node, on } => self.drain(at, *node, *on),
+            Command::Fire(firings) => {
+                firings.iter().for_each(|f| self.fire(at, f));
+                Ok(())
+            }
+            Command::Run { app, job, args, now } => self.run(at, app, job, args, *now),
         }
     }
 
@@ -357,12 +366,16 @@ impl State {
         let (Some(revision), true) = (app.revisions.get(&id.job).copied(), self.members.contains_key(node)) else {
             return;
         };
+        if app.runs.get(&id.job).is_some_and(|runs| runs.current.is_none()) {
+            return; // the run that it was placed for is over
+        }
         let may_be_new = app.app.jobs.get(&id.job).is_some_and(|job| match job.kind {
             JobKind::Daemon => true, // the scheduler knows which machines match
             JobKind::Service => {
-                id.index > job.count && id.index <= job.count.saturating_mul(2).max(job.count + SURGE_MAX)
+                let more = if job.update.blue_green { job.count } else { job.update.max_surge };
+                id.index > job.count && id.index <= job.count.saturating_add(more)
             }
-            JobKind::Batch { .. } => false,
+            JobKind::Batch { .. } | JobKind::Cron { .. } => false,
         });
         if may_be_new && *seen_attempt == 0 && !self.tasks.contains_key(id) {
             if self.tasks.len() >= TASKS_MAX || !(1..=2 * crate::COUNT_MAX).contains(&id.index) {
@@ -400,7 +413,7 @@ impl State {
         let fleeting = |job: &crate::Job| match job.kind {
             JobKind::Daemon => true, // its slot is nothing without its machine
             JobKind::Service => id.index > job.count,
-            JobKind::Batch { .. } => false,
+            JobKind::Batch { .. } | JobKind::Cron { .. } => false,
         };
         if app.app.jobs.get(&id.job).is_some_and(fleeting) {
             self.tasks.remove(id);
@@ -415,7 +428,8 @@ impl State {
 
     fn finish(&mut self, at: Fence, id: &TaskId, ended: Fence, exit: &Exit) -> Result<(), Refusal> {
         let app = self.apps.get_mut(&id.app).ok_or(Refusal::Outdated)?;
-        let is_batch = app.app.jobs.get(&id.job).is_some_and(|job| matches!(job.kind, JobKind::Batch { .. }));
+        let is_batch = app.app.jobs.get(&id.job).is_some_and(|job| job.kind.is_batch());
+        let recurs = app.recurs(&id.job);
         let wanted = app.revisions.get(&id.job).copied();
         let task = self.tasks.get(id).ok_or(Refusal::Outdated)?;
         let Place::On { node, fence } = task.place else { return Err(Refusal::Outdated) };
@@ -424,8 +438,9 @@ impl State {
         }
         app.touched = at;
         self.tasks.update(id, |task| {
-            // What ended is an older definition if the job was changed or restarted meanwhile: then it runs again.
-            task.place = if wanted == Some(task.revision) {
+            // What ended is an older definition if the job was changed or restarted meanwhile: then it runs again, unless
+            // it will do so by itself.
+            task.place = if recurs || wanted == Some(task.revision) {
                 Place::Ended { node, fence, exit: exit.clone() }
             } else {
                 Place::Waiting { last: Some(node) }
@@ -462,7 +477,9 @@ impl State {
         let files = job.files.iter().filter_map(|f| Some((f.clone(), app.files.get(f)?.clone()))).collect();
         let secrets = secrets.get(&id.job).cloned().unwrap_or_default();
         let hidden = state.is_hidden(id, task);
-        Some(Assigned { attempt: task.attempt, version, fence, job, files, hidden, ended, secrets })
+        let run = state.runs.get(&id.job).and_then(|runs| runs.current.as_ref()).filter(|_| ended.is_none());
+        let args = run.map(|run| run.args.clone()).unwrap_or_default();
+        Some(Assigned { attempt: task.attempt, version, fence, job, files, hidden, ended, args, secrets })
     }
 
     /// The names and members that every node knows.

@@ -4,9 +4,9 @@
 //! with its conversion. A type that has not changed since is not repeated; before it is changed, it moves in here.
 
 use crate::{
-    AppName, Cause, ClusterId, Constraint, DirectoryJob, DirectoryMember, DnsPolicy, Exit, Fence, Health, JobKind,
-    JobName, NodeId, NodeName, PRIORITY_DEFAULT, Place, PlacementStrategy, PortSpec, Resources, ShippedFile, TaskId,
-    TokenId, UnixMillis,
+    AppName, Cause, ClusterId, Constraint, DirectoryJob, DirectoryMember, DnsPolicy, Exit, Fence, HISTORY_MAX, Health,
+    JobKind, JobName, NodeId, NodeName, PRIORITY_DEFAULT, Place, PlacementStrategy, PortSpec, Resources, ShippedFile,
+    TaskId, TokenId, UnixMillis,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
@@ -315,6 +315,7 @@ impl From<AppState> for crate::AppState {
             secrets: Default::default(),
             rollout: Default::default(),
             kept: vec![],
+            runs: Default::default(),
             touched,
         }
     }
@@ -355,6 +356,10 @@ impl From<Job> for crate::Job {
             reschedule_after: old.reschedule_after,
             secrets: Default::default(),
             secret_env: Default::default(),
+            cron: None,
+            deadline: None,
+            parallel: None,
+            history: HISTORY_MAX,
         }
     }
 }
@@ -368,7 +373,8 @@ impl From<AssignedSet> for crate::AssignedSet {
 impl From<Assigned> for crate::Assigned {
     fn from(old: Assigned) -> Self {
         let Assigned { attempt, version, fence, job, files, ended } = old;
-        Self { attempt, version, fence, job: job.into(), files, hidden: false, ended, secrets: Default::default() }
+        let (args, secrets) = Default::default();
+        Self { attempt, version, fence, job: job.into(), files, hidden: false, ended, args, secrets }
     }
 }
 

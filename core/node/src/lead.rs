@@ -123,6 +123,7 @@ impl Core {
     fn look(&self, lead: &mut Lead) {
         let (ring, sets, now) = (self.ring.state(), self.gossip.sets(), self.now());
         let dead = self.dead(now);
+        lead.view.see_date(self.clock.date());
         for (id, member) in &ring.members {
             let since = member.suspect_since.unwrap_or(member.since);
             let mut view = MemberView { liveness: member.liveness, since, confirmed_dead: dead.contains(id) };

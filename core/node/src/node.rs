@@ -418,7 +418,11 @@ impl Core {
             | Command::RemoveSecret { .. }
             | Command::SetQuota { .. }
             | Command::RemoveQuota { .. }
-            | Command::Drain { .. } => {}
+            | Command::Drain { .. }
+            | Command::Rollback { seen_version: None, reason: None, .. }
+            | Command::Pause { .. }
+            | Command::Promote { seen_version: None, .. }
+            | Command::Run { .. } => {}
             Command::Init { .. }
             | Command::RaiseLevel(_)
             | Command::Started { .. }
@@ -429,7 +433,11 @@ impl Core {
             | Command::FinishRotation { .. }
             | Command::Place(_)
             | Command::Remove(_)
+            | Command::Fire(_)
             | Command::Finish { .. }
+            | Command::Settle { .. }
+            | Command::Rollback { .. }
+            | Command::Promote { .. }
             | Command::SetSecret { .. } => {
                 let refusal = ApiError::new(ErrorCode::Forbidden, "this is for the leader itself to write");
                 return Tried::Ended(Err(refusal));
@@ -624,6 +632,9 @@ pub(crate) fn refused(why: &Refusal) -> ApiError {
         Refusal::UnknownSecret { .. } => {
             ApiError::new(ErrorCode::NotFound, message).help("`taffeta secret list` lists what is there")
         }
+        Refusal::NoSuchVersion { .. } => {
+            ApiError::new(ErrorCode::NotFound, message).help("`taffeta apps -o json` tells the present version")
+        }
         Refusal::UnknownQuota(_) => {
             ApiError::new(ErrorCode::NotFound, message).help("`taffeta quota list` lists what is there")
         }
@@ -644,6 +655,7 @@ pub(crate) fn refused(why: &Refusal) -> ApiError {
         | Refusal::NoRotation
         | Refusal::Full(..)
         | Refusal::Outdated
+        | Refusal::RunUnderWay(..)
         | Refusal::AboveLevel(_) => ApiError::new(ErrorCode::Conflict, message),
     }
 }

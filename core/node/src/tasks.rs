@@ -306,7 +306,8 @@ impl Hands {
         TaskSpec {
             task: task.to_string(),
             run_id: run.as_str().into(),
-            run: job.run.iter().map(|arg| expand(arg, &env)).collect(),
+            // What is given for one run alone is given as it is.
+            run: job.run.iter().map(|arg| expand(arg, &env)).chain(assigned.args.iter().cloned()).collect(),
             env,
             folder,
             files: assigned.files.clone(),

@@ -291,7 +291,7 @@ impl Core {
                     JobKind::Daemon => {
                         tasks.iter().filter(|t| t.app == app.name.as_str() && t.service == name.as_str()).count() as u32
                     }
-                    JobKind::Service | JobKind::Batch { .. } => job.count,
+                    JobKind::Service | JobKind::Batch { .. } | JobKind::Cron { .. } => job.count,
                 };
                 all.map(|(name, job)| JobView {
                     name: name.to_string(),
@@ -381,7 +381,7 @@ impl Core {
             (Cause::Preempted { by }, _) => {
                 reasons.push(format!("it made way for {by}, which is of a higher priority"))
             }
-            (Cause::MachineLost | Cause::Outdated | Cause::Drained, None) => {}
+            (Cause::Surplus, _) | (Cause::MachineLost | Cause::Outdated | Cause::Drained, None) => {}
         }
         if attempt > 1 {
             reasons.push(format!("it has been placed {attempt} times"));

@@ -14,6 +14,7 @@ mod plan;
 mod preempt;
 mod preview;
 mod ring;
+mod runs;
 mod teams;
 mod update;
 mod waiting;
@@ -22,7 +23,7 @@ pub use mirror::{Scheduler, Waits};
 pub use plan::{MOVES_MAX, Plan, UNSEEN_GRACE, plan};
 pub use preview::{Change, Preview, preview};
 pub use ring::{MemberView, Observed, RingView};
-pub use waiting::{Blocked, Lack, NODES_LISTED_MAX, NoRoom, NodeLacks, Unmet, Waiting};
+pub use waiting::{Blocked, Idle, Lack, NODES_LISTED_MAX, NoRoom, NodeLacks, Unmet, Waiting};
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use crate::{
     Observed, RingView, Waiting,
     machines::{MachineId, Machines, TaskRef},
+    runs::Clock,
     teams::Teams,
 };
 use std::{
@@ -11,7 +12,7 @@ use std::{
 };
 use taffeta_model::{
     App, AppName, AppState, Exit, Fence, Job, JobKind, JobName, JobRef, Millis, NodeId, Place, PlacementStrategy,
-    Resources, Rollout, State, TaskId, TeamName,
+    Resources, Rollout, Runs, State, TaskId, TeamName,
 };
 
 /// Why tasks wait, by app and task; apps without such a task are left out.
@@ -23,6 +24,10 @@ pub type Waits = BTreeMap<AppName, Arc<BTreeMap<TaskId, Waiting>>>;
 pub struct Scheduler {
     seen: Option<Fence>,
     seen_pool: Fence,
+    /// The version that all members speak: below 2 no decision about runs can be written.
+    pub(crate) level: u32,
+    /// The date less the leader's own time, by which timers were set.
+    pub(crate) offset: i128,
     pub(crate) machines: Machines,
     /// By position; `None` where an app has gone.
     pub(crate) apps: Vec<Option<AppMirror>>,
@@ -82,6 +87,10 @@ pub(crate) struct JobMirror {
     pub(crate) is_new: bool,
     /// What tasks of older revisions are.
     older: Vec<Older>,
+    /// Of a job that runs to an end; without its history.
+    pub(crate) runs: Option<Runs>,
+    /// Of a cron job.
+    pub(crate) clock: Option<Clock>,
     /// By rising index.
     pub(crate) slots: Vec<Slot>,
 }
@@ -152,6 +161,10 @@ impl Scheduler {
         }
         if self.seen != Some(state.applied) {
             self.read_apps(now, state, ring);
+            if self.level != state.spoken_level() {
+                self.level = state.spoken_level();
+                self.dirty.extend(self.by_name.values());
+            }
         }
         if !all {
             for id in &changes.members {
@@ -284,7 +297,9 @@ impl Scheduler {
         let placed = self.placed(at);
         let before = self.before(at);
         self.lift_app(at);
-        let mut jobs: Vec<JobMirror> = deployed.app.jobs.iter().map(|(n, job)| new_job(n, job, deployed)).collect();
+        let mut clocks: BTreeMap<JobName, Clock> = self.apps[at].iter_mut().flat_map(AppMirror::take_clocks).collect();
+        let mut new = |(name, job): (&JobName, &Job)| new_job(name, job, deployed, clocks.remove(name));
+        let mut jobs: Vec<JobMirror> = deployed.app.jobs.iter().map(&mut new).collect();
         let mut j = 0;
         for (id, task) in state.tasks.of_app(name) {
             while jobs.get(j).is_some_and(|job| job.name < id.job) {
@@ -487,6 +502,11 @@ impl AppMirror {
         self.jobs.binary_search_by(|job| job.name.cmp(name)).ok().map(|j| &self.jobs[j])
     }
 
+    /// What was compiled of its schedules, so that it need not be again.
+    fn take_clocks(&mut self) -> impl Iterator<Item = (JobName, Clock)> {
+        self.jobs.iter_mut().filter_map(|job| Some((job.name.clone(), job.clock.take()?)))
+    }
+
     pub(crate) fn definition(&self, j: usize) -> &Job {
         self.definition_of(j, 0)
     }
@@ -528,12 +548,22 @@ impl Spec {
     }
 }
 
-fn new_job(name: &JobName, job: &Job, deployed: &AppState) -> JobMirror {
+impl JobMirror {
+    /// Whether it runs again and again by itself.
+    pub(crate) fn recurs(&self) -> bool {
+        self.clock.is_some() || self.runs.as_ref().is_some_and(|runs| !runs.taken.is_empty())
+    }
+}
+
+fn new_job(name: &JobName, job: &Job, deployed: &AppState, clock: Option<Clock>) -> JobMirror {
     let revision = deployed.revisions.get(name).copied().unwrap_or_default();
     let spec = new_spec(job, &deployed.app);
     let before = deployed.kept.iter().find(|kept| kept.failed.is_none());
     let is_new = before.is_some_and(|kept| kept.revisions.get(name) != Some(&revision));
-    JobMirror { name: name.clone(), revision, spec, is_new, older: vec![], slots: vec![] }
+    let runs = deployed.runs.get(name).map(Runs::outline);
+    let since = runs.as_ref().map(|runs| runs.since).unwrap_or_default();
+    let clock = job.cron.as_ref().map(|cron| Clock::new(&cron.schedule, since, clock));
+    JobMirror { name: name.clone(), revision, spec, is_new, older: vec![], runs, clock, slots: vec![] }
 }
 
 fn new_spec(job: &Job, app: &App) -> Spec {

@@ -15,12 +15,13 @@ pub(crate) enum Earlier {
     Batch,
 }
 
-/// The first earlier job that is not ready. A job without instances is ready, as there is nothing to wait for.
+/// The first earlier job that is not ready. A job without instances is ready, as there is nothing to wait for. After one
+/// that runs again and again comes a run that its end has begun.
 pub(crate) fn unmet(s: &Scheduler, app: usize, job: usize, which: Earlier) -> Option<Unmet> {
     let mirror = s.app(app);
     mirror.definition(job).after.iter().find_map(|name| {
         let earlier = mirror.job(name)?;
-        if which == Earlier::Batch && !earlier.spec.kind.is_batch() {
+        if earlier.recurs() || (which == Earlier::Batch && !earlier.spec.kind.is_batch()) {
             return None;
         }
         let (slot, blocked) = first_blocked(s, earlier)?;

@@ -1,8 +1,8 @@
-//! One turn of the scheduler: finished batch tasks are booked, tasks of dead machines move, waiting tasks are placed,
-//! outdated ones and those of drained machines are replaced.
+//! One turn of the scheduler: finished batch tasks are booked, runs begin and end, tasks of dead machines move, waiting
+//! tasks are placed, outdated ones and those of drained machines are replaced.
 
 use crate::{
-    RingView, Waiting,
+    Idle, RingView, Waiting,
     choose::{Candidates, Rules},
     machines::{MachineId, TaskRef},
     mirror::{Scheduler, Standing, VersionId, Waits},
@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use taffeta_model::{Bug, Cause, Command, Exit, JobKind, Liveness, Millis, NodeId, Phase};
+use taffeta_model::{Bug, Cause, Command, Exit, Firing, JobKind, Liveness, Millis, NodeId, Phase};
 use taffeta_model::{Placement, Removal, State, TaskId, planted};
 
 /// Most tasks that one plan moves or books: keeps its commands small enough for one log entry each, and the turn short.
@@ -33,7 +33,8 @@ const FEW: usize = 8;
 /// What is to be done, and what keeps the rest from being done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// To be committed in this order: ends of batch tasks and what becomes of versions, then at most one removal, then at most one placement.
+    /// To be committed in this order: ends of batch tasks and what becomes of versions, then at most one each of removals,
+    /// placements, and decisions on runs.
     pub commands: Vec<Command>,
     /// Tasks that wait, and why; also tasks that go on in an older version, since the newer one cannot start.
     pub waiting: Arc<Waits>,
@@ -73,6 +74,8 @@ impl Scheduler {
     /// - An outdated task is replaced when no other instance of its job is on its way, so that at most one that serves is
     ///   down at a time; one that serves nobody is replaced at once. While an earlier *batch* job runs again, as after a
     ///   deploy that changes both, the older version goes on serving: that is what `after = ["migrate"]` is for.
+    /// - A job that runs again and again begins a run when it is due, and ends the one before in the version that it began
+    ///   with.
     /// - A newer version that fits nowhere leaves the older one running.
     /// - Tasks of a drained machine move like outdated ones; batch tasks end there, and daemons stay.
     /// - A task that fits nowhere takes the place of tasks of lower priority, where that disturbs least, as long as no
@@ -88,6 +91,7 @@ impl Scheduler {
             self.app_mut(app).timer = None;
             self.dirty.insert(app);
         }
+        self.read_date(now, ring.date());
         let mut plan = Plan::default();
         if !self.dirty.is_empty() {
             let mut apps: Vec<usize> = std::mem::take(&mut self.dirty).into_iter().collect();
@@ -135,6 +139,9 @@ pub(crate) struct Turn<'a> {
     ordered: BTreeSet<usize>,
     removals: Vec<Removal>,
     placements: Vec<Placement>,
+    pub(crate) firings: Vec<Firing>,
+    /// Jobs about whose runs something was decided, and what their tasks wait for because of it.
+    pub(crate) fired: BTreeMap<(usize, usize), Option<Idle>>,
     probe: BTreeSet<NodeId>,
     full: bool,
 }
@@ -156,6 +163,8 @@ impl<'a> Turn<'a> {
             ordered: BTreeSet::new(),
             removals: vec![],
             placements: vec![],
+            firings: vec![],
+            fired: BTreeMap::new(),
             probe: BTreeSet::new(),
             full: false,
         }
@@ -169,6 +178,9 @@ impl<'a> Turn<'a> {
             // What ended gives room.
             self.apps.extend(self.s.blocked.iter().copied().filter(|app| !self.apps.contains(app)).collect::<Vec<_>>());
             self.s.sort(&mut self.apps);
+        }
+        for app in self.apps.clone() {
+            self.move_runs(app);
         }
         self.place_wanted();
         for app in self.apps.clone() {
@@ -191,7 +203,7 @@ impl<'a> Turn<'a> {
                     Phase::Failed => report.exit.clone().unwrap_or(Exit::Lost),
                     Phase::Starting | Phase::Running | Phase::Healthy | Phase::Unhealthy | Phase::Stopping => continue,
                 };
-                if slot.revision == job.revision {
+                if slot.revision == job.revision || job.recurs() {
                     ended.push((TaskRef { app, job: j, slot: k }, report.fence, exit));
                 }
             }
@@ -211,6 +223,10 @@ impl<'a> Turn<'a> {
     /// By the version that they get.
     pub(crate) fn wanting(&mut self, app: usize, j: usize) -> BTreeMap<VersionId, VecDeque<Want>> {
         let mut wants: BTreeMap<VersionId, VecDeque<Want>> = BTreeMap::new();
+        if let Some(idle) = self.idle(app, j) {
+            self.wait_all(app, j, &Waiting::Idle(idle));
+            return wants;
+        }
         let mut gate = None;
         for k in 0..self.s.app(app).jobs[j].slots.len() {
             let task = TaskRef { app, job: j, slot: k };
@@ -237,6 +253,9 @@ impl<'a> Turn<'a> {
                     }
                 }
             }
+        }
+        if let Some(wants) = wants.get_mut(&0) {
+            self.limit(app, j, wants);
         }
         wants
     }
@@ -412,7 +431,8 @@ impl<'a> Turn<'a> {
 
     /// Whether the rest has to be left to the next turn, which is then due at once.
     pub(crate) fn is_full(&mut self) -> bool {
-        self.full |= self.orders.len() + self.removals.len() + self.placements.len() >= MOVES_MAX;
+        let moves = self.orders.len() + self.removals.len() + self.placements.len() + self.firings.len();
+        self.full |= moves >= MOVES_MAX;
         self.full
     }
 
@@ -422,6 +442,7 @@ impl<'a> Turn<'a> {
     }
 
     fn end(mut self) -> Plan {
+        self.tell_placed();
         if !self.s.blocked.is_empty() {
             let decided: BTreeSet<usize> = self.decided.keys().map(|task| task.app).collect();
             for app in decided {
@@ -477,11 +498,13 @@ impl<'a> Turn<'a> {
             .keys()
             .map(|task| task.app)
             .chain(self.ordered)
+            .chain(self.fired.keys().map(|(app, _)| *app))
             .chain(self.full.then_some(self.apps).into_iter().flatten());
         self.s.dirty.extend(decided);
         let mut commands = self.orders;
         commands.extend(Some(self.removals).filter(|r| !r.is_empty()).map(Command::Remove));
         commands.extend(Some(self.placements).filter(|p| !p.is_empty()).map(Command::Place));
+        commands.extend(Some(self.firings).filter(|f| !f.is_empty()).map(Command::Fire));
         Plan { commands, probe: self.probe, wake_at: self.full.then_some(self.now), ..Plan::default() }
     }
 }

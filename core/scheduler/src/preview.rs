@@ -7,7 +7,7 @@ use std::{
 };
 use taffeta_model::{
     App, AppName, Command, Exit, Fence, JobKind, Liveness, Millis, NodeId, Outcome, Phase, Place, Refusal, State, Task,
-    TaskId, UnixMillis,
+    TaskId,
 };
 
 /// Most turns that a preview looks ahead: enough for a chain of as many jobs as an app may have, and for as many
@@ -57,7 +57,7 @@ pub enum Change {
 /// The error is the refusal that the deploy would meet.
 pub fn preview(now: Millis, state: &State, ring: &RingView, app: &App) -> Result<Preview, Refusal> {
     let mut ahead = state.clone();
-    apply(&mut ahead, &Command::Deploy { app: Arc::new(app.clone()), now: UnixMillis::default() })?;
+    apply(&mut ahead, &Command::Deploy { app: Arc::new(app.clone()), now: ring.date() })?;
     let reasons = look_ahead(now, &mut ahead, ring.clone(), &app.name);
     let of_app = |state: &State| state.tasks.keys().filter(|id| id.app == app.name).cloned().collect::<BTreeSet<_>>();
     let ids: BTreeSet<TaskId> = of_app(state).union(&of_app(&ahead)).cloned().collect();
@@ -99,7 +99,7 @@ fn all_goes_well(now: Millis, state: &State, ring: &mut RingView, app: &AppName)
         }
         let (phase, exit) = match job.kind {
             JobKind::Service | JobKind::Daemon => (Phase::Healthy, None),
-            JobKind::Batch { .. } => (Phase::Finished, Some(Exit::Code(0))),
+            JobKind::Batch { .. } | JobKind::Cron { .. } => (Phase::Finished, Some(Exit::Code(0))),
         };
         ring.report(id, Observed { node: *node, fence: *fence, phase, exit, since: now });
     }

@@ -59,19 +59,15 @@ impl RingView {
         Self { leader_since, ..Self::default() }
     }
 
-    /// The leader's date, which is kept with what it decides.
-    pub fn date(&self) -> UnixMillis {
-        self.date
-    }
-
-    /// It is that date now.
-    pub fn set_date(&mut self, date: UnixMillis) {
-        self.date = date;
-    }
-
     /// When this node began to lead.
     pub fn leader_since(&self) -> Millis {
         self.leader_since
+    }
+
+    /// The date by the leader's clock, which says when cron jobs are due; 1970 if nobody has told it, and no run begins or ends
+    /// until then.
+    pub fn date(&self) -> UnixMillis {
+        self.date
     }
 
     /// What the ring says of a member. One of the state that it has said nothing about counts as unseen: it gets no task,
@@ -94,6 +90,11 @@ impl RingView {
     /// What nodes report about a task. Only a report whose fence is that of the task's placement counts.
     pub fn reports(&self, task: &TaskId) -> &[Observed] {
         self.observed.get(task).map_or(&[], Vec::as_slice)
+    }
+
+    /// The date now, to be told before each plan.
+    pub fn see_date(&mut self, date: UnixMillis) {
+        self.date = date;
     }
 
     /// The ring says this of a member; `None`: nothing any more.

@@ -1,4 +1,4 @@
-//! Rules one by one, a story, and properties against a naive oracle.
+//! Rules one by one, stories, and properties against naive oracles.
 
 mod fixture;
 mod oracle;
@@ -6,6 +6,9 @@ mod placing;
 mod preview;
 mod rollouts;
 mod rules;
+mod runs;
+mod runs_oracle;
+mod runs_story;
 mod shop;
 mod updates;
 mod words;

@@ -50,6 +50,9 @@ impl Turn<'_> {
 
     /// Nobody is served by a batch task: all that is outdated is replaced at once.
     fn replace_batch(&mut self, app: usize, job: usize) {
+        if self.s.app(app).jobs[job].recurs() {
+            return; // its next run is of the newer version
+        }
         let due = self.look(app, job).due;
         if due.is_empty() {
             return;
@@ -190,7 +193,9 @@ impl Turn<'_> {
     fn wanted(&self, app: usize, job: usize) -> usize {
         match self.s.app(app).jobs[job].spec.kind {
             JobKind::Daemon => self.s.app(app).jobs[job].slots.len(),
-            JobKind::Service | JobKind::Batch { .. } => self.s.app(app).definition(job).count as usize,
+            JobKind::Service | JobKind::Batch { .. } | JobKind::Cron { .. } => {
+                self.s.app(app).definition(job).count as usize
+            }
         }
     }
 

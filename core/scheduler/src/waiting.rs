@@ -4,6 +4,7 @@ use crate::{mirror::Spec, teams::OverQuota};
 use std::{fmt, sync::Arc};
 use taffeta_model::{
     Constraint, Cpus, Exit, JobKind, JobName, JobRef, Liveness, NodeName, Operator, Phase, Resources, TaskId, TeamName,
+    UnixMillis, rfc3339,
 };
 
 /// Most machines that a reason lists one by one: a person reads no longer list, and each waiting task has one.
@@ -41,10 +42,41 @@ pub enum Waiting {
         /// Whether somebody has to promote it.
         by_hand: bool,
     },
+    /// As many instances of its job run as may at once.
+    Parallel {
+        /// How many that is.
+        most: u32,
+    },
+    /// No run of its job is under way.
+    Idle(Idle),
     /// It runs, but in an older version, as the newer one waits.
     Outdated(Box<Self>),
     /// It runs on a drained machine, as no other one takes it.
     Drained(Box<Self>),
+}
+
+/// Why no run of a job is under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// It is not due yet.
+    Due(UnixMillis),
+    /// Its schedule has no slot left.
+    NoSlot,
+    /// Its schedule cannot be read: it was deployed by a node with another time zone database.
+    Unreadable(String),
+    /// Another job has to finish once more.
+    After {
+        /// That job.
+        earlier: JobName,
+        /// Its kind.
+        kind: JobKind,
+    },
+    /// Its last run is over, and it does not run again by itself.
+    Over,
+    /// The next one begins now.
+    Begins,
+    /// Some member is too old to know of runs.
+    OldMembers,
 }
 
 /// What each machine lacks.
@@ -201,6 +233,8 @@ impl fmt::Display for Waiting {
                 join(f, " and ", lacks)
             }
             Self::Preempted { by } => write!(f, "made way for {by}, which is of a higher priority"),
+            Self::Parallel { most } => write!(f, "at most {most} of its job run at once"),
+            Self::Idle(idle) => idle.fmt(f),
             Self::Drained(why) => write!(f, "still on a machine that is drained, as no other one takes it: {why}"),
             Self::Beside(why) => write!(f, "another one has to come first, as none may be missing: {why}"),
             Self::Paused => f.write_str("the update is paused: `taffeta resume APP` goes on"),
@@ -211,6 +245,22 @@ impl fmt::Display for Waiting {
                 write!(f, "{first} of the newer version come first, and have to work for a while")
             }
             Self::Outdated(why) => write!(f, "still the older version, as the newer one cannot start: {why}"),
+        }
+    }
+}
+
+impl fmt::Display for Idle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Due(slot) => write!(f, "its next run is due {}", rfc3339(*slot)),
+            Self::NoSlot => f.write_str("its schedule has no run left"),
+            Self::Unreadable(why) => write!(f, "its schedule cannot be read by this leader: {why}"),
+            Self::After { earlier, kind } => {
+                write!(f, "runs when {} job `{earlier}` has finished once more", kind.table())
+            }
+            Self::Over => f.write_str("its last run is over, and `taffeta run` begins another"),
+            Self::Begins => f.write_str("its run begins"),
+            Self::OldMembers => f.write_str("runs begin once all members speak version 2"),
         }
     }
 }
@@ -273,10 +323,12 @@ impl fmt::Display for Unmet {
         let Self { earlier, kind, task, blocked } = self;
         let task = task.short();
         match (kind, blocked) {
-            (JobKind::Batch { .. }, Blocked::Failed(exit)) => {
+            (JobKind::Batch { .. } | JobKind::Cron { .. }, Blocked::Failed(exit)) => {
                 return write!(f, "waits for batch job `{earlier}`, which failed: {task} ({exit})");
             }
-            (JobKind::Batch { .. }, _) => write!(f, "waits for batch job `{earlier}` to finish: ")?,
+            (JobKind::Batch { .. } | JobKind::Cron { .. }, _) => {
+                write!(f, "waits for batch job `{earlier}` to finish: ")?;
+            }
             (JobKind::Service | JobKind::Daemon, _) => {
                 write!(f, "waits for {} `{earlier}` to be healthy: ", kind.table())?;
             }

@@ -86,7 +86,7 @@ impl ExitRecord {
             Exit::Signal(signal) => Self { signal: Some(*signal), ..record },
             Exit::NotStarted(why) => Self { not_started: Some(why.clone()), ..record },
             Exit::OutOfMemory => Self { oom: true, ..record },
-            Exit::Lost => Self { lost: true, ..record },
+            Exit::Lost | Exit::Deadline => Self { lost: true, ..record }, // no process ends by a deadline: it is stopped
         }
     }
 

@@ -113,7 +113,7 @@ impl Machine {
                 FoundState::Running { pid: state.task.pid, started_at: UnixMillis(state.started_at) }
             }
             Settled::Ended(record) => match record.exit() {
-                Exit::Lost => FoundState::Lost,
+                Exit::Lost | Exit::Deadline => FoundState::Lost,
                 exit @ (Exit::Code(_) | Exit::Signal(_) | Exit::NotStarted(_) | Exit::OutOfMemory) => {
                     FoundState::Exited { exit, at: UnixMillis(record.at) }
                 }

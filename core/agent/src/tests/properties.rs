@@ -144,7 +144,9 @@ impl Machine {
                 fence: fence(at),
                 job,
                 files: BTreeMap::new(),
+                hidden: false,
                 ended: None,
+                args: vec![],
                 secrets: BTreeMap::new(),
             };
             placed.insert(id, old.unwrap_or(new));

@@ -1,9 +1,9 @@
 //! What must hold between the fields of an app.
 
 use super::{
-    ANSWERS_MAX, App, COUNT_MAX, CUSTOM_MAX, Constraint, DnsPolicy, FILE_BYTES_MAX, Health, HealthProbe, InvalidApp,
-    JOBS_MAX, Job, JobKind, Operator, PREFERENCE_WEIGHT_MAX, PREFERENCES_MAX, PRIORITY_MAX, PortSpec, Preference,
-    UpdatePolicy, WEIGHT_MAX,
+    ANSWERS_MAX, App, COUNT_MAX, CUSTOM_MAX, Constraint, DnsPolicy, FILE_BYTES_MAX, HISTORY_MAX, Health, HealthProbe,
+    InvalidApp, JOBS_MAX, Job, JobKind, Operator, PREFERENCE_WEIGHT_MAX, PREFERENCES_MAX, PRIORITY_MAX, PortSpec,
+    Preference, UpdatePolicy, WEIGHT_MAX,
 };
 use crate::{AppName, JOB_SECRETS_MAX, JobName, SURGE_MAX, SecretName};
 use std::{collections::BTreeSet, time::Duration};
@@ -29,7 +29,7 @@ impl App {
     /// A node calls it again on every deploy, as the command may not come from our own parser.
     pub fn check(&self) -> Result<(), InvalidApp> {
         if self.jobs.is_empty() {
-            return Err(invalid("app", "the app has no [service.NAME], [batch.NAME] or [daemon.NAME]"));
+            return Err(invalid("app", "the app has no [service.NAME], [batch.NAME], [cron.NAME] or [daemon.NAME]"));
         }
         if self.jobs.len() > JOBS_MAX {
             return Err(invalid("app", format!("{} jobs; at most {JOBS_MAX} are allowed", self.jobs.len())));
@@ -81,21 +81,23 @@ impl App {
                 format!("at most {ANSWERS_MAX} answers and a weight of {WEIGHT_MAX} are allowed"),
             ));
         }
-        if matches!(job.kind, JobKind::Batch { .. }) && job.dns != DnsPolicy::default() {
+        if job.kind.is_batch() && job.dns != DnsPolicy::default() {
             return Err(invalid(at("dns"), "only a service has DNS names"));
         }
         job.check_placing(&self.name, name).map_err(|(field, message)| invalid(at(field), message))?;
         if job.pids_max < 2 {
             return Err(invalid(at("pids"), "at least 2 processes are needed"));
         }
-        if matches!(job.kind, JobKind::Batch { .. }) && job.health.is_some() {
-            return Err(invalid(at("health"), "a batch job has no health check: it is done when it ends with 0"));
+        if job.kind.is_batch() && job.health.is_some() {
+            let message = format!("a {} job has no health check: it is done when it ends with 0", job.kind.table());
+            return Err(invalid(at("health"), message));
         }
-        Ok(())
+        job.check_runs().map_err(|(field, message)| invalid(at(field), message))
     }
 
     /// Refuses unknown names and cycles in `after`.
     fn check_order(&self) -> Result<(), InvalidApp> {
+        let recurring = self.recurring();
         for (name, job) in &self.jobs {
             let at = format!("{}.{name}.after", job.kind.table());
             for earlier in &job.after {
@@ -103,12 +105,28 @@ impl App {
                     return Err(invalid(at, format!("`{earlier}` is not a job of this app")));
                 }
             }
+            self.check_recurring(job, &recurring).map_err(|message| invalid(at.clone(), message))?;
             let mut seen = BTreeSet::new();
             if let Some(cycle) = self.find_cycle(&mut vec![name], &mut seen) {
                 return Err(invalid(at, format!("a cycle: {cycle}")));
             }
         }
         Ok(())
+    }
+
+    /// After a job that runs again and again comes another run of a batch job, and nothing else.
+    fn check_recurring(&self, job: &Job, recurring: &BTreeSet<JobName>) -> Result<(), String> {
+        let Some(earlier) = job.after.iter().find(|earlier| recurring.contains(*earlier)) else { return Ok(()) };
+        match job.kind {
+            JobKind::Batch { .. } => Ok(()),
+            JobKind::Cron { .. } => Err(format!(
+                "`{earlier}` runs again and again: a job has either a schedule or runs after such a job; make this one a \
+                 [batch.NAME]"
+            )),
+            JobKind::Service | JobKind::Daemon => {
+                Err(format!("`{earlier}` runs again and again: only a batch job can come after each of its runs"))
+            }
+        }
     }
 
     /// Follows `after` from the last of `path`; gives `a after b after a` when it comes back to its start. `seen` keeps
@@ -176,6 +194,28 @@ impl Job {
         let bad = |tag: &&String| tag.is_empty() || tag.len() > TAG_BYTES_MAX || tag.contains(char::is_control);
         if let Some(tag) = self.tags.iter().find(bad) {
             return Err(("tags", format!("`{tag}` is not a tag: 1 to {TAG_BYTES_MAX} bytes, no control characters")));
+        }
+        Ok(())
+    }
+
+    fn check_runs(&self) -> Result<(), (&'static str, String)> {
+        if self.cron.is_some() != matches!(self.kind, JobKind::Cron { .. }) {
+            return Err(("schedule", "a cron job has a schedule, and nothing else has one".into()));
+        }
+        if self.cron.as_ref().is_some_and(|cron| cron.epsilon > DURATION_MAX) {
+            return Err(("epsilon", "at most a year (8760h) is allowed".into()));
+        }
+        if !self.kind.is_batch() && self.deadline.is_some() {
+            return Err(("deadline", "only batch and cron jobs have a deadline".into()));
+        }
+        if self.deadline.is_some_and(|deadline| !(Duration::from_secs(1)..=DURATION_MAX).contains(&deadline)) {
+            return Err(("deadline", "expected at least 1s and at most a year (8760h)".into()));
+        }
+        if !self.kind.is_batch() && self.parallel.is_some() {
+            return Err(("parallel", "only batch and cron jobs run so many instances at once".into()));
+        }
+        if !(1..=HISTORY_MAX).contains(&self.history) {
+            return Err(("history", format!("{}; expected 1 to {HISTORY_MAX} runs", self.history)));
         }
         Ok(())
     }

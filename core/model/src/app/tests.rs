@@ -1,7 +1,7 @@
 //! What [`App::check`] refuses although our own parser could not have made it: commands come from elsewhere too.
 
-use super::{App, COUNT_MAX, FILE_BYTES_MAX, JOBS_MAX, Job, ShippedFile};
-use crate::{FileSource, JobName, WEIGHT_MAX, parse_app_file};
+use super::{App, COUNT_MAX, FILE_BYTES_MAX, JOBS_MAX, Job, JobKind, MissedPolicy, Overlap, Recurrence, ShippedFile};
+use crate::{EPSILON_DEFAULT, FileSource, HISTORY_MAX, JobName, Schedule, WEIGHT_MAX, parse_app_file};
 
 struct NoFiles;
 
@@ -14,6 +14,11 @@ impl FileSource for NoFiles {
 fn app() -> App {
     let text = "app = \"shop\"\n[service.web]\nrun = [\"./web\"]\nports = [\"http\"]\nhealth = { tcp = true }\n";
     parse_app_file(text, &mut NoFiles).unwrap()
+}
+
+fn daily() -> Recurrence {
+    let schedule = Schedule::new("@daily", None).unwrap();
+    Recurrence { schedule, epsilon: EPSILON_DEFAULT, overlap: Overlap::Skip, missed: MissedPolicy::Skip }
 }
 
 /// The field that the check complains about after this change to the one job.
@@ -44,6 +49,18 @@ fn a_foreign_job_is_checked_like_a_parsed_one() {
     assert_eq!(fault(|j| j.health.as_mut().unwrap().failures = 0), "service.web.health.failures");
     assert_eq!(fault(|j| j.health.as_mut().unwrap().every = std::time::Duration::ZERO), "service.web.health.every");
     assert_eq!(fault(|j| j.health.as_mut().unwrap().timeout = std::time::Duration::MAX), "service.web.health.timeout");
+    assert_eq!(fault(|j| j.deadline = Some(std::time::Duration::from_secs(9))), "service.web.deadline");
+    assert_eq!(fault(|j| j.parallel = std::num::NonZeroU32::new(2)), "service.web.parallel");
+    assert_eq!(fault(|j| j.history = HISTORY_MAX + 1), "service.web.history");
+    assert_eq!(fault(|j| j.cron = Some(daily())), "service.web.schedule");
+    assert_eq!(fault(|j| (j.kind, j.health) = (JobKind::Cron { retries: 0 }, None)), "cron.web.schedule");
+    assert_eq!(
+        fault(|j| {
+            (j.kind, j.health) = (JobKind::Cron { retries: 0 }, None);
+            j.cron = Some(Recurrence { epsilon: std::time::Duration::MAX, ..daily() });
+        }),
+        "cron.web.epsilon"
+    );
     assert_eq!(fault(|j| drop(j.env.insert("A\0".into(), String::new()))), "service.web.env");
     assert_eq!(fault(|j| drop(j.env.insert("A".into(), "x".repeat(1 << 20)))), "app");
 }

@@ -1,19 +1,22 @@
-//! One `[service.NAME]` or `[batch.NAME]`.
+//! One `[service.NAME]`, `[batch.NAME]`, `[cron.NAME]` or `[daemon.NAME]`.
 
 use super::{
     Shipped,
     constraint::{read_constraint, read_preference},
+    cron::CronKeys,
     dns::read_dns,
     error::AppFileError,
     health::read_health,
     item::Item,
     update::read_update,
 };
-use crate::{COUNT_MAX, Job, JobKind, JobName, JobRef, PRIORITY_MAX, PlacementStrategy, PortSpec, SecretName};
-use std::collections::BTreeMap;
+use crate::{
+    COUNT_MAX, HISTORY_MAX, Job, JobKind, JobName, JobRef, PRIORITY_MAX, PlacementStrategy, PortSpec, SecretName,
+};
+use std::{collections::BTreeMap, num::NonZeroU32};
 
 /// Each key with the example that an error about it shows.
-pub(super) const KEYS: [(&str, &str); 28] = [
+pub(super) const KEYS: [(&str, &str); 36] = [
     ("run", "run = [\"./server\", \"--port\", \"$PORT_HTTP\"]"),
     ("count", "count = 3"),
     ("ports", "ports = [\"http\"]` or `ports = { http = 8080 }"),
@@ -40,13 +43,24 @@ pub(super) const KEYS: [(&str, &str); 28] = [
     ("grace", "grace = \"10s\""),
     ("reschedule_after", "reschedule_after = \"5s\""),
     ("retries", "retries = 2"),
+    ("schedule", "schedule = \"0 3 * * 1-5\"` or `schedule = \"R/2026-11-22T02:00:00Z/PT24H\""),
+    ("timezone", "timezone = \"Europe/Vienna\""),
+    ("epsilon", "epsilon = \"15m\"` or `epsilon = \"PT15M\""),
+    ("overlap", "overlap = \"queue\""),
+    ("missed", "missed = \"run\""),
+    ("deadline", "deadline = \"1h\""),
+    ("parallel", "parallel = 10"),
+    ("history", "history = 5"),
     ("secrets", "secrets = [\"db-password\"]"),
     ("secret_env", "secret_env = { DB_PASSWORD = \"db-password\" }"),
 ];
 
 /// Keys that the product promises and this version does not do yet.
-const LATER: [(&str, &str); 3] =
-    [("image", "container images are"), ("exclusive", "exclusive tasks are"), ("schedule", "cron jobs are")];
+const LATER: [(&str, &str); 2] = [("image", "container images are"), ("exclusive", "exclusive tasks are")];
+
+/// Keys of cron jobs alone, and of those that run to an end.
+pub(super) const OF_CRON: [&str; 5] = ["schedule", "timezone", "epsilon", "overlap", "missed"];
+pub(super) const OF_BATCH: [&str; 4] = ["retries", "deadline", "parallel", "history"];
 
 /// Most retries of a batch job: with the longest back-off between them a run is not tried for ever.
 const RETRIES_MAX: u32 = 1000;
@@ -58,16 +72,21 @@ const MEMORY_MIN: u64 = 1 << 20;
 /// Reads a job's table. Files are read as they are met; `after` and what else lies between fields is checked later.
 pub(super) fn read_job(table: &Item<'_>, kind: JobKind, shipped: &mut Shipped<'_>) -> Result<Job, AppFileError> {
     let mut job = Job::new(kind);
-    let mut health = None;
+    let (mut health, mut cron) = (None, CronKeys::default());
     for (key, item) in table.entries()? {
         if key == "health" {
             health = Some(item); // needs the ports, which may come later
+        } else if OF_CRON.contains(&key) {
+            cron.read(&job, key, item).map_err(|e| with_example(e, key))?;
         } else {
             read_key(&mut job, key, &item, shipped).map_err(|e| with_example(e, key))?;
         }
     }
     if job.run.is_empty() {
         return Err(with_example(table.missing("run", "the program and its arguments"), "run"));
+    }
+    if let JobKind::Cron { .. } = kind {
+        job.cron = Some(cron.finish(table).map_err(|e| with_example(e, "schedule"))?);
     }
     job.health =
         health.map(|item| read_health(&item, &job.ports).map_err(|e| with_example(e, "health"))).transpose()?;
@@ -117,8 +136,8 @@ fn read_key(job: &mut Job, key: &str, item: &Item<'_>, shipped: &mut Shipped<'_>
         "revocable" => job.revocable = item.bool()?,
         "update" => match job.kind {
             JobKind::Service | JobKind::Daemon => job.update = read_update(item, job.kind)?,
-            JobKind::Batch { .. } => {
-                return Err(item.error("a batch job that is changed runs again: there is nothing to replace"));
+            JobKind::Batch { .. } | JobKind::Cron { .. } => {
+                return Err(item.error("a job that is changed runs again: there is nothing to replace"));
             }
         },
         "after" => job.after = read_after(item)?,
@@ -129,16 +148,27 @@ fn read_key(job: &mut Job, key: &str, item: &Item<'_>, shipped: &mut Shipped<'_>
         "tags" => job.tags = item.strings()?,
         "dns" => match job.kind {
             JobKind::Service | JobKind::Daemon => job.dns = read_dns(item)?,
-            JobKind::Batch { .. } => return Err(item.error("only a service has DNS names")),
+            JobKind::Batch { .. } | JobKind::Cron { .. } => return Err(item.error("only a service has DNS names")),
         },
         "grace" => job.grace = item.duration()?,
         "reschedule_after" => job.reschedule_after = item.duration()?,
         "retries" => match &mut job.kind {
-            JobKind::Batch { retries } => *retries = item.whole("a number of retries", 0, RETRIES_MAX)?,
+            JobKind::Batch { retries } | JobKind::Cron { retries } => {
+                *retries = item.whole("a number of retries", 0, RETRIES_MAX)?;
+            }
             JobKind::Service | JobKind::Daemon => {
-                return Err(item.error("only a batch job has retries: anything else is always restarted"));
+                return Err(item.error("only a batch or cron job has retries: anything else is always restarted"));
             }
         },
+        "deadline" | "parallel" | "history" if !job.kind.is_batch() => {
+            return Err(item.error(format!("only a batch or cron job has this: a {} runs for ever", job.kind.table())));
+        }
+        "deadline" => job.deadline = Some(item.iso_duration()?),
+        "parallel" => job.parallel = NonZeroU32::new(item.whole("a number of instances", 1, COUNT_MAX)?),
+        "history" => {
+            let runs = item.whole("a number of runs", 1, HISTORY_MAX.into())?;
+            job.history = u8::try_from(runs).map_err(|_| item.error("too many runs"))?;
+        }
         "secrets" => {
             let names = item.elements("an array of names of secrets")?;
             job.secrets = names.iter().map(read_secret).collect::<Result<_, _>>()?;
@@ -154,9 +184,10 @@ fn unknown(item: &Item<'_>, key: &str, kind: JobKind) -> AppFileError {
         return item.error(format!("{what} not supported by this version"));
     }
     let fits = |key: &&str| match kind {
-        JobKind::Service => *key != "retries",
-        JobKind::Batch { .. } => !["health", "dns", "update"].contains(key),
-        JobKind::Daemon => !["count", "retries", "placement"].contains(key),
+        JobKind::Service => !OF_BATCH.contains(key) && !OF_CRON.contains(key),
+        JobKind::Batch { .. } => !["health", "dns", "update"].contains(key) && !OF_CRON.contains(key),
+        JobKind::Cron { .. } => !["health", "dns", "update"].contains(key),
+        JobKind::Daemon => !["count", "placement"].contains(key) && !OF_BATCH.contains(key) && !OF_CRON.contains(key),
     };
     let known: Vec<&str> = KEYS.iter().map(|(key, _)| *key).filter(fits).collect();
     item.unknown_key(key, &known)

@@ -3,6 +3,7 @@
 use super::{error::AppFileError, item::Item};
 use crate::Cpus;
 use std::time::Duration;
+use taffeta_calendar::parse_duration;
 use toml::de::DeValue;
 
 const SIZES: [(&str, u64); 9] = [
@@ -41,6 +42,14 @@ impl Item<'_> {
     pub(super) fn duration(&self) -> Result<Duration, AppFileError> {
         let ms = self.value().as_str().and_then(|s| amount(s, &DURATIONS_MS));
         ms.map(Duration::from_millis).ok_or_else(|| self.expected("a whole number with ms, s, m or h"))
+    }
+
+    /// The same, or an ISO 8601 duration as Chronos writes it: `"PT15M"`.
+    pub(super) fn iso_duration(&self) -> Result<Duration, AppFileError> {
+        match self.value().as_str() {
+            Some(text) if text.starts_with('P') => parse_duration(text).map_err(|e| self.error(e.to_string())),
+            Some(_) | None => self.duration(),
+        }
     }
 
     /// Processors as a number above 0, kept in thousandths.

@@ -3,7 +3,9 @@ use super::Exit;
 #[test]
 fn only_status_zero_is_success() {
     assert!(Exit::Code(0).is_success());
-    for other in [Exit::Code(1), Exit::Signal(0), Exit::NotStarted("x".into()), Exit::OutOfMemory, Exit::Lost] {
+    for other in
+        [Exit::Code(1), Exit::Signal(0), Exit::NotStarted("x".into()), Exit::OutOfMemory, Exit::Lost, Exit::Deadline]
+    {
         assert!(!other.is_success(), "{other}");
     }
 }

@@ -1,6 +1,6 @@
 //! Commands about apps, and the instance slots that follow from them.
 
-use super::{APPS_MAX, AppState, Cause, Place, Rollout, State, TASKS_MAX, Task, directory_jobs};
+use super::{APPS_MAX, AppState, Cause, Place, Rollout, State, TASKS_MAX, Task, directory_jobs, runs::deployed_runs};
 use crate::{App, AppName, COUNT_MAX, Fence, Job, JobKind, JobName, NodeId, Refusal, TaskId, UnixMillis};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,11 +32,16 @@ impl State {
         }
         let secrets = self.pins_of(at, app, &revisions);
         let rollout = Rollout::of(old, &revisions);
-        let (kept, counts) =
-            (old.map(AppState::keep).unwrap_or_default(), old.map(AppState::counts).unwrap_or_default());
+        let counts = old.map(AppState::counts).unwrap_or_default();
+        let kept = match old {
+            None => vec![],
+            Some(old) if old.revisions == revisions => old.kept.clone(), // nothing to go back to
+            Some(old) => old.keep(),
+        };
+        let runs = deployed_runs(at, old, app, &revisions, now);
         let app_now = Arc::clone(app);
         let deployed =
-            AppState { app: app_now, version, deployed_at: now, revisions, secrets, rollout, kept, touched: at };
+            AppState { app: app_now, version, deployed_at: now, revisions, secrets, rollout, kept, runs, touched: at };
         self.apps.insert(app.name.clone(), deployed);
         self.fit_tasks(at, &app.name, &counts);
         self.touch_app(at, &app.name);
@@ -83,6 +88,10 @@ impl State {
         if let Some(job) = job.filter(|job| !state.app.jobs.contains_key(*job)) {
             return Err(Refusal::UnknownJob(app.clone(), job.clone()));
         }
+        if let Some(job) = job.filter(|job| state.recurs(job)) {
+            let message = format!("`{job}` starts anew with each of its runs; `taffeta run {app}/{job}` runs it now");
+            return Err(Refusal::Invalid { field: "job".into(), message });
+        }
         state.touched = at;
         for (name, revision) in &mut state.revisions {
             if job.is_none_or(|job| job == name) {
@@ -90,13 +99,17 @@ impl State {
                 state.rollout.begin(name);
             }
         }
-        if self.renew_pins(app, job) {
-            self.touch_app(at, app);
-        }
+        self.renew_pins(app, job);
+        self.touch_app(at, app); // what runs on may be of a version before by now
+        let state = self.apps.get(app);
+        let again = |id: &&TaskId| job.is_none_or(|job| *job == id.job) && !state.is_some_and(|s| s.recurs(&id.job));
+        let ids: Vec<TaskId> = self.tasks.of_app(app).map(|(id, _)| id).filter(again).cloned().collect();
         let mut touched = BTreeSet::new();
-        let again = |id: &&TaskId| job.is_none_or(|job| *job == id.job);
-        for id in self.tasks.of_app(app).map(|(id, _)| id).filter(again).cloned().collect::<Vec<_>>() {
-            touched.extend(self.tasks.update(&id, run_again).flatten()); // a batch job runs again
+        for id in ids {
+            if let Some(node) = self.tasks.update(&id, run_again).flatten() {
+                touched.insert(node);
+                self.ensure_run(at, &id); // a batch job runs again
+            }
         }
         touched.into_iter().for_each(|node| self.touch(at, node));
         Ok(())
@@ -115,23 +128,37 @@ impl State {
             job.is_some_and(|job| job.kind == JobKind::Daemon || (1..=job.count).contains(&id.index) || surge(job))
         };
         let gone: Vec<TaskId> = self.tasks.of_app(app).map(|(id, _)| id).filter(|id| !wanted(id)).cloned().collect();
-        let mut touched = BTreeSet::new();
+        let (mut touched, mut begun) = (BTreeSet::new(), vec![]);
         for (name, job) in state.iter().flat_map(|s| &s.app.jobs) {
             let count = if job.kind == JobKind::Daemon { 0 } else { job.count }; // a daemon's come with its machines
             for index in 1..=count {
                 let id = TaskId { app: app.clone(), job: name.clone(), index };
                 let revision = state.and_then(|s| s.revisions.get(name).copied()).unwrap_or_default();
                 match self.tasks.get(&id).map(|task| task.revision) {
-                    None => self.tasks.insert(id, Task::new(revision)),
+                    None => {
+                        self.tasks.insert(id.clone(), Task::new(revision));
+                        begun.push(id);
+                    }
                     Some(same) if same == revision => {}
                     // A batch job whose definition changed runs again.
-                    Some(_) => touched.extend(self.tasks.update(&id, run_again).flatten()),
+                    Some(_) if state.is_some_and(|s| s.recurs(name)) => {
+                        let idle = state.and_then(|s| s.runs.get(name)).is_some_and(|runs| runs.current.is_none());
+                        // It runs for what the job was before: a service, or a batch job that ran once.
+                        touched.extend(self.tasks.update(&id, |task| withdraw(task, idle)).flatten());
+                    }
+                    Some(_) => {
+                        if let Some(node) = self.tasks.update(&id, run_again).flatten() {
+                            touched.insert(node);
+                            begun.push(id);
+                        }
+                    }
                 }
             }
         }
         for id in gone {
             touched.extend(self.tasks.remove(&id).and_then(|task| task.machine()));
         }
+        begun.iter().for_each(|id| self.ensure_run(at, id));
         touched.into_iter().for_each(|node| self.touch(at, node));
     }
 
@@ -143,15 +170,22 @@ impl State {
 }
 
 /// Lets a task that has ended wait for another placement; gives the machine that kept its output.
-fn run_again(task: &mut Task) -> Option<NodeId> {
+pub(super) fn run_again(task: &mut Task) -> Option<NodeId> {
     let Place::Ended { node, .. } = task.place else { return None };
     task.place = Place::Waiting { last: None };
     task.cause = Cause::Waited;
     Some(node)
 }
 
+/// Takes a task from its machine, which is given, if no run is under way.
+fn withdraw(task: &mut Task, idle: bool) -> Option<NodeId> {
+    let node = task.node().filter(|_| idle)?;
+    task.place = Place::Waiting { last: None };
+    Some(node)
+}
+
 /// Whether running tasks of `was` may stay: everything is the same but the count, the order, the re-placing delay, what
-/// DNS says, and what only chooses between machines.
+/// DNS says, what only chooses between machines, and when it runs and for how long.
 fn runs_the_same(was: &Job, old: &App, now: &Job, new: &App) -> bool {
     let Job {
         count: _,
@@ -162,6 +196,10 @@ fn runs_the_same(was: &Job, old: &App, now: &Job, new: &App) -> bool {
         strategy: _,
         priority: _,
         update: _,
+        cron: _,
+        deadline: _,
+        parallel: _,
+        history: _,
         kind,
         run,
         env,

@@ -1,6 +1,6 @@
 //! The way from one version of an app to the next, and back.
 
-use super::{AppState, State, Task};
+use super::{AppState, State, Task, runs::deployed_runs};
 use crate::{App, AppName, Fence, JobName, Refusal, SecretPins, TaskId, UnixMillis};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -162,6 +162,7 @@ impl State {
             ..Rollout::default()
         };
         let (counts, version) = (old.counts(), old.version + 1);
+        let runs = deployed_runs(at, Some(old), &back.app, &revisions, now);
         let deployed = AppState {
             app: back.app,
             version,
@@ -170,6 +171,7 @@ impl State {
             secrets: back.secrets,
             rollout,
             kept: trimmed(kept),
+            runs,
             touched: at,
         };
         self.apps.insert(app.clone(), deployed);

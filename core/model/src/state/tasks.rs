@@ -51,6 +51,12 @@ impl Tasks {
         self.all.range(first_task(app)..).take_while(move |(id, _)| id.app == *app)
     }
 
+    /// The tasks of one job, in order.
+    pub fn of_job(&self, app: &AppName, job: &JobName) -> impl Iterator<Item = (&TaskId, &Task)> {
+        let task = |index| TaskId { app: app.clone(), job: job.clone(), index };
+        self.all.range(task(0)..=task(u32::MAX))
+    }
+
     fn moved(&mut self, id: &TaskId, before: Option<NodeId>, now: Option<NodeId>) {
         if before == now {
             return;

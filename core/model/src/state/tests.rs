@@ -10,6 +10,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 mod any_commands;
 mod generations;
 mod rebirth;
+mod runs;
 mod secrets;
 
 const SECRET: [u8; 32] = [7; 32];
@@ -101,6 +102,7 @@ impl Log {
             seen_attempt,
             node: NodeId(node),
             cause: Cause::Waited,
+            older: false,
         }]));
         assert_eq!(self.state.tasks[&task(id)].place, Place::On { node: NodeId(node), fence: at });
         at
@@ -385,6 +387,7 @@ fn a_stale_placement_is_void_and_the_others_of_its_entry_stand() {
         seen_attempt,
         node: NodeId(node),
         cause: Cause::Waited,
+        older: false,
     };
     let at = log.apply(Command::Place(vec![
         placement("shop/web.1", 0, 2),  // it has attempt 1 by now
@@ -437,7 +440,13 @@ fn a_batch_task_ends_once_and_only_by_its_own_fence() {
     assert!(matches!(log.place_of("shop/migrate.1"), Place::Ended { node: NodeId(2), exit: Exit::Code(0), .. }));
     assert_eq!(log.assigned_fence(2), at);
     assert_eq!(log.refuse(finish(new)), Refusal::Outdated);
-    let again = Placement { task: task("shop/migrate.1"), seen_attempt: 2, node: NodeId(1), cause: Cause::Waited };
+    let again = Placement {
+        task: task("shop/migrate.1"),
+        seen_attempt: 2,
+        node: NodeId(1),
+        cause: Cause::Waited,
+        older: false,
+    };
     log.apply(Command::Place(vec![again]));
     assert!(matches!(log.place_of("shop/migrate.1"), Place::Ended { .. }), "what has ended is not placed");
 }

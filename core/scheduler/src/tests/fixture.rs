@@ -8,12 +8,16 @@ use std::{
     time::Duration,
 };
 use taffeta_model::{
-    App, AppName, Command, Constraint, Cpus, Exit, Fence, Health, HealthProbe, Job, JobKind, JobName, Liveness, Member,
-    Millis, NodeId, NodeName, Operator, Outcome, Phase, Place, PortSpec, Resources, State, TaskId, UnixMillis,
+    App, AppName, Command, Constraint, Cpus, EPSILON_DEFAULT, Exit, Fence, Health, HealthProbe, Job, JobKind, JobName,
+    Liveness, Member, Millis, MissedPolicy, NodeId, NodeName, Operator, Outcome, Overlap, Phase, Place, PortSpec,
+    Recurrence, Resources, Runs, Schedule, State, TaskId, UnixMillis,
 };
 
 pub(super) const MIB: u64 = 1 << 20;
 pub(super) const GIB: u64 = 1 << 30;
+
+/// A Sunday: 2026-11-22T00:00:00Z.
+pub(super) const MIDNIGHT: UnixMillis = UnixMillis(1_795_305_600_000);
 
 pub(super) struct Cluster {
     pub(super) now: Millis,
@@ -39,6 +43,8 @@ impl Cluster {
             ring: RingView::default(),
             scheduler: RefCell::default(),
         };
+        cluster.state.level = 2;
+        cluster.ring.see_date(MIDNIGHT);
         (1..=machines).for_each(|i| cluster.add(i));
         cluster
     }
@@ -100,6 +106,7 @@ impl Cluster {
     /// Another node leads from now on; it has heard of the machines, and no reports yet.
     pub(super) fn new_leader(&mut self) {
         let mut ring = RingView::new(self.now);
+        ring.see_date(self.ring.date());
         self.ring.members().for_each(|(id, view)| ring.see(id, Some(view)));
         let dead = self.state.members.keys().copied().filter(|id| self.ring.is_unseen_dead(*id)).collect();
         ring.see_unseen_dead(dead);
@@ -108,6 +115,7 @@ impl Cluster {
 
     pub(super) fn pass(&mut self, millis: u64) {
         self.now = Millis(self.now.0 + millis);
+        self.ring.see_date(UnixMillis(self.ring.date().0 + millis));
     }
 
     pub(super) fn apply(&mut self, command: &Command) {
@@ -117,7 +125,7 @@ impl Cluster {
     }
 
     pub(super) fn deploy(&mut self, app: &App) {
-        self.apply(&Command::Deploy { app: Arc::new(app.clone()), now: UnixMillis(0) });
+        self.apply(&Command::Deploy { app: Arc::new(app.clone()), now: self.ring.date() });
     }
 
     pub(super) fn plan(&self) -> Plan {
@@ -164,7 +172,9 @@ impl Cluster {
         for id in self.state.tasks.keys().cloned().collect::<Vec<_>>() {
             match self.state.job(&id).unwrap().kind {
                 JobKind::Service | JobKind::Daemon => self.report(&id.to_string(), Phase::Healthy, None),
-                JobKind::Batch { .. } => self.report(&id.to_string(), Phase::Finished, Some(Exit::Code(0))),
+                JobKind::Batch { .. } | JobKind::Cron { .. } => {
+                    self.report(&id.to_string(), Phase::Finished, Some(Exit::Code(0)));
+                }
             }
         }
     }
@@ -187,7 +197,7 @@ impl Cluster {
         for id in self.state.tasks.keys().cloned().collect::<Vec<_>>() {
             match self.state.job(&id).unwrap().kind {
                 JobKind::Service | JobKind::Daemon => self.report(&id.to_string(), Phase::Healthy, None),
-                JobKind::Batch { .. } => self.report(&id.to_string(), Phase::Running, None),
+                JobKind::Batch { .. } | JobKind::Cron { .. } => self.report(&id.to_string(), Phase::Running, None),
             }
         }
     }
@@ -230,6 +240,41 @@ impl Cluster {
         load
     }
 
+    /// Turns until nothing is left to do now.
+    pub(super) fn quiet(&mut self) -> Plan {
+        for _ in 0..100 {
+            let plan = self.turn();
+            if plan.commands.is_empty() {
+                return plan;
+            }
+        }
+        panic!("no end to the commands: {:?}", self.plan());
+    }
+
+    /// The tasks of the job that are on machines end so.
+    pub(super) fn end(&mut self, job: &str, exit: i32) {
+        let (app, job) = job.split_once('/').unwrap();
+        let ids: Vec<TaskId> =
+            self.state.tasks.of_job(&app.parse().unwrap(), &job.parse().unwrap()).map(|(id, _)| id.clone()).collect();
+        let phase = if exit == 0 { Phase::Finished } else { Phase::Failed };
+        ids.iter().for_each(|id| self.report(&id.to_string(), phase, Some(Exit::Code(exit))));
+    }
+
+    pub(super) fn runs(&self, job: &str) -> &Runs {
+        let (app, job) = job.split_once('/').unwrap();
+        &self.state.apps[&app.parse::<AppName>().unwrap()].runs[&job.parse::<JobName>().unwrap()]
+    }
+
+    pub(super) fn history(&self, job: &str) -> Vec<String> {
+        self.runs(job).history.iter().map(ToString::to_string).collect()
+    }
+
+    /// Nobody leads for that long, then another node does.
+    pub(super) fn without_leader(&mut self, millis: u64) {
+        self.pass(millis);
+        self.new_leader();
+    }
+
     /// Why the task waits.
     pub(super) fn why(&self, task: &str) -> String {
         self.plan().why(&task_id(task)).unwrap().to_string()
@@ -260,6 +305,17 @@ pub(super) fn batch(count: u32) -> Job {
     Job { kind: JobKind::Batch { retries: 0 }, ..service(count) }
 }
 
+/// A cron job that is due by UTC.
+pub(super) fn cron(schedule: &str) -> Job {
+    let recurrence = Recurrence {
+        schedule: Schedule::new(schedule, None).unwrap(),
+        epsilon: EPSILON_DEFAULT,
+        overlap: Overlap::Skip,
+        missed: MissedPolicy::Skip,
+    };
+    Job { kind: JobKind::Cron { retries: 0 }, cron: Some(recurrence), ..service(1) }
+}
+
 /// Job changes that read like sentences.
 pub(super) trait With {
     fn after(self, earlier: &[&str]) -> Self;
@@ -270,6 +326,10 @@ pub(super) trait With {
     fn free_ports(self, count: u32) -> Self;
     fn checked(self) -> Self;
     fn version(self, version: &str) -> Self;
+    fn overlap(self, overlap: Overlap) -> Self;
+    fn missed(self, missed: MissedPolicy) -> Self;
+    fn epsilon(self, seconds: u64) -> Self;
+    fn count(self, count: u32) -> Self;
 }
 
 impl With for Job {
@@ -306,6 +366,22 @@ impl With for Job {
     }
     fn version(mut self, version: &str) -> Self {
         self.env.insert("VERSION".into(), version.into());
+        self
+    }
+    fn overlap(mut self, overlap: Overlap) -> Self {
+        self.cron.as_mut().unwrap().overlap = overlap;
+        self
+    }
+    fn missed(mut self, missed: MissedPolicy) -> Self {
+        self.cron.as_mut().unwrap().missed = missed;
+        self
+    }
+    fn epsilon(mut self, seconds: u64) -> Self {
+        self.cron.as_mut().unwrap().epsilon = Duration::from_secs(seconds);
+        self
+    }
+    fn count(mut self, count: u32) -> Self {
+        self.count = count;
         self
     }
 }

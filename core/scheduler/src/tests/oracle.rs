@@ -1,13 +1,16 @@
 //! Random clusters and histories against an oracle that looks at everything anew for every question.
 
 use super::fixture::{Cluster, MIB, With, app, batch, service, task_id};
-use crate::{Change, Plan, Waiting, preview};
+use crate::{Change, Idle, Plan, Waiting, preview};
 use proptest::{collection::vec, option, prelude::*, sample::select};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+};
 use taffeta_model::{
-    App, AppName, AppState, Cause, Command, Cpus, Exit, Job, JobKind, JobName, JobRef, Liveness, Member, NodeId,
-    Operator, Phase, Place, Placement, PlacementStrategy, Quota, Removal, Resources, State, Task, TaskId, TeamName,
-    UnixMillis, UpdatePolicy,
+    App, AppName, AppState, Cause, Command, Cpus, Decision, Exit, Job, JobKind, JobName, JobRef, Liveness, Member,
+    NodeId, Operator, Phase, Place, Placement, PlacementStrategy, Quota, Removal, Resources, State, Task, TaskId,
+    TeamName, UnixMillis, UpdatePolicy,
 };
 
 /// Whether the machine could take the task, asked of the whole state, the task itself and those of `absent` set aside.
@@ -135,7 +138,8 @@ fn checked_turn(c: &mut Cluster) -> Result<Plan, TestCaseError> {
     // A task that an update has moved away gives room that those before it in the plan could not know of, and so does
     // one that makes way for another; one that came may be what others must be with.
     let gave_room = placements.iter().any(|(id, _)| before.tasks.get(id).is_some_and(|task| task.node().is_some()))
-        || !removals(&plan).is_empty();
+        || !removals(&plan).is_empty()
+        || plan.commands.iter().any(ends_tasks);
     // One beside others that has lost its machine is gone with it.
     for (id, why) in plan.waiting().filter(|(id, _)| c.state.tasks.contains_key(*id)) {
         let why = if let Waiting::Outdated(why) | Waiting::Drained(why) = why { why } else { why };
@@ -154,11 +158,28 @@ fn checked_turn(c: &mut Cluster) -> Result<Plan, TestCaseError> {
             | Waiting::Beside(_)
             | Waiting::Paused
             | Waiting::Unpromoted { .. } => {}
+            Waiting::Parallel { most } => {
+                // As many are on machines, or go before it as soon as there is room.
+                let goes_first = |other: &TaskId, task: &Task| {
+                    let behind = plan.why(other).is_some_and(|why| matches!(why, Waiting::Parallel { .. }));
+                    task.node().is_some() || (matches!(task.place, Place::Waiting { .. }) && !behind)
+                };
+                let first =
+                    c.state.tasks.of_job(&id.app, &id.job).filter(|(other, task)| goes_first(other, task)).count();
+                prop_assert!(first >= *most as usize, "{id} waits though only {first} of {most} go first");
+            }
+            Waiting::Idle(_) => {
+                let runs = &c.state.apps[&id.app].runs[&id.job];
+                prop_assert!(
+                    runs.current.is_none() || matches!(why, Waiting::Idle(Idle::Begins | Idle::Over)),
+                    "{id}: {why}"
+                );
+            }
             Waiting::OverQuota { team, .. } => {
                 prop_assert_eq!(c.state.apps[&id.app].app.team.as_ref(), Some(team));
             }
             Waiting::Outdated(_) | Waiting::Drained(_) => {
-                prop_assert!(false, "a reason within a reason within a reason")
+                prop_assert!(false, "a reason within a reason within a reason");
             }
         }
     }
@@ -166,6 +187,12 @@ fn checked_turn(c: &mut Cluster) -> Result<Plan, TestCaseError> {
         prop_assert!(plan.why(id).is_some(), "{id} waits without a reason: {task:?}");
     }
     Ok(plan)
+}
+
+/// Whether it is a decision that ends a run whose tasks are on machines.
+fn ends_tasks(command: &Command) -> bool {
+    let Command::Fire(firings) = command else { return false };
+    firings.iter().any(|firing| firing.decision == Decision::Expired)
 }
 
 /// Carries the plan out one placement after the other, each checked by the oracle at its instant.
@@ -419,9 +446,10 @@ fn a_job() -> impl Strategy<Value = Job> {
     let shape = (any::<bool>(), 0..5_u32, any::<bool>(), 0..20_u64);
     let promote = prop_oneof![2 => Just(Some(0)), 1 => Just(None), 1 => Just(Some(5))];
     let update = (0..3_u32, 0..3_u32, prop_oneof![3 => Just(0), 1 => 1..3_u32], prop::bool::weighted(0.1), promote);
-    (shape, size, ports, constraint, custom, apart, (any::<bool>(), update)).prop_map(
-        |(shape, (cpus, memory), (fixed, free), constraint, custom, (with, apart), (pack, update))| {
-            let (is_batch, count, checked, delay) = shape;
+    let limits = (0..4_u32, option::weighted(0.3, 1..20_u64));
+    (shape, size, ports, constraint, custom, apart, (any::<bool>(), update, limits)).prop_map(
+        |(shape, (cpus, memory), (fixed, free), constraint, custom, (with, apart), (pack, update, limits))| {
+            let ((is_batch, count, checked, delay), (parallel, deadline)) = (shape, limits);
             let mut job = if is_batch && !checked { batch(count) } else { service(count) };
             job = job.cpus(cpus).memory(memory * MIB).free_ports(free);
             job = fixed.into_iter().fold(job, With::fixed_port);
@@ -444,6 +472,10 @@ fn a_job() -> impl Strategy<Value = Job> {
             };
             job.strategy = if pack { PlacementStrategy::Pack } else { PlacementStrategy::Spread };
             job.reschedule_after = std::time::Duration::from_secs(delay);
+            if job.kind.is_batch() {
+                let seconds = |deadline| std::time::Duration::from_secs(deadline);
+                (job.parallel, job.deadline) = (NonZeroU32::new(parallel), deadline.map(seconds));
+            }
             if checked { job.checked() } else { job }
         },
     )

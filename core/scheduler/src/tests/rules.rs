@@ -366,6 +366,7 @@ fn an_ended_batch_task_is_booked_though_its_machine_died() {
     c.pass(60_000);
     c.turn();
     assert!(matches!(c.place("shop/migrate.1"), Place::Ended { exit: Exit::Code(0), .. }));
+    c.turn(); // the run is over, too
     assert!(c.turn().commands.is_empty());
 }
 

@@ -2,8 +2,8 @@
 
 use super::{AnyFile, Log, NOW, SECRET, app_name, job_name, member};
 use crate::{
-    Cause, Command, Exit, Fence, FileSource, Member, NodeId, Outcome, Place, Placement, Removal, SecretName, State,
-    TaskId, Token, TokenId, UnixMillis, parse_app_file,
+    Cause, Command, Decision, Exit, Fence, FileSource, Firing, Member, Missed, NodeId, Outcome, Place, Placement,
+    Removal, SecretName, State, TaskId, Token, TokenId, Trigger, UnixMillis, parse_app_file,
 };
 use proptest::prelude::*;
 use std::{collections::BTreeSet, net::SocketAddr};
@@ -28,11 +28,13 @@ enum Draft {
     Finish { task: usize, stale: bool },
     SetSecret { name: usize, stale: bool },
     RemoveSecret { name: usize, force: bool },
+    Fire { app: usize, job: usize, stale: bool, decision: u8, slot: u64 },
+    Run { app: usize, job: usize },
 }
 
 const SECRETS: [&str; 2] = ["s1", "s2"];
 const APPS: [&str; 2] = ["shop", "shop-2"];
-const JOBS: [&str; 3] = ["web", "job", "none"];
+const JOBS: [&str; 5] = ["web", "job", "none", "tick", "tock"];
 
 fn draft() -> impl Strategy<Value = Draft> {
     let pick = 0..64_usize;
@@ -52,9 +54,12 @@ fn draft() -> impl Strategy<Value = Draft> {
             .prop_map(|(app, web, job, program, file, secret)| Draft::Deploy { app, web, job, program, file, secret }),
         2 => (0..2_usize, prop::bool::weighted(0.1)).prop_map(|(name, stale)| Draft::SetSecret { name, stale }),
         1 => (0..2_usize, any::<bool>()).prop_map(|(name, force)| Draft::RemoveSecret { name, force }),
-        2 => (0..2_usize, 0..3_usize, 0..5_u32).prop_map(|(app, job, count)| Draft::Scale { app, job, count }),
+        8 => (0..2_usize, 0..5_usize, prop::bool::weighted(0.1), 0..7_u8, 0..40_u64)
+            .prop_map(|(app, job, stale, decision, slot)| Draft::Fire { app, job, stale, decision, slot }),
+        1 => (0..2_usize, 0..5_usize).prop_map(|(app, job)| Draft::Run { app, job }),
+        2 => (0..2_usize, 0..5_usize, 0..5_u32).prop_map(|(app, job, count)| Draft::Scale { app, job, count }),
         1 => (0..2_usize).prop_map(Draft::Stop),
-        1 => (0..2_usize, prop::option::of(0..3_usize)).prop_map(|(app, job)| Draft::Restart { app, job }),
+        1 => (0..2_usize, prop::option::of(0..5_usize)).prop_map(|(app, job)| Draft::Restart { app, job }),
         8 => prop::collection::vec((pick.clone(), 1..6_u8, prop::bool::weighted(0.2)), 0..5).prop_map(Draft::Place),
         2 => prop::collection::vec((pick.clone(), prop::bool::weighted(0.2)), 0..3).prop_map(Draft::Remove),
         3 => (pick, prop::bool::weighted(0.2)).prop_map(|(task, stale)| Draft::Finish { task, stale }),
@@ -115,6 +120,25 @@ fn command(draft: &Draft, state: &State) -> Command {
         Draft::RemoveSecret { name, force } => {
             Command::RemoveSecret { name: SecretName::new(SECRETS[*name]).unwrap(), force: *force }
         }
+        Draft::Fire { app, job, stale, decision, slot } => {
+            let (app, job, slot) = (app_name(APPS[*app]), job_name(JOBS[*job]), UnixMillis(NOW.0 + slot));
+            let seen = state.apps.get(&app).and_then(|a| a.runs.get(&job)).map(|runs| runs.changed);
+            let seen = seen.filter(|_| !stale).unwrap_or_default();
+            let decision = match decision {
+                0 => Decision::Start(Trigger::Slot(slot)),
+                1 => Decision::Start(Trigger::After),
+                2 => Decision::Queue(slot),
+                3 => Decision::Miss { first: slot, last: slot, count: 1, why: Missed::NoLeader },
+                4 => Decision::Placed,
+                5 => Decision::Over,
+                _ => Decision::Expired,
+            };
+            Command::Fire(vec![Firing { app, job, seen, now: slot, decision }])
+        }
+        Draft::Run { app, job } => {
+            let (app, job) = (app_name(APPS[*app]), job_name(JOBS[*job]));
+            Command::Run { app, job, args: vec!["x".into()], now: NOW }
+        }
         Draft::Deploy { app, web, job, program, file, secret } => {
             Command::Deploy { app: drafted_app(APPS[*app], *web, *job, (*program, *secret), *file).into(), now: NOW }
         }
@@ -133,6 +157,7 @@ fn command(draft: &Draft, state: &State) -> Command {
                     seen_attempt: attempt + u32::from(*stale),
                     node: NodeId((*node).into()),
                     cause: Cause::Waited,
+                    older: false,
                 }
             };
             Command::Place(places.iter().map(placement).collect())
@@ -163,7 +188,17 @@ fn drafted_app(name: &str, web: u32, job: u32, (program, secret): (u8, bool), fi
     let file = if file { "files = [\"f\"]" } else { "" };
     let file = format!("{file}\n{}", if secret { "secrets = [\"s1\"]\nsecret_env = { S = \"s2\" }" } else { "" });
     let batch = if job > 0 { format!("[batch.job]\nrun = [\"p{program}\"]\ncount = {job}\n") } else { String::new() };
-    let text = format!("app = \"{name}\"\n[service.web]\nrun = [\"p{program}\"]\ncount = {web}\n{file}\n{batch}");
+    let overlap = ["skip", "queue", "replace"][web as usize % 3];
+    // The same name is a job of another kind at times.
+    let kind = ["cron", "batch", "service"][job as usize];
+    let tick = match kind {
+        "cron" => format!("deadline = \"1s\"\nschedule = \"* * * * *\"\noverlap = \"{overlap}\"\n"),
+        _ => String::new(),
+    };
+    let cron = format!(
+        "[{kind}.tick]\nrun = [\"p{program}\"]\ncount = 2\n{tick}[batch.tock]\nrun = [\"p\"]\nafter = [\"tick\"]\n"
+    );
+    let text = format!("app = \"{name}\"\n[service.web]\nrun = [\"p{program}\"]\ncount = {web}\n{file}\n{batch}{cron}");
     let files: &mut dyn FileSource = &mut AnyFile;
     parse_app_file(&text, files).unwrap()
 }
@@ -188,6 +223,32 @@ fn invariant_tasks_are_on_members_only(state: &State) {
     let there = |task: &&super::super::Task| task.machine().is_some_and(|node| state.members.contains_key(&node));
     let placed = state.tasks.values().filter(there).count();
     assert_eq!(sets.map(|set| set.tasks.len()).sum::<usize>(), placed, "each placed task is in one set");
+}
+
+/// Tasks of batch and cron jobs are on machines only in a run; runs have bounds, and no slot comes back.
+fn invariant_runs_are_in_order(before: &State, after: &State) {
+    for (name, app) in &after.apps {
+        let batch = app.app.jobs.iter().filter(|(_, job)| job.kind.is_batch()).map(|(job, _)| job);
+        assert!(app.runs.keys().eq(batch));
+        for (job, runs) in &app.runs {
+            let of_job = || after.tasks.of_job(name, job).map(|(_, task)| task);
+            assert!(runs.current.is_some() || of_job().all(|task| task.node().is_none()), "{job} runs without a run");
+            assert!(
+                runs.current.is_some() || app.recurs(job) || app.app.jobs[job].deadline.is_some() || {
+                    of_job().all(|task| matches!(task.place, Place::Ended { .. }))
+                }
+            );
+            assert!(runs.queue.len() <= crate::QUEUE_MAX && runs.queue.is_sorted());
+            assert!(runs.queue.iter().all(|slot| *slot <= runs.handled));
+            assert!(runs.history.len() <= crate::HISTORY_MAX.into());
+            let finished = |parent| app.runs.get(parent).map(|runs: &crate::Runs| runs.finished);
+            assert!(runs.taken.iter().all(|(parent, taken)| finished(parent) >= Some(*taken)), "{job} is ahead");
+            let same =
+                |was: &&super::super::AppState| was.app.jobs.get(job).is_some_and(|w| w.kind == app.app.jobs[job].kind);
+            let known = before.apps.get(name).filter(same).and_then(|app| app.runs.get(job));
+            assert!(known.is_none_or(|known| known.handled <= runs.handled && known.finished <= runs.finished));
+        }
+    }
 }
 
 fn invariant_who_was_removed_is_no_member(state: &State) {
@@ -269,6 +330,7 @@ proptest! {
             prop_assert_eq!(after.applied.index, log.index);
             invariant_every_slot_of_every_job_exists_and_no_other(after);
             invariant_tasks_are_on_members_only(after);
+            invariant_runs_are_in_order(&before, after);
             invariant_names_and_addresses_are_unique(after);
             invariant_who_was_removed_is_no_member(after);
             invariant_the_ca_that_signs_is_the_last_of_at_most_two(after);
