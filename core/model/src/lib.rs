@@ -24,9 +24,9 @@ pub use app::{
     ANSWERS_MAX, App, COUNT_MAX, CUSTOM_MAX, Constraint, DnsEmpty, DnsOrder, DnsPolicy, FILE_BYTES_MAX, Health,
     HealthProbe, InvalidApp, JOBS_MAX, Job, JobKind, JobRef, Operator, PREFERENCE_WEIGHT_MAX, PREFERENCES_MAX,
     PRIORITY_DEFAULT, PRIORITY_MAX, PlacementStrategy, PortSpec, Preference, ShippedFile, WEIGHT_DEFAULT, WEIGHT_MAX,
-    whole,
+    check_resource_name, whole,
 };
-pub use app_file::{AppFileError, FileSource, parse_app_file};
+pub use app_file::{AppFileError, FileSource, nearest, parse_app_file};
 pub use assigned::{Assigned, AssignedSet, Directory, DirectoryJob, DirectoryMember};
 pub use command::{Command, Exit, Outcome, Placement, Refusal, Removal};
 pub use hash::{fnv1a, mix};
