@@ -319,6 +319,7 @@ impl Fabric {
             folder: Arc::clone(&folder),
             place,
             drain: settings.dns_options.drain(),
+            offer: offer.clone(),
             epoch,
             failed: failed.clone(),
         };
