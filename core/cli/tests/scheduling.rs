@@ -210,8 +210,8 @@ fn rules_and_countable_resources_hold_on_real_machines() {
     let path = file(&cluster, "hopeless", &hopeless);
     let plan = cluster.machines[1].run(&["plan", &path, "-o", "json"]).success();
     assert_eq!(plan.json()["warnings"].as_array().map(Vec::len), Some(2), "{plan:?}");
-    let far = "warning: service.far: no machine passes `zone IS z9`; there is a, b: ";
-    says(&plan, 0, &[far, "warning: service.big: needs 2 gpu, 1 free on the largest machine: "]);
+    let far = "warning: no machine could ever run service.far, it would wait: none passes `zone IS z9`, there is a, b";
+    says(&plan, 0, &[far, "run service.big, it would wait: needs 2 gpu, 1 free on the largest machine"]);
     deploy(&cluster, "hopeless", &hopeless);
     wait_spread(&cluster, "hopeless", &[], 2);
 }

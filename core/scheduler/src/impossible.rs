@@ -137,9 +137,8 @@ impl<'a> Rule<'a> {
 
 impl fmt::Display for Impossible {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}: ", self.kind.table(), self.job)?;
-        join(f, "; ", &self.hopes)?;
-        f.write_str(": no machine could ever run it as things are, it would wait")
+        write!(f, "no machine could ever run {}.{}, it would wait: ", self.kind.table(), self.job)?;
+        join(f, "; ", &self.hopes)
     }
 }
 
@@ -148,13 +147,13 @@ impl fmt::Display for Hopeless {
         match self {
             Self::TooLarge(lack) => write!(f, "{lack} on the largest machine"),
             Self::Refused { constraint, values, .. } if values.is_empty() => {
-                write!(f, "no machine has any {} (`{constraint}`)", constraint.plain_field())
+                write!(f, "none has any {} (`{constraint}`)", constraint.plain_field())
             }
             Self::Refused { constraint, values, more } => {
                 let more = if *more > 0 { format!(" and {more} more") } else { String::new() };
-                write!(f, "no machine passes `{constraint}`; there is {}{more}", values.join(", "))
+                write!(f, "none passes `{constraint}`, there is {}{more}", values.join(", "))
             }
-            Self::Together => f.write_str("no machine has all at once that it asks for"),
+            Self::Together => f.write_str("none has all at once that it asks for"),
         }
     }
 }
