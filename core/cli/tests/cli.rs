@@ -508,7 +508,7 @@ fn node(state: &str) -> Value {
     let resources = json!({"cpus": 4.0, "memory": 1, "disk": 1, "custom": {"gpu": 2}});
     json!({
         "id": "00000000000000a2", "name": "n2", "address": "127.0.0.2:7400", "zone": "", "state": state,
-        "draining": true, "role": "member", "rtt_ms": null, "generation": 0, "attributes": {}, "resources": resources,
+        "draining": state == "draining", "role": "member", "rtt_ms": null, "generation": 0, "attributes": {}, "resources": resources,
         "used": resources, "tasks": 1, "version": "", "http": null, "dns": null, "not_isolated": [],
     })
 }
@@ -542,9 +542,8 @@ fn a_drain_says_what_it_waits_for_and_exits_4_when_that_takes_too_long() {
     );
     let posted = api.asked().into_iter().find(|asked| asked.line.starts_with("POST")).unwrap();
     assert_eq!(posted.body, r#"{"off":false}"#);
-    let (ended, _) = drain("alive", &tasks, &json!([]), &wait);
-    assert_eq!(ended.code, Some(3), "{ended:?}");
-    assert!(ended.stderr.contains("was ended meanwhile"), "{ended:?}");
+    // The node that is asked may know of the drain a moment later than the leader.
+    assert_eq!(drain("alive", &tasks, &json!([]), &wait).0.code, Some(4));
 }
 
 #[test]

@@ -5,6 +5,8 @@ mod support;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
@@ -110,6 +112,9 @@ fn a_daemon_is_on_each_machine_that_matches_also_on_one_that_joins_later() {
     for index in 1..=4 {
         assert_eq!(addresses(&cluster, 0, &format!("{index}.log.mon")), Ok(1), "instance {index}");
     }
+    let services = cluster.machines[1].try_json(&["services"]).expect("services");
+    let log = services.as_array().into_iter().flatten().find(|service| service["service"] == "log").cloned();
+    assert_eq!(log.expect("it is a service")["instances"].as_array().map(Vec::len), Some(4), "{services}");
     let app = cluster.machines[1].try_json(&["apps"]).expect("apps")[0].clone();
     let log = app["jobs"].as_array().into_iter().flatten().find(|job| job["name"] == "log").cloned();
     let log = log.expect("the daemon is listed");
@@ -155,6 +160,17 @@ fn a_drain_moves_services_one_by_one_and_their_name_never_goes_empty() {
     assert_eq!(node(&cluster, "n2").expect("n2")["state"], "draining");
     let (on, _) = spread(&cluster, "shop").expect("tasks");
     assert_eq!(on["n2"], 1, "only the daemon has stayed: {on:?}");
+
+    // Whoever waits is told when another one ends it.
+    let mut waiter = Command::new(binary());
+    waiter.args(["drain", "n2", "--wait"]).env("TAFFETA_API", format!("http://{}", cluster.machines[0].http()));
+    let mut waiter = waiter.stderr(Stdio::piped()).spawn().expect("the binary runs");
+    let mut lines = BufReader::new(waiter.stderr.take().expect("its stderr")).lines();
+    let first = lines.next().expect("progress").expect("text");
+    assert!(first.starts_with("0 of 1 tasks moved; waits: pin/pin.1: "), "{first}");
+    cluster.machines[1].run(&["drain", "n2", "--off"]).success();
+    assert_eq!(waiter.wait().expect("it ends").code(), Some(3));
+    assert!(lines.map_while(Result::ok).any(|line| line == "error: the drain of n2 was ended meanwhile"));
 
     cluster.machines[0].run(&["stop", "pin"]).success();
     let done = cluster.machines[0].run(&["drain", "n2", "--wait", "--timeout", "20s"]);

@@ -392,7 +392,7 @@ impl Core {
             (Cause::Drained, Some(from)) => reasons.push(format!("it was moved away from {from}, which is drained")),
             (Cause::MachineRemoved, _) => reasons.push("its machine was removed from the cluster".into()),
             (Cause::Preempted { by }, _) => {
-                reasons.push(format!("it made way for {by}, which is of a higher priority"))
+                reasons.push(format!("it made way for {by}, which is of a higher priority"));
             }
             (Cause::MachineLost | Cause::Outdated | Cause::Drained, None) => {}
         }

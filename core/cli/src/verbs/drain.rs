@@ -21,10 +21,13 @@ const NAMED_MAX: usize = 5;
 enum Found {
     /// Nothing is left to move.
     Empty,
-    /// Something is: how far it is and what is waited for, in words.
-    Left(String),
-    /// It will not end.
-    Hopeless(Failure),
+    /// Something is.
+    Left {
+        /// How far it is and what is waited for.
+        words: String,
+        /// Whether the node that was asked knows of the drain: it may be a moment behind the leader.
+        draining: bool,
+    },
 }
 
 pub(super) async fn drain(client: Client, args: DrainArgs) -> Outcome {
@@ -54,6 +57,7 @@ async fn until_empty(client: &Client, name: &str, before: &BTreeSet<String>, pat
     let until = Instant::now() + patience;
     let mut progress = Progress::start();
     let total = before.len();
+    let mut known = false;
     loop {
         let left = match look(client, name, before).await {
             Ok(Found::Empty) => {
@@ -61,8 +65,13 @@ async fn until_empty(client: &Client, name: &str, before: &BTreeSet<String>, pat
                 remark(&format!("{name} is empty: {total} of {total} tasks moved or ended"));
                 return Ok(());
             }
-            Ok(Found::Hopeless(failure)) => return Err(failure),
-            Ok(Found::Left(words)) => words,
+            Ok(Found::Left { draining: false, .. }) if known => {
+                return Err(Failure::refused(format!("the drain of {name} was ended meanwhile")));
+            }
+            Ok(Found::Left { words, draining }) => {
+                known |= draining;
+                words
+            }
             Err(e) => e.message, // as while another machine is elected: the drain itself is safe
         };
         if Instant::now() >= until {
@@ -80,19 +89,17 @@ async fn look(client: &Client, name: &str, before: &BTreeSet<String>) -> Result<
     let mut waits: Vec<String> =
         tasks.iter().filter(|task| before.contains(&id(task)) && is_late(task, name)).map(words).collect();
     let moved = before.len() - waits.len();
-    if ["draining", "suspect"].contains(&machine.state.as_str()) {
+    if ["alive", "draining", "suspect"].contains(&machine.state.as_str()) {
         waits.extend(stopping(client, name, &tasks).await?);
     }
     if waits.is_empty() {
         return Ok(Found::Empty);
     }
-    if machine.state == "alive" {
-        return Ok(Found::Hopeless(Failure::refused(format!("the drain of {name} was ended meanwhile"))));
-    }
     let more = waits.len().saturating_sub(NAMED_MAX);
     waits.truncate(NAMED_MAX);
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-    Ok(Found::Left(format!("{moved} of {} tasks moved; waits: {}{more}", before.len(), waits.join("; "))))
+    let words = format!("{moved} of {} tasks moved; waits: {}{more}", before.len(), waits.join("; "));
+    Ok(Found::Left { words, draining: machine.draining })
 }
 
 /// Instances that are placed elsewhere by now and whose processes have not ended yet.
