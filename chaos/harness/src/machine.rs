@@ -148,12 +148,9 @@ impl Cluster {
     /// Gives the moment at which the last one was started.
     pub fn start_paced(&mut self, count: usize, at_once: usize) -> Instant {
         (0..count).for_each(|_| self.add());
-        let first = SocketAddr::new(self.machines[0].address, self.ports.fabric);
+        let first = self.machines[0].fabric();
         self.machines[0].up(&[]);
-        let (token, _) = within(Duration::from_secs(15), "a token from the first machine", || {
-            let output = self.machines[0].run(&["token", "create"]);
-            if output.code == 0 { Ok(output.stdout.trim().to_owned()) } else { Err(output.stderr) }
-        });
+        let token = self.token();
         let mut last = Instant::now();
         let mut on_their_way: Vec<usize> = vec![];
         for index in 1..count {
@@ -167,6 +164,31 @@ impl Cluster {
             on_their_way.push(index);
         }
         last
+    }
+
+    /// Starts a machine for each of these lists of further flags: the first one, then those that join it.
+    pub fn start_each(&mut self, flags: &[&[&str]]) {
+        let Some((first, others)) = flags.split_first() else { return };
+        self.add();
+        self.machines[0].up(first);
+        others.iter().for_each(|more| self.join(more));
+    }
+
+    /// Starts one more machine, which joins the first one, with these further flags.
+    pub fn join(&mut self, more: &[&str]) {
+        let (first, token) = (self.machines[0].fabric().to_string(), self.token());
+        self.add();
+        let newest = self.machines.len() - 1;
+        self.machines[newest].up(&[&["--join", &first, "--token", &token], more].concat());
+    }
+
+    /// A join token.
+    fn token(&self) -> String {
+        let token = within(Duration::from_secs(15), "a token from the first machine", || {
+            let output = self.machines[0].run(&["token", "create"]);
+            if output.code == 0 { Ok(output.stdout.trim().to_owned()) } else { Err(output.stderr) }
+        });
+        token.0
     }
 
     /// One more machine, which is not started.

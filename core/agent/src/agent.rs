@@ -3,11 +3,12 @@
 use crate::{
     Accepted, Action, FoundRun, FoundState, RunId, StaleFence, StartFailure,
     record::record,
+    room::Room,
     run::{Run, Why},
     slot::{Course, Slot},
 };
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
-use taffeta_model::{AssignedSet, Bug, Exit, Fence, Millis, TaskId, TaskRecord, UnixMillis, planted};
+use taffeta_model::{AssignedSet, Bug, Exit, Fence, Millis, Resources, TaskId, TaskRecord, UnixMillis, planted};
 
 /// How long an agent that was started waits for a leader to confirm what it persisted before it acts on it alone.
 /// Longer than an election, so that after a reboot of everything the newest decision is what is obeyed.
@@ -21,6 +22,10 @@ pub struct AgentConfig {
     /// Time between taking a run out of DNS and SIGTERM: the TTL of its records, and what their withdrawal needs to get
     /// around.
     pub drain: Duration,
+    /// What this node offers to tasks: while some are being stopped, no other is started that would not fit beside them.
+    pub capacity: Resources,
+    /// Countable resources that it offers.
+    pub custom: BTreeMap<String, u64>,
 }
 
 /// Owns the table of a node's runs and decides what becomes of each.
@@ -178,10 +183,12 @@ impl Agent {
             return;
         }
         let mut in_use = self.ports_in_use();
+        let mut room = Room::of(&self.slots, self.standing == Standing::Confirmed);
         for (task, slot) in self.slots.iter_mut().filter(|(_, slot)| slot.start_is_due(now)) {
-            let (action, changed) = slot.plan_start(task, &in_use);
+            let (action, changed) = slot.plan_start(task, &in_use, |job| room.wait(&self.config, job));
             self.revision += u64::from(changed);
-            if let Some(Action::Start { ports, .. }) = &action {
+            if let Some(Action::Start { ports, assigned, .. }) = &action {
+                room.put(&assigned.job);
                 in_use.extend(ports.iter().map(|(_, number)| (*number, task.clone())));
             }
             actions.extend(action);

@@ -14,6 +14,7 @@ mod agent;
 mod env;
 mod ports;
 mod record;
+mod room;
 mod run;
 mod run_id;
 mod slot;

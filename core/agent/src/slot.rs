@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use taffeta_model::{Assigned, DnsPolicy, Exit, Fence, JobKind, Millis, TaskId};
+use taffeta_model::{Assigned, DnsPolicy, Exit, Fence, Job, JobKind, Millis, PlacementStrategy, TaskId};
 
 /// First delay before a restart; doubled each time.
 pub const BACKOFF_FIRST: Duration = Duration::from_millis(250);
@@ -231,14 +231,21 @@ impl Slot {
         due && self.runs.is_empty()
     }
 
-    /// Starts the next run of a slot whose start is due, or says in the reason what it waits for. Gives the action and
-    /// whether the record may have changed.
-    pub(crate) fn plan_start(&mut self, task: &TaskId, in_use: &BTreeMap<u16, TaskId>) -> (Option<Action>, bool) {
+    /// Starts the next run of a slot whose start is due, or says in the reason what it waits for, be it what `wait` says.
+    /// Gives the action and whether the record may have changed.
+    pub(crate) fn plan_start(
+        &mut self,
+        task: &TaskId,
+        in_use: &BTreeMap<u16, TaskId>,
+        wait: impl FnOnce(&Job) -> Option<String>,
+    ) -> (Option<Action>, bool) {
         let Some(wanted) = &mut self.wanted else { return (None, false) };
         let assigned = wanted.assigned.clone();
         let order = port_order(port_seed(task, assigned.attempt));
         let ports = if self.ended.len() > ENDED_MAX {
             Err(format!("waits until the folders of {} ended runs are removed", self.ended.len()))
+        } else if let Some(reason) = wait(&assigned.job) {
+            Err(reason)
         } else {
             choose_ports(&assigned.job.ports, order, in_use, &wanted.taken)
         };
@@ -353,12 +360,12 @@ impl Wanted {
 
 /// Whether a run of `old` is also a run of `new`: all is the same but what only the scheduler and DNS look at.
 fn runs_the_same(old: &Assigned, new: &Assigned) -> bool {
-    let neutral = |assigned: &Assigned| taffeta_model::Job {
+    let neutral = |assigned: &Assigned| Job {
         count: 0,
         after: vec![],
         constraints: vec![],
         prefer: vec![],
-        strategy: taffeta_model::PlacementStrategy::default(),
+        strategy: PlacementStrategy::default(),
         priority: 0,
         update: taffeta_model::UpdatePolicy::default(),
         reschedule_after: Duration::ZERO,

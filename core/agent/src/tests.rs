@@ -6,6 +6,7 @@ mod names;
 mod ports;
 mod properties;
 mod recovery;
+mod room;
 mod transcript;
 
 use crate::{Action, Agent, AgentConfig, FoundRun, FoundState, RunId};
@@ -15,12 +16,17 @@ use std::{
     time::Duration,
 };
 use taffeta_model::{
-    Assigned, AssignedSet, Exit, Fence, Health, HealthProbe, Job, JobKind, Millis, PortSpec, Resources, TaskId,
+    Assigned, AssignedSet, Cpus, Exit, Fence, Health, HealthProbe, Job, JobKind, Millis, PortSpec, Resources, TaskId,
     TaskRecord, UnixMillis,
 };
 
 fn config() -> AgentConfig {
-    AgentConfig { address: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), drain: Duration::from_millis(1500) }
+    AgentConfig {
+        address: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)),
+        drain: Duration::from_millis(1500),
+        capacity: Resources { cpus: Cpus(3000), memory: 3 << 30, disk: 3 << 30, ports: 12_000 },
+        custom: [("gpu".to_owned(), 3)].into(),
+    }
 }
 
 fn task(s: &str) -> TaskId {

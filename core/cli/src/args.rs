@@ -5,7 +5,7 @@ use crate::{chaos::ChaosVerb, dns::DnsVerb, output::Format, units};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use std::{path::PathBuf, str::FromStr, time::Duration};
-use taffeta_model::{AppName, InvalidName, JobName, SecretName, TaskId, TokenId};
+use taffeta_model::{AppName, Cpus, InvalidName, JobName, SecretName, TaskId, TeamName, TokenId};
 
 /// An embedded microservice fabric: one binary on every machine runs tasks, keeps them running and answers DNS for them
 #[derive(Debug, Parser)]
@@ -59,8 +59,13 @@ pub(crate) enum Verb {
     Stop(StopArgs),
     /// Start the instances of a service, or of a whole app, anew
     Restart(RestartArgs),
+    /// Let a machine's services move elsewhere, and no new tasks come to it
+    Drain(DrainArgs),
     /// Take a machine out of the cluster for good; its name and address are free then
     Remove(RemoveArgs),
+    /// Say what the tasks of a team's apps may ask for together, and its share when room is short
+    #[command(subcommand, subcommand_value_name = "VERB", arg_required_else_help = true)]
+    Quota(QuotaVerb),
     /// Show and replace the CA that signs the nodes' certificates
     #[command(subcommand, subcommand_value_name = "VERB", arg_required_else_help = true)]
     Ca(CaVerb),
@@ -208,6 +213,18 @@ pub(crate) struct NodeFlags {
     /// An attribute that constraints may ask for; may be repeated [env: TAFFETA_ATTR, separated by commas]
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) attr: Vec<String>,
+    /// Processors that are offered to tasks, as 2 or 0.5 [env: TAFFETA_CPUS] [default: what the machine has]
+    #[arg(long, value_name = "N")]
+    pub(crate) cpus: Option<String>,
+    /// Memory that is offered to tasks, as 8GiB [env: TAFFETA_MEMORY] [default: what the machine has, less 256MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<String>,
+    /// Disk that is offered to tasks, as 100GiB [env: TAFFETA_DISK] [default: what is free where the data folder is]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) disk: Option<String>,
+    /// A countable resource that the machine has, as gpu=2; may be repeated [env: TAFFETA_RESOURCE, separated by commas]
+    #[arg(long, value_name = "NAME=N")]
+    pub(crate) resource: Vec<String>,
     /// A member of the cluster to join; may be repeated [env: TAFFETA_JOIN, separated by commas]
     #[arg(long, value_name = "HOST[:PORT]")]
     pub(crate) join: Vec<String>,
@@ -281,6 +298,65 @@ pub(crate) enum TokenVerb {
 pub(crate) struct RevokeArgs {
     /// Its id, as `token list` shows it
     pub(crate) id: TokenId,
+    #[command(flatten)]
+    pub(crate) api: ApiFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DrainArgs {
+    /// The machine's name or id
+    pub(crate) node: String,
+    /// End it: the machine takes tasks again
+    #[arg(long, conflicts_with = "wait")]
+    pub(crate) off: bool,
+    /// Wait until its services run elsewhere and its batch tasks have ended; daemons stay
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// How long to wait; the drain goes on after that
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = units::duration)]
+    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) api: ApiFlags,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum QuotaVerb {
+    /// Set a team's limits, instead of those that were set before; what is left out has none
+    Set(QuotaSetArgs),
+    /// List the quotas, with what is used of them
+    List(ReadArgs),
+    /// Let a team use what there is
+    Remove(QuotaRemoveArgs),
+}
+
+#[derive(Debug, Args)]
+#[group(id = "limit", multiple = true, required = true, args = ["cpus", "memory", "disk", "resource", "share"])]
+pub(crate) struct QuotaSetArgs {
+    /// The team, as apps name it: team = "red"
+    pub(crate) team: TeamName,
+    /// Most processors, as 8 or 0.5
+    #[arg(long, value_name = "N", value_parser = units::cpus)]
+    pub(crate) cpus: Option<Cpus>,
+    /// Most memory, as 64GiB
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub(crate) memory: Option<u64>,
+    /// Most disk, as 1000GiB
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub(crate) disk: Option<u64>,
+    /// Most of a countable resource, as gpu=2; may be repeated
+    #[arg(long, value_name = "NAME=N", value_parser = units::resource)]
+    pub(crate) resource: Vec<(String, u64)>,
+    /// When room is short and priorities are equal, the team gets this many parts of the pool [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(taffeta_model::SHARE_MAX)))]
+    pub(crate) share: Option<u32>,
+    #[command(flatten)]
+    pub(crate) api: ApiFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QuotaRemoveArgs {
+    /// The team
+    pub(crate) team: TeamName,
     #[command(flatten)]
     pub(crate) api: ApiFlags,
 }

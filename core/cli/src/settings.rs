@@ -36,6 +36,10 @@ pub(crate) enum Key {
     Dns,
     Zone,
     Attr,
+    Cpus,
+    Memory,
+    Disk,
+    Resource,
     Join,
     JoinToken,
     JoinTimeout,
@@ -59,14 +63,18 @@ pub(crate) enum Key {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shape {
     Text,
+    /// A text, or a number in the file.
+    Amount,
     List,
     /// `KEY=VALUE` each; a table in the file.
     Pairs,
+    /// `NAME=NUMBER` each; a table of whole numbers in the file.
+    Counts,
     Switch,
 }
 
 impl Key {
-    pub(crate) const ALL: [Self; 27] = [
+    pub(crate) const ALL: [Self; 31] = [
         Self::Api,
         Self::Token,
         Self::Data,
@@ -77,6 +85,10 @@ impl Key {
         Self::Dns,
         Self::Zone,
         Self::Attr,
+        Self::Cpus,
+        Self::Memory,
+        Self::Disk,
+        Self::Resource,
         Self::Join,
         Self::JoinToken,
         Self::JoinTimeout,
@@ -109,6 +121,10 @@ impl Key {
             Self::Dns => "dns",
             Self::Zone => "zone",
             Self::Attr => "attr",
+            Self::Cpus => "cpus",
+            Self::Memory => "memory",
+            Self::Disk => "disk",
+            Self::Resource => "resource",
             Self::Join => "join",
             Self::JoinToken => "join_token",
             Self::JoinTimeout => "join_timeout",
@@ -137,6 +153,8 @@ impl Key {
     fn shape(self) -> Shape {
         match self {
             Self::Attr => Shape::Pairs,
+            Self::Cpus | Self::Memory | Self::Disk => Shape::Amount,
+            Self::Resource => Shape::Counts,
             Self::Join | Self::DnsAlias | Self::DnsUpstream | Self::DnsTransfer => Shape::List,
             Self::NoGso | Self::ApiOpen | Self::BestEffort => Shape::Switch,
             Self::Api
@@ -294,8 +312,8 @@ fn wrong(key: Key, source: &Source, why: &str) -> Failure {
 
 fn value_of_variable(key: Key, text: String, source: &Source) -> Outcome<Value> {
     Ok(match key.shape() {
-        Shape::Text => Value::Text(text),
-        Shape::List | Shape::Pairs => {
+        Shape::Text | Shape::Amount => Value::Text(text),
+        Shape::List | Shape::Pairs | Shape::Counts => {
             Value::List(text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect())
         }
         Shape::Switch => Value::Switch(match text.as_str() {

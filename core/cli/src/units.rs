@@ -1,6 +1,10 @@
 //! Sizes and durations as people write them on the command line, in the app file's spelling.
 
 use std::time::Duration;
+use taffeta_model::{Cpus, check_resource_name};
+
+/// Most processors of one machine or quota: more is a slip.
+const CPUS_MAX: f64 = 1e6;
 
 const SIZES: [(&str, u64); 8] = [
     ("B", 1),
@@ -26,6 +30,21 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     ms.ok_or_else(|| "write a whole number with ms, s, m, h or d, as 60s".into())
 }
 
+/// `2`, `0.5`: processors, kept in thousandths.
+pub(crate) fn cpus(text: &str) -> Result<Cpus, String> {
+    let number = text.parse::<f64>().ok().filter(|n| (0.0..=CPUS_MAX).contains(n));
+    let cpus = number.map(|n| Cpus((n * 1000.0).round() as u64));
+    cpus.ok_or_else(|| format!("`{text}` is not a number of processors, as 2 or 0.5"))
+}
+
+/// `gpu=2`: a countable resource.
+pub(crate) fn resource(text: &str) -> Result<(String, u64), String> {
+    let (name, number) = text.split_once('=').ok_or_else(|| format!("`{text}` is not NAME=N, as gpu=2"))?;
+    check_resource_name(name)?;
+    let number = number.parse::<u32>().map_err(|_| format!("`{text}`: `{number}` is not a whole number"))?;
+    Ok((name.into(), number.into()))
+}
+
 fn amount(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let factor = units.iter().find(|(unit, _)| *unit == &text[end..])?.1;
@@ -46,8 +65,25 @@ pub(crate) fn bytes_in_words(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes_in_words, duration, size};
+    use super::{bytes_in_words, cpus, duration, resource, size};
     use std::time::Duration;
+    use taffeta_model::Cpus;
+
+    #[test]
+    fn processors_may_be_parts_of_one() {
+        assert_eq!(["2", "0.25", "0", "1e1"].map(cpus), [2000, 250, 0, 10_000].map(|milli| Ok(Cpus(milli))));
+        for wrong in ["", "-1", "NaN", "inf", "1e9", "2 cores"] {
+            assert!(cpus(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_resource_has_a_name_and_a_whole_number() {
+        assert_eq!(resource("gpu=2"), Ok(("gpu".into(), 2)));
+        for wrong in ["gpu", "gpu=", "=2", "gpu=-1", "gpu=1.5", "GPU=1", "cpus=1", "gpu=4294967296"] {
+            assert!(resource(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_number_needs_a_known_unit_and_must_fit() {

@@ -70,7 +70,7 @@ fn json(said: &Said) -> Value {
     serde_json::from_str(&said.stdout).unwrap_or_else(|e| panic!("{e}: {said:?}"))
 }
 
-const VERBS: [&str; 23] = [
+const VERBS: [&str; 26] = [
     "demo",
     "up",
     "token",
@@ -87,6 +87,9 @@ const VERBS: [&str; 23] = [
     "stop",
     "restart",
     "logs",
+    "drain",
+    "remove",
+    "quota",
     "resolve",
     "events",
     "recover",
@@ -129,6 +132,14 @@ fn a_wrong_command_line_exits_2_and_says_what_is_wrong() {
         (&["demo", "--nodes", "0"], "0"),
         (&["up", "--address", "here"], "--address: `here` is not an address"),
         (&["up", "--name", "A b"], "--name: `A b` is not a DNS label"),
+        (&["up", "--cpus", "two"], "--cpus: `two` is not a number of processors, as 2 or 0.5"),
+        (&["up", "--memory", "8G"], "--memory: `8G` is not a size"),
+        (&["up", "--resource", "gpu"], "--resource: `gpu` is not NAME=N, as gpu=2"),
+        (&["drain", "n1", "--off", "--wait"], "--wait"),
+        (&["quota", "set", "red"], "--cpus"),
+        (&["quota", "set", "Red", "--cpus", "1"], "Red"),
+        (&["quota", "set", "red", "--resource", "memory=1"], "`memory` is a key of its own"),
+        (&["quota", "set", "red", "--share", "0"], "0"),
         (&["up", "--attr", "fast"], "--attr: `fast` is not KEY=VALUE"),
         (&["up", "--token", "abc"], "this is not a join token"),
         (&["ps", "--api", "https://localhost"], "--api: "),
@@ -491,4 +502,101 @@ fn nobody_who_stops_reading_makes_a_verb_fail() {
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+}
+
+fn node(state: &str) -> Value {
+    let resources = json!({"cpus": 4.0, "memory": 1, "disk": 1, "custom": {"gpu": 2}});
+    json!({
+        "id": "00000000000000a2", "name": "n2", "address": "127.0.0.2:7400", "zone": "", "state": state,
+        "draining": state == "draining", "role": "member", "rtt_ms": null, "generation": 0, "attributes": {}, "resources": resources,
+        "used": resources, "tasks": 1, "version": "", "http": null, "dns": null, "not_isolated": [],
+    })
+}
+
+fn drain(state: &str, tasks: &Value, services: &Value, more: &[&str]) -> (Said, FakeApi) {
+    let api = FakeApi::new(&[
+        ("GET /v1/nodes", 200, &json!([node(state)]).to_string()),
+        ("GET /v1/ps", 200, &tasks.to_string()),
+        ("GET /v1/services", 200, &services.to_string()),
+        ("POST /v1/nodes/n2/drain", 204, ""),
+    ]);
+    (asks(&api, &[&["drain", "n2"], more].concat()), api)
+}
+
+#[test]
+fn a_drain_says_what_it_waits_for_and_exits_4_when_that_takes_too_long() {
+    let tasks = json!([
+        task("web.1", "service", "healthy", "still on a machine that is drained: n1: needs 2 cpus, 1 free"),
+        task("sum.1", "batch", "running", ""),
+        task("log.1", "daemon", "running", ""),
+        task("done.1", "batch", "finished", ""),
+    ]);
+    let wait = ["--wait", "--timeout", "300ms"];
+    let (late, api) = drain("draining", &tasks, &json!([]), &wait);
+    assert_eq!((late.code, late.stdout.as_str()), (Some(4), ""), "{late:?}");
+    let left = "0 of 2 tasks moved; waits: \
+        shop/web.1: still on a machine that is drained: n1: needs 2 cpus, 1 free; shop/sum.1: runs to its end on n2";
+    assert!(
+        late.stderr.starts_with(&format!("{left}\nerror: n2 is not empty after 300ms: {left}\nhelp: ")),
+        "{late:?}"
+    );
+    let posted = api.asked().into_iter().find(|asked| asked.line.starts_with("POST")).unwrap();
+    assert_eq!(posted.body, r#"{"off":false}"#);
+    // The node that is asked may know of the drain a moment later than the leader.
+    assert_eq!(drain("alive", &tasks, &json!([]), &wait).0.code, Some(4));
+}
+
+#[test]
+fn a_drain_is_over_when_only_daemons_and_what_has_ended_are_left() {
+    let tasks = json!([task("log.1", "daemon", "running", ""), task("done.1", "batch", "finished", "")]);
+    let instance = |service: &str, state: &str| {
+        let one = json!({"instance": "1", "node": "n2", "address": "127.0.0.2", "ports": {}, "state": state,
+            "serving": false});
+        json!([{"service": service, "app": "shop", "name": "x", "instances": [one]}])
+    };
+    let wait = ["--wait", "--timeout", "300ms"];
+    let (done, _) = drain("draining", &tasks, &instance("log", "stopping"), &wait);
+    assert_eq!((done.code, done.stderr.as_str()), (Some(0), "n2 is empty: 0 of 0 tasks moved or ended\n"), "{done:?}");
+    let (late, _) = drain("draining", &tasks, &instance("web", "stopping"), &wait);
+    assert!(late.code == Some(4) && late.stderr.contains("shop/web.1: still stopping there"), "{late:?}");
+    let (not_awaited, _) = drain("draining", &tasks, &instance("web", "stopping"), &[]);
+    assert_eq!(not_awaited.code, Some(0), "{not_awaited:?}");
+    let (off, api) = drain("draining", &tasks, &json!([]), &["--off"]);
+    assert_eq!((off.code, off.stderr.as_str()), (Some(0), "n2 takes tasks again\n"), "{off:?}");
+    assert_eq!(api.asked()[0].body, r#"{"off":true}"#);
+}
+
+#[test]
+fn a_quota_is_set_and_listed_with_its_use() {
+    let quota = json!({
+        "team": "red", "limits": {"cpus": 2.5, "memory": null, "disk": null, "custom": {"gpu": 2}},
+        "used": {"cpus": 0.5, "memory": 1024, "disk": 0, "custom": {"gpu": 1}}, "share": 3, "tasks": 4,
+    });
+    let api = FakeApi::new(&[
+        ("PUT /v1/quotas/red", 200, &quota.to_string()),
+        ("GET /v1/quotas", 200, &json!([quota]).to_string()),
+        ("DELETE /v1/quotas/red", 204, ""),
+    ]);
+    let set = asks(&api, &["quota", "set", "red", "--cpus", "2.5", "--resource", "gpu=2", "--share", "3"]);
+    let words = "the tasks of team red may use 2.5 cpus, 2 gpu together; its share is 3\n";
+    assert_eq!((set.code, set.stderr.as_str()), (Some(0), words), "{set:?}");
+    let body: Value = serde_json::from_str(&api.asked()[0].body).unwrap();
+    assert_eq!(body, json!({"cpus": 2.5, "memory": null, "disk": null, "custom": {"gpu": 2}, "share": 3}));
+    let listed = asks(&api, &["quota", "list"]);
+    let row = listed.stdout.lines().nth(1).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(row, "red 3 4 0.5/2.5 1KiB/- 0B/- gpu 1/2");
+    assert_eq!(json(&asks(&api, &["quota", "list", "-o", "json"])), json!([quota]));
+    assert_eq!(asks(&api, &["quota", "remove", "red"]).code, Some(0));
+}
+
+#[test]
+fn a_plan_warns_of_what_no_machine_could_ever_run() {
+    let plan = json!({"app": "shop", "steps": [], "warnings": ["service.big: needs 9 gpu"]});
+    let api = FakeApi::new(&[("POST /v1/plan", 200, &plan.to_string())]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shop.toml");
+    fs::write(&file, "app = \"shop\"\n[service.big]\nrun = [\"x\"]\n").unwrap();
+    let said = asks(&api, &["plan", file.to_str().unwrap(), "-o", "json"]);
+    assert_eq!((said.code, said.stderr.as_str()), (Some(0), "warning: service.big: needs 9 gpu\n"), "{said:?}");
+    assert_eq!(json(&said), plan);
 }

@@ -6,6 +6,7 @@ mod placement;
 mod recurrence;
 mod update;
 
+pub use check::check_resource_name;
 pub(crate) use check::is_plain_file_name;
 pub use dns::{ANSWERS_MAX, DnsEmpty, DnsOrder, DnsPolicy, WEIGHT_DEFAULT, WEIGHT_MAX};
 pub use placement::{

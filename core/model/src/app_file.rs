@@ -14,7 +14,7 @@ mod units;
 mod update;
 
 pub use error::AppFileError;
-pub(crate) use item::nearest;
+pub use item::nearest;
 
 use crate::{App, AppName, FILE_BYTES_MAX, Job, JobKind, JobName, ShippedFile, TeamName};
 use item::Item;

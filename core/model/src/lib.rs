@@ -25,9 +25,10 @@ pub use app::{
     ANSWERS_MAX, App, COUNT_MAX, CUSTOM_MAX, Constraint, DnsEmpty, DnsOrder, DnsPolicy, EPSILON_DEFAULT,
     FILE_BYTES_MAX, HISTORY_MAX, Health, HealthProbe, InvalidApp, JOBS_MAX, Job, JobKind, JobRef, MissedPolicy,
     Operator, Overlap, PREFERENCE_WEIGHT_MAX, PREFERENCES_MAX, PRIORITY_DEFAULT, PRIORITY_MAX, PlacementStrategy,
-    PortSpec, Preference, Recurrence, ShippedFile, UpdatePolicy, WEIGHT_DEFAULT, WEIGHT_MAX, whole,
+    PortSpec, Preference, Recurrence, ShippedFile, UpdatePolicy, WEIGHT_DEFAULT, WEIGHT_MAX, check_resource_name,
+    whole,
 };
-pub use app_file::{AppFileError, FileSource, parse_app_file};
+pub use app_file::{AppFileError, FileSource, nearest, parse_app_file};
 pub use assigned::{Assigned, AssignedSet, Directory, DirectoryJob, DirectoryMember};
 pub use command::{Command, Exit, Outcome, Placement, Refusal, Removal};
 pub use hash::{fnv1a, mix};

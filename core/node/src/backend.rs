@@ -3,12 +3,13 @@
 use crate::{
     api::{
         ApiError, AppView, AuthoritiesView, Backend, DeployRequest, Deployed, ErrorCode, Event, LeaderView, LogChunk,
-        LogRead, NodeView, PlanView, ResolveView, ScaleRequest, SecretView, ServiceView, StatusView, TaskView,
-        TokenEntry, TokenRequest, TokenView, WhyView, ZoneView,
+        LogRead, NodeView, PlanView, QuotaRequest, QuotaView, ResolveView, ScaleRequest, SecretView, ServiceView,
+        StatusView, TaskView, TokenEntry, TokenRequest, TokenView, WhyView, ZoneView,
     },
     config::RingPreset,
     events::rfc3339,
     node::Core,
+    quotas,
     view::records,
     wire::{Ask, Query, Told},
 };
@@ -20,7 +21,7 @@ use subtle::ConstantTimeEq;
 use taffeta_isolation_plan::{Piece, PieceStart, Stream};
 use taffeta_model::{
     App, AppName, Command, DirectoryMember, Fence, FileSource, JobName, Liveness, NodeId, Refusal, Secret, SecretName,
-    ShippedFile, TaskId, Token, TokenId, TokenRole, parse_app_file,
+    ShippedFile, TaskId, TeamName, Token, TokenId, TokenRole, nearest, parse_app_file,
 };
 use taffeta_net::{JoinToken, sha256};
 use tokio::{sync::broadcast, time::timeout};
@@ -66,6 +67,23 @@ impl NodeBackend {
 }
 
 impl NodeBackend {
+    /// The member of this name or id.
+    fn member(&self, node: &str) -> Result<NodeId, ApiError> {
+        let directory = Arc::clone(&self.0.directory.borrow());
+        let is_it = |(id, member): &(&NodeId, &DirectoryMember)| member.name.as_str() == node || id.to_string() == node;
+        let found = directory.members.iter().find(is_it).map(|(id, _)| *id);
+        found.ok_or_else(|| {
+            let names: Vec<&str> = directory.members.values().map(|member| member.name.as_str()).collect();
+            let hint = match nearest(node, &names) {
+                "" => String::new(),
+                nearest => format!("; did you mean `{nearest}`?"),
+            };
+            ApiError::new(ErrorCode::NotFound, format!("there is no machine `{node}`{hint}"))
+                .help("`taffeta nodes` lists them")
+                .field("node")
+        })
+    }
+
     /// Version of an app once a write is applied. Written it is; that the number cannot be read at this moment is no
     /// failure, and gives 0.
     async fn version_at(&self, app: &AppName, written: Fence) -> u64 {
@@ -138,7 +156,8 @@ impl Backend for NodeBackend {
         let mut own = core.nodes_view();
         for node in &mut own {
             if let Some(known) = theirs.iter().flatten().find(|n| n.id == node.id) {
-                (node.used, node.tasks, node.role) = (known.used, known.tasks, known.role);
+                (node.used, node.tasks, node.role) = (known.used.clone(), known.tasks, known.role);
+                node.become_drained(known.draining);
             }
         }
         Ok(own)
@@ -238,14 +257,32 @@ impl Backend for NodeBackend {
     }
 
     async fn remove_node(&self, node: String, force: bool) -> Result<(), ApiError> {
-        let directory = Arc::clone(&self.0.directory.borrow());
-        let is_it = |(id, member): &(&NodeId, &DirectoryMember)| member.name.as_str() == node || id.to_string() == node;
-        let found = directory.members.iter().find(is_it).map(|(id, _)| *id);
-        let id = found.ok_or_else(|| {
-            ApiError::new(ErrorCode::NotFound, format!("there is no machine `{node}`"))
-                .help("`taffeta nodes` lists them")
-        })?;
-        self.0.through_leader(Ask::Remove { node: id, force }).await.map(drop)
+        let node = self.member(&node)?;
+        self.0.through_leader(Ask::Remove { node, force }).await.map(drop)
+    }
+
+    async fn drain_node(&self, node: String, off: bool) -> Result<(), ApiError> {
+        let node = self.member(&node)?;
+        self.0.submit(Command::Drain { node, on: !off }).await.map(drop)
+    }
+
+    async fn quotas(&self) -> Result<Vec<QuotaView>, ApiError> {
+        self.read(Query::Quotas).await
+    }
+
+    async fn set_quota(&self, team: TeamName, request: QuotaRequest) -> Result<QuotaView, ApiError> {
+        let quota = quotas::read(request)?;
+        let set = quotas::view(&team, &quota, quotas::Used::default());
+        self.0.submit(Command::SetQuota { team, quota }).await?;
+        // Written it is; that the rest cannot be read at this moment is no failure.
+        let known = self.quotas().await.unwrap_or_default().into_iter();
+        let used = known.filter(|view| view.team == set.team).map(|view| (view.used, view.tasks)).next();
+        let (used, tasks) = used.unwrap_or_default();
+        Ok(QuotaView { used, tasks, ..set })
+    }
+
+    async fn remove_quota(&self, team: TeamName) -> Result<(), ApiError> {
+        self.0.submit(Command::RemoveQuota { team }).await.map(drop)
     }
 
     async fn authorities(&self) -> Result<AuthoritiesView, ApiError> {
@@ -318,10 +355,9 @@ impl Core {
     fn read_limit(&self, query: &Query) -> Duration {
         match (query, self.settings.ring) {
             (Query::Nodes | Query::Status, RingPreset::Lan) => HELP_LIMIT,
-            (Query::Nodes | Query::Status, RingPreset::Wan)
-            | (Query::Apps | Query::Tasks(_) | Query::Why(_) | Query::Plan(_) | Query::Tokens | Query::Secrets, _) => {
-                READ_LIMIT
-            }
+            (Query::Nodes | Query::Status, RingPreset::Wan) => READ_LIMIT,
+            (Query::Apps | Query::Tasks(_) | Query::Why(_) | Query::Plan(_), _) => READ_LIMIT,
+            (Query::Tokens | Query::Secrets | Query::Quotas, _) => READ_LIMIT,
         }
     }
 

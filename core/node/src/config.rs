@@ -120,7 +120,8 @@ pub struct FabricConfig {
     pub capacity: Option<taffeta_model::Resources>,
     /// Parts of them that are another amount than that.
     pub offer: OfferChanges,
-    /// Countable resources that the machine names itself, as `gpu`.
+    /// Countable resources that the machine names itself, as `gpu`; empty means: as before. At most
+    /// [`taffeta_model::CUSTOM_MAX`]; of one that is 0 it has none any more.
     pub custom: BTreeMap<String, u64>,
     /// How long certificates live. An internal setting, the same on all nodes of a cluster, which tests shorten to seconds.
     pub lives: Lives,
@@ -132,7 +133,7 @@ pub struct FabricConfig {
 }
 
 /// What a machine offers though it has more or less.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OfferChanges {
     /// Processors.
     pub cpus: Option<taffeta_model::Cpus>,
@@ -140,6 +141,14 @@ pub struct OfferChanges {
     pub memory: Option<u64>,
     /// Bytes of disk.
     pub disk: Option<u64>,
+}
+
+impl OfferChanges {
+    /// These, and where they say nothing, the other ones.
+    pub(crate) fn or(self, before: Self) -> Self {
+        let Self { cpus, memory, disk } = self;
+        Self { cpus: cpus.or(before.cpus), memory: memory.or(before.memory), disk: disk.or(before.disk) }
+    }
 }
 
 /// Which listeners a node opens besides the fabric's own.
@@ -220,6 +229,12 @@ pub(crate) fn settings(config: &FabricConfig, before: Option<Settings>) -> Resul
     } else {
         config.attributes.clone()
     };
+    let mut custom = if config.custom.is_empty() {
+        remembered.map(|b| b.custom.clone()).unwrap_or_default()
+    } else {
+        config.custom.clone()
+    };
+    custom.retain(|_, count| *count > 0);
     let dns_before = remembered.map(|b| b.dns_options.clone()).unwrap_or_default();
     let dns_options = config.dns_options.clone().or(dns_before);
     dns_options.check().map_err(|(flag, why)| StartError::new(ErrorCode::Invalid, format!("{flag}: {why}")))?;
@@ -231,6 +246,8 @@ pub(crate) fn settings(config: &FabricConfig, before: Option<Settings>) -> Resul
         dns: Some(dns.unwrap_or_else(|| SocketAddr::new(local, DNS_PORT))),
         zone: config.zone.clone().or_else(|| remembered.map(|b| b.zone.clone())).unwrap_or_default(),
         attributes,
+        offer: config.offer.or(remembered.map(|b| b.offer).unwrap_or_default()),
+        custom,
         ring: config.ring.or_else(|| remembered.map(|b| b.ring)).unwrap_or_default(),
         dns_options,
         no_gso: config.no_gso || remembered.is_some_and(|b| b.no_gso),

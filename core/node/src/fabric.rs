@@ -192,7 +192,7 @@ impl Fabric {
             versions: config.speaks,
         };
         let endpoint = Unjoined::new(net_config, &key).map_err(StartError::failed)?;
-        let offer = Offer::of(&config);
+        let offer = Offer::of(&config, &settings);
         let member = birth::member(&settings, key.public(), &offer);
         let folder = Arc::clone(&world.folder);
         let mut born = match be_born(&config, (&*folder, &*world.entropy, &*clock), &endpoint, &member, &key).await {
@@ -319,6 +319,7 @@ impl Fabric {
             folder: Arc::clone(&folder),
             place,
             drain: settings.dns_options.drain(),
+            offer: offer.clone(),
             epoch,
             failed: failed.clone(),
         };

@@ -1,6 +1,9 @@
 //! The data folder: what a node remembers from one start to the next.
 
-use crate::{DnsOptions, config::RingPreset};
+use crate::{
+    DnsOptions,
+    config::{OfferChanges, RingPreset},
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, net::SocketAddr};
 use std::{
@@ -123,6 +126,11 @@ pub(crate) struct Settings {
     pub(crate) dns: Option<SocketAddr>,
     pub(crate) zone: String,
     pub(crate) attributes: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) offer: OfferChanges,
+    /// Countable resources that the machine names itself.
+    #[serde(default)]
+    pub(crate) custom: BTreeMap<String, u64>,
     #[serde(default)]
     pub(crate) ring: RingPreset,
     #[serde(default)]

@@ -32,6 +32,7 @@ mod misdeed;
 mod names;
 mod node;
 mod place;
+mod quotas;
 mod raft;
 mod recover;
 mod removal;

@@ -3,6 +3,7 @@
 use crate::{
     api::ErrorCode,
     config::{FabricConfig, OfferChanges},
+    folder::Settings,
     start_error::StartError,
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -59,19 +60,20 @@ fn own_v4(trie: &str) -> Vec<Ipv4Addr> {
 }
 
 /// What the node offers to tasks.
+#[derive(Clone)]
 pub(crate) struct Offer {
     pub(crate) capacity: Resources,
     pub(crate) custom: BTreeMap<String, u64>,
 }
 
 impl Offer {
-    pub(crate) fn of(config: &FabricConfig) -> Self {
+    pub(crate) fn of(config: &FabricConfig, settings: &Settings) -> Self {
         let mut capacity = config.capacity.unwrap_or_else(|| capacity(&config.data));
-        let OfferChanges { cpus, memory, disk } = config.offer;
+        let OfferChanges { cpus, memory, disk } = settings.offer;
         capacity.cpus = cpus.unwrap_or(capacity.cpus);
         capacity.memory = memory.unwrap_or(capacity.memory);
         capacity.disk = disk.unwrap_or(capacity.disk);
-        Self { capacity, custom: config.custom.clone() }
+        Self { capacity, custom: settings.custom.clone() }
     }
 }
 

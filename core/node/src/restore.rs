@@ -71,7 +71,7 @@ async fn write(
     let mut secret = [0; 24];
     SystemEntropy.fill(&mut secret);
     let admin_token: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-    let member = birth::member(&settings, key.public(), &Offer::of(&config));
+    let member = birth::member(&settings, key.public(), &Offer::of(config, &settings));
     let (id, position) = (member.id, state.applied);
     state.begin_again(member, sha256(admin_token.as_bytes()));
     // The proof of the new generation: by it machines of the old one learn that theirs is over.

@@ -2,6 +2,7 @@
 
 use crate::{
     folder::{Folder, file, save},
+    machine::Offer,
     node::guarded,
     shelf::Shelf,
     world::Prober,
@@ -111,6 +112,7 @@ pub(crate) struct TasksDriver {
     pub(crate) place: Place,
     /// As in [`AgentConfig::drain`].
     pub(crate) drain: Duration,
+    pub(crate) offer: Offer,
     pub(crate) epoch: Instant,
     /// Told when the node cannot go on.
     pub(crate) failed: watch::Sender<Option<String>>,
@@ -124,8 +126,9 @@ impl TasksDriver {
         let alive: Vec<RunId> =
             runs.iter().filter(|r| matches!(r.state, FoundState::Running { .. })).map(|r| r.run.clone()).collect();
         let now = now(self.epoch);
-        let agent =
-            Agent::recover(now, AgentConfig { address: self.place.address, drain: self.drain }, runs, persisted);
+        let Offer { capacity, custom } = self.offer;
+        let config = AgentConfig { address: self.place.address, drain: self.drain, capacity, custom };
+        let agent = Agent::recover(now, config, runs, persisted);
         let (inbox, inputs) = mpsc::channel(INBOX_MAX);
         let (records, records_seen) = watch::channel(Arc::new(agent.records()));
         let (obeyed, obeyed_seen) = watch::channel(Obeyed { fence: agent.obeyed(), confirmed: false });

@@ -9,15 +9,19 @@ use crate::{
     events::rfc3339,
     gossip::Sets,
     node::{Core, refused},
+    quotas::Used,
     wire::Query,
 };
 use serde::Serialize;
-use std::{collections::BTreeMap, sync::Arc};
-use taffeta_model::{
-    App, AppName, AppState, Cause, ClusterId, Job, JobKind, JobName, Liveness, NodeId, Place, Resources, State, Task,
-    TaskId, TaskRecord, Token, TokenId,
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
-use taffeta_scheduler::{Change, preview};
+use taffeta_model::{
+    App, AppName, AppState, Cause, ClusterId, Job, JobKind, JobName, Liveness, NodeId, Place, Refusal, Resources,
+    State, Task, TaskId, TaskRecord, Token, TokenId,
+};
+use taffeta_scheduler::{Change, Waiting, impossible, preview};
 use taffeta_store::voters::majority;
 
 impl Core {
@@ -35,6 +39,7 @@ impl Core {
             Query::Status => document(&self.status_view()),
             Query::Tokens => document(&self.tokens_view()),
             Query::Secrets => document(&self.secrets_view()),
+            Query::Quotas => document(&self.quotas_view()),
         }
     }
 
@@ -84,7 +89,10 @@ impl Core {
     pub(crate) fn nodes_view(&self) -> Vec<NodeView> {
         let (consensus, sets) = (self.consensus.borrow().clone(), self.gossip.sets());
         let directory = Arc::clone(&self.directory.borrow());
-        let loads = self.store.read(loads);
+        let (mut loads, drained) = self.store.read(|state| {
+            let drained = state.members.values().filter(|member| member.draining).map(|member| member.id);
+            (loads(state), drained.collect::<BTreeSet<NodeId>>())
+        });
         let role = |id: &NodeId| match () {
             () if consensus.leader.is_some_and(|(leader, _)| leader == *id) => Role::Leader,
             () if consensus.voters.contains(id) => Role::Voter,
@@ -96,25 +104,28 @@ impl Core {
             .iter()
             .map(|(id, member)| {
                 let info = if *id == self.me { Some(&self.info) } else { sets.get(id).map(|set| &set.info) };
-                let (used, tasks) = loads.get(id).copied().unwrap_or_default();
-                NodeView {
+                let used = loads.remove(id).unwrap_or_default();
+                let mut view = NodeView {
                     id: id.to_string(),
                     name: member.name.to_string(),
                     address: info.map_or(member.address, |i| i.address).to_string(),
                     zone: info.map(|i| i.zone.clone()).unwrap_or_default(),
                     state: liveness_word(self.liveness(*id)).into(),
+                    draining: false,
                     role: role(id),
                     rtt_ms: self.net().round_trip(*id).map(|rtt| (rtt.as_secs_f64() * 1e6).round() / 1e3),
                     generation: consensus.generation,
                     attributes: info.map(|i| i.attributes.clone()).unwrap_or_default(),
-                    resources: info.map(|i| resources(&i.capacity)).unwrap_or_default(),
-                    used: resources(&used),
-                    tasks,
+                    resources: info.map(|i| resources(&i.capacity, &i.custom)).unwrap_or_default(),
+                    used: resources(&used.resources, &used.custom),
+                    tasks: used.tasks,
                     version: info.map(|i| i.version.clone()).unwrap_or_default(),
                     http: info.and_then(|i| i.http).map(|a| a.to_string()),
                     dns: info.and_then(|i| i.dns).map(|a| a.to_string()),
                     not_isolated: info.map(|i| i.not_isolated.clone()).unwrap_or_default(),
-                }
+                };
+                view.become_drained(drained.contains(id));
+                view
             })
             .collect();
         views.sort_by(|a, b| a.name.cmp(&b.name));
@@ -227,14 +238,12 @@ impl Core {
 
     fn task_view(&self, state: &State, id: &TaskId, task: &Task, sets: &Sets) -> TaskView {
         let mut view = blank(id, state.job(id).map(|job| job.kind));
+        let waits = self.waiting.load();
+        let waits = waits.get(&id.app).and_then(|app| app.get(id));
         match &task.place {
             Place::Waiting { .. } => {
                 view.state = "waiting".into();
-                let waiting = self.waiting.load();
-                view.reason = waiting
-                    .get(&id.app)
-                    .and_then(|app| app.get(id))
-                    .map_or_else(|| "waits for its turn".into(), ToString::to_string);
+                view.reason = waits.map_or_else(|| "waits for its turn".into(), ToString::to_string);
             }
             Place::Ended { node, exit, .. } => {
                 view.node = Some(self.name_of(*node));
@@ -251,6 +260,10 @@ impl Core {
                         view.state = "starting".into();
                         view.reason = "placed; its machine has not reported yet".into();
                     }
+                }
+                if let Some(held @ (Waiting::Drained(_) | Waiting::Outdated(_))) = waits {
+                    let separator = if view.reason.is_empty() { "" } else { "; " };
+                    view.reason += &format!("{separator}{held}");
                 }
                 if matches!(self.liveness(*node), Liveness::Down | Liveness::Left) && *node != self.me {
                     view.state = "lost".into();
@@ -379,7 +392,7 @@ impl Core {
             (Cause::Drained, Some(from)) => reasons.push(format!("it was moved away from {from}, which is drained")),
             (Cause::MachineRemoved, _) => reasons.push("its machine was removed from the cluster".into()),
             (Cause::Preempted { by }, _) => {
-                reasons.push(format!("it made way for {by}, which is of a higher priority"))
+                reasons.push(format!("it made way for {by}, which is of a higher priority"));
             }
             (Cause::Surplus, _) | (Cause::MachineLost | Cause::Outdated | Cause::Drained, None) => {}
         }
@@ -394,9 +407,9 @@ impl Core {
         let now = self.now();
         let planned = self.store.read(|state| {
             state.check_secrets(app)?;
-            preview(now, state, &view, app)
+            Ok((preview(now, state, &view, app)?, impossible(state, app)))
         });
-        let planned = planned.map_err(|why| refused(&why))?;
+        let (planned, impossible) = planned.map_err(|why: Refusal| refused(&why))?;
         let step = |(id, change): (TaskId, Change)| {
             let (action, node, reason) = match change {
                 Change::Create { node } => ("create", Some(node), String::new()),
@@ -407,7 +420,8 @@ impl Core {
             };
             PlanStep { task: id.short(), action: action.into(), node: node.map(|n| self.name_of(n)), reason }
         };
-        Ok(PlanView { app: app.name.to_string(), steps: planned.tasks.into_iter().map(step).collect() })
+        let warnings = impossible.iter().map(ToString::to_string).collect();
+        Ok(PlanView { app: app.name.to_string(), steps: planned.tasks.into_iter().map(step).collect(), warnings })
     }
 }
 
@@ -445,13 +459,11 @@ fn is_ready(state: &State, app: &App, task: &TaskView) -> bool {
     current && matches!((task.state.as_str(), checked), ("healthy" | "finished", _) | ("running", false))
 }
 
-fn loads(state: &State) -> BTreeMap<NodeId, (Resources, usize)> {
-    let mut loads: BTreeMap<NodeId, (Resources, usize)> = BTreeMap::new();
+fn loads(state: &State) -> BTreeMap<NodeId, Used> {
+    let mut loads: BTreeMap<NodeId, Used> = BTreeMap::new();
     for (id, task) in &state.tasks {
         if let (Some(node), Some(job)) = (task.node(), state.job(id)) {
-            let load = loads.entry(node).or_default();
-            load.0 += job.resources;
-            load.1 += 1;
+            loads.entry(node).or_default().add(job);
         }
     }
     loads
@@ -466,6 +478,6 @@ pub(crate) fn liveness_word(liveness: Liveness) -> &'static str {
     }
 }
 
-fn resources(r: &Resources) -> ResourcesView {
-    ResourcesView { cpus: r.cpus.0 as f64 / 1000.0, memory: r.memory, disk: r.disk }
+pub(crate) fn resources(r: &Resources, custom: &BTreeMap<String, u64>) -> ResourcesView {
+    ResourcesView { cpus: r.cpus.0 as f64 / 1000.0, memory: r.memory, disk: r.disk, custom: custom.clone() }
 }

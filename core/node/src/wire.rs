@@ -177,6 +177,8 @@ pub(crate) enum Query {
     Tokens,
     /// The secrets, without their values.
     Secrets,
+    /// What teams may use, and use.
+    Quotas,
 }
 
 impl Ask {
@@ -198,7 +200,7 @@ impl Query {
     /// Whether only a node that holds the replicated state can answer.
     pub(crate) fn needs_state(&self) -> bool {
         match self {
-            Self::Apps | Self::Why(_) | Self::Plan(_) | Self::Tokens | Self::Secrets => true,
+            Self::Apps | Self::Why(_) | Self::Plan(_) | Self::Tokens | Self::Secrets | Self::Quotas => true,
             Self::Nodes | Self::Tasks(_) | Self::Status => false,
         }
     }

@@ -7,6 +7,7 @@
 mod choose;
 mod fair;
 mod fields;
+mod impossible;
 mod machines;
 mod mirror;
 mod order;
@@ -19,6 +20,7 @@ mod teams;
 mod update;
 mod waiting;
 
+pub use impossible::{Hopeless, Impossible, impossible};
 pub use mirror::{Scheduler, Waits};
 pub use plan::{MOVES_MAX, Plan, UNSEEN_GRACE, plan};
 pub use preview::{Change, Preview, preview};

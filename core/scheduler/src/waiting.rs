@@ -371,7 +371,7 @@ impl fmt::Display for Bytes {
     }
 }
 
-fn join(f: &mut fmt::Formatter<'_>, between: &str, parts: &[impl fmt::Display]) -> fmt::Result {
+pub(crate) fn join(f: &mut fmt::Formatter<'_>, between: &str, parts: &[impl fmt::Display]) -> fmt::Result {
     for (i, part) in parts.iter().enumerate() {
         if i > 0 {
             f.write_str(between)?;

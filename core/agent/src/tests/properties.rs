@@ -1,13 +1,13 @@
 //! Random events in random order, on a machine that is the judge: it knows which processes live.
 
 use super::{batch, checked, config, fence, service};
-use crate::{Action, Agent, FoundRun, FoundState, RunId, StartFailure};
+use crate::{Action, Agent, AgentConfig, FoundRun, FoundState, RunId, StartFailure};
 use proptest::prelude::*;
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
-use taffeta_model::{Assigned, AssignedSet, Exit, Fence, Job, JobKind, Millis, TaskId, UnixMillis};
+use taffeta_model::{Assigned, AssignedSet, Cpus, Exit, Fence, Job, JobKind, Millis, Resources, TaskId, UnixMillis};
 
 const TASKS: u32 = 3;
 
@@ -59,19 +59,34 @@ struct Machine {
     ended: BTreeMap<RunId, Option<Exit>>,
     checks: Vec<RunId>,
     forgets: Vec<RunId>,
+    /// What runs hold, as far as the agent can know.
+    jobs: BTreeMap<RunId, Job>,
+    /// Whether a leader has confirmed a set to this agent.
+    confirmed: bool,
     /// Every run that ever was a process: none may come twice.
     made: BTreeSet<RunId>,
     terminated: BTreeSet<RunId>,
     killed_at: BTreeMap<RunId, Millis>,
 }
 
+/// Two of the jobs fill it, so that it is too small for some sets.
+fn small() -> AgentConfig {
+    let capacity = Resources { cpus: Cpus(2000), memory: 2 << 30, ..config().capacity };
+    AgentConfig { capacity, ..config() }
+}
+
 fn job(choice: u8) -> Option<Job> {
-    match choice % 5 {
+    let half = |job: Job| {
+        let resources = Resources { cpus: Cpus(1000), memory: 1 << 30, ..job.resources };
+        Some(Job { resources, ..job })
+    };
+    match choice % 6 {
         0 => None,
-        1 => Some(service()),
-        2 => Some(checked()),
-        3 => Some(batch(2)),
-        _ => Some(Job { grace: Duration::from_secs(1), ..checked() }),
+        1 => half(service()),
+        2 => half(checked()),
+        3 => half(batch(2)),
+        4 => half(Job { revocable: true, ..service() }),
+        _ => half(Job { grace: Duration::from_secs(1), ..checked() }),
     }
 }
 
@@ -79,7 +94,7 @@ impl Machine {
     fn new() -> Self {
         let now = Millis(0);
         Self {
-            agent: Agent::recover(now, config(), vec![], None),
+            agent: Agent::recover(now, small(), vec![], None),
             now,
             newest: None,
             placed: BTreeMap::new(),
@@ -88,6 +103,8 @@ impl Machine {
             ended: BTreeMap::new(),
             checks: vec![],
             forgets: vec![],
+            jobs: BTreeMap::new(),
+            confirmed: false,
             made: BTreeSet::new(),
             terminated: BTreeSet::new(),
             killed_at: BTreeMap::new(),
@@ -155,6 +172,7 @@ impl Machine {
         let before = self.agent.records();
         let answer = self.agent.accept(self.now, set.clone(), confirmed);
         assert_eq!(answer.is_err(), stale, "never an older set obeyed");
+        self.confirmed |= confirmed && !stale;
         if stale {
             assert_eq!(self.agent.records(), before);
         } else if self.newest.as_ref().map(|set| set.fence) != Some(fence(at)) {
@@ -215,7 +233,10 @@ impl Machine {
             (run, vec![], exit.clone().map_or(lost, |exit| FoundState::Exited { exit }))
         });
         let found = alive.chain(ended).map(|(run, ports, state)| FoundRun { run: run.clone(), ports, state }).collect();
-        self.agent = Agent::recover(self.now, config(), found, self.newest.clone());
+        self.agent = Agent::recover(self.now, small(), found, self.newest.clone());
+        self.confirmed = false;
+        let listed: BTreeSet<RunId> = self.jobs.keys().filter(|run| self.is_listed(run)).cloned().collect();
+        self.jobs.retain(|run, _| listed.contains(run)); // the agent knows no job but those of its set
     }
 
     fn reconcile(&mut self) {
@@ -250,6 +271,8 @@ impl Machine {
                 let used = self.alive.values().chain(self.starts.iter().map(|(_, ports)| ports)).flatten();
                 let used: BTreeSet<u16> = used.map(|(_, n)| *n).collect();
                 assert!(ports.iter().all(|(_, n)| !used.contains(n)), "a port given twice");
+                self.invariant_room(&assigned.job);
+                self.jobs.insert(run.clone(), assigned.job.clone());
                 self.starts.push((run, ports));
             }
             Action::Check { .. } => {
@@ -274,8 +297,36 @@ impl Machine {
         }
     }
 
+    fn is_listed(&self, run: &RunId) -> bool {
+        let placed = self.newest.as_ref().and_then(|set| set.tasks.get(&run.task()));
+        placed.is_some_and(|assigned| assigned.fence == run.fence())
+    }
+
+    /// Runs that are there, with what they hold.
+    fn held(&self) -> impl Iterator<Item = (&RunId, &Job)> {
+        let runs = self.alive.keys().chain(self.starts.iter().map(|(run, _)| run));
+        runs.filter_map(|run| Some((run, self.jobs.get(run)?)))
+    }
+
+    /// Nothing starts that does not fit beside what is being stopped.
+    fn invariant_room(&self, new: &Job) {
+        let leaving = |run: &RunId| self.confirmed && !self.is_listed(run);
+        for revocable in [false, true] {
+            let of_class = |job: &Job| job.revocable == revocable;
+            let goes = self.held().any(|(run, job)| leaving(run) && of_class(job));
+            let all = self.held().map(|(_, job)| job).chain([new]).filter(|job| of_class(job));
+            let cpus: u64 = all.map(|job| job.resources.cpus.0).sum();
+            assert!(!(goes && of_class(new)) || cpus <= small().capacity.cpus.0, "cpus are over-committed");
+        }
+        let goes = self.held().any(|(run, _)| leaving(run));
+        let memory: u64 = self.held().map(|(_, job)| job).chain([new]).map(|job| job.resources.memory).sum();
+        assert!(!goes || memory <= small().capacity.memory, "memory is over-committed");
+    }
+
     fn invariant_records(&self) {
         let records = self.agent.records();
+        let waits = records.iter().any(|record| record.reason.ends_with(" to end"));
+        assert!(!waits || self.held().any(|(run, _)| !self.is_listed(run)), "it waits for nothing");
         assert!(records.windows(2).all(|pair| pair[0].task < pair[1].task), "sorted, one a task");
         for record in records.iter().filter(|record| record.serving) {
             let alive = self.alive.keys().any(|run| run.task() == record.task && run.fence() == record.fence);

@@ -36,6 +36,8 @@ fn value(key: Key, found: &DeValue<'_>) -> Result<Value, String> {
     let expected = |what: &str| format!("expected {what}, found {}", kind(found));
     match key.shape() {
         Shape::Text => found.as_str().map(|s| Value::Text(s.into())).ok_or_else(|| expected("a string")),
+        Shape::Amount => amount(found).map(Value::Text).ok_or_else(|| expected("a number, or a string as \"8GiB\"")),
+        Shape::Counts => counts(found).map(Value::List).ok_or_else(|| expected("a table of whole numbers")),
         Shape::Switch => found.as_bool().map(Value::Switch).ok_or_else(|| expected("true or false")),
         Shape::List => strings(found).map(Value::List).ok_or_else(|| expected("an array of strings")),
         Shape::Pairs => pairs(found).map(Value::List).ok_or_else(|| expected("a table of strings")),
@@ -48,6 +50,25 @@ fn strings(found: &DeValue<'_>) -> Option<Vec<String>> {
         return Some(vec![one.into()]);
     }
     found.as_array()?.iter().map(|item| item.get_ref().as_str().map(String::from)).collect()
+}
+
+fn amount(found: &DeValue<'_>) -> Option<String> {
+    match found {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Float(number) => Some(number.to_string()),
+        DeValue::Integer(_) => whole(found),
+        DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
+    }
+}
+
+fn whole(found: &DeValue<'_>) -> Option<String> {
+    let number = found.as_integer()?;
+    i64::from_str_radix(number.as_str(), number.radix()).ok().map(|number| number.to_string())
+}
+
+fn counts(found: &DeValue<'_>) -> Option<Vec<String>> {
+    let table = found.as_table()?;
+    table.iter().map(|(key, value)| Some(format!("{}={}", key.get_ref(), whole(value.get_ref())?))).collect()
 }
 
 fn pairs(found: &DeValue<'_>) -> Option<Vec<String>> {

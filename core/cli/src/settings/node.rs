@@ -4,6 +4,7 @@ use super::{Key, Settings, Value, wrong};
 use crate::{
     args::NodeFlags,
     failure::{Failure, Outcome},
+    units,
 };
 use std::{
     collections::BTreeMap,
@@ -11,13 +12,17 @@ use std::{
     str::FromStr,
     time::Duration,
 };
-use taffeta_model::NodeName;
-use taffeta_node::{DNS_PORT, DnsOptions, FABRIC_PORT, FabricConfig, HTTP_PORT, JoinToken, RingPreset};
+use taffeta_model::{CUSTOM_MAX, NodeName};
+use taffeta_node::{DNS_PORT, DnsOptions, FABRIC_PORT, FabricConfig, HTTP_PORT, JoinToken, OfferChanges, RingPreset};
 
 /// A whole number of seconds, 1 to a year.
 fn seconds(text: &str) -> Result<Duration, String> {
     let number = text.parse::<u64>().ok().filter(|n| (1..=31_536_000).contains(n));
     number.map(Duration::from_secs).ok_or_else(|| format!("`{text}` is not a number of seconds from 1 to 31536000"))
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    units::size(text).map_err(|why| format!("`{text}` is not a size: {why}"))
 }
 
 impl NodeFlags {
@@ -30,6 +35,9 @@ impl NodeFlags {
             (Key::Http, self.http),
             (Key::Dns, self.dns),
             (Key::Zone, self.zone),
+            (Key::Cpus, self.cpus),
+            (Key::Memory, self.memory),
+            (Key::Disk, self.disk),
             (Key::Ring, self.ring),
             (Key::JoinTimeout, self.join_timeout),
             (Key::DnsRate, self.dns_rate),
@@ -42,6 +50,7 @@ impl NodeFlags {
         ];
         let lists = [
             (Key::Attr, self.attr),
+            (Key::Resource, self.resource),
             (Key::Join, self.join),
             (Key::DnsAlias, self.dns_alias),
             (Key::DnsUpstream, self.dns_upstream),
@@ -69,6 +78,12 @@ impl Settings {
             dns: self.socket(Key::Dns, DNS_PORT)?,
             zone: self.text(Key::Zone).map(|(zone, _)| zone.to_owned()),
             attributes: self.attributes()?,
+            offer: OfferChanges {
+                cpus: self.parsed(Key::Cpus, units::cpus)?,
+                memory: self.parsed(Key::Memory, size)?,
+                disk: self.parsed(Key::Disk, size)?,
+            },
+            custom: self.resources()?,
             join: self.join()?,
             join_patience: self.parsed(Key::JoinTimeout, seconds)?,
             ring: self.parsed(Key::Ring, |s| s.parse::<RingPreset>())?,
@@ -131,6 +146,22 @@ impl Settings {
             return Err(source.map_or_else(|| Failure::wrong(why.clone()), |source| wrong(Key::Attr, source, &why)));
         }
         Ok(attributes)
+    }
+
+    fn resources(&self) -> Outcome<BTreeMap<String, u64>> {
+        let (list, Some(source)) = self.list(Key::Resource) else { return Ok(BTreeMap::new()) };
+        let wrong = |why: String| wrong(Key::Resource, source, &why);
+        let mut resources = BTreeMap::new();
+        for item in list {
+            let (name, count) = units::resource(item).map_err(wrong)?;
+            if resources.insert(name, count).is_some() {
+                return Err(wrong(format!("`{item}`: this resource is given twice")));
+            }
+        }
+        if resources.len() > CUSTOM_MAX {
+            return Err(wrong(format!("{} resources; at most {CUSTOM_MAX} are offered", resources.len())));
+        }
+        Ok(resources)
     }
 
     /// Hosts are looked up by the node; here only what cannot be one is refused.

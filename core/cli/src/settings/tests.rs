@@ -51,6 +51,35 @@ fn lists_and_switches_are_written_in_each_places_own_way() {
 }
 
 #[test]
+fn what_is_offered_is_written_in_each_places_own_way() {
+    let offered = |variables: &[(&str, &str)], file: &str| {
+        let config = settings(&[(Key::Data, "/d")], variables, file).unwrap().fabric_config().unwrap();
+        let offer = config.offer;
+        (offer.cpus.map(|cpus| cpus.0), offer.memory, offer.disk, config.custom.into_iter().collect::<Vec<_>>())
+    };
+    let file = "cpus = 1.5\nmemory = \"2GiB\"\ndisk = 1000\n[resource]\ngpu = 2\n";
+    assert_eq!(offered(&[], file), (Some(1500), Some(2 << 30), Some(1000), vec![("gpu".into(), 2)]));
+    let variables = [("TAFFETA_CPUS", "3"), ("TAFFETA_RESOURCE", "gpu=1, fpga=4")];
+    let custom = vec![("fpga".into(), 4), ("gpu".into(), 1)];
+    assert_eq!(offered(&variables, file), (Some(3000), Some(2 << 30), Some(1000), custom));
+    assert_eq!(offered(&[], ""), (None, None, None, vec![]));
+}
+
+#[test]
+fn a_wrong_offer_is_told_with_its_place() {
+    assert!(fault(&[(Key::Cpus, "-1")], &[], "").starts_with("--cpus: `-1` is not a number of processors"));
+    assert!(fault(&[], &[("TAFFETA_MEMORY", "8 gigs")], "").starts_with("TAFFETA_MEMORY: `8 gigs` is not a size"));
+    let file = "/etc/taffeta.toml: line 1: ";
+    assert!(fault(&[], &[], "disk = true").starts_with(&format!("{file}disk: expected a number, or a string")));
+    assert!(fault(&[], &[], "resource = { gpu = \"2\" }").starts_with(&format!("{file}resource: expected a table of")));
+    assert!(fault(&[], &[], "[resource]\nmemory = 2").contains("`memory` is a key of its own"));
+    assert!(fault(&[], &[("TAFFETA_RESOURCE", "gpu=x")], "").contains("`x` is not a whole number"));
+    assert!(fault(&[], &[("TAFFETA_RESOURCE", "gpu=1,gpu=2")], "").contains("given twice"));
+    let many: Vec<String> = (0..33).map(|i| format!("r{i}=1")).collect();
+    assert!(fault(&[], &[("TAFFETA_RESOURCE", &many.join(","))], "").contains("33 resources; at most 32"));
+}
+
+#[test]
 fn an_address_without_a_port_gets_the_services_own() {
     let file = "address = \"10.0.0.1\"\nhttp = \"[::1]\"\ndns = \"::1\"\nadvertise = \"10.0.0.2:9\"\n";
     let config = settings(&[(Key::Data, "/d")], &[], file).unwrap().fabric_config().unwrap();

@@ -2,7 +2,7 @@
 
 use super::{Client, files::AppFile, tables, wait};
 use crate::{
-    failure::Outcome,
+    failure::{Outcome, one_line},
     output::{Format, print, remark, show},
 };
 use std::time::Duration;
@@ -20,6 +20,7 @@ pub(super) async fn deploy(client: Client, file: AppFile, wait: bool, patience: 
 
 pub(super) async fn plan(client: Client, file: AppFile, format: Format) -> Outcome {
     let plan = client.plan(file.request).await?;
+    plan.warnings.iter().for_each(|warning| remark(&one_line(&format!("warning: {warning}"))));
     show(format, &plan, |plan| {
         if plan.steps.iter().all(|step| step.action == "keep") {
             remark("nothing would change");

@@ -60,6 +60,10 @@ fn shown(settings: &Settings, key: Key) -> Shown {
         | Key::Dns
         | Key::Zone
         | Key::Attr
+        | Key::Cpus
+        | Key::Memory
+        | Key::Disk
+        | Key::Resource
         | Key::Join
         | Key::JoinToken
         | Key::JoinTimeout
@@ -111,8 +115,10 @@ fn unset(key: Key) -> &'static str {
         Key::DnsRate => "(as before, else 1000)",
         Key::DnsTtl => "(as before, else 1)",
         Key::DnsCertFile | Key::DnsKeyFile => "(as before, else the node's own)",
+        Key::Cpus | Key::Memory | Key::Disk => "(as before, else what the machine has)",
         Key::Zone
         | Key::Attr
+        | Key::Resource
         | Key::NoGso
         | Key::ApiOpen
         | Key::BestEffort

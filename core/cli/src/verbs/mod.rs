@@ -3,9 +3,11 @@
 mod backup;
 mod change;
 mod deploy;
+mod drain;
 mod files;
 mod local;
 mod look;
+mod quota;
 mod recover;
 mod secret;
 mod tables;
@@ -15,7 +17,7 @@ mod watch;
 pub(crate) use wait::unfinished;
 
 use crate::{
-    args::{ApiFlags, CaVerb, SecretVerb, TokenVerb, Verb},
+    args::{ApiFlags, CaVerb, QuotaVerb, SecretVerb, TokenVerb, Verb},
     failure::{Failure, Outcome},
     settings::Settings,
 };
@@ -48,6 +50,16 @@ pub(crate) fn run(before: ApiFlags, verb: Verb) -> Outcome {
         }
         Verb::Token(TokenVerb::List(args)) => block_on(look::tokens(ask(args.api)?, args.output.format)),
         Verb::Token(TokenVerb::Revoke(args)) => block_on(change::revoke_token(ask(args.api)?, args.id)),
+        Verb::Drain(mut args) => {
+            let client = ask(std::mem::take(&mut args.api))?;
+            block_on(drain::drain(client, args))
+        }
+        Verb::Quota(QuotaVerb::Set(mut args)) => {
+            let client = ask(std::mem::take(&mut args.api))?;
+            block_on(quota::set(client, args))
+        }
+        Verb::Quota(QuotaVerb::List(args)) => block_on(quota::list(ask(args.api)?, args.output.format)),
+        Verb::Quota(QuotaVerb::Remove(args)) => block_on(quota::remove(ask(args.api)?, args.team)),
         Verb::Remove(args) => block_on(change::remove(ask(args.api)?, &args.node, args.force)),
         Verb::Ca(CaVerb::Status(args)) => block_on(look::authorities(ask(args.api)?, args.output.format)),
         Verb::Ca(CaVerb::Rotate(args)) => block_on(change::rotate(ask(args.api)?)),

@@ -246,12 +246,7 @@ impl Job {
         if self.custom.len() > CUSTOM_MAX {
             return Err(("resources", format!("{}; at most {CUSTOM_MAX} are allowed", self.custom.len())));
         }
-        if let Some(resource) = self.custom.keys().find(|name| JobName::new(name.as_str()).is_err()) {
-            return Err(("resources", format!("`{resource}` is not a name: use a-z, 0-9 and `-`")));
-        }
-        if let Some(own) = self.custom.keys().find(|name| BUILT_IN.contains(&name.as_str())) {
-            return Err(("resources", format!("`{own}` is a key of its own: write `{own} = ...`")));
-        }
+        self.custom.keys().try_for_each(|name| check_resource_name(name)).map_err(|message| ("resources", message))?;
         if let Some((resource, _)) = self.custom.iter().find(|(_, count)| **count == 0) {
             return Err(("resources", format!("`{resource}`: expected at least 1")));
         }
@@ -333,6 +328,17 @@ impl Constraint {
         let (Operator::Like(pattern) | Operator::Unlike(pattern)) = &self.operator else { return Ok(()) };
         crate::app::whole(pattern).map(drop).map_err(|why| format!("`{pattern}` is not a regular expression: {why}"))
     }
+}
+
+/// Refuses what cannot name a countable resource, in words.
+pub fn check_resource_name(name: &str) -> Result<(), String> {
+    if JobName::new(name).is_err() {
+        return Err(format!("`{name}` is not a name: use a-z, 0-9 and `-`"));
+    }
+    if BUILT_IN.contains(&name) {
+        return Err(format!("`{name}` is a key of its own: write `{name} = ...`"));
+    }
+    Ok(())
 }
 
 /// Whether a file of this name stays in the folder that it is copied to, whatever a client claims its name to be.

@@ -120,8 +120,8 @@ pub(super) fn line_of_field(text: &str, root: &DeValue<'_>, field: &str) -> Opti
     offset.map(|offset| line_at(text, offset))
 }
 
-/// The known word with the fewest edits; of equals the one that begins most alike.
-pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> &'k str {
+/// The known word with the fewest edits; of equals the one that begins most alike. Empty if none is known.
+pub fn nearest<'k>(word: &str, known: &[&'k str]) -> &'k str {
     // A longer word is nobody's slip of the finger, and the comparison takes time in proportion to its length.
     let word: String = word.chars().take(64).collect();
     let alike = |k: &str| word.chars().zip(k.chars()).take_while(|(a, b)| a == b).count();

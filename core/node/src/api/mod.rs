@@ -9,14 +9,15 @@ mod views;
 
 pub use error::{ApiError, ErrorBody, ErrorCode, ErrorDetail};
 pub use views::{
-    AppView, AuthoritiesView, AuthorityView, BehindView, DeployRequest, Deployed, Event, FinishRequest, HiddenView,
-    JobView, LeaderView, NodeCounts, NodeView, PlanStep, PlanView, RecordView, ResolveView, ResourcesView,
-    RestartRequest, Role, ScaleRequest, SecretUser, SecretView, ServiceInstanceView, ServiceView, ShippedFileBody,
-    SourceView, StatusView, TaskView, TokenEntry, TokenRequest, TokenView, WhyView, ZoneView,
+    AppView, AuthoritiesView, AuthorityView, BehindView, DeployRequest, Deployed, DrainRequest, Event, FinishRequest,
+    HiddenView, JobView, LeaderView, LimitsView, NodeCounts, NodeView, PlanStep, PlanView, QuotaRequest, QuotaView,
+    RecordView, ResolveView, ResourcesView, RestartRequest, Role, ScaleRequest, SecretUser, SecretView,
+    ServiceInstanceView, ServiceView, ShippedFileBody, SourceView, StatusView, TaskView, TokenEntry, TokenRequest,
+    TokenView, WhyView, ZoneView,
 };
 
 use async_trait::async_trait;
-use taffeta_model::{AppName, JobName, Secret, SecretName, TaskId, TokenId};
+use taffeta_model::{AppName, JobName, Secret, SecretName, TaskId, TeamName, TokenId};
 
 /// What a node does for its users. Every verb works on every node: what only the leader can do is passed on to it.
 #[async_trait]
@@ -59,6 +60,14 @@ pub trait Backend: Send + Sync + 'static {
     async fn revoke_token(&self, id: TokenId) -> Result<(), ApiError>;
     /// Takes a machine out of the cluster for good, by its name or id; one that is running only with `force`.
     async fn remove_node(&self, node: String, force: bool) -> Result<(), ApiError>;
+    /// Lets a machine's services move elsewhere and no new tasks come to it, by its name or id; with `off` ends that.
+    async fn drain_node(&self, node: String, off: bool) -> Result<(), ApiError>;
+    /// What teams may use, and use, by name.
+    async fn quotas(&self) -> Result<Vec<QuotaView>, ApiError>;
+    /// Sets what a team may use, instead of what was set before.
+    async fn set_quota(&self, team: TeamName, request: QuotaRequest) -> Result<QuotaView, ApiError>;
+    /// Lets a team use what there is.
+    async fn remove_quota(&self, team: TeamName) -> Result<(), ApiError>;
     /// The cluster's CAs.
     async fn authorities(&self) -> Result<AuthoritiesView, ApiError>;
     /// Lets another CA sign from now on.

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
-/// Resources for people and scripts: cores and bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+/// Resources for people and scripts: cores, bytes and numbers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ResourcesView {
     /// Cores; fractions allowed.
     pub cpus: f64,
@@ -13,6 +13,68 @@ pub struct ResourcesView {
     pub memory: u64,
     /// Bytes of disk.
     pub disk: u64,
+    /// Countable resources that machines name themselves, as `gpu`.
+    #[serde(default)]
+    pub custom: BTreeMap<String, u64>,
+}
+
+/// Limits of a team's use; what is `null` or not named has none.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct LimitsView {
+    /// Cores; fractions allowed.
+    pub cpus: Option<f64>,
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// Bytes of disk.
+    pub disk: Option<u64>,
+    /// Countable resources.
+    #[serde(default)]
+    pub custom: BTreeMap<String, u64>,
+}
+
+/// What a team may use, and uses.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct QuotaView {
+    /// As apps name it: `team = "x"`.
+    pub team: String,
+    /// What its tasks may ask for together.
+    pub limits: LimitsView,
+    /// What its placed tasks have asked for.
+    pub used: ResourcesView,
+    /// When room is short, it gets this many parts of the pool.
+    pub share: u32,
+    /// Number of its placed tasks.
+    pub tasks: usize,
+}
+
+/// A quota as it is set: what is left out has no limit.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QuotaRequest {
+    /// At most so many cores; fractions allowed.
+    #[serde(default)]
+    pub cpus: Option<f64>,
+    /// At most so many bytes of memory.
+    #[serde(default)]
+    pub memory: Option<u64>,
+    /// At most so many bytes of disk.
+    #[serde(default)]
+    pub disk: Option<u64>,
+    /// At most so many of countable resources.
+    #[serde(default)]
+    pub custom: BTreeMap<String, u64>,
+    /// Parts of the pool when room is short, 1 to 1000; 1 by default.
+    #[serde(default)]
+    pub share: Option<u32>,
+}
+
+/// Whether a machine is to be drained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DrainRequest {
+    /// It is not, or not any more.
+    #[serde(default)]
+    pub off: bool,
 }
 
 /// What a machine is in the consensus.
@@ -40,8 +102,11 @@ pub struct NodeView {
     pub address: String,
     /// Its zone; empty if it has none.
     pub zone: String,
-    /// `alive`, `suspect`, `down`, `left` or `draining`.
+    /// `alive`, `suspect`, `down`, `left` or, of one that is alive, `draining`.
     pub state: String,
+    /// Whether its services are to move elsewhere and no new tasks come, whatever its state is.
+    #[serde(default)]
+    pub draining: bool,
     /// Its part in the consensus.
     pub role: Role,
     /// Round trip from the answering node to it in milliseconds, as last measured on a connection; `null` if never.
@@ -64,6 +129,16 @@ pub struct NodeView {
     pub dns: Option<String>,
     /// What it cannot isolate, in words; empty if all is in force.
     pub not_isolated: Vec<String>,
+}
+
+impl NodeView {
+    /// Takes in whether the machine is drained.
+    pub(crate) fn become_drained(&mut self, draining: bool) {
+        self.draining = draining;
+        if draining && self.state == "alive" {
+            self.state = "draining".into();
+        }
+    }
 }
 
 /// A task.
@@ -286,6 +361,9 @@ pub struct PlanView {
     pub app: String,
     /// Task by task.
     pub steps: Vec<PlanStep>,
+    /// Jobs that no machine of the cluster could ever run, and why, in words. They would be accepted, and wait.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// Another number of instances.

@@ -5,9 +5,9 @@ use super::connect::Caller;
 use super::stream::{EventStream, LogStream};
 use super::target::Endpoint;
 use crate::api::{
-    ApiError, AppView, AuthoritiesView, DeployRequest, Deployed, ErrorCode, Event, FinishRequest, LeaderView, LogChunk,
-    LogRead, NodeView, PlanView, ResolveView, RestartRequest, ScaleRequest, SecretView, ServiceView, StatusView,
-    TaskView, TokenEntry, TokenRequest, TokenView, WhyView,
+    ApiError, AppView, AuthoritiesView, DeployRequest, Deployed, DrainRequest, ErrorCode, Event, FinishRequest,
+    LeaderView, LogChunk, LogRead, NodeView, PlanView, QuotaRequest, QuotaView, ResolveView, RestartRequest,
+    ScaleRequest, SecretView, ServiceView, StatusView, TaskView, TokenEntry, TokenRequest, TokenView, WhyView,
 };
 use bytes::Bytes;
 use http_body_util::Full;
@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Write;
 use std::time::Duration;
-use taffeta_model::{AppName, JobName, Secret, SecretName, TaskId, TokenId};
+use taffeta_model::{AppName, JobName, Secret, SecretName, TaskId, TeamName, TokenId};
 
 /// How long a verb may take unless told otherwise: longer than an election, shorter than a person's patience.
 const TIME_LIMIT_DEFAULT: Duration = Duration::from_secs(10);
@@ -150,6 +150,31 @@ impl ApiClient {
         }
         let path = format!("/v1/nodes/{}?force={force}", escape(node));
         self.ask(Method::DELETE, &path, &[], None).await.map(drop)
+    }
+
+    /// Lets a machine's services move elsewhere and no new tasks come to it, by its name or id; with `off` ends that.
+    pub async fn drain_node(&self, node: &str, off: bool) -> Result<(), ApiError> {
+        if node.is_empty() {
+            return Err(ApiError::new(ErrorCode::Invalid, "the name of the machine is empty").field("node"));
+        }
+        let body = Some(self.encode(&DrainRequest { off })?);
+        self.ask(Method::POST, &format!("/v1/nodes/{}/drain", escape(node)), &[], body).await.map(drop)
+    }
+
+    /// What teams may use, and use, by name.
+    pub async fn quotas(&self) -> Result<Vec<QuotaView>, ApiError> {
+        self.read("/v1/quotas").await
+    }
+
+    /// Sets what a team may use, instead of what was set before.
+    pub async fn set_quota(&self, team: TeamName, request: &QuotaRequest) -> Result<QuotaView, ApiError> {
+        let body = Some(self.encode(request)?);
+        self.decode(self.ask(Method::PUT, &format!("/v1/quotas/{team}"), &[], body).await?)
+    }
+
+    /// Lets a team use what there is.
+    pub async fn remove_quota(&self, team: TeamName) -> Result<(), ApiError> {
+        self.ask(Method::DELETE, &format!("/v1/quotas/{team}"), &[], None).await.map(drop)
     }
 
     /// The cluster's CAs.

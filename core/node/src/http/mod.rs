@@ -11,6 +11,7 @@ mod events;
 mod logs;
 mod openapi;
 mod page;
+mod quotas;
 mod read;
 mod refusal;
 mod routes;

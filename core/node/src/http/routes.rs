@@ -2,7 +2,7 @@
 
 use super::refusal::{unknown_route, wrong_method};
 use super::server::Shared;
-use super::{events, logs, openapi, page, read, secrets, write};
+use super::{events, logs, openapi, page, quotas, read, secrets, write};
 use axum::Router;
 use axum::routing::{MethodRouter, delete, get, post, put};
 use std::sync::Arc;
@@ -46,6 +46,10 @@ pub(super) fn routes() -> Vec<Route> {
         posted("/v1/tokens", post(write::create_token)),
         Route { method: "delete", path: "/v1/tokens/{id}", handler: delete(write::revoke_token) },
         Route { method: "delete", path: "/v1/nodes/{node}", handler: delete(write::remove_node) },
+        posted("/v1/nodes/{node}/drain", post(write::drain_node)),
+        got("/v1/quotas", get(quotas::list)),
+        Route { method: "put", path: "/v1/quotas/{team}", handler: put(quotas::set) },
+        Route { method: "delete", path: "/v1/quotas/{team}", handler: delete(quotas::remove) },
         got("/v1/ca", get(read::authorities)),
         posted("/v1/ca/rotate", post(write::rotate_authority)),
         posted("/v1/ca/finish", post(write::finish_rotation)),

@@ -6,8 +6,8 @@ use super::body::{
 use super::refusal::Refusal;
 use super::server::Shared;
 use crate::api::{
-    ApiError, DeployRequest, Deployed, ErrorBody, ErrorCode, FinishRequest, PlanView, RestartRequest, ScaleRequest,
-    TokenRequest, TokenView,
+    ApiError, DeployRequest, Deployed, DrainRequest, ErrorBody, ErrorCode, FinishRequest, PlanView, RestartRequest,
+    ScaleRequest, TokenRequest, TokenView,
 };
 use axum::Json;
 use axum::body::Body;
@@ -131,6 +131,22 @@ pub(super) async fn remove_node(
 ) -> Result<StatusCode, Refusal> {
     let query: RemoveQuery = parse_query(&uri)?;
     shared.backend.remove_node(node, query.force).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Lets a machine's services move elsewhere, and no new tasks come to it; with `off` ends that. Batch tasks run to their
+/// end there, and daemons stay.
+#[utoipa::path(post, path = "/v1/nodes/{node}/drain",
+    params(("node" = String, Path, description = "Its name or id")), request_body = Option<DrainRequest>,
+    responses((status = 204), (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub(super) async fn drain_node(
+    State(shared): State<Arc<Shared>>,
+    Segments(node): Segments<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, Refusal> {
+    let request: DrainRequest = read_json_or_default(&headers, body).await?;
+    shared.backend.drain_node(node, request.off).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

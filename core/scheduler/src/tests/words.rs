@@ -1,8 +1,8 @@
 //! Reasons as people read them.
 
 use super::fixture::{Cluster, GIB, MIB, With, app, service};
-use crate::Lack;
-use taffeta_model::{Cpus, Liveness, Operator};
+use crate::{Lack, impossible};
+use taffeta_model::{Cpus, Job, Liveness, Operator};
 
 #[test]
 fn a_reason_names_what_is_short_on_each_machine() {
@@ -40,6 +40,46 @@ fn constraints_are_told_as_they_are_written() {
     c.member(1).zone = "a".into();
     assert_eq!(why(&mut c, "zone", Operator::MaxPer(1)), "n1: zone a has 1 already (zone MAX_PER 1)");
     assert_eq!(why(&mut c, "zone", Operator::Is("b".into())), format!("{held}n1: its zone is a (zone IS b)"));
+}
+
+#[test]
+fn what_no_machine_could_ever_run_is_told_with_what_there_is() {
+    let mut c = Cluster::of(3);
+    c.member(1).zone = "a".into();
+    c.member(2).zone = "b".into();
+    c.member(2).custom.insert("gpu".into(), 2);
+    c.member(3).capacity.memory = 16 * GIB;
+    let told = |c: &Cluster, job: Job| {
+        let found = impossible(&c.state, &app("shop", &[("web", job)]));
+        found.first().map(ToString::to_string)
+    };
+    let why = |c: &Cluster, job: Job| {
+        let words = told(c, job).unwrap();
+        words.strip_prefix("no machine could ever run service.web, it would wait: ").unwrap().to_owned()
+    };
+    let rule = |field: &str, operator: Operator| service(1).constraint(field, operator);
+    assert_eq!(told(&c, service(1).memory(16 * GIB).cpus(4000)), None, "as large as the largest");
+    assert_eq!(told(&c, service(0).memory(99 * GIB)), None, "nothing is asked for");
+    assert_eq!(told(&c, rule("zone", Operator::Is("b".into()))), None);
+    assert_eq!(told(&c, rule("rack", Operator::Unlike("x".into()))), None, "what is not there is unlike");
+    assert_eq!(why(&c, service(1).cpus(4001)), "needs 4.001 cpus, 4 free on the largest machine");
+    let gpus = |count| Job { custom: [("gpu".to_owned(), count)].into(), ..service(1) };
+    assert_eq!(told(&c, gpus(2)), None);
+    assert_eq!(why(&c, gpus(3)), "needs 3 gpu, 2 free on the largest machine");
+    let is = |value: &str| Operator::Is(value.into());
+    assert_eq!(why(&c, rule("zone", is("c"))), "none passes `zone IS c`, there is a, b");
+    assert_eq!(why(&c, rule("rack", Operator::Unique)), "none has any rack (`rack UNIQUE`)");
+    assert_eq!(why(&c, rule("zone", Operator::Like("[c-z]".into()))), "none passes `zone LIKE [c-z]`, there is a, b");
+    assert_eq!(
+        why(&c, rule("hostname", Operator::Unlike("n.".into()))),
+        "none passes `hostname UNLIKE n.`, there is n1, n2, n3"
+    );
+    let both = Job { custom: [("gpu".to_owned(), 1)].into(), ..rule("zone", is("a")) };
+    assert_eq!(why(&c, both), "none has all at once that it asks for");
+    // A machine that is drained, or down, is one that could.
+    c.member(2).draining = true;
+    c.see(2, Liveness::Down, true);
+    assert_eq!(told(&c, gpus(2)), None);
 }
 
 #[test]

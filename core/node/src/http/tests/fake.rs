@@ -2,14 +2,14 @@
 
 use crate::api::{
     ApiError, AppView, AuthoritiesView, AuthorityView, Backend, DeployRequest, Deployed, ErrorCode, Event, HiddenView,
-    JobView, LeaderView, LogChunk, LogRead, NodeCounts, NodeView, PlanStep, PlanView, RecordView, ResolveView,
-    ResourcesView, Role, ScaleRequest, SecretUser, SecretView, ServiceInstanceView, ServiceView, StatusView, TaskView,
-    TokenEntry, TokenRequest, TokenView, WhyView, ZoneView,
+    JobView, LeaderView, LimitsView, LogChunk, LogRead, NodeCounts, NodeView, PlanStep, PlanView, QuotaRequest,
+    QuotaView, RecordView, ResolveView, ResourcesView, Role, ScaleRequest, SecretUser, SecretView, ServiceInstanceView,
+    ServiceView, StatusView, TaskView, TokenEntry, TokenRequest, TokenView, WhyView, ZoneView,
 };
 use async_trait::async_trait;
 use std::collections::VecDeque;
 use std::sync::Mutex;
-use taffeta_model::{AppName, JobName, Secret, SecretName, TaskId, TokenId};
+use taffeta_model::{AppName, JobName, Secret, SecretName, TaskId, TeamName, TokenId};
 use tokio::sync::broadcast;
 
 pub(super) const TOKEN: &str = "4f1c9a-right-token";
@@ -69,18 +69,28 @@ pub(super) fn node(name: &str, state: &str, role: Role) -> NodeView {
         address: "127.0.0.1:7400".into(),
         zone: "z1".into(),
         state: state.into(),
+        draining: state == "draining",
         role,
         rtt_ms: Some(0.4),
         generation: 0,
         attributes: [("disk".to_owned(), "ssd".to_owned())].into(),
-        resources: ResourcesView { cpus: 4.0, memory: 8 << 30, disk: 1 << 40 },
-        used: ResourcesView { cpus: 0.25, memory: 64 << 20, disk: 0 },
+        resources: resources(4.0, 8 << 30, 1 << 40),
+        used: resources(0.25, 64 << 20, 0),
         tasks: 1,
         version: "0.1.0".into(),
         http: Some("127.0.0.1:7480".into()),
         dns: None,
         not_isolated: vec![],
     }
+}
+
+fn resources(cpus: f64, memory: u64, disk: u64) -> ResourcesView {
+    ResourcesView { cpus, memory, disk, custom: [("gpu".to_owned(), 1)].into() }
+}
+
+fn quota(team: &TeamName) -> QuotaView {
+    let limits = LimitsView { cpus: Some(2.5), ..LimitsView::default() };
+    QuotaView { team: team.to_string(), limits, used: resources(0.25, 64 << 20, 0), share: 3, tasks: 1 }
 }
 
 fn task() -> TaskView {
@@ -205,7 +215,14 @@ impl Backend for Fake {
 
     async fn plan(&self, request: DeployRequest) -> Result<PlanView, ApiError> {
         let step = PlanStep { task: "web.1".into(), action: "keep".into(), node: Some("n1".into()), reason: "".into() };
-        self.note(format!("plan {:?}", request.file), PlanView { app: "shop".into(), steps: vec![step] })
+        self.note(
+            format!("plan {:?}", request.file),
+            PlanView {
+                app: "shop".into(),
+                steps: vec![step],
+                warnings: vec!["service.big: no machine has 8 gpu".into()],
+            },
+        )
     }
 
     async fn scale(&self, app: AppName, request: ScaleRequest) -> Result<(), ApiError> {
@@ -243,6 +260,22 @@ impl Backend for Fake {
 
     async fn remove_node(&self, node: String, force: bool) -> Result<(), ApiError> {
         self.note(format!("remove_node {node} {force}"), ())
+    }
+
+    async fn drain_node(&self, node: String, off: bool) -> Result<(), ApiError> {
+        self.note(format!("drain_node {node} {off}"), ())
+    }
+
+    async fn quotas(&self) -> Result<Vec<QuotaView>, ApiError> {
+        self.note("quotas", vec![quota(&TeamName::new("red").expect("a name"))])
+    }
+
+    async fn set_quota(&self, team: TeamName, request: QuotaRequest) -> Result<QuotaView, ApiError> {
+        self.note(format!("set_quota {team} {:?} {:?} {:?}", request.cpus, request.custom, request.share), quota(&team))
+    }
+
+    async fn remove_quota(&self, team: TeamName) -> Result<(), ApiError> {
+        self.note(format!("remove_quota {team}"), ())
     }
 
     async fn authorities(&self) -> Result<AuthoritiesView, ApiError> {

@@ -5,7 +5,9 @@ use super::super::body::BODY_BYTES_MAX;
 use super::super::openapi::Document;
 use super::super::routes::routes;
 use super::{Running, fake, loopback, raw, run, run_with, with_token};
-use crate::api::{ApiError, DeployRequest, ErrorCode, LogRead, ScaleRequest, ShippedFileBody, TokenRequest};
+use crate::api::{
+    ApiError, DeployRequest, ErrorCode, LogRead, QuotaRequest, ScaleRequest, ShippedFileBody, TokenRequest,
+};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use taffeta_model::Secret;
 use utoipa::OpenApi;
@@ -80,6 +82,12 @@ async fn every_changing_verb_travels_to_the_backend_and_back() {
     assert_eq!(call(&running), "remove_node n3 false");
     client.remove_node("n3", true).await.unwrap();
     assert_eq!(call(&running), "remove_node n3 true");
+    client.drain_node("n3", false).await.unwrap();
+    assert_eq!(call(&running), "drain_node n3 false");
+    client.drain_node("n3", true).await.unwrap();
+    assert_eq!(call(&running), "drain_node n3 true");
+    assert_eq!(with_token(running.addr, "POST /v1/nodes/n3/drain", &[], b"").await.status, 204);
+    assert_eq!(call(&running), "drain_node n3 false");
     client.rotate_authority().await.unwrap();
     assert_eq!(call(&running), "rotate_authority");
     client.finish_rotation(true).await.unwrap();
@@ -107,6 +115,25 @@ async fn secrets_and_backups_travel_to_the_backend_and_back() {
     let bytes = "Content-Type: application/octet-stream";
     let answer = with_token(running.addr, "PUT /v1/secrets/.db", &[bytes], b"x").await;
     assert_eq!((answer.status, answer.json()["error"]["field"].as_str()), (400, Some("name")));
+    assert!(running.fake.take_calls().is_empty());
+}
+
+#[tokio::test]
+async fn quotas_travel_to_the_backend_and_back() {
+    let running = run(false);
+    let client = running.client();
+    assert_eq!(client.quotas().await.unwrap()[0].limits.cpus, Some(2.5));
+    assert_eq!(call(&running), "quotas");
+    let team = || "red".parse().unwrap();
+    let request = QuotaRequest { cpus: Some(1.5), custom: [("gpu".into(), 2)].into(), ..QuotaRequest::default() };
+    assert_eq!(client.set_quota(team(), &request).await.unwrap().share, 3);
+    assert_eq!(call(&running), r#"set_quota red Some(1.5) {"gpu": 2} None"#);
+    client.remove_quota(team()).await.unwrap();
+    assert_eq!(call(&running), "remove_quota red");
+    let answer = with_token(running.addr, "PUT /v1/quotas/red", &[JSON], br#"{"cpu":1}"#).await;
+    assert_eq!((answer.status, answer.json()["error"]["field"].as_str()), (400, Some("cpu")));
+    let answer = with_token(running.addr, "DELETE /v1/quotas/Red", &[], b"").await;
+    assert_eq!((answer.status, answer.json()["error"]["field"].as_str()), (400, Some("team")));
     assert!(running.fake.take_calls().is_empty());
 }
 

@@ -1,0 +1,308 @@
+//! Where tasks go, seen from outside: rules, quotas, priorities, daemons and drained machines, with real processes.
+
+mod support;
+
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+use support::{alone, binary};
+use taffeta_harness::{Cluster, Output, ask, within};
+
+/// How long a decision may take until it is seen: placing, starting, and the way of a record to the machine that is asked.
+const SOON: Duration = Duration::from_secs(20);
+
+fn of(flags: &[&[&str]]) -> Cluster {
+    let mut cluster = Cluster::new(binary());
+    cluster.start_each(flags);
+    cluster.wait_ready();
+    within(SOON, "all machines are there", || {
+        let status = cluster.machines[0].try_json(&["status"])?;
+        if status["nodes"]["alive"] == flags.len() { Ok(()) } else { Err(status.to_string()) }
+    });
+    cluster
+}
+
+/// The file of an app: its jobs are given, each of them sleeps.
+fn file(cluster: &Cluster, app: &str, jobs: &str) -> String {
+    let path = cluster.root().join(format!("{app}.toml"));
+    let jobs = jobs.replace("SLEEP", "run = [\"sleep\", \"600\"]");
+    std::fs::write(&path, format!("app = \"{app}\"\n{jobs}")).expect("a file");
+    path.to_string_lossy().into_owned()
+}
+
+/// Deploys it through the last machine, which need not lead.
+fn deploy(cluster: &Cluster, app: &str, jobs: &str) {
+    let last = &cluster.machines[cluster.machines.len() - 1];
+    last.run(&["deploy", &file(cluster, app, jobs)]).success();
+}
+
+fn tasks(cluster: &Cluster, app: &str) -> Result<Vec<Value>, String> {
+    Ok(cluster.machines[0].try_json(&["ps", app])?.as_array().cloned().unwrap_or_default())
+}
+
+/// How many tasks of the app run on each machine; the reasons of those that do not run.
+fn spread(cluster: &Cluster, app: &str) -> Result<(BTreeMap<String, usize>, Vec<String>), String> {
+    let (mut on, mut waits) = (BTreeMap::new(), vec![]);
+    for task in tasks(cluster, app)? {
+        match (task["state"].as_str(), task["node"].as_str()) {
+            (Some("running" | "healthy"), Some(node)) => *on.entry(node.to_owned()).or_default() += 1,
+            (state, _) => waits.push(format!("{}: {state:?} {}", task["task"], task["reason"])),
+        }
+    }
+    Ok((on, waits))
+}
+
+/// Waits until so many of the app's tasks run on each machine, and so many wait; gives why they do.
+fn wait_spread(cluster: &Cluster, app: &str, on: &[(&str, usize)], waiting: usize) -> Vec<String> {
+    let on: BTreeMap<String, usize> = on.iter().map(|(node, count)| ((*node).to_owned(), *count)).collect();
+    within(SOON, &format!("{app} is on {on:?}"), || {
+        let (found, waits) = spread(cluster, app)?;
+        let same = found == on && waits.len() == waiting;
+        if same { Ok(waits) } else { Err(format!("{found:?}, waiting {waits:?}")) }
+    })
+    .0
+}
+
+fn node(cluster: &Cluster, name: &str) -> Result<Value, String> {
+    let nodes = cluster.machines[cluster.machines.len() - 1].try_json(&["nodes"])?;
+    let found = nodes.as_array().into_iter().flatten().find(|node| node["name"] == name).cloned();
+    found.ok_or_else(|| format!("no {name} in {nodes}"))
+}
+
+fn says(output: &Output, code: i32, words: &[&str]) {
+    assert_eq!(output.code, code, "{output:?}");
+    for word in words {
+        assert!(output.stderr.contains(word), "expected `{word}` in {output:?}");
+    }
+}
+
+/// Number of addresses that a machine's DNS gives for a name.
+fn addresses(cluster: &Cluster, machine: usize, name: &str) -> Result<usize, String> {
+    Ok(ask(cluster.machines[machine].dns(), &format!("{name}.fabric.internal"), "A")?.addresses.len())
+}
+
+#[test]
+fn a_daemon_is_on_each_machine_that_matches_also_on_one_that_joins_later() {
+    let _alone = alone();
+    let mut cluster = of(&[&["--attr", "disk=ssd"], &["--attr", "disk=hdd"], &["--attr", "disk=ssd"]]);
+    let jobs = "[daemon.log]\nSLEEP\nports = [\"p\"]\ncpus = 0.01\n\
+                [daemon.trim]\nSLEEP\ncpus = 0.01\nconstraints = [\"disk IS ssd\"]\n";
+    deploy(&cluster, "mon", jobs);
+    wait_spread(&cluster, "mon", &[("n1", 2), ("n2", 1), ("n3", 2)], 0);
+    assert!(tasks(&cluster, "mon").expect("tasks").iter().all(|task| task["kind"] == "daemon"));
+    for machine in 0..3 {
+        within(SOON, "the daemon's name resolves to all machines", || match addresses(&cluster, machine, "log.mon")? {
+            3 => Ok(()),
+            other => Err(format!("{other} addresses")),
+        });
+    }
+    cluster.join(&["--attr", "disk=ssd"]);
+    cluster.wait_ready();
+    wait_spread(&cluster, "mon", &[("n1", 2), ("n2", 1), ("n3", 2), ("n4", 2)], 0);
+    within(SOON, "its name resolves to the new one, too", || match addresses(&cluster, 3, "log.mon")? {
+        4 => Ok(()),
+        other => Err(format!("{other} addresses")),
+    });
+    for index in 1..=4 {
+        assert_eq!(addresses(&cluster, 0, &format!("{index}.log.mon")), Ok(1), "instance {index}");
+    }
+    let services = cluster.machines[1].try_json(&["services"]).expect("services");
+    let log = services.as_array().into_iter().flatten().find(|service| service["service"] == "log").cloned();
+    assert_eq!(log.expect("it is a service")["instances"].as_array().map(Vec::len), Some(4), "{services}");
+    let app = cluster.machines[1].try_json(&["apps"]).expect("apps")[0].clone();
+    let log = app["jobs"].as_array().into_iter().flatten().find(|job| job["name"] == "log").cloned();
+    let log = log.expect("the daemon is listed");
+    assert_eq!((&log["kind"], &log["count"], &log["ready"]), (&json!("daemon"), &json!(4), &json!(4)), "{app}");
+}
+
+#[test]
+fn a_drain_moves_services_one_by_one_and_their_name_never_goes_empty() {
+    let _alone = alone();
+    let cluster = of(&[&[], &[], &[]]);
+    let jobs = "[service.web]\ncount = 3\nSLEEP\nports = [\"p\"]\ncpus = 0.01\n[daemon.log]\nSLEEP\ncpus = 0.01\n";
+    deploy(&cluster, "shop", jobs);
+    wait_spread(&cluster, "shop", &[("n1", 2), ("n2", 2), ("n3", 2)], 0);
+    deploy(&cluster, "pin", "[service.pin]\nSLEEP\ncpus = 0.01\nconstraints = [\"hostname IS n2\"]\n");
+    wait_spread(&cluster, "pin", &[("n2", 1)], 0);
+    within(SOON, "the name resolves", || match addresses(&cluster, 0, "web.shop")? {
+        3 => Ok(()),
+        other => Err(format!("{other} addresses")),
+    });
+
+    let over = AtomicBool::new(false);
+    let asked = thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let mut asked = 0;
+            while !over.load(Ordering::Relaxed) {
+                let found = addresses(&cluster, 0, "web.shop");
+                assert!(found.as_ref().is_ok_and(|count| *count > 0), "{found:?} after {asked} answers");
+                asked += 1;
+                thread::sleep(Duration::from_millis(10));
+            }
+            asked
+        });
+        let late = cluster.machines[2].run(&["drain", "n2", "--wait", "--timeout", "8s"]);
+        over.store(true, Ordering::Relaxed);
+        says(
+            &late,
+            4,
+            &["1 of 2 tasks moved; waits: pin/pin.1: ", "still on a machine that is drained", "n1: its hostname"],
+        );
+        watch.join().expect("the name is never empty")
+    });
+    assert!(asked > 50, "{asked}");
+    assert_eq!(node(&cluster, "n2").expect("n2")["state"], "draining");
+    let (on, _) = spread(&cluster, "shop").expect("tasks");
+    assert_eq!(on["n2"], 1, "only the daemon has stayed: {on:?}");
+
+    // Whoever waits is told when another one ends it.
+    let mut waiter = Command::new(binary());
+    waiter.args(["drain", "n2", "--wait"]).env("TAFFETA_API", format!("http://{}", cluster.machines[0].http()));
+    let mut waiter = waiter.stderr(Stdio::piped()).spawn().expect("the binary runs");
+    let mut lines = BufReader::new(waiter.stderr.take().expect("its stderr")).lines();
+    let first = lines.next().expect("progress").expect("text");
+    assert!(first.starts_with("0 of 1 tasks moved; waits: pin/pin.1: "), "{first}");
+    cluster.machines[1].run(&["drain", "n2", "--off"]).success();
+    assert_eq!(waiter.wait().expect("it ends").code(), Some(3));
+    assert!(lines.map_while(Result::ok).any(|line| line == "error: the drain of n2 was ended meanwhile"));
+
+    cluster.machines[0].run(&["stop", "pin"]).success();
+    let done = cluster.machines[0].run(&["drain", "n2", "--wait", "--timeout", "20s"]);
+    says(&done, 0, &["n2 is empty"]);
+    deploy(&cluster, "late", "[service.late]\ncount = 4\nSLEEP\ncpus = 0.01\n");
+    wait_spread(&cluster, "late", &[("n1", 2), ("n3", 2)], 0);
+    says(&cluster.machines[0].run(&["drain", "n2", "--off"]), 0, &["n2 takes tasks again"]);
+    within(SOON, "n2 is alive", || match node(&cluster, "n2")? {
+        node if node["state"] == "alive" && node["draining"] == false => Ok(()),
+        node => Err(node.to_string()),
+    });
+    cluster.machines[0].run(&["scale", "late/late", "6"]).success();
+    wait_spread(&cluster, "late", &[("n1", 2), ("n2", 2), ("n3", 2)], 0);
+    for verb in ["drain", "remove"] {
+        says(&cluster.machines[0].run(&[verb, "m2"]), 1, &["there is no machine `m2`; did you mean `n2`?"]);
+    }
+}
+
+#[test]
+fn rules_and_countable_resources_hold_on_real_machines() {
+    let _alone = alone();
+    let cluster = of(&[
+        &["--zone", "a", "--attr", "disk=ssd-1", "--cpus", "2", "--memory", "2GiB"],
+        &["--zone", "b", "--attr", "disk=ssd-2", "--cpus", "2", "--memory", "1GiB", "--resource", "gpu=1"],
+        &["--zone", "b", "--attr", "disk=hdd", "--cpus", "1.5"],
+    ]);
+    let job = |name: &str, count: u32, rest: &str| {
+        format!("[service.{name}]\ncount = {count}\nSLEEP\ncpus = 0.01\nmemory = \"4MiB\"\n{rest}\n")
+    };
+    let rule = |text: &str| format!("constraints = [\"{text}\"]");
+    deploy(&cluster, "even", &job("even", 4, &rule("zone GROUP_BY 2")));
+    let (on, _) = within(SOON, "two in each zone", || {
+        let (on, waits) = spread(&cluster, "even")?;
+        let in_b = on.get("n2").unwrap_or(&0) + on.get("n3").unwrap_or(&0);
+        if (on.get("n1"), in_b) == (Some(&2), 2) { Ok(on) } else { Err(format!("{on:?} {waits:?}")) }
+    });
+    assert_eq!(on.values().sum::<usize>(), 4, "{on:?}");
+    deploy(&cluster, "one", &job("one", 4, &rule("hostname UNIQUE")));
+    let waits = wait_spread(&cluster, "one", &[("n1", 1), ("n2", 1), ("n3", 1)], 1);
+    assert!(waits[0].contains("n1: has one already (hostname UNIQUE)"), "{waits:?}");
+    deploy(&cluster, "like", &job("like", 4, &rule("disk LIKE ssd-.")));
+    wait_spread(&cluster, "like", &[("n1", 2), ("n2", 2)], 0);
+    deploy(&cluster, "render", &job("render", 2, "resources = { gpu = 1 }"));
+    let waits = wait_spread(&cluster, "render", &[("n2", 1)], 1);
+    assert!(waits[0].contains("n2: needs 1 gpu, 0 free"), "{waits:?}");
+
+    let machine = node(&cluster, "n2").expect("n2");
+    let offered = json!({"cpus": 2.0, "memory": 1 << 30, "disk": machine["resources"]["disk"], "custom": {"gpu": 1}});
+    assert_eq!((&machine["resources"], &machine["used"]["custom"]), (&offered, &json!({"gpu": 1})), "{machine}");
+    assert_eq!(node(&cluster, "n3").expect("n3")["resources"]["cpus"], 1.5);
+
+    let hopeless = [job("far", 1, &rule("zone IS z9")), job("big", 1, "resources = { gpu = 2 }")].concat();
+    let path = file(&cluster, "hopeless", &hopeless);
+    let plan = cluster.machines[1].run(&["plan", &path, "-o", "json"]).success();
+    assert_eq!(plan.json()["warnings"].as_array().map(Vec::len), Some(2), "{plan:?}");
+    let far = "warning: no machine could ever run service.far, it would wait: none passes `zone IS z9`, there is a, b";
+    says(&plan, 0, &[far, "run service.big, it would wait: needs 2 gpu, 1 free on the largest machine"]);
+    deploy(&cluster, "hopeless", &hopeless);
+    wait_spread(&cluster, "hopeless", &[], 2);
+}
+
+#[test]
+fn a_quota_holds_what_would_exceed_it_and_lets_it_go_when_it_is_raised() {
+    let _alone = alone();
+    let cluster = of(&[&[]]);
+    let machine = &cluster.machines[0];
+    machine.run(&["quota", "set", "red", "--cpus", "0.5", "--resource", "gpu=2", "--share", "3"]).success();
+    deploy(&cluster, "shop", "team = \"red\"\n[service.web]\ncount = 3\nSLEEP\ncpus = 0.25\nmemory = \"8MiB\"\n");
+    let waits = wait_spread(&cluster, "shop", &[("n1", 2)], 1);
+    assert!(waits[0].contains("the quota of team red: needs 0.25 cpus, 0 free"), "{waits:?}");
+    let expected = json!([{
+        "team": "red", "limits": {"cpus": 0.5, "memory": null, "disk": null, "custom": {"gpu": 2}},
+        "used": {"cpus": 0.5, "memory": 16 << 20, "disk": 0, "custom": {}}, "share": 3, "tasks": 2,
+    }]);
+    assert_eq!(machine.try_json(&["quota", "list"]), Ok(expected));
+    let set = machine.run(&["quota", "set", "red", "--cpus", "1"]);
+    says(&set, 0, &["the tasks of team red may use 1 cpus together; its share is 1"]);
+    wait_spread(&cluster, "shop", &[("n1", 3)], 0);
+    machine.run(&["quota", "remove", "red"]).success();
+    assert_eq!(machine.try_json(&["quota", "list"]), Ok(json!([])));
+    let again = machine.run(&["quota", "remove", "red"]);
+    assert!(again.code == 1 && again.stderr.contains("red"), "{again:?}");
+}
+
+#[test]
+fn a_higher_priority_takes_the_place_of_a_lower_one_which_comes_back() {
+    let _alone = alone();
+    let cluster = of(&[&["--cpus", "1"], &["--cpus", "1"], &["--cpus", "1"]]);
+    deploy(&cluster, "low", "[service.low]\ncount = 3\nSLEEP\ncpus = 1\npriority = 10\n");
+    wait_spread(&cluster, "low", &[("n1", 1), ("n2", 1), ("n3", 1)], 0);
+    deploy(&cluster, "high", "[service.high]\nSLEEP\ncpus = 1\npriority = 90\n");
+    let (place, _) = within(SOON, "the higher one runs", || {
+        let task = tasks(&cluster, "high")?.pop().ok_or("none")?;
+        let place = task["node"].as_str().filter(|_| task["state"] == "running").map(String::from);
+        place.ok_or_else(|| task.to_string())
+    });
+    let left: Vec<(&str, usize)> = ["n1", "n2", "n3"].into_iter().filter(|n| *n != place).map(|n| (n, 1)).collect();
+    wait_spread(&cluster, "low", &left, 1);
+    let lost = tasks(&cluster, "low").expect("tasks").into_iter().find(|task| task["state"] == "waiting");
+    let task = format!("low/{}", lost.expect("one waits")["task"].as_str().expect("a name"));
+    let why = cluster.machines[0].run(&["why", &task]).success().stdout;
+    assert!(why.contains("made way for high/high.1"), "{why}");
+    cluster.machines[0].run(&["stop", "high"]).success();
+    wait_spread(&cluster, "low", &[("n1", 1), ("n2", 1), ("n3", 1)], 0);
+}
+
+#[test]
+fn what_comes_waits_for_what_is_still_stopping_and_an_offer_outlasts_a_restart() {
+    let _alone = alone();
+    let mut cluster = of(&[&["--cpus", "1", "--resource", "gpu=1"]]);
+    let stubborn = "[service.old]\nrun = [\"sh\", \"-c\", \"trap '' TERM; while :; do sleep 1; done\"]\ncpus = 1\n\
+                    grace = \"4s\"\n";
+    deploy(&cluster, "old", stubborn);
+    wait_spread(&cluster, "old", &[("n1", 1)], 0);
+    let pid = tasks(&cluster, "old").expect("tasks")[0]["pid"].as_u64().expect("a pid");
+    let lives = || std::path::Path::new(&format!("/proc/{pid}")).exists();
+    cluster.machines[0].run(&["stop", "old"]).success();
+    deploy(&cluster, "new", "[service.new]\nSLEEP\ncpus = 1\n");
+    within(SOON, "the new one says what it waits for", || {
+        let task = tasks(&cluster, "new")?.pop().ok_or("none")?;
+        if task["reason"] == "waits for old/old.1 to end" { Ok(()) } else { Err(task.to_string()) }
+    });
+    assert!(lives(), "the old one is still there");
+    within(SOON, "the new one runs", || {
+        let task = tasks(&cluster, "new")?.pop().ok_or("none")?;
+        if task["state"] == "running" { Ok(()) } else { Err(task.to_string()) }
+    });
+    assert!(!lives(), "not both at once");
+
+    assert_eq!(cluster.machines[0].terminate(), 0);
+    cluster.machines[0].up_again();
+    cluster.wait_ready();
+    let resources = node(&cluster, "n1").expect("n1")["resources"].clone();
+    assert_eq!((&resources["cpus"], &resources["custom"]), (&json!(1.0), &json!({"gpu": 1})), "{resources}");
+}
