@@ -251,12 +251,14 @@ impl Slot {
         actions: &mut Vec<Action>,
     ) -> bool {
         let wanted = self.wanted.as_ref().map(|wanted| wanted.assigned.fence);
+        let ended = self.wanted.as_ref().is_some_and(|wanted| wanted.assigned.ended.is_some());
         let newest = self.runs.len().saturating_sub(1);
         let mut changed = false;
         for (at, run) in self.runs.iter_mut().enumerate() {
             let stop = match wanted {
                 None if confirmed && !planted(Bug::KeepUnassigned) => Some(Why::Unassigned),
                 Some(fence) if confirmed && (fence != run.fence || at < newest) => Some(Why::Replaced),
+                Some(fence) if confirmed && ended && fence == run.fence => Some(Why::Ended),
                 // What does not work is better than nothing as long as nothing may be started in its place.
                 Some(fence) if may_start && fence == run.fence => run.lost_patience(now),
                 Some(_) | None => None,

@@ -55,6 +55,8 @@ pub(crate) enum Why {
     Unassigned,
     /// Another placement, or a newer run, takes its place.
     Replaced,
+    /// The run of its job was ended for good, as by its deadline.
+    Ended,
     /// It had no pulse for too long.
     Unhealthy {
         /// For people.
@@ -184,6 +186,7 @@ impl Why {
         match self {
             Self::Unassigned => "no longer assigned to this machine".into(),
             Self::Replaced => "makes way for a newer placement".into(),
+            Self::Ended => "its run was ended".into(),
             Self::Unhealthy { words, .. } => format!("restarted: {words}"),
         }
     }

@@ -305,6 +305,7 @@ impl Wanted {
         match why {
             Why::Unhealthy { words, worked } => self.back_off(now, &words, worked),
             Why::Unassigned | Why::Replaced => self.course = Course::Start(now),
+            Why::Ended => {} // and that is known
         }
     }
 

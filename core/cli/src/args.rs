@@ -59,6 +59,18 @@ pub(crate) enum Verb {
     Stop(StopArgs),
     /// Start the instances of a service, or of a whole app, anew
     Restart(RestartArgs),
+    /// Go back to a version of an app before the present one
+    Rollback(RollbackArgs),
+    /// Stop an update for now: no older instance is replaced
+    Pause(StopArgs),
+    /// Go on with a paused update
+    Resume(StopArgs),
+    /// Let the newer version take over, which came as a canary or unseen
+    Promote(RestartArgs),
+    /// Run a batch or cron job now, once
+    Run(RunArgs),
+    /// Show the runs of a batch or cron job, and when it is due next
+    Runs(RunsArgs),
     /// Let a machine's services move elsewhere, and no new tasks come to it
     Drain(DrainArgs),
     /// Take a machine out of the cluster for good; its name and address are free then
@@ -543,6 +555,40 @@ pub(crate) struct RestartArgs {
     /// A service as shop/web, or a whole app as shop
     #[arg(value_name = "APP[/SERVICE]")]
     pub(crate) what: AppOrJob,
+    #[command(flatten)]
+    pub(crate) api: ApiFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RollbackArgs {
+    /// The app
+    pub(crate) app: AppName,
+    /// The version; without it the newest that was not given up
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) to: Option<u64>,
+    #[command(flatten)]
+    pub(crate) api: ApiFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The batch or cron job, as shop/report
+    #[arg(value_name = "APP/JOB")]
+    pub(crate) job: JobPath,
+    /// Arguments that are appended to the job's own
+    #[arg(last = true, value_name = "ARG")]
+    pub(crate) args: Vec<String>,
+    #[command(flatten)]
+    pub(crate) api: ApiFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunsArgs {
+    /// The batch or cron job, as shop/report
+    #[arg(value_name = "APP/JOB")]
+    pub(crate) job: JobPath,
+    #[command(flatten)]
+    pub(crate) output: OutputFlag,
     #[command(flatten)]
     pub(crate) api: ApiFlags,
 }

@@ -70,7 +70,7 @@ fn json(said: &Said) -> Value {
     serde_json::from_str(&said.stdout).unwrap_or_else(|e| panic!("{e}: {said:?}"))
 }
 
-const VERBS: [&str; 26] = [
+const VERBS: [&str; 32] = [
     "demo",
     "up",
     "token",
@@ -86,6 +86,12 @@ const VERBS: [&str; 26] = [
     "scale",
     "stop",
     "restart",
+    "rollback",
+    "pause",
+    "resume",
+    "promote",
+    "run",
+    "runs",
     "logs",
     "drain",
     "remove",

@@ -4,7 +4,7 @@ use crate::{
     api::{
         ApiError, AppView, AuthoritiesView, Backend, DeployRequest, Deployed, ErrorCode, Event, LeaderView, LogChunk,
         LogRead, NodeView, PlanView, QuotaRequest, QuotaView, ResolveView, ScaleRequest, SecretView, ServiceView,
-        StatusView, TaskView, TokenEntry, TokenRequest, TokenView, WhyView, ZoneView,
+        StatusView, Steer, TaskView, TokenEntry, TokenRequest, TokenView, WhyView, ZoneView,
     },
     config::RingPreset,
     events::rfc3339,
@@ -216,6 +216,18 @@ impl Backend for NodeBackend {
 
     async fn restart(&self, app: AppName, job: Option<JobName>) -> Result<(), ApiError> {
         self.0.submit(Command::Restart { app, job }).await.map(drop)
+    }
+
+    async fn steer(&self, app: AppName, steer: Steer) -> Result<(), ApiError> {
+        let now = self.0.clock.date();
+        let command = match steer {
+            Steer::Rollback { to } => Command::Rollback { app, seen_version: None, to, reason: None, now },
+            Steer::Pause => Command::Pause { app, on: true },
+            Steer::Resume => Command::Pause { app, on: false },
+            Steer::Promote { job } => Command::Promote { app, job, seen_version: None },
+            Steer::Run { job, args } => Command::Run { app, job, args, now },
+        };
+        self.0.submit(command).await.map(drop)
     }
 
     async fn create_token(&self, request: TokenRequest) -> Result<TokenView, ApiError> {

@@ -29,8 +29,8 @@ use std::{
 use taffeta_dns_answer::Snapshot;
 use taffeta_isolation_plan::Executor;
 use taffeta_model::{
-    Bug, ClusterId, Command, Directory, Fence, Liveness, Millis, NodeId, NodeInfo, NodeName, Outcome, Refusal, TaskId,
-    TaskRecord, planted,
+    App, Bug, ClusterId, Command, Directory, Fence, Liveness, Millis, NodeId, NodeInfo, NodeName, Outcome, Refusal,
+    TaskId, TaskRecord, UnixMillis, planted,
 };
 use taffeta_net::{Authority, CallError, Clock, Credentials, Entropy, Lane, Net, NodeKey, PublicKey, sha256};
 use taffeta_scheduler::Waits;
@@ -450,7 +450,22 @@ impl Core {
             // Refused before it is proposed, so that nothing can take effect later.
             return Tried::Elsewhere(known.map(|(leader, _)| leader).filter(|leader| *leader != self.me));
         }
+        if let Command::Deploy { app, now } = &command
+            && let Err(refusal) = self.check_schedules(app, *now)
+        {
+            return Tried::Ended(Err(refusal));
+        }
         self.try_write_here(command).await
+    }
+
+    /// Refuses cron jobs that are never due again. It is not for the state to do: that must not depend on the time zones
+    /// that a binary knows.
+    pub(crate) fn check_schedules(&self, app: &App, now: UnixMillis) -> Result<(), ApiError> {
+        let checked = self.store.read(|state| {
+            let known = state.apps.get(&app.name).map(|known| &*known.app);
+            app.check_schedules(now, known)
+        });
+        checked.map_err(|e| refused(&Refusal::Invalid { field: e.field, message: e.message }))
     }
 
     /// Writes a command that has been checked; this node must lead.

@@ -3,7 +3,7 @@
 use crate::{
     api::{
         ApiError, AppView, ErrorCode, JobView, LeaderView, NodeCounts, NodeView, PlanStep, PlanView, ResourcesView,
-        Role, ServiceInstanceView, ServiceView, StatusView, TaskView, TokenEntry, WhyView,
+        Role, RunView, ServiceInstanceView, ServiceView, StatusView, TaskView, TokenEntry, WhyView,
     },
     consensus::Consensus,
     events::rfc3339,
@@ -18,8 +18,8 @@ use std::{
     sync::Arc,
 };
 use taffeta_model::{
-    App, AppName, AppState, Cause, ClusterId, Job, JobKind, JobName, Liveness, NodeId, Place, Refusal, Resources,
-    State, Task, TaskId, TaskRecord, Token, TokenId,
+    App, AppName, AppState, Cause, ClusterId, Job, JobKind, JobName, Liveness, NodeId, Past, Place, Refusal, Resources,
+    Runs, State, Task, TaskId, TaskRecord, Token, TokenId,
 };
 use taffeta_scheduler::{Change, Waiting, impossible, preview};
 use taffeta_store::voters::majority;
@@ -306,12 +306,25 @@ impl Core {
                     }
                     JobKind::Service | JobKind::Batch { .. } | JobKind::Cron { .. } => job.count,
                 };
-                all.map(|(name, job)| JobView {
-                    name: name.to_string(),
-                    kind: job.kind.table().into(),
-                    count: count(name, job),
-                    ready: u32::try_from(ready(name.as_str())).unwrap_or(u32::MAX),
-                    revision: deployed.revisions.get(name).copied().unwrap_or_default(),
+                let recurring = app.recurring();
+                all.map(|(name, job)| {
+                    let count = count(name, job);
+                    let runs = deployed.runs.get(name);
+                    let next = runs.and_then(|runs| runs.next(job).ok().flatten());
+                    JobView {
+                        name: name.to_string(),
+                        kind: job.kind.table().into(),
+                        count,
+                        // What runs again and again is as it should be, whether or not a run is under way.
+                        ready: if recurring.contains(name) {
+                            count
+                        } else {
+                            u32::try_from(ready(name.as_str())).unwrap_or(u32::MAX)
+                        },
+                        revision: deployed.revisions.get(name).copied().unwrap_or_default(),
+                        next: next.map(rfc3339),
+                        runs: runs.map(run_views).unwrap_or_default(),
+                    }
                 })
                 .collect()
             };
@@ -323,6 +336,9 @@ impl Core {
                     version: deployed.version,
                     deployed_at: rfc3339(deployed.deployed_at),
                     healthy: jobs.iter().all(|job| job.ready >= job.count),
+                    paused: deployed.rollout.paused,
+                    versions: deployed.kept.iter().map(|kept| kept.version).collect(),
+                    returned: deployed.rollout.returned.clone(),
                     jobs,
                 }
             })
@@ -403,6 +419,7 @@ impl Core {
     }
 
     pub(crate) fn plan_view(&self, app: &App) -> Result<PlanView, ApiError> {
+        self.check_schedules(app, self.clock.date())?;
         let view = self.ring_view();
         let now = self.now();
         let planned = self.store.read(|state| {
@@ -447,6 +464,36 @@ fn blank(id: &TaskId, kind: Option<JobKind>) -> TaskView {
         exit_code: None,
         reason: String::new(),
     }
+}
+
+/// The newest first.
+fn run_views(runs: &Runs) -> Vec<RunView> {
+    let current = runs.current.as_ref().map(|run| RunView {
+        what: run.trigger.to_string(),
+        started_at: run.started.map(rfc3339),
+        ended_at: None,
+        result: if run.started.is_some() { "running" } else { "waits for a machine" }.into(),
+    });
+    let queued = runs.queue.iter().rev().map(|slot| RunView {
+        what: format!("due {}", rfc3339(*slot)),
+        started_at: None,
+        ended_at: None,
+        result: "waits for the run before it".into(),
+    });
+    let past = runs.history.iter().rev().map(|past| match past {
+        Past::Ran { trigger, started, ended, end } => RunView {
+            what: trigger.to_string(),
+            started_at: started.map(rfc3339),
+            ended_at: Some(rfc3339(*ended)),
+            result: end.to_string(),
+        },
+        Past::Missed { first, last, count, why } => {
+            let last = if *count == 1 { String::new() } else { format!(" to {} ({count})", rfc3339(*last)) };
+            let what = format!("due {}{last}", rfc3339(*first));
+            RunView { what, started_at: None, ended_at: None, result: format!("missed: {why}") }
+        }
+    });
+    queued.chain(current).chain(past).collect()
 }
 
 fn is_ready(state: &State, app: &App, task: &TaskView) -> bool {

@@ -62,3 +62,30 @@ pub(super) async fn restart(client: Client, what: AppOrJob) -> Outcome {
     remark(&format!("{app}{job} starts anew; see `taffeta ps {app}`"));
     Ok(())
 }
+
+pub(super) async fn rollback(client: Client, app: AppName, to: Option<u64>) -> Outcome {
+    client.rollback(app.clone(), to).await?;
+    remark(&format!("{app} goes back; see `taffeta ps {app}`"));
+    Ok(())
+}
+
+pub(super) async fn pause(client: Client, app: AppName, on: bool) -> Outcome {
+    client.pause(app.clone(), on).await?;
+    remark(&if on { format!("{app} stays as it is until `taffeta resume {app}`") } else { format!("{app} goes on") });
+    Ok(())
+}
+
+pub(super) async fn promote(client: Client, what: AppOrJob) -> Outcome {
+    let AppOrJob { app, job } = what;
+    client.promote(app.clone(), job.clone()).await?;
+    let job = job.map(|job| format!("/{job}")).unwrap_or_default();
+    remark(&format!("the newer version of {app}{job} takes over; see `taffeta ps {app}`"));
+    Ok(())
+}
+
+pub(super) async fn run(client: Client, what: JobPath, args: Vec<String>) -> Outcome {
+    let JobPath { app, job } = what;
+    client.run(app.clone(), job.clone(), args).await?;
+    remark(&format!("{app}/{job} runs; see `taffeta runs {app}/{job}`"));
+    Ok(())
+}

@@ -2,6 +2,7 @@
 
 use super::{Client, tables};
 use crate::{
+    args::JobPath,
     failure::{Failure, Outcome},
     output::{Format, print, remark, show, show_list},
 };
@@ -10,6 +11,21 @@ use taffeta_node::api::ErrorCode;
 
 pub(super) async fn apps(client: Client, format: Format) -> Outcome {
     show_list(format, &client.apps().await?, "no apps; deploy one: `taffeta deploy FILE`", tables::apps)
+}
+
+pub(super) async fn runs(client: Client, format: Format, what: JobPath) -> Outcome {
+    let JobPath { app, job } = what;
+    let apps = client.apps().await?;
+    let Some(known) = apps.into_iter().find(|known| known.app == app.as_str()) else {
+        return Err(Failure::failed(format!("there is no app `{app}`")).help("`taffeta apps` lists them"));
+    };
+    let Some(known) = known.jobs.into_iter().find(|known| known.name == job.as_str()) else {
+        return Err(Failure::failed(format!("the app `{app}` has no job `{job}`")).help("`taffeta apps` lists them"));
+    };
+    if let Some(next) = &known.next {
+        remark(&format!("due next at {next}"));
+    }
+    show_list(format, &known.runs, "no runs yet", tables::runs)
 }
 
 pub(super) async fn ps(client: Client, format: Format, app: Option<AppName>) -> Outcome {

@@ -76,6 +76,12 @@ pub(crate) fn run(before: ApiFlags, verb: Verb) -> Outcome {
         Verb::Scale(args) => block_on(change::scale(ask(args.api)?, args.job, args.count)),
         Verb::Stop(args) => block_on(change::stop(ask(args.api)?, args.app)),
         Verb::Restart(args) => block_on(change::restart(ask(args.api)?, args.what)),
+        Verb::Rollback(args) => block_on(change::rollback(ask(args.api)?, args.app, args.to)),
+        Verb::Pause(args) => block_on(change::pause(ask(args.api)?, args.app, true)),
+        Verb::Resume(args) => block_on(change::pause(ask(args.api)?, args.app, false)),
+        Verb::Promote(args) => block_on(change::promote(ask(args.api)?, args.what)),
+        Verb::Run(args) => block_on(change::run(ask(args.api)?, args.job, args.args)),
+        Verb::Runs(args) => block_on(look::runs(ask(args.api)?, args.output.format, args.job)),
         Verb::Logs(mut args) => {
             let client = ask(std::mem::take(&mut args.api))?;
             block_on(watch::logs(client, args))

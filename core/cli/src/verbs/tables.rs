@@ -7,8 +7,8 @@ use crate::{
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use taffeta_node::api::{
-    AppView, AuthoritiesView, Event, LeaderView, NodeView, PlanView, ResolveView, ServiceView, StatusView, TaskView,
-    TokenEntry, WhyView,
+    AppView, AuthoritiesView, Event, LeaderView, NodeView, PlanView, ResolveView, RunView, ServiceView, StatusView,
+    TaskView, TokenEntry, WhyView,
 };
 
 pub(super) fn apps(apps: &[AppView]) -> String {
@@ -20,6 +20,14 @@ pub(super) fn apps(apps: &[AppView]) -> String {
         vec![app.app.clone(), app.version.to_string(), age(now, &app.deployed_at), health.into(), jobs.join(", ")]
     });
     table(&["APP", "VERSION", "AGE", "STATE", "READY"], rows)
+}
+
+pub(super) fn runs(runs: &[RunView]) -> String {
+    let rows = runs.iter().map(|run| {
+        let time = |at: &Option<String>| or_dash(at.clone().unwrap_or_default());
+        vec![run.what.clone(), time(&run.started_at), time(&run.ended_at), run.result.clone()]
+    });
+    table(&["RUN", "STARTED", "ENDED", "RESULT"], rows)
 }
 
 pub(super) fn tasks(tasks: &[TaskView]) -> String {
@@ -248,7 +256,16 @@ mod tests {
     #[test]
     fn columns_stand_below_their_headings_without_borders() {
         let job = JobView { name: "web".into(), kind: "service".into(), count: 3, ready: 2, revision: 7 };
-        let app = AppView { app: "shop".into(), version: 1, deployed_at: "?".into(), healthy: false, jobs: vec![job] };
+        let app = AppView {
+            app: "shop".into(),
+            version: 1,
+            deployed_at: "?".into(),
+            healthy: false,
+            paused: false,
+            versions: vec![],
+            returned: None,
+            jobs: vec![job],
+        };
         assert_eq!(
             apps(&[app]),
             "APP    VERSION   AGE   STATE             READY\n\

@@ -135,8 +135,9 @@ impl State {
 
     /// What the tasks that are placed on a node use: nothing else is given to it.
     pub fn secrets_of(&self, node: NodeId) -> BTreeSet<(SecretName, u64)> {
-        let here = self.tasks.iter().filter(|(_, task)| matches!(task.place, Place::On { node: on, .. } if on == node));
-        let pins = here.filter_map(|(id, _)| self.apps.get(&id.app)?.secrets.get(&id.job));
+        let here = self.tasks.of_machine(node).filter(|(_, task)| matches!(task.place, Place::On { .. }));
+        let pins =
+            here.filter_map(|(id, task)| self.apps.get(&id.app)?.definition(&id.job, task.revision).2.get(&id.job));
         pins.flatten().map(|(name, version)| (name.clone(), *version)).collect()
     }
 

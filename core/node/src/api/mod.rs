@@ -10,10 +10,10 @@ mod views;
 pub use error::{ApiError, ErrorBody, ErrorCode, ErrorDetail};
 pub use views::{
     AppView, AuthoritiesView, AuthorityView, BehindView, DeployRequest, Deployed, DrainRequest, Event, FinishRequest,
-    HiddenView, JobView, LeaderView, LimitsView, NodeCounts, NodeView, PlanStep, PlanView, QuotaRequest, QuotaView,
-    RecordView, ResolveView, ResourcesView, RestartRequest, Role, ScaleRequest, SecretUser, SecretView,
-    ServiceInstanceView, ServiceView, ShippedFileBody, SourceView, StatusView, TaskView, TokenEntry, TokenRequest,
-    TokenView, WhyView, ZoneView,
+    HiddenView, JobView, LeaderView, LimitsView, NodeCounts, NodeView, PlanStep, PlanView, PromoteRequest,
+    QuotaRequest, QuotaView, RecordView, ResolveView, ResourcesView, RestartRequest, Role, RollbackRequest, RunRequest,
+    RunView, ScaleRequest, SecretUser, SecretView, ServiceInstanceView, ServiceView, ShippedFileBody, SourceView,
+    StatusView, Steer, TaskView, TokenEntry, TokenRequest, TokenView, WhyView, ZoneView,
 };
 
 use async_trait::async_trait;
@@ -52,6 +52,8 @@ pub trait Backend: Send + Sync + 'static {
     async fn stop(&self, app: AppName) -> Result<(), ApiError>;
     /// Starts instances anew.
     async fn restart(&self, app: AppName, job: Option<JobName>) -> Result<(), ApiError>;
+    /// Steers how the app gets from one version to the next, or runs one of its jobs.
+    async fn steer(&self, app: AppName, steer: Steer) -> Result<(), ApiError>;
     /// Mints a join token.
     async fn create_token(&self, request: TokenRequest) -> Result<TokenView, ApiError>;
     /// The join tokens, the one that ends first at the top.

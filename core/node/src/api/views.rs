@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use taffeta_model::JobName;
 use utoipa::ToSchema;
 
 /// Resources for people and scripts: cores, bytes and numbers.
@@ -247,6 +248,12 @@ pub struct JobView {
     /// Position in the log of the newest deploy or restart that changed it.
     #[serde(default)]
     pub revision: u64,
+    /// When a cron job is due next, RFC 3339 in UTC.
+    #[serde(default)]
+    pub next: Option<String>,
+    /// Runs of a batch or cron job, the newest first, the one under way included.
+    #[serde(default)]
+    pub runs: Vec<RunView>,
 }
 
 /// An app.
@@ -260,6 +267,15 @@ pub struct AppView {
     pub deployed_at: String,
     /// Whether every service has all its instances serving and every batch job has finished.
     pub healthy: bool,
+    /// Whether its update is paused.
+    #[serde(default)]
+    pub paused: bool,
+    /// Versions before it that `rollback` may go back to, the newest first.
+    #[serde(default)]
+    pub versions: Vec<u64>,
+    /// Why this version came back, if it did.
+    #[serde(default)]
+    pub returned: Option<String>,
     /// Its jobs.
     pub jobs: Vec<JobView>,
 }
@@ -374,6 +390,74 @@ pub struct ScaleRequest {
     pub service: String,
     /// The wanted number.
     pub count: u32,
+}
+
+/// What is wished for an app between two versions, or for one of its jobs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Steer {
+    /// Back to a version before.
+    Rollback {
+        /// Which; `None`: the newest that was not given up.
+        to: Option<u64>,
+    },
+    /// No older instance is replaced for now.
+    Pause,
+    /// That is over.
+    Resume,
+    /// The newer version takes over.
+    Promote {
+        /// Of this job; `None`: of all.
+        job: Option<JobName>,
+    },
+    /// A batch or cron job runs now.
+    Run {
+        /// The job.
+        job: JobName,
+        /// Appended to its own arguments.
+        args: Vec<String>,
+    },
+}
+
+/// The way back to a version before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackRequest {
+    /// The version; the newest that was not given up without it.
+    #[serde(default)]
+    pub version: Option<u64>,
+}
+
+/// A promotion of one job or of all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PromoteRequest {
+    /// The job; all of the app without it.
+    #[serde(default)]
+    pub service: Option<String>,
+}
+
+/// A run by hand.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RunRequest {
+    /// The batch or cron job.
+    pub job: String,
+    /// Appended to its own arguments, for this run.
+    #[serde(default)]
+    pub args: Vec<String>,
+}
+
+/// A run of a batch or cron job, or slots that did not run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RunView {
+    /// What it ran for, as `due 2026-11-22T02:00:00Z`; of slots that did not run, which.
+    pub what: String,
+    /// When its first task was given a machine, RFC 3339 in UTC.
+    pub started_at: Option<String>,
+    /// When it was over.
+    pub ended_at: Option<String>,
+    /// `running`, `ok`, or how it failed or why it did not run, in words.
+    pub result: String,
 }
 
 /// A restart of one job or of all.

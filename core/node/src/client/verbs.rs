@@ -6,8 +6,9 @@ use super::stream::{EventStream, LogStream};
 use super::target::Endpoint;
 use crate::api::{
     ApiError, AppView, AuthoritiesView, DeployRequest, Deployed, DrainRequest, ErrorCode, Event, FinishRequest,
-    LeaderView, LogChunk, LogRead, NodeView, PlanView, QuotaRequest, QuotaView, ResolveView, RestartRequest,
-    ScaleRequest, SecretView, ServiceView, StatusView, TaskView, TokenEntry, TokenRequest, TokenView, WhyView,
+    LeaderView, LogChunk, LogRead, NodeView, PlanView, PromoteRequest, QuotaRequest, QuotaView, ResolveView,
+    RestartRequest, RollbackRequest, RunRequest, ScaleRequest, SecretView, ServiceView, StatusView, TaskView,
+    TokenEntry, TokenRequest, TokenView, WhyView,
 };
 use bytes::Bytes;
 use http_body_util::Full;
@@ -126,6 +127,30 @@ impl ApiClient {
     pub async fn restart(&self, app: AppName, job: Option<JobName>) -> Result<(), ApiError> {
         let body = self.encode(&RestartRequest { service: job.map(String::from) })?;
         self.ask(Method::POST, &format!("/v1/apps/{app}/restart"), &[], Some(body)).await.map(drop)
+    }
+
+    /// Goes back to a version before, by default the newest that was not given up.
+    pub async fn rollback(&self, app: AppName, version: Option<u64>) -> Result<(), ApiError> {
+        let body = self.encode(&RollbackRequest { version })?;
+        self.ask(Method::POST, &format!("/v1/apps/{app}/rollback"), &[], Some(body)).await.map(drop)
+    }
+
+    /// Stops an update for now, or goes on with it.
+    pub async fn pause(&self, app: AppName, on: bool) -> Result<(), ApiError> {
+        let verb = if on { "pause" } else { "resume" };
+        self.ask(Method::POST, &format!("/v1/apps/{app}/{verb}"), &[], None).await.map(drop)
+    }
+
+    /// Lets the newer version of a job, or of all, take over.
+    pub async fn promote(&self, app: AppName, job: Option<JobName>) -> Result<(), ApiError> {
+        let body = self.encode(&PromoteRequest { service: job.map(String::from) })?;
+        self.ask(Method::POST, &format!("/v1/apps/{app}/promote"), &[], Some(body)).await.map(drop)
+    }
+
+    /// Runs a batch or cron job now.
+    pub async fn run(&self, app: AppName, job: JobName, args: Vec<String>) -> Result<(), ApiError> {
+        let body = self.encode(&RunRequest { job: job.into(), args })?;
+        self.ask(Method::POST, &format!("/v1/apps/{app}/run"), &[], Some(body)).await.map(drop)
     }
 
     /// Mints a join token.

@@ -17,6 +17,7 @@ mod refusal;
 mod routes;
 mod secrets;
 mod server;
+mod steer;
 mod write;
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::refusal::{unknown_route, wrong_method};
 use super::server::Shared;
-use super::{events, logs, openapi, page, quotas, read, secrets, write};
+use super::{events, logs, openapi, page, quotas, read, secrets, steer, write};
 use axum::Router;
 use axum::routing::{MethodRouter, delete, get, post, put};
 use std::sync::Arc;
@@ -42,6 +42,11 @@ pub(super) fn routes() -> Vec<Route> {
         Route { method: "delete", path: "/v1/apps/{app}", handler: delete(write::stop) },
         posted("/v1/apps/{app}/scale", post(write::scale)),
         posted("/v1/apps/{app}/restart", post(write::restart)),
+        posted("/v1/apps/{app}/rollback", post(steer::rollback)),
+        posted("/v1/apps/{app}/pause", post(steer::pause)),
+        posted("/v1/apps/{app}/resume", post(steer::resume)),
+        posted("/v1/apps/{app}/promote", post(steer::promote)),
+        posted("/v1/apps/{app}/run", post(steer::run)),
         got("/v1/tokens", get(read::tokens)),
         posted("/v1/tokens", post(write::create_token)),
         Route { method: "delete", path: "/v1/tokens/{id}", handler: delete(write::revoke_token) },

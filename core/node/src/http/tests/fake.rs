@@ -4,7 +4,7 @@ use crate::api::{
     ApiError, AppView, AuthoritiesView, AuthorityView, Backend, DeployRequest, Deployed, ErrorCode, Event, HiddenView,
     JobView, LeaderView, LimitsView, LogChunk, LogRead, NodeCounts, NodeView, PlanStep, PlanView, QuotaRequest,
     QuotaView, RecordView, ResolveView, ResourcesView, Role, ScaleRequest, SecretUser, SecretView, ServiceInstanceView,
-    ServiceView, StatusView, TaskView, TokenEntry, TokenRequest, TokenView, WhyView, ZoneView,
+    ServiceView, StatusView, Steer, TaskView, TokenEntry, TokenRequest, TokenView, WhyView, ZoneView,
 };
 use async_trait::async_trait;
 use std::collections::VecDeque;
@@ -154,9 +154,29 @@ impl Backend for Fake {
     }
 
     async fn apps(&self) -> Result<Vec<AppView>, ApiError> {
-        let jobs = vec![JobView { name: "web".into(), kind: "service".into(), count: 3, ready: 1, revision: 7 }];
+        let jobs = vec![JobView {
+            name: "web".into(),
+            kind: "service".into(),
+            count: 3,
+            ready: 1,
+            revision: 7,
+            next: None,
+            runs: vec![],
+        }];
         let deployed_at = "2026-03-01T00:00:00Z".into();
-        self.note("apps", vec![AppView { app: "shop".into(), version: 2, deployed_at, healthy: false, jobs }])
+        self.note(
+            "apps",
+            vec![AppView {
+                app: "shop".into(),
+                version: 2,
+                deployed_at,
+                healthy: false,
+                paused: false,
+                versions: vec![1],
+                returned: None,
+                jobs,
+            }],
+        )
     }
 
     async fn tasks(&self, app: Option<AppName>) -> Result<Vec<TaskView>, ApiError> {
@@ -235,6 +255,10 @@ impl Backend for Fake {
 
     async fn restart(&self, app: AppName, job: Option<JobName>) -> Result<(), ApiError> {
         self.note(format!("restart {app} {job:?}"), ())
+    }
+
+    async fn steer(&self, app: AppName, steer: Steer) -> Result<(), ApiError> {
+        self.note(format!("{app} {steer:?}"), ())
     }
 
     async fn create_token(&self, request: TokenRequest) -> Result<TokenView, ApiError> {

@@ -73,6 +73,16 @@ async fn every_changing_verb_travels_to_the_backend_and_back() {
     assert_eq!(call(&running), "restart shop Some(web)");
     client.restart(app(), None).await.unwrap();
     assert_eq!(call(&running), "restart shop None");
+    client.rollback(app(), Some(3)).await.unwrap();
+    assert_eq!(call(&running), "shop Rollback { to: Some(3) }");
+    client.pause(app(), true).await.unwrap();
+    assert_eq!(call(&running), "shop Pause");
+    client.pause(app(), false).await.unwrap();
+    assert_eq!(call(&running), "shop Resume");
+    client.promote(app(), Some("web".parse().unwrap())).await.unwrap();
+    assert_eq!(call(&running), "shop Promote { job: Some(web) }");
+    client.run(app(), "report".parse().unwrap(), vec!["--all".into()]).await.unwrap();
+    assert_eq!(call(&running), r#"shop Run { job: report, args: ["--all"] }"#);
     let token = client.create_token(TokenRequest { role: None, ttl_seconds: Some(60), uses: Some(1) }).await.unwrap();
     assert_eq!(token.token, "join");
     assert_eq!(call(&running), "create_token Some(60) Some(1)");
@@ -210,7 +220,10 @@ async fn errors_of_the_backend_come_through_whole() {
 async fn bad_requests_name_the_field_and_reach_no_backend() {
     let running = run(false);
     // request line, body, status, field
-    let cases: [(&str, &str, u16, Option<&str>); 15] = [
+    let cases: [(&str, &str, u16, Option<&str>); 18] = [
+        ("POST /v1/apps/shop/run", r#"{"args":["x"]}"#, 400, Some("job")),
+        ("POST /v1/apps/shop/run", r#"{"job":"No!"}"#, 400, Some("job")),
+        ("POST /v1/apps/shop/rollback", r#"{"version":"1"}"#, 400, Some("version")),
         ("POST /v1/apps/shop/scale", r#"{"service":"web"}"#, 400, Some("count")),
         ("POST /v1/apps/shop/scale", r#"{"service":"web","count":"3"}"#, 400, Some("count")),
         ("POST /v1/apps/shop/scale", r#"{"service":"web","count":-1}"#, 400, Some("count")),
