@@ -8,7 +8,7 @@ use crate::{
 };
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap},
+    collections::{BTreeMap, BinaryHeap},
     sync::Arc,
 };
 use taffeta_model::{AppName, Constraint, JobName, JobRef, NodeId, Operator, PlacementStrategy, fnv1a, mix};
@@ -64,7 +64,7 @@ pub(crate) struct Candidates {
     /// Which bucket a machine is in.
     bucket_of: Vec<usize>,
     /// Buckets by a hash of their values; those that share one follow each other.
-    by_hash: HashMap<u64, Vec<usize>>,
+    by_hash: BTreeMap<u64, Vec<usize>>,
     /// Rules that set machines apart by values that several share: a bucket has one value of each.
     shared: Vec<usize>,
     /// Whether a placement may change what other values than its own are good for.
@@ -89,6 +89,12 @@ struct Zone {
 
 /// Instances that count for `GROUP_BY`, and how good the machine is.
 type Rank = (u32, Key, NodeId);
+
+/// The same, with the instances in the zone after the preferences.
+type ZoneRank = (u32, i32, u32, Key, NodeId);
+
+/// As much of it as is told without a division: for `GROUP_BY`, preferences, in the zone, of the job, of the app.
+type Rough = (u32, i32, u32, u32, u32);
 
 impl Rules {
     /// Reads the rules of a job and counts its instances as the turn has them now.
@@ -277,7 +283,7 @@ impl Rules {
         let spread = spec.strategy == PlacementStrategy::Spread;
         let is_group = |i: &usize| matches!(self.constraints[*i].constraint.operator, Operator::GroupBy(_));
         let groups: Vec<usize> = self.shared().into_iter().filter(is_group).collect();
-        let mut best: Option<((u32, i32, u32, u32, u32), (Key, NodeId), MachineId)> = None;
+        let mut best: Option<(Rough, (Key, NodeId), MachineId)> = None;
         for at in 0..s.machines.all.len() {
             if !s.machines.fits(at, spec) {
                 continue;
@@ -390,7 +396,7 @@ impl Candidates {
             zones: (0..rules.zones.len()).map(|_| Zone::default()).collect(),
             keys: vec![None; machines.len()],
             bucket_of: vec![usize::MAX; machines.len()],
-            by_hash: HashMap::new(),
+            by_hash: BTreeMap::new(),
             far: shared.iter().any(is_far),
             shared,
         };
@@ -461,7 +467,7 @@ impl Candidates {
     /// The best machine.
     pub(crate) fn best(&mut self, s: &Scheduler, rules: &Rules) -> Option<MachineId> {
         let spread = rules.spec(s).strategy == PlacementStrategy::Spread;
-        let mut best: Option<((u32, i32, u32, Key, NodeId), MachineId)> = None;
+        let mut best: Option<(ZoneRank, MachineId)> = None;
         for zone in 0..self.zones.len() {
             if self.zones[zone].stale {
                 self.zones[zone].best = self.best_of(rules, zone);

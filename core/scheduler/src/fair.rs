@@ -19,6 +19,9 @@ const TASKS_AT_ONCE: usize = 8;
 /// How often it is told anew why tasks find no room: what is free changes all the time.
 const REASONS_EVERY: Duration = Duration::from_secs(5);
 
+/// Jobs by team, as app and job.
+type Jobs = BTreeMap<Option<TeamName>, Vec<(usize, usize)>>;
+
 /// The tasks of a job that want machines.
 struct Queue {
     /// App, job and version.
@@ -29,7 +32,7 @@ struct Queue {
 impl Turn<'_> {
     /// Places what waits and what has lost its machine: by priority, then by what teams have, then by name.
     pub(crate) fn place_wanted(&mut self) {
-        let mut classes: BTreeMap<Reverse<Priority>, BTreeMap<Option<TeamName>, Vec<(usize, usize)>>> = BTreeMap::new();
+        let mut classes: BTreeMap<Reverse<Priority>, Jobs> = BTreeMap::new();
         for app in &self.apps {
             self.s.blocked.remove(app);
             for (job, mirror) in self.s.app(*app).jobs.iter().enumerate() {
@@ -62,7 +65,7 @@ impl Turn<'_> {
         }
     }
 
-    fn place_fairly(&mut self, teams: BTreeMap<Option<TeamName>, Vec<(usize, usize)>>) {
+    fn place_fairly(&mut self, teams: Jobs) {
         let mut wanting: BTreeMap<Option<TeamName>, Vec<Queue>> = BTreeMap::new();
         for (team, jobs) in teams {
             // The first by name is taken from the end.

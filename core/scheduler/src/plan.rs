@@ -247,7 +247,7 @@ impl<'a> Turn<'a> {
                     let (machine, silent) = (*machine, report.is_none());
                     let forgotten = planted(Bug::PlaceTwice) && silent;
                     let alive = self.s.machines.all[machine].is_alive();
-                    if (!alive || forgotten) && (forgotten || self.is_lost(task, machine)) && !self.is_full() {
+                    if (forgotten || (!alive && self.is_lost(task, machine))) && !self.is_full() {
                         self.lift(task);
                         wants.entry(self.version_for(task)).or_default().push_back(Want { task, lost: true });
                     }

@@ -255,7 +255,15 @@ mod tests {
 
     #[test]
     fn columns_stand_below_their_headings_without_borders() {
-        let job = JobView { name: "web".into(), kind: "service".into(), count: 3, ready: 2, revision: 7 };
+        let job = JobView {
+            name: "web".into(),
+            kind: "service".into(),
+            count: 3,
+            ready: 2,
+            revision: 7,
+            next: None,
+            runs: vec![],
+        };
         let app = AppView {
             app: "shop".into(),
             version: 1,

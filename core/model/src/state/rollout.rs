@@ -133,7 +133,7 @@ impl State {
         if seen_version.is_some_and(|seen| seen != old.version) {
             return Err(Refusal::Outdated);
         }
-        let wanted = |kept: &&Kept| to.map_or(kept.failed.is_none(), |to| kept.version == to);
+        let wanted = |kept: &&Kept| to.map_or_else(|| kept.failed.is_none(), |to| kept.version == to);
         let Some(back) = old.kept.iter().find(wanted).cloned() else {
             let versions = old.kept.iter().map(|kept| kept.version).collect();
             return Err(Refusal::NoSuchVersion { app: app.clone(), wanted: to, kept: versions });
