@@ -306,3 +306,126 @@ fn what_comes_waits_for_what_is_still_stopping_and_an_offer_outlasts_a_restart()
     let resources = node(&cluster, "n1").expect("n1")["resources"].clone();
     assert_eq!((&resources["cpus"], &resources["custom"]), (&json!(1.0), &json!({"gpu": 1})), "{resources}");
 }
+
+/// The job of an app as `apps` shows it.
+fn job(cluster: &Cluster, app: &str, job: &str) -> Result<Value, String> {
+    let apps = cluster.machines[0].try_json(&["apps"])?;
+    let known = apps.as_array().into_iter().flatten().find(|known| known["app"] == app);
+    let jobs = known.and_then(|known| known["jobs"].as_array()).into_iter().flatten();
+    jobs.into_iter().find(|known| known["name"] == job).cloned().ok_or_else(|| format!("no {app}/{job} in {apps}"))
+}
+
+fn app(cluster: &Cluster, name: &str) -> Result<Value, String> {
+    let apps = cluster.machines[0].try_json(&["apps"])?;
+    let known = apps.as_array().into_iter().flatten().find(|known| known["app"] == name).cloned();
+    known.ok_or_else(|| format!("no {name} in {apps}"))
+}
+
+#[test]
+fn blue_and_green_change_over_unseen_and_a_version_that_fails_goes_back_by_itself() {
+    let _alone = alone();
+    let cluster = of(&[&[], &[], &[]]);
+    let web = |run: &str, update: &str| {
+        let health = "health = { run = [\"test\", \"-e\", \"ok\"], every = \"200ms\" }";
+        format!(
+            "[service.web]\ncount = 2\nrun = [\"sh\", \"-c\", \"{run}; exec sleep 600\"]\nports = [\"p\"]\ncpus = 0.01\n\
+             {health}\nupdate = {{ {update} }}\n"
+        )
+    };
+    let green = "strategy = \"blue-green\", healthy_within = \"6s\"";
+    deploy(&cluster, "shop", &web("touch ok", green));
+    wait_addresses(&cluster, "web.shop", 2);
+    deploy(&cluster, "shop", &web("touch ok green", green));
+    within(SOON, "as many come beside the others", || {
+        let healthy = tasks(&cluster, "shop")?.iter().filter(|task| task["state"] == "healthy").count();
+        if healthy == 4 { Ok(()) } else { Err(format!("{healthy} are healthy")) }
+    });
+    assert_eq!(addresses(&cluster, 1, "web.shop"), Ok(2), "those beside are unseen");
+    let why = cluster.machines[2].run(&["why", "shop/web.1"]).success().stdout;
+    assert!(why.contains("`taffeta promote APP` lets it take over"), "{why}");
+    says(&cluster.machines[1].run(&["promote", "shop"]), 0, &["takes over"]);
+    let least = AtomicBool::new(true);
+    within(SOON, "the newer version is everywhere, and those beside are gone", || {
+        if addresses(&cluster, 1, "web.shop")? < 2 {
+            least.store(false, Ordering::Relaxed);
+        }
+        let tasks = tasks(&cluster, "shop")?;
+        let current = app(&cluster, "shop")?["jobs"][0]["ready"] == 2;
+        if tasks.len() == 2 && current { Ok(()) } else { Err(format!("{} tasks, ready: {current}", tasks.len())) }
+    });
+    assert!(least.load(Ordering::Relaxed), "the name had fewer than two addresses in between");
+    // One that never passes its check: it is given up, and the instances before were never touched.
+    let before: Vec<Value> = tasks(&cluster, "shop").expect("tasks").iter().map(|task| task["pid"].clone()).collect();
+    deploy(&cluster, "shop", &web("true", green));
+    within(SOON, "the version before comes back", || {
+        let app = app(&cluster, "shop")?;
+        let back = app["returned"].as_str().is_some_and(|why| why.contains("did not work within 6s"));
+        if back && tasks(&cluster, "shop")?.len() == 2 { Ok(()) } else { Err(app.to_string()) }
+    });
+    let after: Vec<Value> = tasks(&cluster, "shop").expect("tasks").iter().map(|task| task["pid"].clone()).collect();
+    assert_eq!(before, after);
+    assert_eq!(addresses(&cluster, 2, "web.shop"), Ok(2));
+    says(
+        &cluster.machines[0].run(&["rollback", "shop", "--to", "99"]),
+        1,
+        &["version 99 of `shop` is not kept; these are:"],
+    );
+}
+
+fn wait_addresses(cluster: &Cluster, name: &str, count: usize) {
+    within(SOON, &format!("{name} has {count} addresses"), || match addresses(cluster, 1, name)? {
+        found if found == count => Ok(()),
+        found => Err(format!("{found}")),
+    });
+}
+
+#[test]
+fn cron_jobs_run_when_due_once_also_when_the_leader_dies_and_jobs_run_by_hand_with_arguments() {
+    let _alone = alone();
+    let mut cluster = of(&[&[], &[], &[]]);
+    cluster.wait_voters(3);
+    let ran = cluster.root().join("ran");
+    let jobs = format!(
+        "[cron.tick]\nschedule = \"R//PT2S\"\nrun = [\"sh\", \"-c\", \"echo tick >> {0}\"]\ncpus = 0.01\n\
+         [batch.echo]\ncount = 1\nrun = [\"sh\", \"-c\", 'echo \"$0 $1\" >> {0}']\ncpus = 0.01\n\
+         [batch.long]\ncount = 1\nrun = [\"sleep\", \"600\"]\ndeadline = \"2s\"\ncpus = 0.01\n",
+        ran.display()
+    );
+    deploy(&cluster, "jobs", &jobs);
+    let runs = |cluster: &Cluster, name: &str| -> Result<Vec<Value>, String> {
+        Ok(job(cluster, "jobs", name)?["runs"].as_array().cloned().unwrap_or_default())
+    };
+    within(SOON, "three runs are over", || {
+        let over = runs(&cluster, "tick")?.iter().filter(|run| run["result"] == "ok").count();
+        if over >= 3 { Ok(()) } else { Err(format!("{over}")) }
+    });
+    within(SOON, "what takes too long is ended, and its process with it", || {
+        let failed =
+            runs(&cluster, "long")?.iter().any(|run| run["result"].as_str().is_some_and(|r| r.contains("failed")));
+        let task = tasks(&cluster, "jobs")?.into_iter().find(|task| task["service"] == "long");
+        let gone = task.is_some_and(|task| task["state"] == "failed" && task["pid"].is_null());
+        if failed && gone { Ok(()) } else { Err(format!("failed: {failed}, gone: {gone}")) }
+    });
+    says(&cluster.machines[2].run(&["run", "jobs/echo", "--", "by", "hand"]), 0, &["jobs/echo runs"]);
+    within(SOON, "it ran with the arguments", || {
+        let text = std::fs::read_to_string(&ran).map_err(|e| e.to_string())?;
+        if text.contains("by hand") { Ok(()) } else { Err(text) }
+    });
+    says(&cluster.machines[1].run(&["run", "jobs/absent"]), 1, &["has no"]);
+    let leader =
+        cluster.machines[0].try_json(&["leader"]).expect("a leader")["name"].as_str().expect("a name").to_owned();
+    let index = cluster.index(&leader);
+    cluster.machines[index].kill();
+    let other = (index + 1) % 3;
+    thread::sleep(Duration::from_secs(6));
+    // Each slot since the deployment is there once: as a run, or as missed with a reason.
+    let apps = cluster.machines[other].try_json(&["apps"]).expect("apps");
+    let tick = apps[0]["jobs"].as_array().into_iter().flatten().find(|job| job["name"] == "tick").cloned();
+    let runs = tick.expect("it is listed")["runs"].as_array().cloned().unwrap_or_default();
+    let mut slots: Vec<&str> = runs.iter().filter_map(|run| run["what"].as_str()).collect();
+    let all = slots.len();
+    slots.sort_unstable();
+    slots.dedup();
+    assert_eq!(slots.len(), all, "a slot twice: {runs:?}");
+    assert!(all >= 5, "{runs:?}");
+}

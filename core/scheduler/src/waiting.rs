@@ -244,6 +244,9 @@ impl fmt::Display for Waiting {
             Self::Unpromoted { first, by_hand: false } => {
                 write!(f, "{first} of the newer version come first, and have to work for a while")
             }
+            Self::Outdated(why) if matches!(**why, Self::Paused | Self::Unpromoted { .. }) => {
+                write!(f, "still the older version: {why}")
+            }
             Self::Outdated(why) => write!(f, "still the older version, as the newer one cannot start: {why}"),
         }
     }

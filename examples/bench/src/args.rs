@@ -36,6 +36,8 @@ pub(crate) enum Bench {
     Node,
     /// Durable writes beside etcd's, the time without a leader after its death, and what idle nodes use
     Store(StoreArgs),
+    /// The scheduler on ten thousand machines in memory, a pool against partitions, and tasks on three real nodes
+    Scheduler(SchedulerArgs),
 }
 
 #[derive(Debug, Args)]
@@ -136,6 +138,30 @@ pub(crate) enum StoreCase {
     Idle,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct SchedulerArgs {
+    /// Only these cases; all of them by default
+    #[arg(long, value_enum, value_name = "CASE", value_delimiter = ',')]
+    pub(crate) cases: Vec<SchedulerCase>,
+}
+
+/// What is measured of the scheduler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum SchedulerCase {
+    /// Placing 100,000 tasks on 10,000 machines, and what changes of them cost
+    Place,
+    /// The same, with agents that pull their sets and report
+    Agents,
+    /// Machines that one pool needs, against partitions
+    Utilisation,
+    /// A service of 30 instances on three real nodes
+    #[value(name = "deploy_30")]
+    Deploy30,
+    /// Short tasks that come to their end there
+    Finished,
+}
+
 fn seconds(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|s| (0.05..=60.0).contains(s)).ok_or_else(|| "from 0.05 to 60".to_owned())
 }
@@ -148,6 +174,7 @@ impl Bench {
             Self::Dns(_) => "dns",
             Self::Node => "node",
             Self::Store(_) => "store",
+            Self::Scheduler(_) => "scheduler",
         }
     }
 
@@ -160,6 +187,7 @@ impl Bench {
                 Duration::from_secs(120) + Duration::from_secs_f64(args.seconds * f64::from(args.rounds) * 6.0 * 12.0)
             }
             Self::Node => Duration::from_secs(120),
+            Self::Scheduler(_) => Duration::from_secs(600),
             // Two stores in three cases; a kill takes some seconds until all are back.
             Self::Store(args) => {
                 let turns = args.seconds * f64::from(args.rounds + 1) * 6.0;

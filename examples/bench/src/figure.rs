@@ -11,7 +11,8 @@ pub(crate) struct Figure {
     pub(crate) case: &'static str,
     /// `None` if what was waited for did not come.
     pub(crate) value: Option<f64>,
-    /// `s`, `ms`, `cores`, `MiB`, `B`, `%`, `us`, `us_cpu_per_query`, `files` or `writes/s`.
+    /// `s`, `ms`, `cores`, `MiB`, `B`, `%`, `us`, `us_cpu_per_query`, `files`, `machines`,
+    /// `writes/s`, `placements/s` or `tasks/s`.
     pub(crate) unit: &'static str,
     /// The most that is promised, of the ratio if it is compared with something; `None` where nothing is.
     pub(crate) bound: Option<f64>,

@@ -11,6 +11,7 @@ mod figure;
 mod guard;
 mod node;
 mod ring;
+mod scheduler;
 mod store;
 
 use crate::{
@@ -39,7 +40,7 @@ fn main() -> ExitCode {
 /// What is measured: nodes, or parts of the product that are linked into this program.
 fn binary_of(bench: &Bench) -> anyhow::Result<PathBuf> {
     match bench {
-        Bench::Ring(_) | Bench::Node | Bench::Store(_) => binary::find(),
+        Bench::Ring(_) | Bench::Node | Bench::Store(_) | Bench::Scheduler(_) => binary::find(),
         Bench::Dns(_) => Ok(std::env::current_exe()?),
     }
 }
@@ -58,5 +59,6 @@ fn measure(cli: &Cli, binary: &Path) -> anyhow::Result<()> {
         Bench::Dns(args) => dns::run(args, &mut report),
         Bench::Node => node::run(binary, &mut report),
         Bench::Store(args) => store::run(args, binary, &mut report),
+        Bench::Scheduler(args) => scheduler::run(args, binary, &mut report),
     }
 }

@@ -68,7 +68,13 @@ async fn look(client: &Client, name: &AppName, request: &DeployRequest, version:
             let help = format!("see what it wrote: `taffeta logs {name}/{} --stderr`", failed.task);
             return Ok(Found::Hopeless(Failure::failed(what).help(help)));
         }
-        if app.healthy && plan.steps.iter().all(|step| step.action == "keep") {
+        // What runs again and again is as it should be while it waits for its next run.
+        let idle = |task: &str| {
+            let task = tasks.iter().find(|known| known.task == task && known.state == "waiting");
+            let job = task.and_then(|task| app.jobs.iter().find(|job| job.name == task.service));
+            job.is_some_and(|job| job.ready >= job.count)
+        };
+        if app.healthy && plan.steps.iter().all(|step| step.action == "keep" || idle(&step.task)) {
             return Ok(Found::Healthy);
         }
     }

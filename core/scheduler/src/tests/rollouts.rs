@@ -111,7 +111,7 @@ fn a_canary_waits_to_be_promoted_by_hand_and_lost_ones_stay_what_they_are() {
     assert!(text.starts_with("web.1 to"), "{text}");
     assert_eq!(
         c.why("shop/web.2"),
-        "still the older version, as the newer one cannot start: 1 of the newer version come first: \
+        "still the older version: 1 of the newer version come first: \
          `taffeta promote APP` lets it take over"
     );
     let old = c.state.tasks[&task_id("shop/web.3")].revision;
