@@ -295,7 +295,13 @@ impl Core {
             let jobs = |deployed: &AppState| -> Vec<JobView> {
                 let app = &deployed.app;
                 let ready = |job: &str| {
-                    let of_job = tasks.iter().filter(|t| t.app == app.name.as_str() && t.service == job);
+                    // Those beside the others for an update do not make up for them.
+                    let count = app.jobs.iter().find(|(name, _)| name.as_str() == job).map(|(_, job)| match job.kind {
+                        JobKind::Daemon => u32::MAX,
+                        JobKind::Service | JobKind::Batch { .. } | JobKind::Cron { .. } => job.count,
+                    });
+                    let within = |t: &&TaskView| count.is_some_and(|count| t.index <= count);
+                    let of_job = tasks.iter().filter(|t| t.app == app.name.as_str() && t.service == job).filter(within);
                     of_job.filter(|t| is_ready(state, app, t)).count()
                 };
                 let all = app.jobs.iter();
@@ -509,7 +515,7 @@ fn is_ready(state: &State, app: &App, task: &TaskView) -> bool {
 fn loads(state: &State) -> BTreeMap<NodeId, Used> {
     let mut loads: BTreeMap<NodeId, Used> = BTreeMap::new();
     for (id, task) in &state.tasks {
-        if let (Some(node), Some(job)) = (task.node(), state.job(id)) {
+        if let (Some(node), Some(job)) = (task.node(), state.job_of(id)) {
             loads.entry(node).or_default().add(job);
         }
     }

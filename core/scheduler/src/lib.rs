@@ -1,8 +1,8 @@
 //! Decides which task runs on which machine: the replicated state and the ring's view go in, commands come out.
 //!
 //! Pure: equal inputs give equal plans. What a [`Scheduler`] remembers from one plan to the next is what it has read of
-//! its inputs, no decision, so that a new leader goes on where the old one stopped. Left out on purpose: how commands are committed (`taffeta-store`), who probes a
-//! machine that seems dead, and who starts a task (`taffeta-agent`).
+//! its inputs, no decision, so that a new leader goes on where the old one stopped. Left out on purpose: how commands are
+//! committed (`taffeta-store`), who probes a machine that seems dead, and who starts a task (`taffeta-agent`).
 
 mod choose;
 mod fair;

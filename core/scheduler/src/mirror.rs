@@ -63,8 +63,8 @@ pub(crate) struct Fresh {
 /// How often an app's tasks of each size are on each machine.
 pub(crate) type Layout = BTreeMap<(MachineId, Size), usize>;
 
-/// All that a task takes of a machine.
-type Size = ((u64, u64, u64, u32), bool, Vec<(String, u64)>, Vec<u16>);
+/// All that a task takes of a machine, and whose quota it counts against.
+type Size = ((u64, u64, u64, u32), bool, Vec<(String, u64)>, Vec<u16>, Option<TeamName>);
 
 /// An app.
 pub(crate) struct AppMirror {
@@ -397,6 +397,7 @@ impl Scheduler {
                     spec.revocable,
                     spec.custom.clone(),
                     spec.fixed_ports.clone(),
+                    spec.team.clone(),
                 );
                 *layout.entry((machine, size)).or_default() += 1;
             }

@@ -71,9 +71,10 @@ impl Scheduler {
     /// - Jobs of a higher priority come first. Among equals the team that has least of the pool does, by its share.
     /// - `after` holds back only tasks that begin anew. A task that lost its machine was let in once and is part of what
     ///   others rely on by now; holding it back would spread the failure of one job to those behind it.
-    /// - An outdated task is replaced when no other instance of its job is on its way, so that at most one that serves is
-    ///   down at a time; one that serves nobody is replaced at once. While an earlier *batch* job runs again, as after a
-    ///   deploy that changes both, the older version goes on serving: that is what `after = ["migrate"]` is for.
+    /// - Outdated tasks are replaced as the job's [`taffeta_model::UpdatePolicy`] has it: never do fewer serve by our own
+    ///   doing than its count less `max_unavailable`; one that serves nobody is replaced at once. While an earlier *batch*
+    ///   job runs again, as after a deploy that changes both, the older version goes on serving: that is what
+    ///   `after = ["migrate"]` is for.
     /// - A job that runs again and again begins a run when it is due, and ends the one before in the version that it began
     ///   with.
     /// - A newer version that fits nowhere leaves the older one running.
@@ -219,8 +220,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// The tasks of a job that want a machine. Those that have lost theirs are lifted.
-    /// By the version that they get.
+    /// The tasks of a job that want a machine, by the version that they get. Those that have lost theirs are lifted.
     pub(crate) fn wanting(&mut self, app: usize, j: usize) -> BTreeMap<VersionId, VecDeque<Want>> {
         let mut wants: BTreeMap<VersionId, VecDeque<Want>> = BTreeMap::new();
         if let Some(idle) = self.idle(app, j) {

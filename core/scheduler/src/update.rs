@@ -90,7 +90,17 @@ impl Turn<'_> {
             Pace::AllAtOnce => usize::MAX,
             Pace::OneByOne => self.spare(app, job, true),
         };
+        let count = self.s.app(app).definition(job).count;
         for Due { task, machine, cause, serves, held } in roll.due {
+            let beside = self.s.app(app).jobs[job].spec.kind == JobKind::Service && self.s.slot(task).index > count;
+            if beside && !crowd {
+                if !serves || may > 0 {
+                    self.lift(task);
+                    self.remove(task, Cause::Surplus); // of a version that was given up, and not needed by this one
+                    may -= usize::from(serves);
+                }
+                continue;
+            }
             let drained = cause == Cause::Drained;
             let version = if held.is_some() { self.s.slot(task).version } else { 0 };
             match held {
@@ -249,11 +259,12 @@ impl Turn<'_> {
         }
         let count = mirror.definition(job).count;
         let within = |due: &&Due| self.s.slot(due.task).index <= count;
-        let outdated = roll.due.iter().filter(within).count();
+        let outdated = roll.due.iter().filter(within).any(|due| due.cause == Cause::Outdated || due.held.is_some());
         let free = roll.due.iter().filter(within).filter(|due| due.held.is_none()).count();
         let wanted = match policy.blue_green {
-            true if outdated > 0 => count as usize, // once promoted they serve while the others are replaced
-            true => 0,
+            true if outdated => count as usize, // once promoted they serve while the others are replaced
+            // For a drain, where none may be missing.
+            true => free.min(usize::from(policy.max_unavailable == 0)),
             false => free.min(policy.max_surge as usize),
         };
         let taken: BTreeSet<u32> = self.s.app(app).jobs[job].slots.iter().map(|slot| slot.index).collect();

@@ -96,7 +96,6 @@ impl State {
         for (name, revision) in &mut state.revisions {
             if job.is_none_or(|job| job == name) {
                 *revision = at.index;
-                state.rollout.begin(name);
             }
         }
         self.renew_pins(app, job);

@@ -54,12 +54,6 @@ impl Rollout {
         rollout.settled = old.rollout.settled.iter().filter(same).cloned().collect();
         rollout
     }
-
-    /// A job begins anew.
-    pub(super) fn begin(&mut self, job: &JobName) {
-        self.promoted.remove(job);
-        self.settled.remove(job);
-    }
 }
 
 impl AppState {
@@ -138,10 +132,18 @@ impl State {
             let versions = old.kept.iter().map(|kept| kept.version).collect();
             return Err(Refusal::NoSuchVersion { app: app.clone(), wanted: to, kept: versions });
         };
-        self.check_secrets(&back.app)?;
-        let others = self.tasks.len() - self.tasks.of_app(app).count();
-        if others + back.app.jobs.values().map(|job| job.count as usize).sum::<usize>() > super::TASKS_MAX {
-            return Err(Refusal::Full(super::TASKS_MAX, "tasks".into()));
+        if let Err(why) = self.may_come_back(app, &back) {
+            if reason.is_none() {
+                return Err(why);
+            }
+            // The scheduler is not to ask again and again.
+            let returned =
+                Some(format!("version {} stays, as version {} cannot come back: {why}", old.version, back.version));
+            if let Some(state) = self.apps.get_mut(app) {
+                state.rollout.returned = returned;
+                state.touched = at;
+            }
+            return Ok(());
         }
         let mut revisions = back.revisions.clone();
         for (name, job) in back.app.jobs.iter().filter(|(_, job)| job.kind.is_batch()) {
@@ -181,6 +183,15 @@ impl State {
         Ok(())
     }
 
+    fn may_come_back(&self, app: &AppName, back: &Kept) -> Result<(), Refusal> {
+        self.check_secrets(&back.app)?;
+        let others = self.tasks.len() - self.tasks.of_app(app).count();
+        if others + back.app.jobs.values().map(|job| job.count as usize).sum::<usize>() > super::TASKS_MAX {
+            return Err(Refusal::Full(super::TASKS_MAX, "tasks".into()));
+        }
+        Ok(())
+    }
+
     pub(super) fn pause(&mut self, at: Fence, app: &AppName, on: bool) -> Result<(), Refusal> {
         let state = self.apps.get_mut(app).ok_or_else(|| Refusal::UnknownApp(app.clone()))?;
         state.rollout.paused = on;
@@ -216,6 +227,7 @@ impl State {
         }
         let known = state.app.jobs.get(job).is_some_and(|job| !job.kind.is_batch());
         if known && state.rollout.settled.insert(job.clone()) {
+            state.rollout.promoted.insert(job.clone()); // there is no version before it any more
             state.touched = at;
         }
         Ok(())

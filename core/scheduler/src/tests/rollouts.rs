@@ -245,3 +245,37 @@ fn a_new_leader_goes_on_in_the_middle_of_any_step() {
         assert!(c.state.tasks.values().all(|task| task.cause == Cause::Outdated));
     }
 }
+
+#[test]
+fn a_drain_of_a_blue_green_service_needs_no_second_crowd() {
+    let update = UpdatePolicy { blue_green: true, max_unavailable: 0, ..UpdatePolicy::default() };
+    let mut c = Cluster::of(4);
+    c.deploy(&shop("1", 3, &update));
+    c.settle();
+    let drained = c.on("shop/web.1");
+    c.apply(&Command::Drain { node: NodeId(drained), on: true });
+    let text = transcript(&mut c, 3);
+    assert!(c.on("shop/web.1") != drained && text.contains("(Drained)"), "{text}");
+    assert_eq!(text.matches("(Waited)").count(), 1, "one more comes first: {text}");
+    assert_eq!(c.state.tasks.len(), 3, "{text}");
+}
+
+#[test]
+fn what_came_beside_goes_when_its_version_is_given_up() {
+    let update = UpdatePolicy { blue_green: true, ..UpdatePolicy::default() };
+    let mut c = deployed(3, 3, &update);
+    let before = c.state.tasks.clone();
+    c.deploy(&shop("2", 3, &update));
+    transcript(&mut c, 3);
+    let back = Command::Rollback {
+        app: "shop".parse().unwrap(),
+        seen_version: None,
+        to: None,
+        reason: None,
+        now: UnixMillis(0),
+    };
+    c.apply(&back);
+    let text = transcript(&mut c, 3);
+    assert!(!text.contains(" to n"), "none starts again: {text}");
+    assert_eq!(c.state.tasks, before);
+}
