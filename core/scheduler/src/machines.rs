@@ -6,7 +6,7 @@ use crate::{
     mirror::Spec,
 };
 use std::collections::BTreeMap;
-use taffeta_model::{Cpus, Liveness, Member, NodeId, NodeName, Resources};
+use taffeta_model::{Bug, Cpus, Liveness, Member, NodeId, NodeName, Resources, planted};
 
 /// Position of a machine. It stays the same for as long as the machine is a member.
 pub(crate) type MachineId = usize;
@@ -209,11 +209,10 @@ impl Machines {
     pub(crate) fn fits(&self, at: MachineId, spec: &Spec) -> bool {
         let (free, asked) = (&self.free[at], &spec.resources);
         let cpus = if spec.revocable { free.revocable_cpus } else { free.cpus };
+        let enough =
+            asked.cpus.0 <= cpus && asked.memory <= free.memory && asked.disk <= free.disk && asked.ports <= free.ports;
         free.open
-            && asked.cpus.0 <= cpus
-            && asked.memory <= free.memory
-            && asked.disk <= free.disk
-            && asked.ports <= free.ports
+            && (enough || planted(Bug::OverCommit))
             && (spec.fixed_ports.is_empty() || spec.fixed_ports.iter().all(|n| self.all[at].holder(*n).is_none()))
             && (spec.custom.is_empty() || spec.custom.iter().all(|(name, n)| *n <= self.all[at].free_custom(name)))
     }
