@@ -264,7 +264,7 @@ impl Rules {
     }
 
     fn zone_of(&self, s: &Scheduler, at: MachineId) -> usize {
-        s.machines.all[at].zone().unwrap_or(self.zones.len() - 1)
+        s.machines.zone(at).unwrap_or(self.zones.len() - 1)
     }
 
     /// Instances that share the values for which `GROUP_BY` counts.

@@ -62,6 +62,8 @@ struct Free {
     disk: u64,
     ports: u32,
     open: bool,
+    /// Kept here, too, as choosing asks every machine for it.
+    zone: Option<ValueId>,
 }
 
 impl Machines {
@@ -202,6 +204,7 @@ impl Machines {
             disk: capacity.disk.saturating_sub(used.disk),
             ports: capacity.ports.saturating_sub(used.ports),
             open: machine.is_open(),
+            zone: machine.zone(),
         };
     }
 
@@ -215,6 +218,10 @@ impl Machines {
             && (enough || planted(Bug::OverCommit))
             && (spec.fixed_ports.is_empty() || spec.fixed_ports.iter().all(|n| self.all[at].holder(*n).is_none()))
             && (spec.custom.is_empty() || spec.custom.iter().all(|(name, n)| *n <= self.all[at].free_custom(name)))
+    }
+
+    pub(crate) fn zone(&self, at: MachineId) -> Option<ValueId> {
+        self.free[at].zone
     }
 
     /// Whether the machine takes tasks, whatever it has left.
@@ -297,11 +304,11 @@ impl Machine {
         }
     }
 
-    pub(crate) fn zone(&self) -> Option<ValueId> {
+    fn zone(&self) -> Option<ValueId> {
         self.value(ZONE)
     }
 }
 
 impl Free {
-    const NOTHING: Self = Self { cpus: 0, revocable_cpus: 0, memory: 0, disk: 0, ports: 0, open: false };
+    const NOTHING: Self = Self { cpus: 0, revocable_cpus: 0, memory: 0, disk: 0, ports: 0, open: false, zone: None };
 }

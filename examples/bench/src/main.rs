@@ -23,6 +23,10 @@ use std::{
     process::ExitCode,
 };
 
+/// The product's: what is linked in here is measured with it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     if let Some(spec) = dns::product_to_serve() {
         return told(dns::serve(&spec).map(|()| ExitCode::SUCCESS));
