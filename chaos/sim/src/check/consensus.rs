@@ -185,13 +185,13 @@ struct Given {
     changed: u64,
 }
 
-/// No machine is given more than it has, and no fixed port twice. A deploy that lets running tasks ask for more may go
-/// beyond that; nothing is placed there any more then.
+/// No machine is given more than it has, and no fixed port twice, each task counted as what its version asks for. A version
+/// that is not kept any more counts as the present one, which may ask for more; nothing is placed there any more then.
 fn invariant_no_machine_is_over_committed(machine: &Machine, state: &State) -> Result<(), Broken> {
     let mut given: BTreeMap<NodeId, Given> = BTreeMap::new();
     let mut fixed = BTreeSet::new();
     for (id, task) in &state.tasks {
-        let (Place::On { node, fence }, Some(job)) = (&task.place, state.job(id)) else { continue };
+        let (Place::On { node, fence }, Some(job)) = (&task.place, state.job_of(id)) else { continue };
         let changed = state.apps.get(&id.app).and_then(|app| app.revisions.get(&id.job)).copied().unwrap_or_default();
         let given = given.entry(*node).or_default();
         given.used += job.resources;
