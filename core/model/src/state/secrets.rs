@@ -115,9 +115,9 @@ impl State {
         app.jobs.iter().map(pins).filter(|(_, pins)| !pins.is_empty()).collect()
     }
 
-    /// Gives one job, or all of an app, the newest versions; tells whether any was older.
-    pub(super) fn renew_pins(&mut self, app: &AppName, only: Option<&JobName>) -> bool {
-        let Some(state) = self.apps.get(app) else { return false };
+    /// Gives one job, or all of an app, the newest versions.
+    pub(super) fn renew_pins(&mut self, app: &AppName, only: Option<&JobName>) {
+        let Some(state) = self.apps.get(app) else { return };
         let jobs = state.app.jobs.iter().filter(|(name, _)| only.is_none_or(|only| only == *name));
         // A secret that was removed by force stays as it was: the machines that have it go on with it.
         let renewed = |(name, job): (&JobName, &Job)| {
@@ -126,11 +126,9 @@ impl State {
             (state.secrets.get(name) != Some(&pins)).then(|| (name.clone(), pins))
         };
         let renewed: Vec<_> = jobs.filter_map(renewed).collect();
-        let changed = !renewed.is_empty();
         if let Some(state) = self.apps.get_mut(app) {
             state.secrets.extend(renewed);
         }
-        changed
     }
 
     /// What the tasks that are placed on a node use: nothing else is given to it.
