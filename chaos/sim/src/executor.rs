@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 use taffeta_isolation_plan::{
-    ActError, Cgroups, Executor, Found, Memory, Permitted, Piece, StartError, Started, Stream, TaskSpec,
+    ActError, Cgroups, Executor, Found, Memory, Permitted, Piece, StartError, Started, Stream, TaskSpec, Usage,
 };
 use taffeta_model::Exit;
 use taffeta_net::Clock;
@@ -99,6 +99,11 @@ impl Executor for SimExecutor {
         answer(self.tasks.pulse_of(self.time.now(), run_id), limit).await.is_ok()
     }
 
+    async fn usage(&self, run_id: &str) -> Option<Usage> {
+        sleep(ASKING).await;
+        self.tasks.usage_of(self.clock.date(), run_id)
+    }
+
     async fn tidy(&self) {}
 
     fn folder(&self, run_id: &str) -> PathBuf {
@@ -131,6 +136,11 @@ pub(crate) struct SimProber {
 impl Prober for SimProber {
     async fn http(&self, address: SocketAddr, _: &str, limit: Duration) -> Result<(), String> {
         answer(self.tasks.pulse_at(self.time.now(), address.port()), limit).await
+    }
+
+    async fn read(&self, address: SocketAddr, _: &str, _: usize, limit: Duration) -> Result<Vec<u8>, String> {
+        answer(self.tasks.pulse_at(self.time.now(), address.port()), limit).await?;
+        Ok(vec![]) // simulated tasks have nothing to say
     }
 
     async fn tcp(&self, address: SocketAddr, limit: Duration) -> Result<(), String> {

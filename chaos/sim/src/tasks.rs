@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 use taffeta_agent::RunId;
-use taffeta_isolation_plan::{Found, FoundState, TaskSpec};
+use taffeta_isolation_plan::{Found, FoundState, TaskSpec, Usage};
 use taffeta_model::{Exit, UnixMillis};
 use tokio::sync::watch;
 
@@ -21,6 +21,9 @@ const TERMINATE: i32 = 15;
 
 /// Variable of the agent that lists a run's ports, as `http=31022,admin=9000`.
 const PORTS_VARIABLE: &str = "TAFFETA_PORTS";
+
+/// A simulated task uses this part of a processor, and of its memory.
+const BUSY: u32 = 4;
 
 /// All runs of one machine.
 #[derive(Debug)]
@@ -266,6 +269,14 @@ impl Tasks {
     }
 
     /// Whether a run answers.
+    /// What a run uses, while it lives.
+    pub(crate) fn usage_of(&self, at: UnixMillis, run_id: &str) -> Option<Usage> {
+        let inner = self.lock();
+        let process = inner.runs.get(run_id).filter(|process| process.is_alive())?;
+        let lived = Duration::from_millis(at.0.saturating_sub(process.started_at.0));
+        Some(Usage { cpu: lived / BUSY, memory: process.spec.memory_bytes / u64::from(BUSY) })
+    }
+
     pub(crate) fn pulse_of(&self, now: Duration, run_id: &str) -> Result<(), String> {
         let inner = self.lock();
         inner.runs.get(run_id).map_or_else(|| Err("there is no such run".into()), |process| process.pulse(now))

@@ -429,3 +429,39 @@ fn cron_jobs_run_when_due_once_also_when_the_leader_dies_and_jobs_run_by_hand_wi
     assert_eq!(slots.len(), all, "a slot twice: {runs:?}");
     assert!(all >= 5, "{runs:?}");
 }
+
+#[test]
+fn a_service_grows_with_its_load_within_its_bounds_and_shrinks_again() {
+    let _alone = alone();
+    let cluster = of(&[&[], &[]]);
+    let scale = "autoscale = { min = 1, max = 3, cpu = 0.5, up_after = \"1s\", down_after = \"5s\" }\ncpus = 0.1\n";
+    let busy = format!("[service.web]\nrun = [\"sh\", \"-c\", \"while :; do :; done\"]\n{scale}");
+    deploy(&cluster, "busy", &busy);
+    within(SOON, "three instances run", || {
+        let running = tasks(&cluster, "busy")?.iter().filter(|task| task["state"] == "running").count();
+        if running == 3 { Ok(()) } else { Err(format!("{running}")) }
+    });
+    let web = job(&cluster, "busy", "web").expect("it is listed");
+    assert_eq!((&web["count"], &web["autoscale"]), (&json!(3), &json!({"min": 1, "max": 3})));
+    says(&cluster.machines[1].run(&["scale", "busy/web", "4"]), 2, &["from 1 to 3"]);
+    // The next version has nothing to do; a deploy keeps the count, the load brings it down.
+    deploy(&cluster, "busy", &format!("[service.web]\nSLEEP\n{scale}"));
+    assert_eq!(job(&cluster, "busy", "web").expect("it is listed")["count"], 3);
+    within(Duration::from_secs(40), "one instance is left", || {
+        let left = tasks(&cluster, "busy")?.len();
+        if left == 1 { Ok(()) } else { Err(format!("{left}")) }
+    });
+    let leader =
+        cluster.machines[0].try_json(&["leader"]).expect("a leader")["name"].as_str().expect("a name").to_owned();
+    let events = cluster.machines[cluster.index(&leader)].try_json(&["events"]).expect("events");
+    let told = |kind: &str, message: &str| {
+        let of_kind = events.as_array().into_iter().flatten().filter(|event| event["kind"] == kind);
+        of_kind.filter_map(|event| event["message"].as_str()).filter(|told| told.starts_with(message)).count()
+    };
+    assert_eq!(told("service.scaled", "busy/web goes from 1 to 3 instances: cpu is "), 1, "{events}");
+    assert_eq!(told("service.scaled", "busy/web goes from 3 to 1 instances: cpu is "), 1, "{events}");
+    assert_eq!(
+        (told("app.version", "busy is at version 2"), told("service.updated", "busy/web works in version 2")),
+        (1, 1)
+    );
+}

@@ -1,11 +1,13 @@
 //! An app: what a user wants to run, as parsed and checked.
 
+mod autoscale;
 mod check;
 mod dns;
 mod placement;
 mod recurrence;
 mod update;
 
+pub use autoscale::{Autoscale, DOWN_AFTER_MAX, Metric, TARGET_MAX};
 pub use check::check_resource_name;
 pub(crate) use check::is_plain_file_name;
 pub use dns::{ANSWERS_MAX, DnsEmpty, DnsOrder, DnsPolicy, WEIGHT_DEFAULT, WEIGHT_MAX};
@@ -115,6 +117,8 @@ pub struct Job {
     pub priority: u8,
     /// How instances of an older version are replaced.
     pub update: UpdatePolicy,
+    /// How its count follows its load; services only.
+    pub autoscale: Option<Autoscale>,
     /// Whether it may run on processors that others have asked for, and makes way for any task that has not said so.
     pub revocable: bool,
     /// Jobs of this app that come first: services must be healthy, batch jobs finished.
@@ -223,6 +227,7 @@ impl Job {
             apart: vec![],
             priority: PRIORITY_DEFAULT,
             update: UpdatePolicy::default(),
+            autoscale: None,
             revocable: false,
             after: vec![],
             files: vec![],

@@ -3,6 +3,7 @@
 //! A walk by hand over the spanned tree instead of serde's derive: each error needs its line, the field's path and
 //! what was expected, also where the fault lies between two fields.
 
+mod autoscale;
 mod constraint;
 mod cron;
 mod dns;

@@ -213,6 +213,19 @@ pub enum Command {
     },
     /// The scheduler's decisions about the runs of batch and cron jobs; each stands or falls alone.
     Fire(Vec<Firing>),
+    /// The count of a job follows its load.
+    Autoscale {
+        /// The app.
+        app: AppName,
+        /// The job.
+        job: JobName,
+        /// The count that the decision is about; if it is another one, nothing changes.
+        seen_count: u32,
+        /// The new count.
+        count: u32,
+        /// Why, for people.
+        reason: String,
+    },
     /// A person runs a batch or cron job now, once.
     Run {
         /// The app.
@@ -256,6 +269,7 @@ impl Command {
             Self::Pause { .. } => "Pause",
             Self::Promote { .. } => "Promote",
             Self::Settle { .. } => "Settle",
+            Self::Autoscale { .. } => "Autoscale",
             Self::Fire(_) => "Fire",
             Self::Run { .. } => "Run",
         }
@@ -293,6 +307,7 @@ impl Command {
             | Self::Pause { .. }
             | Self::Promote { .. }
             | Self::Settle { .. }
+            | Self::Autoscale { .. }
             | Self::Fire(_)
             | Self::Run { .. } => 2,
         }

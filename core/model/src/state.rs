@@ -312,6 +312,9 @@ impl State {
             Command::FinishRotation { former } => self.finish_rotation(at, former),
             Command::Deploy { app, now } => self.deploy(at, app, *now),
             Command::Scale { app, job, count } => self.scale(at, app, job, *count),
+            Command::Autoscale { app, job, seen_count, count, .. } => {
+                self.autoscale(at, app, job, (*seen_count, *count))
+            }
             Command::Stop { app } => self.stop(at, app),
             Command::Restart { app, job } => self.restart(at, app, job.as_ref()),
             Command::Place(placements) => {

@@ -347,6 +347,7 @@ impl From<Job> for crate::Job {
             apart: vec![],
             priority: PRIORITY_DEFAULT,
             update: Default::default(),
+            autoscale: None,
             revocable: false,
             after: old.after,
             files: old.files,

@@ -18,7 +18,7 @@ use crate::{
 use std::{sync::Arc, time::Duration};
 use taffeta_model::{AUTHORITIES_MAX, CertificateAuthority, Command, Fence, NodeId, NodeName};
 use taffeta_net::{Authority, CallError, sha256};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// How often a voter without the CA asks for it.
 const AUTHORITY_EVERY: Duration = Duration::from_millis(500);
@@ -96,7 +96,7 @@ impl Core {
             if known.leads {
                 self.finish_when_complete().await;
             }
-            sleep(AUTHORITY_EVERY).await;
+            sleep_until(self.next_beat(AUTHORITY_EVERY)).await;
         }
     }
 
@@ -233,7 +233,8 @@ impl Core {
             | Ask::SetSecret(..)
             | Ask::Secrets(_)
             | Ask::Backup
-            | Ask::HoldsKeys => Err(ApiError::new(ErrorCode::Failed, "this is asked in another way")),
+            | Ask::HoldsKeys
+            | Ask::Usage(_) => Err(ApiError::new(ErrorCode::Failed, "this is asked in another way")),
         }
     }
 

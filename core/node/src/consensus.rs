@@ -311,7 +311,7 @@ impl Core {
             tokio::select! {
                 () = news.changed() => {}
                 Ok(()) = remote.changed() => {}
-                () = sleep(LOOK_EVERY) => {}
+                () = sleep_until(self.next_beat(LOOK_EVERY)) => {}
             }
         }
     }

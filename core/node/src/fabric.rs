@@ -315,7 +315,7 @@ impl Fabric {
         let tasks_driver = TasksDriver {
             shelf: Arc::clone(&shelf),
             executor: Arc::clone(&world.executor),
-            prober: world.prober,
+            prober: Arc::clone(&world.prober),
             folder: Arc::clone(&folder),
             place,
             drain: settings.dns_options.drain(),
@@ -350,6 +350,7 @@ impl Fabric {
             entropy: world.entropy,
             folder: Arc::clone(&folder),
             executor: world.executor,
+            prober: world.prober,
             net: Arc::clone(&net),
             ring,
             gossip,
@@ -679,6 +680,7 @@ fn spawn_loops(core: &Arc<Core>, loops: &mut JoinSet<()>) {
     loops.spawn(guarded("consensus", failed(), Arc::clone(core).run_consensus()));
     loops.spawn(guarded("pull", failed(), Arc::clone(core).run_pull()));
     loops.spawn(guarded("lead", failed(), Arc::clone(core).run_lead()));
+    loops.spawn(guarded("autoscale", failed(), Arc::clone(core).run_autoscale()));
     loops.spawn(guarded("authority", failed(), Arc::clone(core).run_authority()));
     loops.spawn(guarded("renewal", failed(), Arc::clone(core).run_renewal()));
     loops.spawn(guarded("dates", failed(), Arc::clone(core).run_dates()));

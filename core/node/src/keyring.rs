@@ -150,7 +150,7 @@ impl Core {
                 self.keyring.forget(&*self.folder);
                 tracing::info!("this node votes no more; its copy of the key-encryption key was deleted");
             }
-            tokio::time::sleep(KEYRING_EVERY).await;
+            tokio::time::sleep_until(self.next_beat(KEYRING_EVERY)).await;
         }
     }
 

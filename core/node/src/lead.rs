@@ -58,7 +58,7 @@ impl Core {
         let (mut ring, mut sets, mut consensus) = (self.ring.watch(), self.gossip.watch(), self.consensus.subscribe());
         loop {
             let turn = tokio::time::Instant::now();
-            let mut wake = turn + TURN_EVERY;
+            let mut wake = self.next_beat(TURN_EVERY);
             let known = consensus.borrow_and_update().clone();
             applied.borrow_and_update();
             ring.borrow_and_update();

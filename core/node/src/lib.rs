@@ -6,6 +6,7 @@
 
 pub mod api;
 mod authority;
+mod autoscale;
 mod backend;
 mod backup;
 mod birth;
@@ -13,6 +14,7 @@ pub mod client;
 mod config;
 mod consensus;
 mod dates;
+mod decisions;
 mod dns_options;
 mod doors;
 mod events;
@@ -46,6 +48,7 @@ mod service;
 mod shelf;
 mod start_error;
 mod tasks;
+mod usage;
 mod view;
 mod voters;
 mod wire;

@@ -13,7 +13,7 @@ use self::{
     index::Index,
     known::{Bugs, Known, UNMET_WAIT},
 };
-use crate::{consensus::Consensus, gossip::Sets, node::Core, ring::RingState, view::liveness_word};
+use crate::{consensus::Consensus, decisions::Decided, gossip::Sets, node::Core, ring::RingState, view::liveness_word};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use taffeta_dns_answer::Change;
 use taffeta_model::{Bug, Directory, Fence, Liveness, NodeId, planted};
@@ -183,6 +183,7 @@ impl Core {
             self.tell_apps(told, &heard.directory);
         }
         self.tell_tasks(told);
+        self.tell_decisions(&mut told.decided);
         told.measure();
     }
 
@@ -279,6 +280,7 @@ struct Told {
     nodes: BTreeMap<NodeId, Liveness>,
     apps: BTreeMap<String, String>,
     tasks: BTreeMap<String, (String, Option<String>, String)>,
+    decided: Option<Decided>,
 }
 
 /// All that events come from.

@@ -16,6 +16,7 @@ use crate::{
     ring::Ring,
     tasks::Tasks,
     wire::{Ask, JoinRequest, Told, Veiled, Welcome, decode, encode},
+    world::Prober,
 };
 use arc_swap::ArcSwap;
 use std::{
@@ -77,6 +78,7 @@ pub(crate) struct Core {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) folder: Arc<dyn Folder>,
     pub(crate) executor: Arc<dyn Executor>,
+    pub(crate) prober: Arc<dyn Prober>,
     pub(crate) net: Arc<OnceLock<Net>>,
     pub(crate) ring: Ring,
     pub(crate) gossip: GossipHub,
@@ -149,6 +151,14 @@ impl Core {
     /// This node's monotonic time.
     pub(crate) fn now(&self) -> Millis {
         Millis(u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// The next of the instants, `every` apart since this node's start, at which it looks after what nobody tells it. All
+    /// loops look at the same instants: an idle node wakes up seldom.
+    pub(crate) fn next_beat(&self, every: Duration) -> Instant {
+        let every = every.as_millis().max(1);
+        let beats = self.epoch.elapsed().as_millis() / every + 1;
+        self.epoch + Duration::from_millis(u64::try_from(beats * every).unwrap_or(u64::MAX))
     }
 
     /// The endpoint. Loops run only after it is there.
@@ -240,6 +250,7 @@ impl Core {
             Ask::SetSecret(name, Veiled(value)) => Told::SecretSet(self.set_secret_here(&name, &value).await),
             Ask::Secrets(wanted) => self.give_secrets(from, &wanted),
             Ask::Backup => Told::Backup(self.backup_here().await),
+            Ask::Usage(asked) => self.usage_here(asked).await,
             Ask::HoldsKeys => {
                 if self.holds_keys() {
                     Told::Yes
@@ -436,6 +447,7 @@ impl Core {
             | Command::Fire(_)
             | Command::Finish { .. }
             | Command::Settle { .. }
+            | Command::Autoscale { .. }
             | Command::Rollback { .. }
             | Command::Promote { .. }
             | Command::SetSecret { .. } => {

@@ -2,8 +2,8 @@
 
 use crate::{
     api::{
-        ApiError, AppView, ErrorCode, JobView, LeaderView, NodeCounts, NodeView, PlanStep, PlanView, ResourcesView,
-        Role, RunView, ServiceInstanceView, ServiceView, StatusView, TaskView, TokenEntry, WhyView,
+        ApiError, AppView, BoundsView, ErrorCode, JobView, LeaderView, NodeCounts, NodeView, PlanStep, PlanView,
+        ResourcesView, Role, RunView, ServiceInstanceView, ServiceView, StatusView, TaskView, TokenEntry, WhyView,
     },
     consensus::Consensus,
     events::rfc3339,
@@ -329,6 +329,7 @@ impl Core {
                         },
                         revision: deployed.revisions.get(name).copied().unwrap_or_default(),
                         next: next.map(rfc3339),
+                        autoscale: job.autoscale.as_ref().map(|scale| BoundsView { min: scale.min, max: scale.max }),
                         runs: runs.map(run_views).unwrap_or_default(),
                     }
                 })

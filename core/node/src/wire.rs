@@ -2,10 +2,10 @@
 
 use crate::api::{ApiError, LogChunk, LogRead};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 use taffeta_model::{
-    App, AppName, AssignedSet, ClusterId, Command, Directory, Fence, Member, NodeId, Recovery, Secret, SecretName,
-    TaskId, TokenId, UnixMillis, Versions,
+    App, AppName, AssignedSet, ClusterId, Command, Directory, Fence, Member, Metric, NodeId, Recovery, Secret,
+    SecretName, TaskId, TokenId, UnixMillis, Versions,
 };
 use taffeta_swim::{Incarnation, MemberFact};
 
@@ -67,6 +67,8 @@ pub(crate) enum Ask {
     Secrets(Vec<(SecretName, u64)>),
     /// Give me a backup. To the leader.
     Backup,
+    /// What do these tasks of yours use? At most [`crate::usage::GAUGES_MAX`].
+    Usage(Vec<Gauge>),
     /// You vote: do you hold all that voters hold? I do, vote no more, and would forget it.
     HoldsKeys,
 }
@@ -106,6 +108,34 @@ pub(crate) enum Told {
     Secrets(Vec<(SecretName, u64, Veiled)>),
     /// A backup, as a file.
     Backup(Result<Vec<u8>, ApiError>),
+    /// What tasks use, of those that run here.
+    Usage(Vec<Metered>),
+}
+
+/// A task whose use is asked for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Gauge {
+    /// The task.
+    pub(crate) task: TaskId,
+    /// What it is asked itself.
+    pub(crate) metric: Option<Metric>,
+}
+
+/// What a task uses.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Metered {
+    /// The task.
+    pub(crate) task: TaskId,
+    /// Its run.
+    pub(crate) run: String,
+    /// When, since the answering node was started.
+    pub(crate) at: Duration,
+    /// Processor time since the run began.
+    pub(crate) cpu: Option<Duration>,
+    /// Bytes of memory.
+    pub(crate) memory: Option<u64>,
+    /// What it says of itself.
+    pub(crate) metric: Option<f64>,
 }
 
 /// A secret on its way over mutual TLS: the one place where one is encoded.
@@ -192,6 +222,7 @@ impl Ask {
             Self::Rotate | Self::FinishRotation { .. } | Self::Remove { .. } => false,
             Self::Submit(_) | Self::Join(_) | Self::Read(_) | Self::Depart | Self::Logs(..) => false,
             Self::Keyring | Self::SetSecret(..) | Self::Secrets(_) | Self::Backup | Self::HoldsKeys => false,
+            Self::Usage(_) => false,
         }
     }
 }

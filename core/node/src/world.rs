@@ -1,7 +1,7 @@
 //! The seams: everything through which a node touches the world. A simulator supplies its own.
 
 use crate::{
-    client::{http_probe, tcp_probe},
+    client::{http_probe, http_read, tcp_probe},
     folder::Folder,
 };
 use async_trait::async_trait;
@@ -55,6 +55,9 @@ pub struct World {
 pub trait Prober: Send + Sync + 'static {
     /// GET of a path; the reason in words if it does not answer with 200 to 399 in time.
     async fn http(&self, address: SocketAddr, path: &str, limit: Duration) -> Result<(), String>;
+    /// The body that a GET of a path is answered with, of at most `bytes_max`; the reason in words if there is none in time.
+    async fn read(&self, address: SocketAddr, path: &str, bytes_max: usize, limit: Duration)
+    -> Result<Vec<u8>, String>;
     /// A TCP connection.
     async fn tcp(&self, address: SocketAddr, limit: Duration) -> Result<(), String>;
     /// Whether nobody listens on the port, on any address of the machine.
@@ -69,6 +72,16 @@ pub struct SystemProber;
 impl Prober for SystemProber {
     async fn http(&self, address: SocketAddr, path: &str, limit: Duration) -> Result<(), String> {
         http_probe(address, path, limit).await
+    }
+
+    async fn read(
+        &self,
+        address: SocketAddr,
+        path: &str,
+        bytes_max: usize,
+        limit: Duration,
+    ) -> Result<Vec<u8>, String> {
+        http_read(address, path, bytes_max, limit).await
     }
 
     async fn tcp(&self, address: SocketAddr, limit: Duration) -> Result<(), String> {

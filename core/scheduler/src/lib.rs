@@ -4,6 +4,7 @@
 //! its inputs, no decision, so that a new leader goes on where the old one stopped. Left out on purpose: how commands are
 //! committed (`taffeta-store`), who probes a machine that seems dead, and who starts a task (`taffeta-agent`).
 
+mod autoscale;
 mod choose;
 mod fair;
 mod fields;
@@ -20,6 +21,7 @@ mod teams;
 mod update;
 mod waiting;
 
+pub use autoscale::{Autoscaler, Load};
 pub use impossible::{Hopeless, Impossible, impossible};
 pub use mirror::{Scheduler, Waits};
 pub use plan::{MOVES_MAX, Plan, UNSEEN_GRACE, plan};

@@ -1,5 +1,6 @@
 //! Rules one by one, stories, and properties against naive oracles.
 
+mod autoscale;
 mod fixture;
 mod oracle;
 mod placing;

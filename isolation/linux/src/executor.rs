@@ -8,6 +8,7 @@ use crate::{
     record::log_file,
     secrets,
     settle::Settled,
+    usage,
 };
 use async_trait::async_trait;
 use std::{
@@ -22,7 +23,7 @@ use std::{
 };
 use taffeta_isolation_plan::{
     ActError, Executor, Found, InvalidSpec, Memory, Permitted, Piece, PieceStart, StartError, Started, Stream,
-    TaskSpec, check_name,
+    TaskSpec, Usage, check_name,
 };
 use taffeta_model::Exit;
 use thiserror::Error;
@@ -229,6 +230,12 @@ impl Executor for LinuxExecutor {
             Ok(child) => check::passes(child, timeout).await,
             Err(_) => false,
         }
+    }
+
+    async fn usage(&self, run_id: &str) -> Option<Usage> {
+        check_name(run_id).ok()?;
+        let (machine, run_id) = (Arc::clone(&self.machine), run_id.to_owned());
+        finished(spawn_blocking(move || usage::of_run(&machine, &run_id))).await
     }
 
     async fn tidy(&self) {

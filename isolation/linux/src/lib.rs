@@ -20,6 +20,7 @@ mod secrets;
 mod settle;
 mod shim;
 mod sys;
+mod usage;
 
 #[cfg(test)]
 mod tests;

@@ -44,6 +44,15 @@ pub struct Started {
     pub not_isolated: Vec<String>,
 }
 
+/// What a run uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Processor time of all its processes since it began, those that have ended included where the kernel counts them.
+    pub cpu: Duration,
+    /// Bytes of memory, without what the kernel would give back at once.
+    pub memory: u64,
+}
+
 /// Why a task was not started. Nothing of the run is left, except after `AlreadyRan`.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum StartError {
@@ -156,6 +165,9 @@ pub trait Executor: Send + Sync {
     /// Runs a program in the task's working folder with its environment, inside its group where there is one; whether it
     /// returned 0 within `timeout`. It is killed when the time is up.
     async fn run_check(&self, run_id: &str, run: &[String], timeout: Duration) -> bool;
+
+    /// What a run uses now; `None` if that is not counted here, or it does not run.
+    async fn usage(&self, run_id: &str) -> Option<Usage>;
 
     /// Removes what an executor without tasks leaves on the machine, at a clean stop. Running tasks are not touched.
     async fn tidy(&self);

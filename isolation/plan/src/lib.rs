@@ -14,7 +14,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
-pub use executor::{ActError, Executor, Found, FoundState, Piece, PieceStart, StartError, Started, Stream};
+pub use executor::{ActError, Executor, Found, FoundState, Piece, PieceStart, StartError, Started, Stream, Usage};
 pub use limits::{Limits, Quota};
 pub use permitted::{Cgroups, Controller, Permitted};
 pub use secrets::{Memory, SECRETS_FOLDER, SecretsAt, TaskSecrets};

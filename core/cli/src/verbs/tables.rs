@@ -262,6 +262,7 @@ mod tests {
             ready: 2,
             revision: 7,
             next: None,
+            autoscale: None,
             runs: vec![],
         };
         let app = AppView {

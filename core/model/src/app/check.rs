@@ -92,6 +92,9 @@ impl App {
             let message = format!("a {} job has no health check: it is done when it ends with 0", job.kind.table());
             return Err(invalid(at("health"), message));
         }
+        if let Some(autoscale) = &job.autoscale {
+            autoscale.check(job).map_err(|(field, message)| invalid(at(field), message))?;
+        }
         job.check_runs().map_err(|(field, message)| invalid(at(field), message))
     }
 
@@ -316,9 +319,11 @@ impl Job {
             HealthProbe::Tcp { .. } => 0,
             HealthProbe::Run { run } => run.iter().map(String::len).sum(),
         });
+        let metric = self.autoscale.as_ref().and_then(|scale| scale.metric.as_ref());
+        let metric = metric.map_or(0, |metric| metric.name.len() + metric.path.len() + metric.port.len());
         let after: usize = self.after.iter().map(|name| name.as_str().len()).sum();
         let lists: usize = [&self.run, &self.files, &self.tags].into_iter().flatten().map(String::len).sum();
-        env + rules.sum::<usize>() + probe + after + lists
+        env + rules.sum::<usize>() + probe + metric + after + lists
     }
 }
 

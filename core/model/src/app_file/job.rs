@@ -2,6 +2,7 @@
 
 use super::{
     Shipped,
+    autoscale::read_autoscale,
     constraint::{read_constraint, read_preference},
     cron::CronKeys,
     dns::read_dns,
@@ -16,7 +17,7 @@ use crate::{
 use std::{collections::BTreeMap, num::NonZeroU32};
 
 /// Each key with the example that an error about it shows.
-pub(super) const KEYS: [(&str, &str); 36] = [
+pub(super) const KEYS: [(&str, &str); 37] = [
     ("run", "run = [\"./server\", \"--port\", \"$PORT_HTTP\"]"),
     ("count", "count = 3"),
     ("ports", "ports = [\"http\"]` or `ports = { http = 8080 }"),
@@ -36,6 +37,7 @@ pub(super) const KEYS: [(&str, &str); 36] = [
     ("priority", "priority = 70"),
     ("revocable", "revocable = true"),
     ("update", "update = { max_surge = 1, max_unavailable = 0 }"),
+    ("autoscale", "autoscale = { min = 2, max = 10, cpu = 0.7 }"),
     ("after", "after = [\"migrate\"]"),
     ("files", "files = [\"server.py\"]"),
     ("tags", "tags = [\"blue\"]"),
@@ -72,10 +74,17 @@ const MEMORY_MIN: u64 = 1 << 20;
 /// Reads a job's table. Files are read as they are met; `after` and what else lies between fields is checked later.
 pub(super) fn read_job(table: &Item<'_>, kind: JobKind, shipped: &mut Shipped<'_>) -> Result<Job, AppFileError> {
     let mut job = Job::new(kind);
-    let (mut health, mut cron) = (None, CronKeys::default());
+    let (mut health, mut autoscale, mut cron) = (None, None, CronKeys::default());
+    let mut counted = false;
     for (key, item) in table.entries()? {
+        counted |= key == "count";
         if key == "health" {
             health = Some(item); // needs the ports, which may come later
+        } else if key == "autoscale" {
+            if job.kind != JobKind::Service {
+                return Err(with_example(item.error("only a service is scaled by its load"), key));
+            }
+            autoscale = Some(item); // and so does this
         } else if OF_CRON.contains(&key) {
             cron.read(&job, key, item).map_err(|e| with_example(e, key))?;
         } else {
@@ -87,6 +96,13 @@ pub(super) fn read_job(table: &Item<'_>, kind: JobKind, shipped: &mut Shipped<'_
     }
     if let JobKind::Cron { .. } = kind {
         job.cron = Some(cron.finish(table).map_err(|e| with_example(e, "schedule"))?);
+    }
+    if let Some(item) = autoscale {
+        let scale = read_autoscale(&item, &job.ports).map_err(|e| with_example(e, "autoscale"))?;
+        if !counted {
+            job.count = scale.min;
+        }
+        job.autoscale = Some(scale);
     }
     job.health =
         health.map(|item| read_health(&item, &job.ports).map_err(|e| with_example(e, "health"))).transpose()?;
@@ -185,9 +201,11 @@ fn unknown(item: &Item<'_>, key: &str, kind: JobKind) -> AppFileError {
     }
     let fits = |key: &&str| match kind {
         JobKind::Service => !OF_BATCH.contains(key) && !OF_CRON.contains(key),
-        JobKind::Batch { .. } => !["health", "dns", "update"].contains(key) && !OF_CRON.contains(key),
-        JobKind::Cron { .. } => !["health", "dns", "update"].contains(key),
-        JobKind::Daemon => !["count", "placement"].contains(key) && !OF_BATCH.contains(key) && !OF_CRON.contains(key),
+        JobKind::Batch { .. } => !["health", "dns", "update", "autoscale"].contains(key) && !OF_CRON.contains(key),
+        JobKind::Cron { .. } => !["health", "dns", "update", "autoscale"].contains(key),
+        JobKind::Daemon => {
+            !["count", "placement", "autoscale"].contains(key) && !OF_BATCH.contains(key) && !OF_CRON.contains(key)
+        }
     };
     let known: Vec<&str> = KEYS.iter().map(|(key, _)| *key).filter(fits).collect();
     item.unknown_key(key, &known)

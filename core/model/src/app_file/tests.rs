@@ -636,3 +636,42 @@ fn secrets_are_read_and_their_names_checked() {
     let error = refuse_line(&format!("secrets = [{}]", many.join(", "))).to_string();
     assert!(error.contains("at most 32 are given to one task"), "{error}");
 }
+
+#[test]
+fn a_service_is_scaled_by_its_load() {
+    let by_cpu = job("autoscale = { min = 2, max = 10, cpu = 0.7, up_after = \"10s\" }");
+    let scale = by_cpu.autoscale.as_ref().expect("it is scaled");
+    assert_eq!((by_cpu.count, scale.min, scale.max, scale.cpu), (2, 2, 10, Some(700)), "it begins with the least");
+    assert_eq!((scale.up_after, scale.down_after), (Duration::from_secs(10), Duration::from_secs(300)));
+    let metric =
+        job("ports = [\"http\"]\ncount = 3\nautoscale = { max = 9, memory = 1, metric = \"queue\", target = 2.5 }");
+    let scale = metric.autoscale.expect("it is scaled");
+    assert_eq!((metric.count, scale.min, scale.memory), (3, 1, Some(1000)));
+    let metric = scale.metric.expect("a metric");
+    assert_eq!((&*metric.name, &*metric.path, &*metric.port, metric.target), ("queue", "/metrics", "http", 2500));
+}
+
+#[test]
+fn what_is_wrong_about_scaling_is_said_with_its_line() {
+    for (line, says) in [
+        ("autoscale = { min = 2, cpu = 0.7 }", "autoscale.max: missing"),
+        ("autoscale = { max = 3 }", "at least one of `cpu`, `memory` and `metric`"),
+        ("autoscale = { min = 5, max = 3, cpu = 1 }", "1 <= min <= max"),
+        ("autoscale = { min = 0, max = 3, cpu = 1 }", "from 1 to 10000"),
+        ("autoscale = { max = 3, cpu = 0 }", "from 0.001 to 1000"),
+        ("autoscale = { max = 3, memory = 1.5 }", "from 0.001 to 1"),
+        ("autoscale = { max = 3, cpu = 1, target = 3 }", "belongs to a `metric`"),
+        ("autoscale = { max = 3, metric = \"queue\", target = 3 }", "no port"),
+        ("autoscale = { max = 3, metric = \"queue\", port = \"http\" }", "target: missing"),
+        ("autoscale = { max = 3, metric = \"queue\", port = \"http\", target = 3 }", "not one of the job's ports"),
+        ("autoscale = { max = 3, cpus = 1 }", "did you mean `cpu`"),
+        ("autoscale = { max = 3, cpu = 1, down_after = \"2h\" }", "at most 1h"),
+    ] {
+        let error = refuse_line(line).to_string();
+        assert!(error.contains(says), "{line}: {error}");
+    }
+    let error = refuse_line("count = 7\nautoscale = { max = 3, cpu = 1 }").to_string();
+    assert!(error.contains("keeps it from 1 to 3"), "{error}");
+    let batch = "app = \"shop\"\n[batch.job]\nrun = [\"./job\"]\nautoscale = { max = 3, cpu = 1 }\n";
+    assert!(refuse(batch).to_string().contains("only a service"));
+}

@@ -54,15 +54,27 @@ impl Item<'_> {
 
     /// Processors as a number above 0, kept in thousandths.
     pub(super) fn cpus(&self) -> Result<Cpus, AppFileError> {
-        let cpus = match self.value() {
+        let milli = self.milli().filter(|milli| (1.0..=MILLI_CPUS_MAX).contains(milli));
+        milli.map(|milli| Cpus(milli as u64)).ok_or_else(|| self.expected("a number of processors of at least 0.001"))
+    }
+
+    /// A number above 0 in thousandths, at most `most` of them; `what` names it.
+    pub(super) fn thousandths(&self, what: &str, most: u64) -> Result<u64, AppFileError> {
+        let milli = self.milli().filter(|milli| (1.0..=most as f64).contains(milli));
+        let most = most as f64 / 1000.0;
+        milli.map(|milli| milli as u64).ok_or_else(|| self.expected(&format!("{what}, from 0.001 to {most}")))
+    }
+
+    /// A thousand times a number, rounded.
+    fn milli(&self) -> Option<f64> {
+        let number = match self.value() {
             DeValue::Float(x) => x.as_str().parse::<f64>().ok(),
             DeValue::Integer(i) => i64::from_str_radix(i.as_str(), i.radix()).ok().map(|n| n as f64),
             DeValue::String(_) | DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
                 None
             }
         };
-        let milli = cpus.map(|cpus| (cpus * 1000.0).round()).filter(|milli| (1.0..=MILLI_CPUS_MAX).contains(milli));
-        milli.map(|milli| Cpus(milli as u64)).ok_or_else(|| self.expected("a number of processors of at least 0.001"))
+        number.map(|number| (number * 1000.0).round())
     }
 }
 

@@ -39,7 +39,7 @@ impl State {
             Some(old) => old.keep(),
         };
         let runs = deployed_runs(at, old, app, &revisions, now);
-        let app_now = Arc::clone(app);
+        let app_now = with_counts_as_scaled(app, old);
         let deployed =
             AppState { app: app_now, version, deployed_at: now, revisions, secrets, rollout, kept, runs, touched: at };
         self.apps.insert(app.name.clone(), deployed);
@@ -67,6 +67,10 @@ impl State {
             let message = "a daemon has one instance on each machine that matches".into();
             return Err(Refusal::Invalid { field: "count".into(), message });
         }
+        if let Some(scale) = known.autoscale.as_ref().filter(|scale| scale.clamp(count) != count) {
+            let message = format!("{count}; `autoscale` keeps it from {} to {}", scale.min, scale.max);
+            return Err(Refusal::Invalid { field: "count".into(), message });
+        }
         let counts = BTreeMap::from([(job.clone(), known.count)]);
         known.count = count;
         state.touched = at;
@@ -74,6 +78,20 @@ impl State {
         self.touch_app(at, app);
         self.directory_fence = at;
         Ok(())
+    }
+
+    /// The count follows the load, unless somebody has changed it meanwhile.
+    pub(super) fn autoscale(
+        &mut self,
+        at: Fence,
+        app: &AppName,
+        job: &JobName,
+        (seen_count, count): (u32, u32),
+    ) -> Result<(), Refusal> {
+        let known = self.apps.get(app).and_then(|state| state.app.jobs.get(job));
+        let known = known.filter(|known| known.autoscale.is_some() && known.count == seen_count);
+        known.map(drop).ok_or(Refusal::Outdated)?;
+        self.scale(at, app, job, count)
     }
 
     pub(super) fn stop(&mut self, at: Fence, app: &AppName) -> Result<(), Refusal> {
@@ -183,6 +201,20 @@ fn withdraw(task: &mut Task, idle: bool) -> Option<NodeId> {
     Some(node)
 }
 
+/// The app, in which jobs that are scaled by their load keep the count that they have got, within the new bounds.
+pub(super) fn with_counts_as_scaled(app: &Arc<App>, old: Option<&AppState>) -> Arc<App> {
+    let mut app = Arc::clone(app);
+    let Some(old) = old else { return app };
+    for (name, was) in old.app.jobs.iter().filter(|(_, was)| was.autoscale.is_some()) {
+        let Some(scale) = app.jobs.get(name).and_then(|job| job.autoscale.as_ref()) else { continue };
+        let count = scale.clamp(was.count);
+        if let Some(job) = Arc::make_mut(&mut app).jobs.get_mut(name) {
+            job.count = count;
+        }
+    }
+    app
+}
+
 /// Whether running tasks of `was` may stay: everything is the same but the count, the order, the re-placing delay, what
 /// DNS says, what only chooses between machines, and when it runs and for how long.
 fn runs_the_same(was: &Job, old: &App, now: &Job, new: &App) -> bool {
@@ -195,6 +227,7 @@ fn runs_the_same(was: &Job, old: &App, now: &Job, new: &App) -> bool {
         strategy: _,
         priority: _,
         update: _,
+        autoscale: _,
         cron: _,
         deadline: _,
         parallel: _,

@@ -1,6 +1,6 @@
 //! The way from one version of an app to the next, and back.
 
-use super::{AppState, State, Task, runs::deployed_runs};
+use super::{AppState, State, Task, apps::with_counts_as_scaled, runs::deployed_runs};
 use crate::{App, AppName, Fence, JobName, Refusal, SecretPins, TaskId, UnixMillis};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -166,7 +166,7 @@ impl State {
         let (counts, version) = (old.counts(), old.version + 1);
         let runs = deployed_runs(at, Some(old), &back.app, &revisions, now);
         let deployed = AppState {
-            app: back.app,
+            app: with_counts_as_scaled(&back.app, Some(old)),
             version,
             deployed_at: now,
             revisions,

@@ -9,11 +9,11 @@ mod views;
 
 pub use error::{ApiError, ErrorBody, ErrorCode, ErrorDetail};
 pub use views::{
-    AppView, AuthoritiesView, AuthorityView, BehindView, DeployRequest, Deployed, DrainRequest, Event, FinishRequest,
-    HiddenView, JobView, LeaderView, LimitsView, NodeCounts, NodeView, PlanStep, PlanView, PromoteRequest,
-    QuotaRequest, QuotaView, RecordView, ResolveView, ResourcesView, RestartRequest, Role, RollbackRequest, RunRequest,
-    RunView, ScaleRequest, SecretUser, SecretView, ServiceInstanceView, ServiceView, ShippedFileBody, SourceView,
-    StatusView, Steer, TaskView, TokenEntry, TokenRequest, TokenView, WhyView, ZoneView,
+    AppView, AuthoritiesView, AuthorityView, BehindView, BoundsView, DeployRequest, Deployed, DrainRequest, Event,
+    FinishRequest, HiddenView, JobView, LeaderView, LimitsView, NodeCounts, NodeView, PlanStep, PlanView,
+    PromoteRequest, QuotaRequest, QuotaView, RecordView, ResolveView, ResourcesView, RestartRequest, Role,
+    RollbackRequest, RunRequest, RunView, ScaleRequest, SecretUser, SecretView, ServiceInstanceView, ServiceView,
+    ShippedFileBody, SourceView, StatusView, Steer, TaskView, TokenEntry, TokenRequest, TokenView, WhyView, ZoneView,
 };
 
 use async_trait::async_trait;

@@ -251,9 +251,21 @@ pub struct JobView {
     /// When a cron job is due next, RFC 3339 in UTC.
     #[serde(default)]
     pub next: Option<String>,
+    /// Fewest and most instances of a service that is scaled by its load.
+    #[serde(default)]
+    pub autoscale: Option<BoundsView>,
     /// Runs of a batch or cron job, the newest first, the one under way included.
     #[serde(default)]
     pub runs: Vec<RunView>,
+}
+
+/// Bounds of a count, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BoundsView {
+    /// The least.
+    pub min: u32,
+    /// The most.
+    pub max: u32,
 }
 
 /// An app.

@@ -6,6 +6,7 @@
 
 mod connect;
 mod probe;
+mod read;
 mod stream;
 mod target;
 mod unix;
@@ -15,6 +16,7 @@ mod verbs;
 mod tests;
 
 pub use probe::{http_probe, tcp_probe};
+pub use read::http_read;
 pub use stream::{EventStream, LogStream, Received};
 pub use target::ApiTarget;
 pub use verbs::ApiClient;

@@ -161,6 +161,7 @@ impl Backend for Fake {
             ready: 1,
             revision: 7,
             next: None,
+            autoscale: None,
             runs: vec![],
         }];
         let deployed_at = "2026-03-01T00:00:00Z".into();
