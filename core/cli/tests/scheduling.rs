@@ -412,6 +412,11 @@ fn cron_jobs_run_when_due_once_also_when_the_leader_dies_and_jobs_run_by_hand_wi
         if text.contains("by hand") { Ok(()) } else { Err(text) }
     });
     says(&cluster.machines[1].run(&["run", "jobs/absent"]), 1, &["has no"]);
+    let never = "[cron.never]\nrun = [\"true\"]\nschedule = \"R1/2020-01-01T00:00:00Z/P1D\"\n";
+    for verb in ["deploy", "plan"] {
+        let said = cluster.machines[1].run(&[verb, &file(&cluster, "never", never)]);
+        says(&said, 2, &["never.toml: line 4: cron.never.schedule: "]);
+    }
     let leader =
         cluster.machines[0].try_json(&["leader"]).expect("a leader")["name"].as_str().expect("a name").to_owned();
     let index = cluster.index(&leader);

@@ -50,6 +50,12 @@ pub fn parse_app_file(text: &str, files: &mut dyn FileSource) -> Result<App, App
     Ok(app)
 }
 
+/// The line of a field, as `cron.report.schedule`, in the text of an app file: for what is found out only later.
+pub fn line_of_field(text: &str, field: &str) -> Option<usize> {
+    let root = DeTable::parse(text).ok()?;
+    item::line_of_field(text, &DeValue::Table(root.into_inner()), field)
+}
+
 fn syntax_error(text: &str, error: &toml::de::Error) -> AppFileError {
     let line = error.span().map(|span| item::line_at(text, span.start));
     AppFileError::new(line, "", error.message()).help("the file is TOML: see https://toml.io")

@@ -28,7 +28,7 @@ pub use app::{
     PlacementStrategy, PortSpec, Preference, Recurrence, ShippedFile, TARGET_MAX, UpdatePolicy, WEIGHT_DEFAULT,
     WEIGHT_MAX, check_resource_name, whole,
 };
-pub use app_file::{AppFileError, FileSource, nearest, parse_app_file};
+pub use app_file::{AppFileError, FileSource, line_of_field, nearest, parse_app_file};
 pub use assigned::{Assigned, AssignedSet, Directory, DirectoryJob, DirectoryMember};
 pub use command::{Command, Exit, Outcome, Placement, Refusal, Removal};
 pub use hash::{fnv1a, mix};

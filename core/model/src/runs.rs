@@ -105,6 +105,8 @@ pub enum RunEnd {
     },
     /// The next slot took its place.
     Replaced,
+    /// A newer version of the job took its place.
+    Outdated,
     /// It had no instance, or has lost all by being scaled down.
     Empty,
 }
@@ -277,6 +279,7 @@ impl fmt::Display for RunEnd {
         match self {
             Self::Succeeded => f.write_str("ok"),
             Self::Replaced => f.write_str("replaced by the next slot"),
+            Self::Outdated => f.write_str("replaced by a newer version"),
             Self::Empty => f.write_str("without an instance"),
             Self::Failed { instances, more } => {
                 f.write_str("failed: ")?;

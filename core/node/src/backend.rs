@@ -21,7 +21,7 @@ use subtle::ConstantTimeEq;
 use taffeta_isolation_plan::{Piece, PieceStart, Stream};
 use taffeta_model::{
     App, AppName, Command, DirectoryMember, Fence, FileSource, JobName, Liveness, NodeId, Refusal, Secret, SecretName,
-    ShippedFile, TaskId, TeamName, Token, TokenId, TokenRole, nearest, parse_app_file,
+    ShippedFile, TaskId, TeamName, Token, TokenId, TokenRole, line_of_field, nearest, parse_app_file,
 };
 use taffeta_net::{JoinToken, sha256};
 use tokio::{sync::broadcast, time::timeout};
@@ -123,6 +123,15 @@ fn parse(request: &DeployRequest) -> Result<App, ApiError> {
     })
 }
 
+/// The refusal with the line of the app file that it is about.
+fn with_line(file: &str, error: ApiError) -> ApiError {
+    let line = error.field.as_deref().and_then(|field| line_of_field(file, field));
+    match line {
+        Some(line) => ApiError { message: format!("line {line}: {}", error.message), ..error },
+        None => error,
+    }
+}
+
 fn name<T>(name: &str, parsed: Result<T, taffeta_model::InvalidName>) -> Result<T, ApiError> {
     parsed.map_err(|e| ApiError::new(ErrorCode::Invalid, e.to_string()).field(name))
 }
@@ -195,14 +204,15 @@ impl Backend for NodeBackend {
     async fn deploy(&self, request: DeployRequest) -> Result<Deployed, ApiError> {
         let app = parse(&request)?;
         let name = app.name.clone();
-        let at = self.0.submit(Command::Deploy { app: Arc::new(app), now: self.0.clock.date() }).await?;
+        let command = Command::Deploy { app: Arc::new(app), now: self.0.clock.date() };
+        let at = self.0.submit(command).await.map_err(|e| with_line(&request.file, e))?;
         Ok(Deployed { version: self.version_at(&name, at).await, app: name.to_string(), position: at.index })
     }
 
     async fn plan(&self, request: DeployRequest) -> Result<PlanView, ApiError> {
         let app = parse(&request)?;
         self.0.wait_for_leader().await?;
-        self.read(Query::Plan(app)).await
+        self.read(Query::Plan(app)).await.map_err(|e| with_line(&request.file, e))
     }
 
     async fn scale(&self, app: AppName, request: ScaleRequest) -> Result<(), ApiError> {

@@ -8,7 +8,7 @@ use crate::{
 use std::time::Duration;
 
 pub(super) async fn deploy(client: Client, file: AppFile, wait: bool, patience: Duration) -> Outcome {
-    let deployed = client.deploy(file.request.clone()).await?;
+    let deployed = client.deploy(file.request.clone()).await.map_err(|e| file.refused(e))?;
     let (name, version) = (&deployed.app, deployed.version);
     if wait {
         remark(&format!("{name} version {version} is accepted"));
@@ -19,7 +19,7 @@ pub(super) async fn deploy(client: Client, file: AppFile, wait: bool, patience: 
 }
 
 pub(super) async fn plan(client: Client, file: AppFile, format: Format) -> Outcome {
-    let plan = client.plan(file.request).await?;
+    let plan = client.plan(file.request.clone()).await.map_err(|e| file.refused(e))?;
     plan.warnings.iter().for_each(|warning| remark(&one_line(&format!("warning: {warning}"))));
     show(format, &plan, |plan| {
         if plan.steps.iter().all(|step| step.action == "keep") {

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use taffeta_model::{App, FILE_BYTES_MAX, FileSource, ShippedFile, parse_app_file};
-use taffeta_node::api::{DeployRequest, ShippedFileBody};
+use taffeta_node::api::{ApiError, DeployRequest, ShippedFileBody};
 
 /// Most bytes of an app file that are read; the parser refuses anything near it, and says so.
 const TEXT_BYTES_MAX: u64 = 2 << 20;
@@ -22,6 +22,8 @@ pub(super) struct AppFile {
     pub(super) app: App,
     /// What is sent.
     pub(super) request: DeployRequest,
+    /// Its name, for people.
+    shown: String,
 }
 
 impl AppFile {
@@ -35,7 +37,15 @@ impl AppFile {
         let app = parse_app_file(&text, &mut Beside(folder.into()))
             .map_err(|e| Failure::wrong(format!("{shown}: {e}")).maybe_help(e.help))?;
         let files = app.files.iter().map(|(name, file)| (name.clone(), body(file))).collect::<BTreeMap<_, _>>();
-        Ok(Self { app, request: DeployRequest { file: text, files } })
+        Ok(Self { app, request: DeployRequest { file: text, files }, shown })
+    }
+
+    /// The node's refusal; with the name of the file, where it is about what the file says.
+    pub(super) fn refused(&self, error: ApiError) -> ApiError {
+        match &error.field {
+            Some(_) => ApiError { message: format!("{}: {}", self.shown, error.message), ..error },
+            None => error,
+        }
     }
 }
 

@@ -254,6 +254,7 @@ pub(super) fn deployed_runs(
             Some((_, runs)) => !runs.taken.is_empty(), // it ran after others so far
         };
         if !recurring.contains(name) && begins {
+            runs.end(now, RunEnd::Outdated, job.history);
             runs.current = Some(Run::new(Trigger::Deploy, vec![]));
         }
         runs.changed = at;

@@ -275,6 +275,22 @@ fn a_run_ends_in_the_version_that_it_began_with() {
 }
 
 #[test]
+fn a_batch_job_that_is_changed_while_it_runs_begins_anew_and_both_runs_are_told() {
+    let migrate = |version: &str| app("shop", &[("migrate", batch(1).version(version))]);
+    let mut c = Cluster::of(2);
+    c.deploy(&migrate("1"));
+    c.quiet();
+    c.pass(MINUTE);
+    c.deploy(&migrate("2"));
+    c.quiet();
+    c.end("shop/migrate", 0);
+    c.quiet();
+    let history = c.history("shop/migrate");
+    assert_eq!(history.len(), 2, "{history:?}");
+    assert!(history[0].ends_with("replaced by a newer version") && history[1].ends_with(": ok"), "{history:?}");
+}
+
+#[test]
 fn a_job_without_instances_misses_its_slots() {
     let mut c = deployed(cron("*/10 * * * *").count(0));
     c.pass(25 * MINUTE);
