@@ -233,7 +233,8 @@ impl Core {
             | Ask::SetSecret(..)
             | Ask::Secrets(_)
             | Ask::Backup
-            | Ask::HoldsKeys => Err(ApiError::new(ErrorCode::Failed, "this is asked in another way")),
+            | Ask::HoldsKeys
+            | Ask::Lease(_) => Err(ApiError::new(ErrorCode::Failed, "this is asked in another way")),
         }
     }
 

@@ -26,6 +26,7 @@ mod http;
 mod inspect;
 mod keyring;
 mod lead;
+mod leases;
 mod lives;
 mod machine;
 mod misdeed;

@@ -10,6 +10,7 @@ use crate::{
     generation::Generation,
     gossip::GossipHub,
     keyring::Keyring,
+    leases::Leases,
     lives::Lives,
     names::LastHeard,
     renewal::{Papers, short},
@@ -109,6 +110,7 @@ pub(crate) struct Core {
     /// Why this node is no member any more, since a voter has told so.
     pub(crate) removed: watch::Sender<Option<&'static str>>,
     pub(crate) keyring: Keyring,
+    pub(crate) leases: Leases,
     /// Why tasks wait, by the leader's newest plan; empty elsewhere.
     pub(crate) waiting: ArcSwap<Waits>,
     pub(crate) failed_probes: Mutex<BTreeMap<NodeId, Millis>>,
@@ -240,6 +242,7 @@ impl Core {
             Ask::SetSecret(name, Veiled(value)) => Told::SecretSet(self.set_secret_here(&name, &value).await),
             Ask::Secrets(wanted) => self.give_secrets(from, &wanted),
             Ask::Backup => Told::Backup(self.backup_here().await),
+            Ask::Lease(ask) => self.answer_lease(from, &ask).await.map_or(Told::No, Told::Leases),
             Ask::HoldsKeys => {
                 if self.holds_keys() {
                     Told::Yes
@@ -435,6 +438,7 @@ impl Core {
             | Command::Remove(_)
             | Command::Fire(_)
             | Command::Finish { .. }
+            | Command::Release(_)
             | Command::Settle { .. }
             | Command::Rollback { .. }
             | Command::Promote { .. }

@@ -16,7 +16,7 @@ use crate::{
 use std::{collections::BTreeMap, num::NonZeroU32};
 
 /// Each key with the example that an error about it shows.
-pub(super) const KEYS: [(&str, &str); 36] = [
+pub(super) const KEYS: [(&str, &str); 37] = [
     ("run", "run = [\"./server\", \"--port\", \"$PORT_HTTP\"]"),
     ("count", "count = 3"),
     ("ports", "ports = [\"http\"]` or `ports = { http = 8080 }"),
@@ -35,6 +35,7 @@ pub(super) const KEYS: [(&str, &str); 36] = [
     ("apart", "apart = [\"shop/db\"]"),
     ("priority", "priority = 70"),
     ("revocable", "revocable = true"),
+    ("exclusive", "exclusive = true"),
     ("update", "update = { max_surge = 1, max_unavailable = 0 }"),
     ("after", "after = [\"migrate\"]"),
     ("files", "files = [\"server.py\"]"),
@@ -56,7 +57,7 @@ pub(super) const KEYS: [(&str, &str); 36] = [
 ];
 
 /// Keys that the product promises and this version does not do yet.
-const LATER: [(&str, &str); 2] = [("image", "container images are"), ("exclusive", "exclusive tasks are")];
+const LATER: [(&str, &str); 1] = [("image", "container images are")];
 
 /// Keys of cron jobs alone, and of those that run to an end.
 pub(super) const OF_CRON: [&str; 5] = ["schedule", "timezone", "epsilon", "overlap", "missed"];
@@ -134,6 +135,10 @@ fn read_key(job: &mut Job, key: &str, item: &Item<'_>, shipped: &mut Shipped<'_>
             job.priority = u8::try_from(priority).map_err(|_| item.error("too high a priority"))?;
         }
         "revocable" => job.revocable = item.bool()?,
+        "exclusive" if job.kind == JobKind::Daemon => {
+            return Err(item.error("a daemon has its machine for itself and never moves: leave this out"));
+        }
+        "exclusive" => job.exclusive = item.bool()?,
         "update" => match job.kind {
             JobKind::Service | JobKind::Daemon => job.update = read_update(item, job.kind)?,
             JobKind::Batch { .. } | JobKind::Cron { .. } => {
@@ -187,7 +192,9 @@ fn unknown(item: &Item<'_>, key: &str, kind: JobKind) -> AppFileError {
         JobKind::Service => !OF_BATCH.contains(key) && !OF_CRON.contains(key),
         JobKind::Batch { .. } => !["health", "dns", "update"].contains(key) && !OF_CRON.contains(key),
         JobKind::Cron { .. } => !["health", "dns", "update"].contains(key),
-        JobKind::Daemon => !["count", "placement"].contains(key) && !OF_BATCH.contains(key) && !OF_CRON.contains(key),
+        JobKind::Daemon => {
+            !["count", "placement", "exclusive"].contains(key) && !OF_BATCH.contains(key) && !OF_CRON.contains(key)
+        }
     };
     let known: Vec<&str> = KEYS.iter().map(|(key, _)| *key).filter(fits).collect();
     item.unknown_key(key, &known)
