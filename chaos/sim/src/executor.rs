@@ -1,7 +1,7 @@
 //! The seams at which a node starts tasks and asks after their health.
 
 use crate::{
-    tasks::{HANGS, Tasks},
+    tasks::{HANGS, Tasks, boot_time},
     time::{ProcessClock, ProcessTime},
 };
 use async_trait::async_trait;
@@ -16,7 +16,7 @@ use std::{
 use taffeta_isolation_plan::{
     ActError, Cgroups, Executor, Found, Memory, Permitted, Piece, StartError, Started, Stream, TaskSpec, Usage,
 };
-use taffeta_model::Exit;
+use taffeta_model::{BootMillis, Exit};
 use taffeta_net::Clock;
 use taffeta_node::Prober;
 use tokio::time::sleep;
@@ -57,6 +57,9 @@ impl Executor for SimExecutor {
         if self.is_dead() {
             return Err(StartError::Failed("the agent is no more".into()));
         }
+        if spec.lease.is_some_and(|until| until.left(self.boot_time()) <= spec.grace) {
+            return Err(StartError::Failed("its lease has ended".into()));
+        }
         let run_id = spec.run_id.clone();
         let made = self.tasks.start(self.time.now(), self.clock.date(), spec);
         sleep(MAKING / 2).await; // and here a run that the next one finds
@@ -88,6 +91,16 @@ impl Executor for SimExecutor {
     async fn kill(&self, run_id: &str) -> Result<(), ActError> {
         sleep(ASKING).await;
         if self.tasks.kill(self.time.now(), run_id) { Ok(()) } else { Err(ActError::Unknown(run_id.into())) }
+    }
+
+    async fn extend(&self, run_id: &str, until: BootMillis) -> Result<(), ActError> {
+        sleep(ASKING).await;
+        let known = !self.is_dead() && self.tasks.extend(run_id, until);
+        if known { Ok(()) } else { Err(ActError::Unknown(run_id.into())) }
+    }
+
+    fn boot_time(&self) -> BootMillis {
+        boot_time(self.time.now())
     }
 
     async fn forget(&self, run_id: &str) -> Result<(), ActError> {

@@ -50,7 +50,7 @@ pub(crate) fn missing(cluster: &Cluster, workload: &Workload) -> Option<String> 
 /// Jobs of an app with their counts: those of services, and those of batch work.
 fn jobs(app: &App) -> [Vec<(&'static str, u32)>; 2] {
     match app.shape {
-        Shape::Shop => [vec![("web", app.count), ("cache", 2)], vec![("migrate", 1)]],
+        Shape::Shop => [vec![("web", app.count), ("cache", 2), ("vault", 1)], vec![("migrate", 1)]],
         Shape::Edge => [vec![("gate", app.count)], vec![]],
         Shape::Bulk => [vec![], vec![("crunch", app.count), ("doomed", 1)]],
     }
@@ -69,7 +69,9 @@ fn missing_of(cluster: &Cluster, state: &State, app: &App, wanted: &mut BTreeSet
             }
         }
     }
-    for (job, count) in services {
+    // Exclusive tasks wait for a machine of the older version that will never be upgraded.
+    let known = |job: &str| job != "vault" || state.spoken_level() >= 2;
+    for (job, count) in services.into_iter().filter(|(job, _)| known(job)) {
         let mut right = BTreeSet::new();
         for id in (1..=count).map(|index| task(job, index)) {
             let Some(Place::On { node, fence }) = state.tasks.get(&id).map(|task| &task.place) else {

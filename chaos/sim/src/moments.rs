@@ -77,6 +77,7 @@ moments! {
     TwoVersions = "nodes of two versions were in one ring",
     ClusterRecovered = "a cluster was recovered after its quorum was lost for good",
     OldSideFenced = "a machine of an older generation met the newer one",
+    LeaseRanOut = "an exclusive task ended as its lease ran out",
     ; // Not demanded of a sweep: what is rare and has a test of its own.
     RestartedWithoutQuorum = "a crashed task was started again while no majority of the voters ran",
     ChangeLeftOver = "a leader finished the change of voters that another one had begun",

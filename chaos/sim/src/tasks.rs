@@ -13,7 +13,7 @@ use std::{
 };
 use taffeta_agent::RunId;
 use taffeta_isolation_plan::{Found, FoundState, TaskSpec, Usage};
-use taffeta_model::{Exit, UnixMillis};
+use taffeta_model::{BootMillis, Bug, Exit, UnixMillis, planted};
 use tokio::sync::watch;
 
 /// SIGTERM.
@@ -44,6 +44,8 @@ struct Inner {
     deaf: u64,
     /// Runs that were told to end while they answered, and when, and were not counted yet.
     told: Vec<(RunId, Duration)>,
+    /// Runs of exclusive tasks whose lease ran out, and were not counted yet.
+    run_out: u64,
 }
 
 /// Ended runs that are remembered: more than a check looks back.
@@ -66,6 +68,8 @@ struct Process {
     /// When it began to hang or to fail.
     ails_since: Duration,
     ignores_term: bool,
+    /// When the lease of an exclusive task ends, and whether it was told so.
+    lease: Option<(BootMillis, bool)>,
     exit: watch::Sender<Option<Exit>>,
     ended_at: Option<Duration>,
     /// Whether its record says what became of it; a reboot leaves that open.
@@ -87,6 +91,7 @@ pub(crate) struct Living {
     pub(crate) ports: Vec<u16>,
     pub(crate) cpus_milli: u64,
     pub(crate) memory: u64,
+    pub(crate) exclusive: bool,
 }
 
 impl Process {
@@ -121,12 +126,18 @@ fn batch(rng: &mut SmallRng, run: &[String]) -> Option<Exit> {
     }))
 }
 
+/// A machine's clock of leases: it is true, whatever else of its time is not.
+pub(crate) fn boot_time(now: Duration) -> BootMillis {
+    BootMillis(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
+}
+
 /// What a process that hangs says.
 pub(crate) const HANGS: &str = "no answer in time";
 
 impl Tasks {
     pub(crate) fn new(run: Arc<Run>, place: u64, rng: SmallRng) -> Arc<Self> {
-        let inner = Inner { rng, runs: BTreeMap::new(), last_pid: 1_000, past: vec![], deaf: 0, told: vec![] };
+        let inner =
+            Inner { rng, runs: BTreeMap::new(), last_pid: 1_000, past: vec![], deaf: 0, told: vec![], run_out: 0 };
         Arc::new(Self { run, place, inner: Mutex::new(inner) })
     }
 
@@ -160,6 +171,7 @@ impl Tasks {
             fails_health_until: Duration::ZERO,
             ails_since: Duration::ZERO,
             ignores_term: false,
+            lease: spec.lease.map(|until| (until, false)),
             exit: watch::Sender::new(None),
             ended_at: None,
             lost: false,
@@ -174,6 +186,7 @@ impl Tasks {
     /// Ends what is due.
     pub(crate) fn step(&self, now: Duration) {
         let inner = &mut *self.lock();
+        self.keep_leases(now, inner);
         for process in inner.runs.values_mut().filter(|p| p.is_alive()) {
             // A process that hangs gets to nothing by itself.
             let due = process.ends.as_ref().is_some_and(|(at, _)| *at <= now && now >= process.hangs_until);
@@ -182,6 +195,41 @@ impl Tasks {
                 process.end(now, exit);
             }
         }
+    }
+
+    /// What the shims of exclusive tasks do at the ends of leases, whether or not there is an agent.
+    fn keep_leases(&self, now: Duration, inner: &mut Inner) {
+        let Inner { rng, runs, run_out, .. } = inner;
+        for process in runs.values_mut().filter(|p| p.is_alive()) {
+            let Some((until, told)) = &mut process.lease else { continue };
+            let left = until.left(boot_time(now));
+            if planted(Bug::IgnoreLeaseEnd) {
+                continue;
+            }
+            if left.is_zero() {
+                *run_out += 1;
+                self.run.note(now, Event::End, self.place, u64::from(process.pid), 9);
+                process.end(now, Exit::LeaseEnded);
+            } else if left <= process.spec.grace && !*told {
+                *told = true;
+                *run_out += 1;
+                if !process.ignores_term {
+                    process.ends = Some((now + Duration::from_millis(rng.random_range(5..600)), Exit::LeaseEnded));
+                }
+            }
+        }
+    }
+
+    /// Lets an exclusive task run until then; `false` if there is no such run.
+    pub(crate) fn extend(&self, run_id: &str, until: BootMillis) -> bool {
+        let inner = &mut *self.lock();
+        let lease = inner.runs.get_mut(run_id).and_then(|process| process.lease.as_mut());
+        lease.map(|(known, _)| *known = until.max(*known)).is_some()
+    }
+
+    /// Runs of exclusive tasks whose lease ran out, since it was asked last.
+    pub(crate) fn leases_run_out(&self) -> u64 {
+        std::mem::take(&mut self.lock().run_out)
     }
 
     /// How the run ends; at once if there is none.
@@ -321,6 +369,7 @@ impl Tasks {
             ports: p.ports.clone(),
             cpus_milli: p.spec.cpus_milli,
             memory: p.spec.memory_bytes,
+            exclusive: p.lease.is_some(),
         });
         living.collect()
     }

@@ -2,7 +2,7 @@
 
 use crate::RunId;
 use std::{sync::Arc, time::Duration};
-use taffeta_model::{Assigned, Exit, Fence, HealthProbe, TaskId, UnixMillis};
+use taffeta_model::{Assigned, BootMillis, Exit, Fence, HealthProbe, TaskId, UnixMillis};
 use thiserror::Error;
 
 /// Something to be done for one run. Each is given once; its outcome comes back through a `handle_*` method.
@@ -20,6 +20,15 @@ pub enum Action {
         /// Its ports in the order of the app file. To be test-bound before anything is made: if one is taken, answer
         /// [`StartFailure::PortTaken`] and leave nothing behind, for the same run is then started with others.
         ports: Vec<(String, u16)>,
+        /// When its lease ends, if it is exclusive.
+        lease: Option<BootMillis>,
+    },
+    /// Let the run of an exclusive task go on until then. Not answered: the next one comes soon.
+    Extend {
+        /// The run.
+        run: RunId,
+        /// When its lease ends now.
+        until: BootMillis,
     },
     /// Make one health check. Answered exactly once, by `handle_check`, after `timeout` at the latest.
     Check {
@@ -54,6 +63,7 @@ impl Action {
     pub fn run(&self) -> &RunId {
         match self {
             Self::Start { run, .. }
+            | Self::Extend { run, .. }
             | Self::Check { run, .. }
             | Self::Terminate { run }
             | Self::Kill { run }
@@ -69,6 +79,8 @@ pub struct FoundRun {
     pub run: RunId,
     /// The ports it was given, in the order of the app file.
     pub ports: Vec<(String, u16)>,
+    /// Whether it has a lease.
+    pub exclusive: bool,
     /// How it was found.
     pub state: FoundState,
 }

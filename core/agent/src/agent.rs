@@ -1,14 +1,17 @@
 //! The machine.
 
 use crate::{
-    Accepted, Action, FoundRun, FoundState, RunId, StaleFence, StartFailure,
+    Accepted, Action, FoundRun, FoundState, Grant, Needs, RunId, StaleFence, StartFailure,
+    lease::note_rid,
     record::record,
     room::Room,
     run::{Run, Why},
     slot::{Course, Slot},
 };
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
-use taffeta_model::{AssignedSet, Bug, Exit, Fence, Millis, Resources, TaskId, TaskRecord, UnixMillis, planted};
+use taffeta_model::{
+    AssignedSet, Bug, Exit, Fence, LEASE_DNS, Millis, Resources, TaskId, TaskRecord, UnixMillis, planted,
+};
 
 /// How long an agent that was started waits for a leader to confirm what it persisted before it acts on it alone.
 /// Longer than an election, so that after a reboot of everything the newest decision is what is obeyed.
@@ -39,6 +42,8 @@ pub struct Agent {
     /// Fence of the newest accepted set.
     obeyed: Option<Fence>,
     slots: BTreeMap<TaskId, Slot>,
+    /// Exclusive tasks of which nothing is left here, and the leader does not know it yet.
+    rid: Vec<TaskId>,
     revision: u64,
 }
 
@@ -57,12 +62,15 @@ impl Agent {
     /// on; nothing is started until a leader has confirmed a set, or for [`UNCONFIRMED_WAIT`] without one.
     pub fn recover(now: Millis, config: AgentConfig, found: Vec<FoundRun>, persisted: Option<AssignedSet>) -> Self {
         let standing = Standing::Unconfirmed(now + UNCONFIRMED_WAIT);
-        let mut agent = Self { config, standing, obeyed: None, slots: BTreeMap::new(), revision: 1 };
-        for FoundRun { run, ports, state } in found {
+        let mut agent = Self { config, standing, obeyed: None, slots: BTreeMap::new(), rid: vec![], revision: 1 };
+        for found in found {
+            let FoundRun { run, exclusive, state, .. } = found.clone();
             let slot = agent.slots.entry(run.task()).or_default();
+            slot.exclusive |= exclusive;
             match state {
                 FoundState::Running { .. } if planted(Bug::StartTwice) => slot.adopt_ended(run, None),
-                FoundState::Running { pid, started_at } => slot.adopt(Run::found(now, run, ports, pid, started_at)),
+                FoundState::Running { pid, started_at } => slot.adopt(Run::found(now, found, pid, started_at)),
+                FoundState::Exited { exit: Exit::LeaseEnded } => slot.adopt_ended(run, None),
                 FoundState::Exited { exit } => slot.adopt_ended(run, Some(exit)),
                 // Not the task's doing: it is started again at once, and no batch job loses a try.
                 FoundState::Lost => slot.adopt_ended(run, None),
@@ -160,6 +168,24 @@ impl Agent {
         }
     }
 
+    /// Leases were granted, and the leader knows of these tasks that nothing is left of them here.
+    pub fn handle_grants(&mut self, grants: &[Grant], known: &[TaskId]) {
+        for grant in grants {
+            if let Some(slot) = self.slots.get_mut(&grant.task) {
+                slot.grant(grant);
+            }
+        }
+        self.rid.retain(|task| !known.contains(task));
+    }
+
+    /// What the leader has to be asked and told about exclusive tasks.
+    pub fn needs(&self) -> Needs {
+        let held = self.slots.iter().filter_map(|(task, slot)| Some((task.clone(), slot.wants_lease()?)));
+        let held: Vec<(TaskId, Fence)> = held.collect();
+        let back = |task: &&TaskId| !self.slots.get(*task).is_some_and(|slot| slot.exclusive);
+        Needs { obeyed: self.obeyed, held, rid: self.rid.iter().filter(back).cloned().collect() }
+    }
+
     /// Compares what is with what should be, and gives what is to be done now. Called after every event and at
     /// [`Self::next_wake`]; without either it gives nothing new.
     pub fn reconcile(&mut self, now: Millis) -> Vec<Action> {
@@ -170,6 +196,11 @@ impl Agent {
             let changed = slot.step_runs(now, self.config.drain, confirmed, may_start, &mut actions);
             self.revision += u64::from(changed);
             slot.plan_forget(confirmed && slot.wanted.is_none(), &mut actions);
+        }
+        for (task, slot) in &mut self.slots {
+            if slot.take_rid() {
+                note_rid(&mut self.rid, task);
+            }
         }
         self.slots.retain(|_, slot| !slot.is_empty());
         if may_start {
@@ -185,7 +216,7 @@ impl Agent {
         let mut in_use = self.ports_in_use();
         let mut room = Room::of(&self.slots, self.standing == Standing::Confirmed);
         for (task, slot) in self.slots.iter_mut().filter(|(_, slot)| slot.start_is_due(now)) {
-            let (action, changed) = slot.plan_start(task, &in_use, |job| room.wait(&self.config, job));
+            let (action, changed) = slot.plan_start(now, task, &in_use, |job| room.wait(&self.config, job));
             self.revision += u64::from(changed);
             if let Some(Action::Start { ports, assigned, .. }) = &action {
                 room.put(&assigned.job);
@@ -254,15 +285,23 @@ impl Slot {
         let ended = self.wanted.as_ref().is_some_and(|wanted| wanted.assigned.ended.is_some());
         let newest = self.runs.len().saturating_sub(1);
         let mut changed = false;
+        let leave: Vec<bool> = self.runs.iter().map(|run| self.leaves_at(run).is_some_and(|at| at <= now)).collect();
+        let lease = self.lease;
         for (at, run) in self.runs.iter_mut().enumerate() {
             let stop = match wanted {
                 None if confirmed && !planted(Bug::KeepUnassigned) => Some(Why::Unassigned),
                 Some(fence) if confirmed && (fence != run.fence || at < newest) => Some(Why::Replaced),
                 Some(fence) if confirmed && ended && fence == run.fence => Some(Why::Ended),
+                // Also without a leader, and whether or not a set has been confirmed.
+                Some(_) | None if leave[at] => Some(Why::LeaseEnds),
                 // What does not work is better than nothing as long as nothing may be started in its place.
                 Some(fence) if may_start && fence == run.fence => run.lost_patience(now),
                 Some(_) | None => None,
             };
+            if let Some(lease) = lease.filter(|lease| lease.is_of(run.fence) && stop.is_none()) {
+                run.extend(lease.stamp, actions);
+            }
+            let drain = if stop == Some(Why::LeaseEnds) { drain.min(LEASE_DNS) } else { drain };
             changed |= run.step(now, drain, stop, actions);
         }
         changed
@@ -276,6 +315,7 @@ impl Slot {
             Some(Course::Start(at)) if self.runs.is_empty() => Some(at.max(earliest_start)),
             Some(Course::Start(_) | Course::Blocked | Course::Over) | None => None,
         };
-        self.runs.iter().filter_map(|run| run.wake(patient_until(run))).chain(start).min()
+        let leave = self.runs.iter().filter_map(|run| self.leaves_at(run));
+        self.runs.iter().filter_map(|run| run.wake(patient_until(run))).chain(start).chain(leave).min()
     }
 }

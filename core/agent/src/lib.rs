@@ -12,6 +12,7 @@
 mod action;
 mod agent;
 mod env;
+mod lease;
 mod ports;
 mod record;
 mod room;
@@ -24,6 +25,7 @@ mod words;
 pub use action::{Accepted, Action, FoundRun, FoundState, StaleFence, StartFailure};
 pub use agent::{Agent, AgentConfig, UNCONFIRMED_WAIT};
 pub use env::{TaskPlace, expand, task_env};
+pub use lease::{Grant, Needs};
 pub use ports::{PORTS, port_order, port_seed};
 pub use run::KILL_AGAIN;
 pub use run_id::{InvalidRunId, RunId};

@@ -1,14 +1,17 @@
 //! One run from its start to its end.
 
-use crate::{Action, RunId, vitals::Vitals};
+use crate::{Action, FoundRun, RunId, vitals::Vitals};
 use std::{mem, sync::Arc, time::Duration};
-use taffeta_model::{Assigned, Bug, Fence, Millis, UnixMillis, planted};
+use taffeta_model::{Assigned, BootMillis, Bug, Fence, Millis, UnixMillis, planted};
 
 /// Time after which SIGKILL is sent again if the run has not ended: a process in an uninterruptible call outlives one.
 pub const KILL_AGAIN: Duration = Duration::from_secs(5);
 
 /// Time between SIGTERM and SIGKILL for a run of which nobody knows the job any more.
 const GRACE_UNKNOWN: Duration = Duration::from_secs(10);
+
+/// Why an exclusive task was stopped.
+pub(crate) const LEASE_ENDS: &str = "its lease was not renewed: this machine has heard of no leader for too long";
 
 /// One run from its start to its end.
 #[derive(Debug)]
@@ -25,6 +28,10 @@ pub(crate) struct Run {
     pub(crate) started_at: Option<UnixMillis>,
     /// What is not in force of its isolation, in words.
     pub(crate) not_isolated: Vec<String>,
+    /// Whether it has a lease.
+    pub(crate) exclusive: bool,
+    /// The end of the lease that its supervisor was told last.
+    pub(crate) told: Option<BootMillis>,
     pub(crate) stage: Stage,
 }
 
@@ -57,6 +64,8 @@ pub(crate) enum Why {
     Replaced,
     /// The run of its job was ended for good, as by its deadline.
     Ended,
+    /// Its lease is about to end.
+    LeaseEnds,
     /// It had no pulse for too long.
     Unhealthy {
         /// For people.
@@ -68,19 +77,25 @@ pub(crate) enum Why {
 
 impl Run {
     /// A run whose process is being made.
-    pub(crate) fn starting(id: RunId, assigned: Arc<Assigned>, ports: Vec<(String, u16)>) -> Self {
-        let (fence, restart) = (assigned.fence, id.restart());
-        let assigned = Some(assigned);
+    pub(crate) fn starting(
+        id: RunId,
+        assigned: Arc<Assigned>,
+        ports: Vec<(String, u16)>,
+        told: Option<BootMillis>,
+    ) -> Self {
+        let (fence, restart, exclusive) = (assigned.fence, id.restart(), assigned.job.exclusive);
+        let (assigned, stage) = (Some(assigned), Stage::Starting);
         let (pid, started_at, not_isolated) = (None, None, vec![]);
-        Self { id, fence, restart, assigned, ports, pid, started_at, not_isolated, stage: Stage::Starting }
+        Self { id, fence, restart, assigned, ports, pid, started_at, not_isolated, exclusive, told, stage }
     }
 
     /// A run that was found running.
-    pub(crate) fn found(now: Millis, id: RunId, ports: Vec<(String, u16)>, pid: u32, started_at: UnixMillis) -> Self {
+    pub(crate) fn found(now: Millis, found: FoundRun, pid: u32, started_at: UnixMillis) -> Self {
+        let FoundRun { run: id, ports, exclusive, .. } = found;
         let stage = Stage::Up { since: now, vitals: Vitals::Unknown };
         let (fence, restart) = (id.fence(), id.restart());
-        let (pid, started_at) = (Some(pid), Some(started_at));
-        Self { id, fence, restart, assigned: None, ports, pid, started_at, not_isolated: vec![], stage }
+        let (pid, started_at, assigned, told) = (Some(pid), Some(started_at), None, None);
+        Self { id, fence, restart, assigned, ports, pid, started_at, not_isolated: vec![], exclusive, told, stage }
     }
 
     /// An accepted set lists the placement that this is a run of.
@@ -148,9 +163,21 @@ impl Run {
     }
 
     fn become_terminating(&mut self, now: Millis, why: Why, actions: &mut Vec<Action>) {
-        let grace = self.assigned.as_ref().map_or(GRACE_UNKNOWN, |a| a.job.grace);
         actions.push(Action::Terminate { run: self.id.clone() });
-        self.stage = Stage::Terminating { why, kill_at: now + grace };
+        self.stage = Stage::Terminating { why, kill_at: now + self.grace() };
+    }
+
+    /// Time between SIGTERM and SIGKILL.
+    pub(crate) fn grace(&self) -> Duration {
+        self.assigned.as_ref().map_or(GRACE_UNKNOWN, |a| a.job.grace)
+    }
+
+    /// Passes on that its lease lasts longer, while it is to run on.
+    pub(crate) fn extend(&mut self, until: BootMillis, actions: &mut Vec<Action>) {
+        if matches!(self.stage, Stage::Up { .. }) && self.exclusive && self.told < Some(until) {
+            self.told = Some(until);
+            actions.push(Action::Extend { run: self.id.clone(), until });
+        }
     }
 
     /// Why the run is to be restarted, if it has been without a pulse for too long.
@@ -187,6 +214,7 @@ impl Why {
             Self::Unassigned => "no longer assigned to this machine".into(),
             Self::Replaced => "makes way for a newer placement".into(),
             Self::Ended => "its run was ended".into(),
+            Self::LeaseEnds => LEASE_ENDS.into(),
             Self::Unhealthy { words, .. } => format!("restarted: {words}"),
         }
     }

@@ -2,8 +2,9 @@
 
 use crate::{
     Action, RunId,
+    lease::Lease,
     ports::{choose_ports, port_order, port_seed},
-    run::{Run, Stage, Why},
+    run::{LEASE_ENDS, Run, Stage, Why},
     words::{brief, span},
 };
 use std::{
@@ -38,6 +39,10 @@ pub(crate) struct Slot {
     pub(crate) runs: Vec<Run>,
     /// Ended runs that still have a folder, in the order of their ends. The last one is kept for its logs.
     ended: Vec<Ended>,
+    /// The newest grant of a lease.
+    pub(crate) lease: Option<Lease>,
+    /// Whether something of it here needed a lease, and its end has not been told.
+    pub(crate) exclusive: bool,
 }
 
 /// A placement on its way.
@@ -84,6 +89,7 @@ struct Ended {
 impl Slot {
     /// Takes in a run that was found running.
     pub(crate) fn adopt(&mut self, run: Run) {
+        self.exclusive |= run.exclusive;
         self.runs.push(run);
         self.runs.sort_by_key(|run| (run.fence, run.restart));
     }
@@ -104,6 +110,7 @@ impl Slot {
             Some(_) | None => Arc::new(assigned),
         };
         let fence = assigned.fence;
+        self.exclusive |= assigned.job.exclusive && assigned.ended.is_none();
         for run in self.runs.iter_mut().filter(|run| run.fence == fence) {
             run.recognise(now, &assigned);
         }
@@ -162,12 +169,16 @@ impl Slot {
         let run = self.runs.remove(at);
         let wanted = self.wanted.as_mut().filter(|wanted| wanted.assigned.fence == run.fence);
         let verdict = match run.stage {
+            Stage::Starting | Stage::Up { .. } if *exit == Exit::LeaseEnded => None, // not the task's doing
             Stage::Starting | Stage::Up { .. } => Some(exit.clone()),
             Stage::Draining { .. } | Stage::Terminating { .. } | Stage::Killed { .. } => None,
         };
         self.ended.push(Ended { id: run.id, fence: run.fence, restart: run.restart, verdict, forgetting: false });
         let Some(wanted) = wanted else { return true };
         match run.stage {
+            Stage::Starting | Stage::Up { .. } if *exit == Exit::LeaseEnded => {
+                wanted.handle_stopped(now, exit, Why::LeaseEnds);
+            }
             Stage::Starting => wanted.handle_exit(now, exit, Duration::ZERO),
             Stage::Up { since, .. } => wanted.handle_exit(now, exit, now.since(since)),
             Stage::Draining { why, .. } | Stage::Terminating { why, .. } | Stage::Killed { why, .. } => {
@@ -231,19 +242,24 @@ impl Slot {
         due && self.runs.is_empty()
     }
 
-    /// Starts the next run of a slot whose start is due, or says in the reason what it waits for, be it what `wait` says.
+    /// Starts the next run of a slot whose start is due at this time, or says in the reason what it waits for, be it what `wait` says.
     /// Gives the action and whether the record may have changed.
     pub(crate) fn plan_start(
         &mut self,
+        now: Millis,
         task: &TaskId,
         in_use: &BTreeMap<u16, TaskId>,
         wait: impl FnOnce(&Job) -> Option<String>,
     ) -> (Option<Action>, bool) {
+        let lease = self.lease_to_start(now);
         let Some(wanted) = &mut self.wanted else { return (None, false) };
         let assigned = wanted.assigned.clone();
         let order = port_order(port_seed(task, assigned.attempt));
         let ports = if self.ended.len() > ENDED_MAX {
             Err(format!("waits until the folders of {} ended runs are removed", self.ended.len()))
+        } else if assigned.job.exclusive && lease.is_none() {
+            let lost = Some(LEASE_ENDS).filter(|ends| wanted.reason.starts_with(ends));
+            Err(lost.unwrap_or("waits for the leader to grant its lease").to_owned())
         } else if let Some(reason) = wait(&assigned.job) {
             Err(reason)
         } else {
@@ -254,8 +270,9 @@ impl Slot {
                 let run = RunId::new(task, assigned.fence, wanted.next);
                 wanted.next = wanted.next.saturating_add(1);
                 wanted.reason.clear();
-                self.runs.push(Run::starting(run.clone(), assigned.clone(), ports.clone()));
-                (Some(Action::Start { run, task: task.clone(), assigned, ports }), true)
+                let lease = lease.filter(|_| assigned.job.exclusive).map(|lease| lease.stamp);
+                self.runs.push(Run::starting(run.clone(), assigned.clone(), ports.clone(), lease));
+                (Some(Action::Start { run, task: task.clone(), assigned, ports, lease }), true)
             }
             Err(reason) => {
                 let changed = wanted.course != Course::Blocked || wanted.reason != reason;
@@ -268,7 +285,7 @@ impl Slot {
 
     /// Whether nothing is left of the task here.
     pub(crate) fn is_empty(&self) -> bool {
-        self.wanted.is_none() && self.runs.is_empty() && self.ended.is_empty()
+        self.wanted.is_none() && self.runs.is_empty() && self.ended.is_empty() && !self.exclusive
     }
 
     /// The runs that have a folder which stays, oldest first.
@@ -305,6 +322,10 @@ impl Wanted {
         match why {
             Why::Unhealthy { words, worked } => self.back_off(now, &words, worked),
             Why::Unassigned | Why::Replaced => self.course = Course::Start(now),
+            Why::LeaseEnds => {
+                self.course = Course::Start(now);
+                self.reason = LEASE_ENDS.into();
+            }
             Why::Ended => {} // and that is known
         }
     }

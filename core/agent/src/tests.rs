@@ -1,6 +1,7 @@
 //! Builders that the tests share: a node whose processes are made and ended by hand.
 
 mod health;
+mod leases;
 mod life;
 mod names;
 mod ports;
@@ -83,7 +84,7 @@ fn set(at: u64, tasks: &[(&str, u64, Job)]) -> AssignedSet {
 }
 
 fn found(id: &str, state: FoundState) -> FoundRun {
-    FoundRun { run: run(id), ports: vec![("http".into(), 20_007)], state }
+    FoundRun { run: run(id), ports: vec![("http".into(), 20_007)], exclusive: false, state }
 }
 
 fn running() -> FoundState {
@@ -177,6 +178,7 @@ impl Node {
 fn words(action: &Action) -> String {
     let verb = match action {
         Action::Start { .. } => "start",
+        Action::Extend { .. } => "extend",
         Action::Check { .. } => "check",
         Action::Terminate { .. } => "terminate",
         Action::Kill { .. } => "kill",

@@ -147,6 +147,9 @@ pub struct Job {
     pub parallel: Option<NonZeroU32>,
     /// How many runs are remembered, 1 to [`HISTORY_MAX`].
     pub history: u8,
+    /// Whether an instance of it never runs twice at once, whatever happens: it stops when its machine hears of no leader
+    /// for [`Job::lease`], and only then may another one start. Not for daemons.
+    pub exclusive: bool,
 }
 
 /// A named port of a job.
@@ -241,6 +244,7 @@ impl Job {
             deadline: None,
             parallel: None,
             history: HISTORY_MAX,
+            exclusive: false,
         }
     }
 }

@@ -237,6 +237,8 @@ pub enum Command {
         /// The date, kept for people.
         now: UnixMillis,
     },
+    /// Nothing runs any more of exclusive tasks under these placements: other machines may have them.
+    Release(Vec<(TaskId, Fence)>),
 }
 
 impl Command {
@@ -272,6 +274,7 @@ impl Command {
             Self::Autoscale { .. } => "Autoscale",
             Self::Fire(_) => "Fire",
             Self::Run { .. } => "Run",
+            Self::Release(_) => "Release",
         }
     }
 }
@@ -309,7 +312,8 @@ impl Command {
             | Self::Settle { .. }
             | Self::Autoscale { .. }
             | Self::Fire(_)
-            | Self::Run { .. } => 2,
+            | Self::Run { .. }
+            | Self::Release(_) => 2,
         }
     }
 }
@@ -355,6 +359,8 @@ pub enum Exit {
     Lost,
     /// Its run took longer than the job's deadline.
     Deadline,
+    /// It was exclusive, and its lease had run out.
+    LeaseEnded,
 }
 
 impl Exit {
@@ -369,7 +375,7 @@ impl Exit {
             Self::Code(code) => Some(*code),
             Self::Signal(signal) => Some(signal.saturating_add(128)),
             Self::OutOfMemory => Some(137),
-            Self::NotStarted(_) | Self::Lost | Self::Deadline => None,
+            Self::NotStarted(_) | Self::Lost | Self::Deadline | Self::LeaseEnded => None,
         }
     }
 }
@@ -383,6 +389,7 @@ impl fmt::Display for Exit {
             Self::OutOfMemory => f.write_str("killed by the kernel: over its memory limit"),
             Self::Lost => f.write_str("its exit status was lost"),
             Self::Deadline => f.write_str("ended at the deadline of its run"),
+            Self::LeaseEnded => f.write_str("ended as its lease ran out"),
         }
     }
 }

@@ -10,6 +10,7 @@ mod assigned;
 mod command;
 mod hash;
 mod ids;
+mod lease;
 mod planted;
 mod record;
 mod recovery;
@@ -35,6 +36,7 @@ pub use hash::{fnv1a, mix};
 pub use ids::{
     AppName, ClusterId, Fence, InvalidName, JobName, NodeId, NodeName, RESERVED_NAMES, TaskId, TeamName, TokenId,
 };
+pub use lease::{LEASE_BASE, LEASE_DNS, LEASE_EVERY, LEASES_MAX, Leased};
 #[cfg(feature = "planted-bugs")]
 pub use planted::plant;
 pub use planted::{Bug, planted};
@@ -54,5 +56,5 @@ pub use state::{
     Tasks, Token, TokenRole,
 };
 pub use taffeta_calendar::{Calendar, InvalidSchedule, Schedule, Spent, rfc3339};
-pub use time::{Millis, UnixMillis};
+pub use time::{BootMillis, Millis, UnixMillis};
 pub use versions::{VERSION, VERSION_MIN, Versions};

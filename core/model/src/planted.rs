@@ -88,11 +88,17 @@ pub enum Bug {
     SpeakNewest,
     /// A new certificate authority takes effect before everybody knows it.
     RotateAtOnce,
+    /// A new leader does not wait for leases that one before it may have granted.
+    ForgetLeases,
+    /// A lease is granted without a quorum.
+    GrantAlone,
+    /// An exclusive task runs on when its lease has ended.
+    IgnoreLeaseEnd,
 }
 
 impl Bug {
     /// All that stand in the code, and are caught.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 44] = [
         Self::ObeyOldFence,
         Self::AcknowledgeBeforeSync,
         Self::ForgetVote,
@@ -134,6 +140,9 @@ impl Bug {
         Self::KeepVoteOnStop,
         Self::KeepRemoved,
         Self::RotateAtOnce,
+        Self::ForgetLeases,
+        Self::GrantAlone,
+        Self::IgnoreLeaseEnd,
     ];
 }
 

@@ -2,6 +2,7 @@
 
 mod apps;
 mod authorities;
+mod leases;
 mod members;
 mod quotas;
 mod rebirth;
@@ -12,7 +13,7 @@ mod tasks;
 
 use crate::{
     App, AppName, Assigned, AssignedSet, ClusterId, Command, Directory, DirectoryJob, DirectoryMember, Exit, Fence,
-    JobKind, JobName, Life, NodeId, NodeName, Outcome, Placement, Recovery, Refusal, Removal, Resources, Runs,
+    JobKind, JobName, Leased, Life, NodeId, NodeName, Outcome, Placement, Recovery, Refusal, Removal, Resources, Runs,
     SecretName, SecretPins, SecretState, TaskId, TeamName, TokenId, UnixMillis,
 };
 use serde::{Deserialize, Serialize};
@@ -70,6 +71,9 @@ pub struct State {
     pub apps: BTreeMap<AppName, AppState>,
     /// Every instance slot of every app; at most [`TASKS_MAX`].
     pub tasks: Tasks,
+    /// Exclusive tasks that may still run on a machine, placed there or not any more; at most [`crate::LEASES_MAX`]. No
+    /// other machine gets them.
+    pub leased: BTreeMap<TaskId, Leased>,
     /// What teams may use; at most [`QUOTAS_MAX`].
     pub quotas: BTreeMap<TeamName, Quota>,
     /// Secrets, encrypted; at most [`crate::SECRETS_MAX`], and [`crate::SECRETS_BYTES_MAX`] of all their versions.
@@ -344,6 +348,10 @@ impl State {
                 Ok(())
             }
             Command::Run { app, job, args, now } => self.run(at, app, job, args, *now),
+            Command::Release(released) => {
+                self.release(at, released);
+                Ok(())
+            }
         }
     }
 
@@ -372,6 +380,12 @@ impl State {
         if app.runs.get(&id.job).is_some_and(|runs| runs.current.is_none()) {
             return; // the run that it was placed for is over
         }
+        let revision = if *older { self.tasks.get(id).map_or(revision, |task| task.revision) } else { revision };
+        let definition = app.definition(&id.job, revision).0.jobs.get(&id.job);
+        let exclusive = definition.filter(|job| job.exclusive);
+        if !leases::may_go(&self.leased, id, *node, exclusive.is_some()) {
+            return;
+        }
         let may_be_new = app.app.jobs.get(&id.job).is_some_and(|job| match job.kind {
             JobKind::Daemon => true, // the scheduler knows which machines match
             JobKind::Service => {
@@ -386,7 +400,6 @@ impl State {
             }
             self.tasks.insert(id.clone(), Task::new(revision));
         }
-        let revision = if *older { self.tasks.get(id).map_or(revision, |task| task.revision) } else { revision };
         let before = self.tasks.update(id, |task| {
             if task.attempt != *seen_attempt || matches!(task.place, Place::Ended { .. }) {
                 return None;
@@ -402,6 +415,9 @@ impl State {
             Some(before)
         });
         if let Some(before) = before.flatten() {
+            if let Some(job) = exclusive {
+                leases::take(&mut self.leased, id, *node, at, job);
+            }
             app.touched = at;
             before.into_iter().chain([*node]).for_each(|n| self.touch(at, n));
         }
@@ -411,8 +427,9 @@ impl State {
         let Removal { task: id, seen_attempt, cause } = removal;
         let Some(app) = self.apps.get_mut(&id.app) else { return };
         let Some(task) = self.tasks.get(id).filter(|task| task.attempt == *seen_attempt) else { return };
-        let Some(node) = task.node() else { return };
+        let Place::On { node, fence } = task.place else { return };
         app.touched = at;
+        leases::leave(&mut self.leased, id, (node, fence), app.app.jobs.get(&id.job));
         let fleeting = |job: &crate::Job| match job.kind {
             JobKind::Daemon => true, // its slot is nothing without its machine
             JobKind::Service => id.index > job.count,
@@ -449,6 +466,7 @@ impl State {
                 Place::Waiting { last: Some(node) }
             };
         });
+        self.release(at, &[(id.clone(), fence)]); // its machine says that it has ended
         self.touch(at, node);
         Ok(())
     }

@@ -248,6 +248,7 @@ impl From<State> for crate::State {
             tokens: converted(old.tokens),
             apps: converted(old.apps),
             tasks: old.tasks.into_iter().map(|(id, task)| (id, task.into())).collect(),
+            leased: BTreeMap::new(),
             applied: old.applied,
             directory_fence: old.directory_fence,
             pool_fence: old.applied,
@@ -361,6 +362,7 @@ impl From<Job> for crate::Job {
             deadline: None,
             parallel: None,
             history: HISTORY_MAX,
+            exclusive: false,
         }
     }
 }

@@ -234,7 +234,8 @@ impl Core {
             | Ask::Secrets(_)
             | Ask::Backup
             | Ask::HoldsKeys
-            | Ask::Usage(_) => Err(ApiError::new(ErrorCode::Failed, "this is asked in another way")),
+            | Ask::Usage(_)
+            | Ask::Lease(_) => Err(ApiError::new(ErrorCode::Failed, "this is asked in another way")),
         }
     }
 

@@ -16,6 +16,7 @@ use crate::{
     gossip::{GossipHub, GossipParts},
     http::HttpServer,
     keyring::{self, Keyring},
+    leases::Leases,
     lives::Lives,
     machine::Offer,
     node::{Core, guarded},
@@ -373,6 +374,7 @@ impl Fabric {
             authorities: Mutex::new(born.authorities.clone()),
             removed: watch::Sender::new(None),
             keyring,
+            leases: Leases::default(),
             waiting: ArcSwap::default(),
             failed_probes: Mutex::default(),
             probing: Mutex::default(),
@@ -686,6 +688,7 @@ fn spawn_loops(core: &Arc<Core>, loops: &mut JoinSet<()>) {
     loops.spawn(guarded("dates", failed(), Arc::clone(core).run_dates()));
     loops.spawn(guarded("removal", failed(), Arc::clone(core).run_removal()));
     loops.spawn(guarded("keyring", failed(), Arc::clone(core).run_keyring()));
+    loops.spawn(guarded("leases", failed(), Arc::clone(core).run_leases()));
     loops.spawn(guarded("publish", failed(), Arc::clone(core).run_publish()));
     loops.spawn(guarded("names", failed(), Arc::clone(core).run_names()));
     loops.spawn(guarded("events", failed(), Arc::clone(core).run_events()));

@@ -71,6 +71,7 @@ impl Core {
                     // Who led before has been asked for what is committed only now, and waits for the next heartbeat.
                     self.store.announce().await;
                     self.forget_evidence();
+                    self.leases.begin(self.now());
                     lead = None;
                 }
                 let lead = lead.get_or_insert_with(|| Lead::new(term, self.now()));
@@ -101,7 +102,10 @@ impl Core {
         for node in probe {
             self.probe(node);
         }
-        for command in commands.into_iter().chain(self.refreshes()).chain(self.births()).chain(self.new_level()) {
+        let ended = self.leases_that_ended(now);
+        for command in
+            commands.into_iter().chain(ended).chain(self.refreshes()).chain(self.births()).chain(self.new_level())
+        {
             let described: String = format!("{command:?}").chars().take(300).collect();
             match self.store.write(command, WRITE_LIMIT).await {
                 Ok(Outcome::Done(_)) => {

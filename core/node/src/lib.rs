@@ -28,6 +28,7 @@ mod http;
 mod inspect;
 mod keyring;
 mod lead;
+mod leases;
 mod lives;
 mod machine;
 mod misdeed;

@@ -10,6 +10,7 @@ use crate::{
     generation::Generation,
     gossip::GossipHub,
     keyring::Keyring,
+    leases::Leases,
     lives::Lives,
     names::LastHeard,
     renewal::{Papers, short},
@@ -111,6 +112,7 @@ pub(crate) struct Core {
     /// Why this node is no member any more, since a voter has told so.
     pub(crate) removed: watch::Sender<Option<&'static str>>,
     pub(crate) keyring: Keyring,
+    pub(crate) leases: Leases,
     /// Why tasks wait, by the leader's newest plan; empty elsewhere.
     pub(crate) waiting: ArcSwap<Waits>,
     pub(crate) failed_probes: Mutex<BTreeMap<NodeId, Millis>>,
@@ -251,6 +253,7 @@ impl Core {
             Ask::Secrets(wanted) => self.give_secrets(from, &wanted),
             Ask::Backup => Told::Backup(self.backup_here().await),
             Ask::Usage(asked) => self.usage_here(asked).await,
+            Ask::Lease(ask) => self.answer_lease(from, &ask).await.map_or(Told::No, Told::Leases),
             Ask::HoldsKeys => {
                 if self.holds_keys() {
                     Told::Yes
@@ -446,6 +449,7 @@ impl Core {
             | Command::Remove(_)
             | Command::Fire(_)
             | Command::Finish { .. }
+            | Command::Release(_)
             | Command::Settle { .. }
             | Command::Autoscale { .. }
             | Command::Rollback { .. }

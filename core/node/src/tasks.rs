@@ -15,14 +15,15 @@ use std::{
     time::Duration,
 };
 use taffeta_agent::{
-    Accepted, Action, Agent, AgentConfig, FoundRun, FoundState, RunId, StartFailure, TaskPlace, expand, task_env,
+    Accepted, Action, Agent, AgentConfig, FoundRun, FoundState, Grant, Needs, RunId, StartFailure, TaskPlace, expand,
+    task_env,
 };
 use taffeta_isolation_plan::{
     Executor, Found, FoundState as OnDisk, PATH_DEFAULT, SECRETS_FOLDER, StartError, Started, TaskSecrets, TaskSpec,
 };
 use taffeta_model::{
-    Assigned, AssignedSet, Bug, Exit, Fence, HealthProbe, Job, Millis, NodeName, Secret, SecretName, TaskId,
-    TaskRecord, UnixMillis, planted,
+    Assigned, AssignedSet, BootMillis, Bug, Exit, Fence, HealthProbe, Job, Millis, NodeName, Secret, SecretName,
+    TaskId, TaskRecord, UnixMillis, planted,
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -47,6 +48,7 @@ enum Input {
     Checked(RunId, Result<(), String>),
     Forgotten(RunId),
     RunsOf(TaskId, oneshot::Sender<Vec<RunId>>),
+    Granted(Vec<Grant>, Vec<TaskId>),
 }
 
 /// Talks to the driver. Clones talk to one.
@@ -55,6 +57,7 @@ pub(crate) struct Tasks {
     inbox: mpsc::Sender<Input>,
     records: watch::Receiver<Arc<Vec<TaskRecord>>>,
     obeyed: watch::Receiver<Obeyed>,
+    needs: watch::Receiver<Needs>,
 }
 
 /// What the agent obeys.
@@ -83,6 +86,16 @@ impl Tasks {
     /// What is obeyed.
     pub(crate) fn obeyed(&self) -> Obeyed {
         *self.obeyed.borrow()
+    }
+
+    /// What the leader has to be asked and told about exclusive tasks.
+    pub(crate) fn needs(&self) -> watch::Receiver<Needs> {
+        self.needs.clone()
+    }
+
+    /// Leases were granted, and the leader knows what it was told.
+    pub(crate) async fn granted(&self, grants: Vec<Grant>, known: Vec<TaskId>) {
+        let _ = self.inbox.send(Input::Granted(grants, known)).await;
     }
 
     /// The runs of a task whose logs are there, the newest last.
@@ -132,6 +145,7 @@ impl TasksDriver {
         let (inbox, inputs) = mpsc::channel(INBOX_MAX);
         let (records, records_seen) = watch::channel(Arc::new(agent.records()));
         let (obeyed, obeyed_seen) = watch::channel(Obeyed { fence: agent.obeyed(), confirmed: false });
+        let (needs, needs_seen) = watch::channel(agent.needs());
         let hands = Hands {
             executor: self.executor,
             prober: self.prober,
@@ -143,9 +157,9 @@ impl TasksDriver {
             tracing::info!(run = run.as_str(), "a running task was taken up again");
             hands.watch_exit(run);
         }
-        let driver = Driver { agent, hands, folder: self.folder, epoch: self.epoch, records, obeyed };
+        let driver = Driver { agent, hands, folder: self.folder, epoch: self.epoch, records, obeyed, needs };
         loops.spawn(guarded("tasks", self.failed, driver.run(inputs)));
-        Tasks { inbox, records: records_seen, obeyed: obeyed_seen }
+        Tasks { inbox, records: records_seen, obeyed: obeyed_seen, needs: needs_seen }
     }
 }
 
@@ -156,6 +170,7 @@ struct Driver {
     epoch: Instant,
     records: watch::Sender<Arc<Vec<TaskRecord>>>,
     obeyed: watch::Sender<Obeyed>,
+    needs: watch::Sender<Needs>,
 }
 
 impl Driver {
@@ -169,6 +184,12 @@ impl Driver {
                 published = self.agent.revision();
                 self.records.send_replace(Arc::new(self.agent.records()));
             }
+            let needs = self.agent.needs();
+            self.needs.send_if_modified(|known| {
+                let changed = *known != needs && !(known.is_empty() && needs.is_empty());
+                *known = needs;
+                changed
+            });
             let due = self.agent.next_wake().map(|at| self.epoch + Duration::from_millis(at.0));
             tokio::select! {
                 input = inputs.recv() => match input {
@@ -196,6 +217,7 @@ impl Driver {
             }
             Input::Checked(run, outcome) => self.agent.handle_check(now, &run, outcome),
             Input::Forgotten(run) => self.agent.handle_forgotten(&run),
+            Input::Granted(grants, known) => self.agent.handle_grants(&grants, &known),
             Input::RunsOf(task, reply) => {
                 let _ = reply.send(self.agent.runs_of(&task));
             }
@@ -242,7 +264,14 @@ impl Hands {
         let hands = self.clone();
         tokio::spawn(async move {
             match action {
-                Action::Start { run, task, assigned, ports } => hands.start(run, &task, &assigned, ports).await,
+                Action::Start { run, task, assigned, ports, lease } => {
+                    hands.start(run, &task, &assigned, (ports, lease)).await;
+                }
+                Action::Extend { run, until } => {
+                    if let Err(error) = hands.executor.extend(run.as_str(), until).await {
+                        tracing::warn!(run = run.as_str(), %error, "its lease could not be extended");
+                    }
+                }
                 Action::Check { run, probe, ports, timeout } => hands.check(run, probe, &ports, timeout).await,
                 Action::Terminate { run } => {
                     if let Err(error) = hands.executor.signal(run.as_str(), TERMINATE).await {
@@ -259,7 +288,13 @@ impl Hands {
         });
     }
 
-    async fn start(&self, run: RunId, task: &TaskId, assigned: &Assigned, ports: Vec<(String, u16)>) {
+    async fn start(
+        &self,
+        run: RunId,
+        task: &TaskId,
+        assigned: &Assigned,
+        (ports, lease): (Vec<(String, u16)>, Option<BootMillis>),
+    ) {
         let checked = ports.iter().filter(|_| !planted(Bug::SamePortTwice));
         let taken: Vec<u16> = checked.map(|(_, port)| *port).filter(|port| !self.prober.is_free(*port)).collect();
         if !taken.is_empty() {
@@ -272,7 +307,7 @@ impl Hands {
                 return self.report(Input::StartFailed(run, StartFailure::Withheld(why))).await;
             }
         };
-        let spec = TaskSpec { secrets, ..self.spec(&run, task, assigned, &ports) };
+        let spec = TaskSpec { secrets, lease, ..self.spec(&run, task, assigned, &ports) };
         match self.executor.start(spec).await {
             Ok(Started { pid, started_at, not_isolated }) => {
                 tracing::info!(run = run.as_str(), pid, "a task was started");
@@ -280,6 +315,10 @@ impl Hands {
                 self.report(Input::Started(run, pid, started_at, not_isolated)).await;
             }
             Err(StartError::AlreadyRan { exit, .. }) => self.report(Input::Exited(run, exit)).await,
+            Err(error) if lease.is_some_and(|end| end.left(self.executor.boot_time()) <= assigned.job.grace) => {
+                tracing::warn!(run = run.as_str(), %error, "a task was not started in the time of its lease");
+                self.report(Input::StartFailed(run, StartFailure::Withheld("its lease ended too early".into()))).await;
+            }
             Err(error) => {
                 tracing::warn!(run = run.as_str(), %error, "a task could not be started");
                 self.report(Input::StartFailed(run, StartFailure::NotStarted(error.to_string()))).await;
@@ -319,6 +358,7 @@ impl Hands {
             memory_bytes: job.resources.memory,
             pids_max: job.pids_max,
             grace: job.grace,
+            lease: None,
             secrets: TaskSecrets::default(),
         }
     }
@@ -407,7 +447,8 @@ fn found_run(found: Found) -> Option<FoundRun> {
         OnDisk::Exited { exit, .. } => FoundState::Exited { exit },
         OnDisk::Lost => FoundState::Lost,
     };
-    Some(FoundRun { run, ports: listed.split(',').filter_map(port).collect(), state })
+    let (ports, exclusive) = (listed.split(',').filter_map(port).collect(), found.spec.lease.is_some());
+    Some(FoundRun { run, ports, exclusive, state })
 }
 
 fn now(epoch: Instant) -> Millis {

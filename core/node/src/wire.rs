@@ -67,10 +67,12 @@ pub(crate) enum Ask {
     Secrets(Vec<(SecretName, u64)>),
     /// Give me a backup. To the leader.
     Backup,
-    /// What do these tasks of yours use? At most [`crate::usage::GAUGES_MAX`].
-    Usage(Vec<Gauge>),
     /// You vote: do you hold all that voters hold? I do, vote no more, and would forget it.
     HoldsKeys,
+    /// About exclusive tasks of mine. To the leader.
+    Lease(LeaseAsk),
+    /// What do these tasks of yours use? At most [`crate::usage::GAUGES_MAX`].
+    Usage(Vec<Gauge>),
 }
 
 /// A reply on the control lane.
@@ -108,6 +110,8 @@ pub(crate) enum Told {
     Secrets(Vec<(SecretName, u64, Veiled)>),
     /// A backup, as a file.
     Backup(Result<Vec<u8>, ApiError>),
+    /// What was granted, and is known.
+    Leases(LeaseTold),
     /// What tasks use, of those that run here.
     Usage(Vec<Metered>),
 }
@@ -152,6 +156,26 @@ impl<'de> Deserialize<'de> for Veiled {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Vec::deserialize(deserializer).map(|value| Self(Secret::new(value)))
     }
+}
+
+/// What a node asks and tells about its exclusive tasks; at most [`crate::leases::ASKED_MAX`] of each.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct LeaseAsk {
+    /// Fence of the set that the node obeys.
+    pub(crate) obeyed: Fence,
+    /// Tasks that want a lease, with their placements.
+    pub(crate) held: Vec<(TaskId, Fence)>,
+    /// Tasks that are not to run there any more by that set, and do not.
+    pub(crate) rid: Vec<TaskId>,
+}
+
+/// The leader's answer.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct LeaseTold {
+    /// What is granted, and for how long from when it was asked for.
+    pub(crate) granted: Vec<(TaskId, Fence, Duration)>,
+    /// Of what was told to be left of nothing: what need not be told again.
+    pub(crate) known: Vec<TaskId>,
 }
 
 /// Asks a voter for the assigned set and the directory.
@@ -223,6 +247,7 @@ impl Ask {
             Self::Submit(_) | Self::Join(_) | Self::Read(_) | Self::Depart | Self::Logs(..) => false,
             Self::Keyring | Self::SetSecret(..) | Self::Secrets(_) | Self::Backup | Self::HoldsKeys => false,
             Self::Usage(_) => false,
+            Self::Lease(_) => false,
         }
     }
 }

@@ -9,6 +9,7 @@ mod choose;
 mod fair;
 mod fields;
 mod impossible;
+mod leases;
 mod machines;
 mod mirror;
 mod order;

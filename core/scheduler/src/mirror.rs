@@ -1,7 +1,7 @@
 //! The state and the ring's view as the scheduler reads them: flat, numbered, and read anew only where they changed.
 
 use crate::{
-    Observed, RingView, Waiting,
+    Observed, RingView, Waiting, leases,
     machines::{MachineId, Machines, TaskRef},
     runs::Clock,
     teams::Teams,
@@ -26,6 +26,8 @@ pub struct Scheduler {
     seen_pool: Fence,
     /// The version that all members speak: below 2 no decision about runs can be written.
     pub(crate) level: u32,
+    /// How many leases there are.
+    pub(crate) leases: usize,
     /// The date less the leader's own time, by which timers were set.
     pub(crate) offset: i128,
     pub(crate) machines: Machines,
@@ -91,6 +93,8 @@ pub(crate) struct JobMirror {
     pub(crate) runs: Option<Runs>,
     /// Of a cron job.
     pub(crate) clock: Option<Clock>,
+    /// By index: machines that may still run the instance; nobody else gets it.
+    pub(crate) leased: BTreeMap<u32, NodeId>,
     /// By rising index.
     pub(crate) slots: Vec<Slot>,
 }
@@ -117,6 +121,7 @@ pub(crate) struct Spec {
     pub(crate) strategy: PlacementStrategy,
     pub(crate) has_health: bool,
     pub(crate) team: Option<TeamName>,
+    pub(crate) exclusive: bool,
 }
 
 /// Who makes way for whom: a task for those whose priority is greater. A revocable one makes way for all that are not.
@@ -146,6 +151,15 @@ pub(crate) enum Standing {
     On { machine: MachineId, fence: Fence, report: Option<Observed> },
 }
 
+impl Standing {
+    pub(crate) fn machine(&self) -> Option<MachineId> {
+        match self {
+            Self::On { machine, .. } => Some(*machine),
+            Self::Waiting { .. } | Self::Ended(_) => None,
+        }
+    }
+}
+
 impl Scheduler {
     /// A scheduler that has read nothing yet.
     pub fn new() -> Self {
@@ -160,6 +174,7 @@ impl Scheduler {
             self.read_pool(state, ring);
         }
         if self.seen != Some(state.applied) {
+            self.leases = state.leased.len();
             self.read_apps(now, state, ring);
             if self.level != state.spoken_level() {
                 self.level = state.spoken_level();
@@ -300,6 +315,7 @@ impl Scheduler {
         let mut clocks: BTreeMap<JobName, Clock> = self.apps[at].iter_mut().flat_map(AppMirror::take_clocks).collect();
         let mut new = |(name, job): (&JobName, &Job)| new_job(name, job, deployed, clocks.remove(name));
         let mut jobs: Vec<JobMirror> = deployed.app.jobs.iter().map(&mut new).collect();
+        leases::read(&mut jobs, state, name);
         let mut j = 0;
         for (id, task) in state.tasks.of_app(name) {
             while jobs.get(j).is_some_and(|job| job.name < id.job) {
@@ -564,7 +580,8 @@ fn new_job(name: &JobName, job: &Job, deployed: &AppState, clock: Option<Clock>)
     let runs = deployed.runs.get(name).map(Runs::outline);
     let since = runs.as_ref().map(|runs| runs.since).unwrap_or_default();
     let clock = job.cron.as_ref().map(|cron| Clock::new(&cron.schedule, since, clock));
-    JobMirror { name: name.clone(), revision, spec, is_new, older: vec![], runs, clock, slots: vec![] }
+    let leased = BTreeMap::new();
+    JobMirror { name: name.clone(), revision, spec, is_new, older: vec![], runs, clock, leased, slots: vec![] }
 }
 
 fn new_spec(job: &Job, app: &App) -> Spec {
@@ -578,6 +595,7 @@ fn new_spec(job: &Job, app: &App) -> Spec {
         strategy: job.strategy,
         has_health: job.health.is_some(),
         team: app.team.clone(),
+        exclusive: job.exclusive,
     }
 }
 

@@ -4,6 +4,7 @@
 use crate::{
     Idle, RingView, Waiting,
     choose::{Candidates, Rules},
+    leases::Lease,
     machines::{MachineId, TaskRef},
     mirror::{Scheduler, Standing, VersionId, Waits},
     order::{Earlier, unmet},
@@ -79,6 +80,8 @@ impl Scheduler {
     ///   with.
     /// - A newer version that fits nowhere leaves the older one running.
     /// - Tasks of a drained machine move like outdated ones; batch tasks end there, and daemons stay.
+    /// - An exclusive task goes from one machine to another in two steps: it is removed, and comes to the other one when
+    ///   nothing of it can run any more on the first.
     /// - A task that fits nowhere takes the place of tasks of lower priority, where that disturbs least, as long as no
     ///   service loses more instances at a time than an update might take.
     pub fn plan(&mut self, now: Millis, state: &State, ring: &mut RingView) -> Plan {
@@ -132,6 +135,8 @@ pub(crate) struct Turn<'a> {
     undo: Vec<(TaskRef, Option<MachineId>, VersionId)>,
     /// Tasks that were taken from machines for the sake of others.
     pub(crate) preempted: usize,
+    /// Leases that this turn has given anew, at most.
+    pub(crate) new_leases: usize,
     pub(crate) waits: BTreeMap<usize, BTreeMap<TaskId, Waiting>>,
     timers: BTreeMap<usize, Millis>,
     /// What is written before tasks lose and get machines: ends of batch tasks, and what becomes of versions.
@@ -158,6 +163,7 @@ impl<'a> Turn<'a> {
             decided: BTreeMap::new(),
             undo: vec![],
             preempted: 0,
+            new_leases: 0,
             waits: BTreeMap::new(),
             timers: BTreeMap::new(),
             orders: vec![],
@@ -249,6 +255,10 @@ impl<'a> Turn<'a> {
                     let alive = self.s.machines.all[machine].is_alive();
                     if (forgotten || (!alive && self.is_lost(task, machine))) && !self.is_full() {
                         self.lift(task);
+                        if self.may_run_elsewhere(task, None) {
+                            self.let_go(task, Cause::MachineLost);
+                            continue;
+                        }
                         wants.entry(self.version_for(task)).or_default().push_back(Want { task, lost: true });
                     }
                 }
@@ -366,11 +376,20 @@ impl<'a> Turn<'a> {
             if self.is_full() {
                 return Placed::Full;
             }
+            let lease = self.lease_of(want.task, &rules);
+            if let Lease::Withheld(why) = lease {
+                self.wait(want.task, why);
+                self.s.blocked.insert(app);
+                wants.pop_front();
+                continue;
+            }
             let spec = self.s.app(app).jobs[j].spec_of(version);
             if let Some(over) = self.s.teams.over(spec) {
                 return Placed::Blocked(Waiting::over_quota(spec, over));
             }
-            let best = if few {
+            let best = if let Lease::Held(holder) = lease {
+                Some(holder)
+            } else if few {
                 rules.best(self.s)
             } else {
                 candidates.get_or_insert_with(|| Candidates::new(self.s, &rules)).best(self.s, &rules)
@@ -384,6 +403,7 @@ impl<'a> Turn<'a> {
             };
             let cause = if want.lost { Cause::MachineLost } else { Cause::Waited };
             self.place(want.task, to, cause, version);
+            self.new_leases += usize::from(rules.spec(self.s).exclusive);
             rules.moved(self.s, to, true);
             if let Some(candidates) = &mut candidates {
                 candidates.refresh(self.s, &rules, to);

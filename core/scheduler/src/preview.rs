@@ -1,6 +1,6 @@
 //! What a deploy would do: the deploy and all the plans behind it, carried out on a copy.
 
-use crate::{Observed, RingView, Scheduler, Waiting, plan::Pace};
+use crate::{Observed, RingView, Scheduler, Waiting, leases, plan::Pace};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -75,6 +75,10 @@ fn look_ahead(now: Millis, state: &mut State, mut ring: RingView, app: &AppName)
     let mut waiting = BTreeMap::new();
     for _ in 0..TURNS_MAX {
         all_goes_well(now, state, &mut ring, app);
+        let ended = leases::ended(state, app);
+        if !ended.is_empty() {
+            let _ = apply(state, &Command::Release(ended));
+        }
         scheduler.read(now, state, &mut ring);
         let plan = scheduler.plan_at(now, &ring, Pace::AllAtOnce);
         waiting = plan.waiting.get(app).map(|of_app| (**of_app).clone()).unwrap_or_default();

@@ -2,6 +2,7 @@
 
 mod autoscale;
 mod fixture;
+mod leases;
 mod oracle;
 mod placing;
 mod preview;

@@ -224,7 +224,8 @@ impl Turn<'_> {
             }
             let within = daemon || known.index as usize <= count;
             match &known.standing {
-                Standing::Waiting { .. } => missing += usize::from(within && for_itself),
+                // One that may still run where it was is on its way.
+                Standing::Waiting { .. } => missing += usize::from(within && for_itself && self.holder(task).is_none()),
                 // A daemon is down for as long as its machine.
                 Standing::On { machine, .. } if daemon && !self.s.machines.all[*machine].is_alive() => missing += 1,
                 Standing::On { .. } | Standing::Ended(_) => {
@@ -267,7 +268,9 @@ impl Turn<'_> {
             true => free.min(usize::from(policy.max_unavailable == 0)),
             false => free.min(policy.max_surge as usize),
         };
-        let taken: BTreeSet<u32> = self.s.app(app).jobs[job].slots.iter().map(|slot| slot.index).collect();
+        let known = &self.s.app(app).jobs[job];
+        let mut taken: BTreeSet<u32> = known.slots.iter().map(|slot| slot.index).collect();
+        taken.extend(known.leased.keys()); // they may run still, from when the job was exclusive
         let mut indexes = (count + 1..).filter(|index| !taken.contains(index));
         for _ in roll.surge.len()..wanted {
             if self.is_full() {
@@ -399,6 +402,10 @@ impl Turn<'_> {
             self.choose(task, version)
         };
         match to {
+            Ok(to) if to != machine && self.may_run_elsewhere(task, Some(version)) => {
+                self.let_go(task, cause);
+                true
+            }
             Ok(to) => {
                 self.place(task, to, cause, version);
                 true

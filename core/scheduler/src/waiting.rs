@@ -3,8 +3,8 @@
 use crate::{mirror::Spec, teams::OverQuota};
 use std::{fmt, sync::Arc};
 use taffeta_model::{
-    Constraint, Cpus, Exit, JobKind, JobName, JobRef, Liveness, NodeName, Operator, Phase, Resources, TaskId, TeamName,
-    UnixMillis, rfc3339,
+    Constraint, Cpus, Exit, JobKind, JobName, JobRef, LEASES_MAX, Liveness, NodeName, Operator, Phase, Resources,
+    TaskId, TeamName, UnixMillis, rfc3339,
 };
 
 /// Most machines that a reason lists one by one: a person reads no longer list, and each waiting task has one.
@@ -42,6 +42,15 @@ pub enum Waiting {
         /// Whether somebody has to promote it.
         by_hand: bool,
     },
+    /// It is exclusive, and may still run on another machine.
+    Leased {
+        /// That machine; `None` if it has been removed.
+        node: Option<NodeName>,
+    },
+    /// It is exclusive, and there are as many such tasks as may be.
+    Leases,
+    /// It is exclusive, and some member is too old to know of that.
+    OldMembers,
     /// As many instances of its job run as may at once.
     Parallel {
         /// How many that is.
@@ -235,6 +244,12 @@ impl fmt::Display for Waiting {
             Self::Preempted { by } => write!(f, "made way for {by}, which is of a higher priority"),
             Self::Parallel { most } => write!(f, "at most {most} of its job run at once"),
             Self::Idle(idle) => idle.fmt(f),
+            Self::Leased { node: Some(node) } => write!(f, "may still run on {node} until its lease ends"),
+            Self::Leased { node: None } => {
+                f.write_str("may still run on a machine that was removed, until its lease ends")
+            }
+            Self::Leases => write!(f, "there are {LEASES_MAX} exclusive tasks already, which is the most that may be"),
+            Self::OldMembers => f.write_str("exclusive tasks start once all members speak version 2"),
             Self::Drained(why) => write!(f, "still on a machine that is drained, as no other one takes it: {why}"),
             Self::Beside(why) => write!(f, "another one has to come first, as none may be missing: {why}"),
             Self::Paused => f.write_str("the update is paused: `taffeta resume APP` goes on"),

@@ -72,7 +72,8 @@ fn check_record(record: &TaskRecord) -> Result<(), (&'static str, String)> {
     check_texts([&record.reason].into_iter()).map_err(|m| ("reason", m))?;
     match &record.exit {
         Some(Exit::NotStarted(why)) => check_texts([why].into_iter()).map_err(|m| ("exit", m)),
-        Some(Exit::Code(_) | Exit::Signal(_) | Exit::OutOfMemory | Exit::Lost | Exit::Deadline) | None => Ok(()),
+        Some(Exit::Code(_) | Exit::Signal(_) | Exit::OutOfMemory | Exit::Lost | Exit::Deadline | Exit::LeaseEnded)
+        | None => Ok(()),
     }
 }
 

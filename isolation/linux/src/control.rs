@@ -23,6 +23,8 @@ pub(crate) enum Action {
     Kill,
     /// Answer at once, and once more when the task has ended.
     Watch,
+    /// Its lease ends at `until` now, in milliseconds of CLOCK_BOOTTIME. Older shims know no leases.
+    Extend { until: u64 },
 }
 
 /// A line to the shim.

@@ -3,7 +3,7 @@
 use crate::{
     check,
     control::{Action, Client, Reply},
-    limits,
+    lease, limits,
     machine::Machine,
     record::log_file,
     secrets,
@@ -25,7 +25,7 @@ use taffeta_isolation_plan::{
     ActError, Executor, Found, InvalidSpec, Memory, Permitted, Piece, PieceStart, StartError, Started, Stream,
     TaskSpec, Usage, check_name,
 };
-use taffeta_model::Exit;
+use taffeta_model::{BootMillis, Exit};
 use thiserror::Error;
 use tokio::{
     sync::Mutex as AsyncMutex,
@@ -212,6 +212,19 @@ impl Executor for LinuxExecutor {
         }
         self.wait(run_id).await;
         Ok(())
+    }
+
+    async fn extend(&self, run_id: &str, until: BootMillis) -> Result<(), ActError> {
+        // No look at the run first, as for a signal: a process that has ended and been replaced has no socket here.
+        match self.ask(run_id, Action::Extend { until: until.0 }).await {
+            Some(Reply { error: None, .. }) => Ok(()),
+            Some(Reply { error: Some(why), .. }) => Err(ActError::Failed(format!("run `{run_id}`: {why}"))),
+            None => Err(ActError::Failed(format!("the shim of run `{run_id}` does not answer"))),
+        }
+    }
+
+    fn boot_time(&self) -> BootMillis {
+        lease::boot_time()
     }
 
     async fn forget(&self, run_id: &str) -> Result<(), ActError> {

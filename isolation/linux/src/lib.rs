@@ -10,6 +10,7 @@ mod check;
 mod control;
 mod executor;
 mod group;
+mod lease;
 mod leftover;
 mod limits;
 mod lock;

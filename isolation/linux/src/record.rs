@@ -76,6 +76,9 @@ pub(crate) struct ExitRecord {
     pub(crate) not_started: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) lost: bool,
+    /// With `lost`: it was ended as its lease had run out. An older agent takes it for lost.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) lease: bool,
 }
 
 impl ExitRecord {
@@ -86,11 +89,15 @@ impl ExitRecord {
             Exit::Signal(signal) => Self { signal: Some(*signal), ..record },
             Exit::NotStarted(why) => Self { not_started: Some(why.clone()), ..record },
             Exit::OutOfMemory => Self { oom: true, ..record },
+            Exit::LeaseEnded => Self { lost: true, lease: true, ..record },
             Exit::Lost | Exit::Deadline => Self { lost: true, ..record }, // no process ends by a deadline: it is stopped
         }
     }
 
     pub(crate) fn exit(&self) -> Exit {
+        if self.lease {
+            return Exit::LeaseEnded;
+        }
         match (self.oom, self.code, self.signal, &self.not_started) {
             (true, ..) => Exit::OutOfMemory,
             (false, Some(code), ..) => Exit::Code(code),

@@ -114,9 +114,11 @@ impl Machine {
             }
             Settled::Ended(record) => match record.exit() {
                 Exit::Lost | Exit::Deadline => FoundState::Lost,
-                exit @ (Exit::Code(_) | Exit::Signal(_) | Exit::NotStarted(_) | Exit::OutOfMemory) => {
-                    FoundState::Exited { exit, at: UnixMillis(record.at) }
-                }
+                exit @ (Exit::Code(_)
+                | Exit::Signal(_)
+                | Exit::NotStarted(_)
+                | Exit::OutOfMemory
+                | Exit::LeaseEnded) => FoundState::Exited { exit, at: UnixMillis(record.at) },
             },
         };
         Ok(Some(Found { run_id: run_id.to_owned(), spec, state }))

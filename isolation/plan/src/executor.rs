@@ -3,7 +3,7 @@
 use crate::{InvalidSpec, Permitted, TaskSpec};
 use async_trait::async_trait;
 use std::{io, path::PathBuf, time::Duration};
-use taffeta_model::{Exit, UnixMillis};
+use taffeta_model::{BootMillis, Exit, UnixMillis};
 use thiserror::Error;
 
 /// One of a task's two outputs.
@@ -158,6 +158,14 @@ pub trait Executor: Send + Sync {
 
     /// Kills all processes of the task; returns when none is left. No error if it has ended already.
     async fn kill(&self, run_id: &str) -> Result<(), ActError>;
+
+    /// Lets an exclusive task run on until then; see [`TaskSpec::lease`]. Without that it gets SIGTERM at its grace before
+    /// the end of its lease, and everything of it SIGKILL at the end, also while no agent runs, and at once after a sleep of
+    /// the machine. An earlier end than the present one changes nothing.
+    async fn extend(&self, run_id: &str, until: BootMillis) -> Result<(), ActError>;
+
+    /// Now, by the clock of leases.
+    fn boot_time(&self) -> BootMillis;
 
     /// Removes the group, the folder, the logs and the exit status of a run that has ended. No error if there is none.
     async fn forget(&self, run_id: &str) -> Result<(), ActError>;

@@ -21,6 +21,7 @@ fn spec() -> TaskSpec {
         cpu_quota: false,
         memory_bytes: 64 << 20,
         pids_max: 100,
+        lease: None,
         grace: Duration::from_secs(5),
         secrets: TaskSecrets::default(),
     }

@@ -7,6 +7,7 @@
 mod agent;
 mod catalogue;
 mod consensus;
+mod exclusive;
 mod names;
 mod quorum;
 mod removal;
@@ -50,6 +51,7 @@ pub(crate) struct Checker {
     watch: watch::Watch,
     voting: voting::Voting,
     quorum: quorum::Quorum,
+    exclusive: exclusive::Exclusive,
 }
 
 /// What was seen of one machine's node last.
@@ -84,6 +86,7 @@ impl Checker {
         for machine in &cluster.machines {
             self.check_deeds(cluster, machine)?;
         }
+        self.exclusive.step(cluster)?;
         self.voting.step(cluster)?;
         self.quorum.step(cluster, history)?;
         invariant_a_full_disk_ends_no_process(cluster)?;

@@ -55,7 +55,8 @@ impl Quorum {
         for machine in cluster.machines.iter().filter(well) {
             for run in machine.tasks.living() {
                 let task = run.id.task();
-                if BATCHES.contains(&task.job.as_str()) {
+                // Work that ends, and what stops without a leader to renew its lease.
+                if BATCHES.contains(&task.job.as_str()) || run.exclusive {
                     continue;
                 }
                 let before = self.runs.insert((machine.number, task), (run.id.clone(), now));

@@ -138,6 +138,9 @@ impl Watch {
         if fresh && up && machine.condition() != crate::machine::Condition::default() {
             noted.push(Moment::JoinedUnderFaults);
         }
+        if machine.tasks.leases_run_out() > 0 {
+            noted.push(Moment::LeaseRanOut);
+        }
         if machine.tasks.kills_of_deaf() > 0 {
             noted.push(Moment::TermIgnored);
         }
@@ -186,6 +189,8 @@ fn news(inspect: &Inspect, last: &mut Last) -> Vec<Moment> {
         let stopped = before.is_some_and(|(phase, _)| *phase != Phase::Stopping) && record.phase == Phase::Stopping;
         let away = record.reason.contains("no longer assigned");
         noted.extend((stopped && away).then_some(Moment::OldCopyStopped));
+        let run_out = record.reason.starts_with("its lease was not renewed");
+        noted.extend((stopped && run_out).then_some(Moment::LeaseRanOut));
         records.insert(record.task.clone(), (record.phase, record.restarts));
     }
     last.records = records;

@@ -6,7 +6,7 @@ use rand::{RngExt, rngs::SmallRng};
 /// Which app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Shape {
-    /// Two services behind a migration.
+    /// Two services behind a migration, and one that is exclusive.
     Shop,
     /// A service with a fixed port, one on each machine at most.
     Edge,
@@ -88,6 +88,14 @@ cpus = 0.1
 memory = "64MiB"
 grace = "1s"
 dns = {{ order = "weighted", weight = {weight} }}
+[service.vault]
+run = ["vault"]
+ports = ["http"]
+cpus = 0.1
+memory = "64MiB"
+grace = "1s"
+env = {{ VERSION = "{version}" }}
+exclusive = true
 "#
             ),
             Shape::Edge => format!(

@@ -16,7 +16,11 @@ fn with_ports(ports: &[(&str, Option<u16>)]) -> Job {
 fn given(actions: &[Action]) -> Vec<Vec<u16>> {
     let start = |action: &Action| match action {
         Action::Start { ports, .. } => Some(ports.iter().map(|(_, n)| *n).collect()),
-        Action::Check { .. } | Action::Terminate { .. } | Action::Kill { .. } | Action::Forget { .. } => None,
+        Action::Extend { .. }
+        | Action::Check { .. }
+        | Action::Terminate { .. }
+        | Action::Kill { .. }
+        | Action::Forget { .. } => None,
     };
     actions.iter().filter_map(start).collect()
 }

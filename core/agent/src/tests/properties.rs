@@ -1,13 +1,15 @@
 //! Random events in random order, on a machine that is the judge: it knows which processes live.
 
 use super::{batch, checked, config, fence, service};
-use crate::{Action, Agent, AgentConfig, FoundRun, FoundState, RunId, StartFailure};
+use crate::{Action, Agent, AgentConfig, FoundRun, FoundState, Grant, RunId, StartFailure};
 use proptest::prelude::*;
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
-use taffeta_model::{Assigned, AssignedSet, Cpus, Exit, Fence, Job, JobKind, Millis, Resources, TaskId, UnixMillis};
+use taffeta_model::{
+    Assigned, AssignedSet, BootMillis, Cpus, Exit, Fence, Job, JobKind, Millis, Resources, TaskId, UnixMillis,
+};
 
 const TASKS: u32 = 3;
 
@@ -30,6 +32,8 @@ enum Event {
     AgentRestart(bool),
     /// The machine is rebooted.
     Reboot,
+    /// A lease is granted to the n-th placement that wants one, for so long.
+    Grant(u8, u64),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -43,6 +47,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => Just(Event::Forgotten),
         1 => any::<bool>().prop_map(Event::AgentRestart),
         1 => Just(Event::Reboot),
+        6 => (any::<u8>(), 3_000..20_000u64).prop_map(|(n, ms)| Event::Grant(n, ms)),
     ]
 }
 
@@ -67,6 +72,10 @@ struct Machine {
     made: BTreeSet<RunId>,
     terminated: BTreeSet<RunId>,
     killed_at: BTreeMap<RunId, Millis>,
+    /// Runs of exclusive tasks, with the end of the lease that their supervisors know.
+    leases: BTreeMap<RunId, Millis>,
+    /// Those of them that came up in good time and under this agent.
+    watched: BTreeSet<RunId>,
 }
 
 /// Two of the jobs fill it, so that it is too small for some sets.
@@ -80,15 +89,23 @@ fn job(choice: u8) -> Option<Job> {
         let resources = Resources { cpus: Cpus(1000), memory: 1 << 30, ..job.resources };
         Some(Job { resources, ..job })
     };
-    match choice % 6 {
+    match choice % 7 {
         0 => None,
         1 => half(service()),
         2 => half(checked()),
         3 => half(batch(2)),
+        5 => half(exclusive()),
         4 => half(Job { revocable: true, ..service() }),
         _ => half(Job { grace: Duration::from_secs(1), ..checked() }),
     }
 }
+
+fn exclusive() -> Job {
+    Job { exclusive: true, grace: Duration::from_secs(1), ..service() }
+}
+
+/// The part of a lease in which the agent is to have begun: grace, time to leave DNS, and what it is earlier.
+const LEAVING: Duration = Duration::from_millis(3_500);
 
 impl Machine {
     fn new() -> Self {
@@ -108,6 +125,8 @@ impl Machine {
             made: BTreeSet::new(),
             terminated: BTreeSet::new(),
             killed_at: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            watched: BTreeSet::new(),
         }
     }
 
@@ -132,6 +151,13 @@ impl Machine {
                     let run = self.forgets.remove(0);
                     self.ended.remove(&run);
                     self.agent.handle_forgotten(&run);
+                }
+            }
+            Event::Grant(n, ms) => {
+                let held = self.agent.needs().held;
+                if let Some((task, fence)) = held.get(usize::from(n) % held.len().max(1)).cloned() {
+                    let until = self.now + Duration::from_millis(ms);
+                    self.agent.handle_grants(&[Grant { task, fence, until, stamp: BootMillis(until.0) }], &[]);
                 }
             }
             Event::AgentRestart(made) => self.restart_agent(made),
@@ -204,6 +230,9 @@ impl Machine {
             _ => {
                 self.made.insert(run.clone());
                 self.alive.insert(run.clone(), ports);
+                if self.leases.get(&run).is_some_and(|end| self.now + LEAVING < *end) {
+                    self.watched.insert(run.clone());
+                }
                 self.agent.handle_started(self.now, &run, 1, UnixMillis(self.now.0), vec![]);
             }
         }
@@ -226,13 +255,20 @@ impl Machine {
         self.forgets.clear();
         self.terminated.clear();
         self.killed_at.clear();
+        self.watched.clear();
         let running = FoundState::Running { pid: 1, started_at: UnixMillis(0) };
         let alive = self.alive.iter().map(|(run, ports)| (run, ports.clone(), running.clone()));
         let ended = self.ended.iter().map(|(run, exit)| {
             let lost = FoundState::Lost;
             (run, vec![], exit.clone().map_or(lost, |exit| FoundState::Exited { exit }))
         });
-        let found = alive.chain(ended).map(|(run, ports, state)| FoundRun { run: run.clone(), ports, state }).collect();
+        let found = alive
+            .chain(ended)
+            .map(|(run, ports, state)| {
+                let exclusive = self.leases.contains_key(run);
+                FoundRun { run: run.clone(), ports, exclusive, state }
+            })
+            .collect();
         self.agent = Agent::recover(self.now, small(), found, self.newest.clone());
         self.confirmed = false;
         let listed: BTreeSet<RunId> = self.jobs.keys().filter(|run| self.is_listed(run)).cloned().collect();
@@ -251,12 +287,32 @@ impl Machine {
         assert!(self.agent.reconcile(self.now).is_empty(), "an action was given twice");
         assert!(self.agent.next_wake().is_none_or(|wake| wake > self.now), "the driver would spin");
         self.invariant_records();
+        self.invariant_exclusive_tasks_end_before_their_leases();
+    }
+
+    /// The agent ends an exclusive run in good time, so that its supervisor need not.
+    fn invariant_exclusive_tasks_end_before_their_leases(&self) {
+        for (run, end) in self.leases.iter().filter(|(run, _)| self.watched.contains(*run)) {
+            let told = self.terminated.contains(run) || !self.alive.contains_key(run);
+            let late = self.now + exclusive().grace >= *end;
+            assert!(told || !late, "{run} runs on at {:?}, and its lease ends at {end:?}", self.now);
+        }
     }
 
     fn take(&mut self, action: Action) {
         let run = action.run().clone();
         match action {
-            Action::Start { task, assigned, ports, .. } => {
+            Action::Extend { until, .. } => {
+                assert!(self.alive.contains_key(&run) && !self.terminated.contains(&run));
+                let before = self.leases.insert(run, Millis(until.0));
+                assert!(before.is_some_and(|before| before < Millis(until.0)), "no longer than before");
+            }
+            Action::Start { task, assigned, ports, lease, .. } => {
+                assert_eq!(lease.is_some(), assigned.job.exclusive, "a lease for those alone that need one");
+                if let Some(end) = lease {
+                    assert!(self.now + LEAVING < Millis(end.0), "a start that is not worth it");
+                    self.leases.insert(run.clone(), Millis(end.0));
+                }
                 let newest = self.newest.as_ref().and_then(|set| set.tasks.get(&task));
                 assert_eq!(newest.map(|a| a.fence), Some(run.fence()), "a start that the newest set does not list");
                 assert_eq!(newest, Some(&*assigned));

@@ -293,6 +293,14 @@ impl Job {
         if promote.is_some_and(|after| after > DURATION_MAX) || *healthy_within > DURATION_MAX {
             return Err(("update", "at most a year (8760h) is allowed".into()));
         }
+        if self.exclusive && self.kind == JobKind::Daemon {
+            return Err(("exclusive", "a daemon has its machine for itself and never moves: leave this out".into()));
+        }
+        if self.exclusive && (*max_surge > 0 || *canary > 0 || *blue_green) {
+            let message = "instances of an exclusive job are replaced in their places, one after the other: leave out \
+                           max_surge, canary and blue-green";
+            return Err(("update", message.into()));
+        }
         if self.priority > PRIORITY_MAX {
             return Err(("priority", format!("{}; at most {PRIORITY_MAX} is allowed", self.priority)));
         }

@@ -17,7 +17,7 @@ use crate::{
 use std::{collections::BTreeMap, num::NonZeroU32};
 
 /// Each key with the example that an error about it shows.
-pub(super) const KEYS: [(&str, &str); 37] = [
+pub(super) const KEYS: [(&str, &str); 38] = [
     ("run", "run = [\"./server\", \"--port\", \"$PORT_HTTP\"]"),
     ("count", "count = 3"),
     ("ports", "ports = [\"http\"]` or `ports = { http = 8080 }"),
@@ -36,6 +36,7 @@ pub(super) const KEYS: [(&str, &str); 37] = [
     ("apart", "apart = [\"shop/db\"]"),
     ("priority", "priority = 70"),
     ("revocable", "revocable = true"),
+    ("exclusive", "exclusive = true"),
     ("update", "update = { max_surge = 1, max_unavailable = 0 }"),
     ("autoscale", "autoscale = { min = 2, max = 10, cpu = 0.7 }"),
     ("after", "after = [\"migrate\"]"),
@@ -58,7 +59,7 @@ pub(super) const KEYS: [(&str, &str); 37] = [
 ];
 
 /// Keys that the product promises and this version does not do yet.
-const LATER: [(&str, &str); 2] = [("image", "container images are"), ("exclusive", "exclusive tasks are")];
+const LATER: [(&str, &str); 1] = [("image", "container images are")];
 
 /// Keys of cron jobs alone, and of those that run to an end.
 pub(super) const OF_CRON: [&str; 5] = ["schedule", "timezone", "epsilon", "overlap", "missed"];
@@ -150,6 +151,10 @@ fn read_key(job: &mut Job, key: &str, item: &Item<'_>, shipped: &mut Shipped<'_>
             job.priority = u8::try_from(priority).map_err(|_| item.error("too high a priority"))?;
         }
         "revocable" => job.revocable = item.bool()?,
+        "exclusive" if job.kind == JobKind::Daemon => {
+            return Err(item.error("a daemon has its machine for itself and never moves: leave this out"));
+        }
+        "exclusive" => job.exclusive = item.bool()?,
         "update" => match job.kind {
             JobKind::Service | JobKind::Daemon => job.update = read_update(item, job.kind)?,
             JobKind::Batch { .. } | JobKind::Cron { .. } => {
@@ -204,7 +209,9 @@ fn unknown(item: &Item<'_>, key: &str, kind: JobKind) -> AppFileError {
         JobKind::Batch { .. } => !["health", "dns", "update", "autoscale"].contains(key) && !OF_CRON.contains(key),
         JobKind::Cron { .. } => !["health", "dns", "update", "autoscale"].contains(key),
         JobKind::Daemon => {
-            !["count", "placement", "autoscale"].contains(key) && !OF_BATCH.contains(key) && !OF_CRON.contains(key)
+            !["count", "placement", "autoscale", "exclusive"].contains(key)
+                && !OF_BATCH.contains(key)
+                && !OF_CRON.contains(key)
         }
     };
     let known: Vec<&str> = KEYS.iter().map(|(key, _)| *key).filter(fits).collect();

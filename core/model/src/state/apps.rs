@@ -250,11 +250,12 @@ fn runs_the_same(was: &Job, old: &App, now: &Job, new: &App) -> bool {
         grace,
         secrets,
         secret_env,
+        exclusive,
     } = now;
     (kind, run, env, ports, resources) == (&was.kind, &was.run, &was.env, &was.ports, &was.resources)
         && (cpu_quota, pids_max, health, constraints) == (&was.cpu_quota, &was.pids_max, &was.health, &was.constraints)
         && (custom, with, apart, revocable) == (&was.custom, &was.with, &was.apart, &was.revocable)
         && (files, tags, grace) == (&was.files, &was.tags, &was.grace)
-        && (secrets, secret_env) == (&was.secrets, &was.secret_env)
+        && (secrets, secret_env, exclusive) == (&was.secrets, &was.secret_env, &was.exclusive)
         && files.iter().all(|file| old.files.get(file) == new.files.get(file))
 }

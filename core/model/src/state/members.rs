@@ -1,6 +1,6 @@
 //! Commands about members and the tokens that let them in.
 
-use super::{Cause, MEMBERS_MAX, Member, Place, REMOVED_MAX, State, TOKENS_MAX, Token, TokenRole};
+use super::{Cause, MEMBERS_MAX, Member, Place, REMOVED_MAX, State, TOKENS_MAX, Token, TokenRole, leases};
 use crate::{Fence, JobKind, Life, NodeId, Refusal, Resources, TaskId, TokenId, UnixMillis};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -139,6 +139,9 @@ impl State {
         for id in gone {
             let app = self.apps.get_mut(&id.app);
             let job = app.as_ref().and_then(|app| app.app.jobs.get(&id.job));
+            if let Some(&Place::On { node, fence }) = self.tasks.get(&id).map(|task| &task.place) {
+                leases::leave(&mut self.leased, &id, (node, fence), job);
+            }
             if job.is_some_and(|job| job.kind == JobKind::Daemon) {
                 self.tasks.remove(&id);
             } else {

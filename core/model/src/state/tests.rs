@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 mod any_commands;
 mod generations;
+mod leases;
 mod rebirth;
 mod runs;
 mod secrets;

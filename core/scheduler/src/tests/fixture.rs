@@ -152,10 +152,21 @@ impl Cluster {
         plan
     }
 
+    /// Nothing runs any more of exclusive tasks that have left their machines.
+    pub(super) fn leases_end(&mut self) {
+        let on = |id: &TaskId| self.state.tasks.get(id).and_then(taffeta_model::Task::node);
+        let ended = self.state.leased.iter().filter(|(id, leased)| on(id) != Some(leased.node));
+        let ended: Vec<_> = ended.map(|(id, leased)| (id.clone(), leased.fence)).collect();
+        if !ended.is_empty() {
+            self.apply(&Command::Release(ended));
+        }
+    }
+
     /// Machines that are alive report all their tasks as working, batch tasks as finished, until nothing is left to do.
     pub(super) fn settle(&mut self) -> Plan {
         for _ in 0..1000 {
             self.all_well();
+            self.leases_end();
             let plan = self.turn();
             if plan.commands.is_empty() {
                 self.pass(1000); // after which it is looked for those who may make way
@@ -183,6 +194,7 @@ impl Cluster {
     pub(super) fn settle_running(&mut self) {
         for _ in 0..1000 {
             self.all_running();
+            self.leases_end();
             if self.turn().commands.is_empty() {
                 self.pass(1000);
                 if self.turn().commands.is_empty() {

@@ -155,9 +155,14 @@ fn checked_turn(c: &mut Cluster) -> Result<Plan, TestCaseError> {
             | Waiting::NoRoom(_)
             | Waiting::After(_)
             | Waiting::Preempted { .. }
+            | Waiting::Leases
             | Waiting::Beside(_)
             | Waiting::Paused
             | Waiting::Unpromoted { .. } => {}
+            Waiting::Leased { .. } => {
+                prop_assert!(c.state.leased.contains_key(id), "{id} waits for the end of a lease that it has not");
+            }
+            Waiting::OldMembers => prop_assert!(false, "all members are new"),
             Waiting::Parallel { most } => {
                 // As many are on machines, or go before it as soon as there is room.
                 let goes_first = |other: &TaskId, task: &Task| {
@@ -211,6 +216,11 @@ fn carry_out(c: &mut Cluster, plan: &Plan) -> Result<(), TestCaseError> {
             let absent = later.filter(|id| lost.contains(*id)).collect();
             let job = if placement.older { c.state.job_of(id) } else { c.state.job(id) }.unwrap().clone();
             prop_assert!(fits_as(c, &c.state, (id, &job), node, &absent), "{id} does not fit on {node}: {plan:?}");
+            let leased = c.state.leased.get(id);
+            prop_assert!(leased.is_none_or(|l| l.node == node), "{id} may run on {leased:?}, and comes to {node}");
+            let was = c.state.tasks.get(id).and_then(Task::node);
+            let moves = job.exclusive && was.is_some_and(|was| was != node);
+            prop_assert!(!moves, "{id} goes from {was:?} to {node} in one step");
             c.apply(&Command::Place(vec![placement.clone()]));
             prop_assert_eq!(c.state.tasks[id].node(), Some(node));
         }
@@ -350,6 +360,7 @@ enum Event {
     Promote(usize),
     Pause(usize, bool),
     Rollback(usize),
+    LeasesEnd,
 }
 
 fn happen(c: &mut Cluster, event: Event) {
@@ -419,6 +430,7 @@ fn happen(c: &mut Cluster, event: Event) {
                 c.apply(&Command::Stop { app });
             }
         }
+        Event::LeasesEnd => c.leases_end(),
         Event::Resize(i, memory) => c.member(i % machines + 1).capacity.memory = memory * MIB,
     }
 }
@@ -439,7 +451,8 @@ fn a_job() -> impl Strategy<Value = Job> {
         (0..3_u32).prop_map(Operator::MaxPer),
     ];
     let constraint = option::weighted(0.4, (select(vec!["hostname", "zone", "rack"]), operator));
-    let custom = (option::weighted(0.2, 1..3_u64), select(vec![50, 50, 50, 20, 80]), 0..6_u32);
+    let priority = select(vec![50, 50, 50, 20, 80]);
+    let custom = (option::weighted(0.2, 1..3_u64), priority, 0..6_u32, prop::bool::weighted(0.6));
     let ports = (option::weighted(0.2, select(vec![80, 81])), 0..3_u32);
     let apart = (option::weighted(0.1, 0..4_usize), option::weighted(0.1, 0..4_usize));
     let size = (0..1500_u64, 0..600_u64);
@@ -454,7 +467,7 @@ fn a_job() -> impl Strategy<Value = Job> {
             job = job.cpus(cpus).memory(memory * MIB).free_ports(free);
             job = fixed.into_iter().fold(job, With::fixed_port);
             job = constraint.into_iter().fold(job, |job, (field, operator)| job.constraint(field, operator));
-            let (gpus, priority, revocable) = custom;
+            let (gpus, priority, revocable, exclusive) = custom;
             job.custom.extend(gpus.map(|gpus| ("gpu".to_owned(), gpus)));
             (job.priority, job.revocable) = (priority, revocable == 0);
             let names = ["a", "b", "mail/c", "d"];
@@ -470,6 +483,7 @@ fn a_job() -> impl Strategy<Value = Job> {
                 healthy_within: std::time::Duration::from_secs(30),
                 rollback: true,
             };
+            job.exclusive = exclusive && max_surge == 0 && canary == 0 && !blue_green;
             job.strategy = if pack { PlacementStrategy::Pack } else { PlacementStrategy::Spread };
             job.reschedule_after = std::time::Duration::from_secs(delay);
             if job.kind.is_batch() {
@@ -544,6 +558,7 @@ fn an_event() -> impl Strategy<Value = Event> {
         1 => any::<usize>().prop_map(Event::Promote),
         1 => (any::<usize>(), prop::bool::weighted(0.3)).prop_map(|(i, on)| Event::Pause(i, on)),
         1 => any::<usize>().prop_map(Event::Rollback),
+        2 => Just(Event::LeasesEnd),
     ]
 }
 
@@ -570,6 +585,7 @@ proptest! {
         let mut last = None;
         for _ in 0..200 {
             c.all_well();
+            c.leases_end();
             c.pass(1000);
             let plan = checked_turn(&mut c)?;
             if plan.commands.is_empty() {

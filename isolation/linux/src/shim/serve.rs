@@ -2,6 +2,7 @@
 
 use crate::{
     control::{Action, LINE_BYTES_MAX, Reply, line, parse},
+    lease::{Due, Lease},
     leftover::kill_children,
     record::{EXIT_FILE, ExitRecord, SOCKET, StateRecord, VERSION, date, write_record},
     secrets,
@@ -23,7 +24,7 @@ use std::{
     thread::sleep,
     time::Duration,
 };
-use taffeta_model::{Exit, UnixMillis};
+use taffeta_model::{BootMillis, Exit, UnixMillis};
 
 /// Most connections at once: an agent holds one to watch and opens a short one for each request.
 const CONNECTIONS_MAX: usize = 32;
@@ -45,6 +46,9 @@ pub(super) struct Shim {
     signals: OwnedFd,
     oom: Option<OwnedFd>,
     oom_ticks: u32,
+    /// Whether its lease has ended: it is killed in each round until it has.
+    killing: bool,
+    lease: Option<Lease>,
     /// How the main process ended. While this is `None` it has not been reaped, and its number is its own.
     ended: Option<(WaitStatus, UnixMillis)>,
     connections: Vec<Connection>,
@@ -66,8 +70,21 @@ impl Shim {
         listener: UnixListener,
         signals: OwnedFd,
         oom: Option<OwnedFd>,
+        lease: Option<Lease>,
     ) -> Self {
-        Self { folder, state, task, listener, signals, oom, oom_ticks: 0, ended: None, connections: vec![] }
+        Self {
+            folder,
+            state,
+            task,
+            listener,
+            signals,
+            oom,
+            oom_ticks: 0,
+            killing: false,
+            lease,
+            ended: None,
+            connections: vec![],
+        }
     }
 
     /// Returns when the task has ended, nothing of it is left, and that is on disk. All files are non-blocking, so each
@@ -77,6 +94,7 @@ impl Shim {
             self.sleep();
             let alone = self.reap();
             self.check_memory();
+            self.check_lease();
             if let Some((status, at)) = self.ended {
                 if alone && self.state.groups.is_empty() {
                     return self.finish(status, at);
@@ -92,9 +110,10 @@ impl Shim {
     fn sleep(&self) {
         let watched = self.connections.iter().map(|c| c.stream.as_fd());
         let files = [self.signals.as_fd(), self.listener.as_fd()].into_iter();
-        let files = files.chain(self.oom.as_ref().map(AsFd::as_fd)).chain(watched);
+        let files = files.chain(self.oom.as_ref().map(AsFd::as_fd)).chain(self.lease.as_ref().map(Lease::timer));
+        let files = files.chain(watched);
         let mut files: Vec<_> = files.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
-        let ticking = self.ended.is_some() || self.oom_ticks > 0;
+        let ticking = self.ended.is_some() || self.oom_ticks > 0 || self.killing;
         let _ = poll(&mut files, ticking.then_some(&TICK)); // an interruption is a round without news
     }
 
@@ -126,6 +145,17 @@ impl Shim {
             self.oom_ticks -= 1;
             if self.state.groups.oom_kills() > 0 {
                 self.oom_ticks = 0;
+                self.kill();
+            }
+        }
+    }
+
+    fn check_lease(&mut self) {
+        match self.lease.as_mut().filter(|_| self.ended.is_none()).map_or(Due::Nothing, Lease::due) {
+            Due::Nothing => {}
+            Due::Terminate => drop(pidfd_send_signal(&self.task, Signal::TERM)),
+            Due::Kill => {
+                self.killing = true;
                 self.kill();
             }
         }
@@ -163,13 +193,14 @@ impl Shim {
     }
 
     /// Does what was asked; false if the connection is done with.
-    fn answer(&self, connection: &mut Connection, request: &[u8]) -> bool {
+    fn answer(&mut self, connection: &mut Connection, request: &[u8]) -> bool {
         let done = parse(request).and_then(|action| {
             match action {
                 Action::Status => {}
                 Action::Watch => connection.watches = true,
                 Action::Kill => self.kill(),
                 Action::Signal { n } => self.signal(n)?,
+                Action::Extend { until } => self.extend(BootMillis(until))?,
             }
             Ok(())
         });
@@ -185,9 +216,17 @@ impl Shim {
         })
     }
 
+    fn extend(&mut self, until: BootMillis) -> Result<(), String> {
+        let lease = self.lease.as_mut().ok_or("the task has no lease")?;
+        lease.extend(until).map_err(|e| e.to_string())
+    }
+
     fn finish(mut self, status: WaitStatus, at: UnixMillis) -> ExitCode {
         // Read now, as the counter goes with the group; never guessed from the signal.
+        let by_lease = self.lease.as_ref().is_some_and(Lease::has_ended);
         let exit = match (status.exit_status(), status.terminating_signal()) {
+            // Also with a status of its own: it was told to end, and did.
+            _ if by_lease => Exit::LeaseEnded,
             (Some(0), _) => Exit::Code(0),
             _ if self.state.groups.oom_kills() > 0 => Exit::OutOfMemory,
             (Some(code), _) => Exit::Code(code),

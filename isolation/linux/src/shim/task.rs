@@ -4,6 +4,7 @@ use super::{Refusal, serve::Shim};
 use crate::{
     control::short_path,
     group::Groups,
+    lease::{Lease, boot_time},
     record::{
         EXIT_FILE, LAUNCH_FILE, Launch, Process, STATE_FILE, StateRecord, VERSION, boot_id, date, log_file,
         read_record, write_record,
@@ -37,13 +38,17 @@ pub(super) fn start(folder: &Path, carried: Carried) -> Result<Shim, Refusal> {
         secrets::place(folder, at, &carried)
             .map_err(|e| Refusal::Failed(format!("the secrets cannot be put into memory: {e}")))?;
     }
+    let lease = spec.lease.map(|until| Lease::new(until, spec.grace)).transpose()?;
+    if spec.lease.is_some_and(|until| until.left(boot_time()) <= spec.grace) {
+        return Err(Refusal::Failed("its lease has ended".into()));
+    }
     let listener = listen(folder)?;
     let signals = sys::child_signals()?; // before the child exists: its end must not be missed
     let oom = launch.groups.watch_oom();
     let (pid, pidfd) = spawn(folder, &spec, &launch.groups, &carried)?;
     let state = describe(&spec.run_id, launch.groups, pid)?;
     write_record(&folder.join(STATE_FILE), &state)?;
-    Ok(Shim::new(folder.to_path_buf(), state, pidfd, listener, signals, oom))
+    Ok(Shim::new(folder.to_path_buf(), state, pidfd, listener, signals, oom, lease))
 }
 
 fn listen(folder: &Path) -> io::Result<UnixListener> {

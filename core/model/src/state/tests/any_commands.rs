@@ -30,6 +30,7 @@ enum Draft {
     RemoveSecret { name: usize, force: bool },
     Fire { app: usize, job: usize, stale: bool, decision: u8, slot: u64 },
     Run { app: usize, job: usize },
+    Release { task: usize, stale: bool },
 }
 
 const SECRETS: [&str; 2] = ["s1", "s2"];
@@ -62,7 +63,8 @@ fn draft() -> impl Strategy<Value = Draft> {
         1 => (0..2_usize, prop::option::of(0..5_usize)).prop_map(|(app, job)| Draft::Restart { app, job }),
         8 => prop::collection::vec((pick.clone(), 1..6_u8, prop::bool::weighted(0.2)), 0..5).prop_map(Draft::Place),
         2 => prop::collection::vec((pick.clone(), prop::bool::weighted(0.2)), 0..3).prop_map(Draft::Remove),
-        3 => (pick, prop::bool::weighted(0.2)).prop_map(|(task, stale)| Draft::Finish { task, stale }),
+        3 => (pick.clone(), prop::bool::weighted(0.2)).prop_map(|(task, stale)| Draft::Finish { task, stale }),
+        2 => (pick, prop::bool::weighted(0.2)).prop_map(|(task, stale)| Draft::Release { task, stale }),
     ]
 }
 
@@ -169,6 +171,12 @@ fn command(draft: &Draft, state: &State) -> Command {
             };
             Command::Remove(removals.iter().map(removal).collect())
         }
+        Draft::Release { task, stale } => {
+            let leased = task.checked_rem(state.leased.len()).and_then(|n| state.leased.iter().nth(n));
+            let (id, fence) =
+                leased.map_or_else(|| (pick(state, *task).0, Fence::default()), |(id, l)| (id.clone(), l.fence));
+            Command::Release(vec![(id, Fence { index: fence.index + u64::from(*stale), ..fence })])
+        }
         Draft::Finish { task, stale } => {
             let on = state.tasks.iter().filter_map(|(id, task)| match task.place {
                 Place::On { fence, .. } => Some((id.clone(), fence)),
@@ -198,7 +206,10 @@ fn drafted_app(name: &str, web: u32, job: u32, (program, secret): (u8, bool), fi
     let cron = format!(
         "[{kind}.tick]\nrun = [\"p{program}\"]\ncount = 2\n{tick}[batch.tock]\nrun = [\"p\"]\nafter = [\"tick\"]\n"
     );
-    let text = format!("app = \"{name}\"\n[service.web]\nrun = [\"p{program}\"]\ncount = {web}\n{file}\n{batch}{cron}");
+    let exclusive = web % 2 == 1;
+    let text = format!(
+        "app = \"{name}\"\n[service.web]\nrun = [\"p{program}\"]\ncount = {web}\nexclusive = {exclusive}\n{file}\n{batch}{cron}"
+    );
     let files: &mut dyn FileSource = &mut AnyFile;
     parse_app_file(&text, files).unwrap()
 }
@@ -291,6 +302,24 @@ fn invariant_a_fence_and_a_running_task_belong_together(before: &State, after: &
     }
 }
 
+/// An exclusive task has one machine at a time, until its end there is known.
+fn invariant_a_leased_task_has_one_machine(before: &State, after: &State, command: &Command) {
+    for (id, leased) in &after.leased {
+        let on = after.tasks.get(id).and_then(super::super::Task::node);
+        assert!(on.is_none_or(|on| on == leased.node), "{id} is on {on:?}, and may run on {}", leased.node);
+        assert!(before.leased.get(id).is_none_or(|was| was.node == leased.node), "{id} may run on another machine");
+    }
+    if !matches!(command, Command::Release(_) | Command::Finish { .. }) {
+        assert!(before.leased.keys().all(|id| after.leased.contains_key(id)), "{command:?} ends a lease");
+    }
+    for (id, task) in &after.tasks {
+        if matches!(task.place, Place::On { fence, .. } if fence == after.applied) {
+            let exclusive = after.job_of(id).is_some_and(|job| job.exclusive);
+            assert!(!exclusive || after.leased.get(id).is_some_and(|leased| leased.fence == after.applied), "{id}");
+        }
+    }
+}
+
 fn invariant_a_refusal_changes_nothing(before: &State, after: &State) {
     assert_eq!(*after, State { applied: after.applied, ..before.clone() });
 }
@@ -337,6 +366,7 @@ proptest! {
             invariant_fences_tell_of_every_change(&before, after, after.applied);
             invariant_a_fence_and_a_running_task_belong_together(&before, after, after.applied);
             invariant_tokens_are_not_overused(after);
+            invariant_a_leased_task_has_one_machine(&before, after, &command);
             invariant_versions_of_secrets_are_kept_while_used_and_never_used_twice(&before, after);
             if let Outcome::Refused(_) = outcome {
                 invariant_a_refusal_changes_nothing(&before, after);
