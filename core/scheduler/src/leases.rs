@@ -67,16 +67,19 @@ impl Turn<'_> {
         self.wait(task, Waiting::Leased { node: on });
     }
 
+    /// That something may still run there.
+    pub(crate) fn leased_on(&self, node: NodeId) -> Waiting {
+        let at = self.s.machines.position(node);
+        Waiting::Leased { node: at.map(|at| self.s.machines.all[at].name.clone()) }
+    }
+
     /// What leases say to a task that is on no machine.
     pub(crate) fn lease_of(&mut self, task: TaskRef, rules: &Rules) -> Lease {
         if let Some(holder) = self.holder(task) {
             let at = self.s.machines.position(holder);
             return match at.filter(|at| rules.admit(self.s, *at)) {
                 Some(at) => Lease::Held(at),
-                None => {
-                    let node = at.map(|at| self.s.machines.all[at].name.clone());
-                    Lease::Withheld(Waiting::Leased { node })
-                }
+                None => Lease::Withheld(self.leased_on(holder)),
             };
         }
         if !rules.spec(self.s).exclusive {

@@ -144,7 +144,7 @@ pub(crate) struct Turn<'a> {
     /// Apps about which there are such.
     ordered: BTreeSet<usize>,
     removals: Vec<Removal>,
-    placements: Vec<Placement>,
+    pub(crate) placements: Vec<Placement>,
     pub(crate) firings: Vec<Firing>,
     /// Jobs about whose runs something was decided, and what their tasks wait for because of it.
     pub(crate) fired: BTreeMap<(usize, usize), Option<Idle>>,
@@ -397,8 +397,12 @@ impl<'a> Turn<'a> {
             let to = match best {
                 Some(to) => to,
                 None => match self.make_room(want.task, &rules) {
-                    Some(to) => to,
-                    None => return Placed::Blocked(rules.why(self.s)),
+                    Ok(to) => to,
+                    Err(None) => return Placed::Blocked(rules.why(self.s)),
+                    Err(Some(serves)) => {
+                        let otherwise = Box::new(rules.why(self.s));
+                        return Placed::Blocked(Waiting::Shielded { by: self.s.id(serves), otherwise });
+                    }
                 },
             };
             let cause = if want.lost { Cause::MachineLost } else { Cause::Waited };

@@ -17,28 +17,37 @@ const PREEMPTIONS_MAX: usize = 64;
 /// How soon it is looked again for tasks that may make way: those of a service may as soon as others of it serve.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// How many of each service may still go, and who may not for that.
+#[derive(Default)]
+struct Budgets {
+    /// By app and job.
+    spare: BTreeMap<(usize, usize), usize>,
+    shields: Option<TaskRef>,
+}
+
 /// How much a choice of victims disturbs: the highest priority among them, their number, what they have.
 type Disturbance = (Priority, usize, u64, u64);
 
 impl Turn<'_> {
-    /// Makes room for a task on the machine where that disturbs least; `None` if nobody may make way.
-    pub(crate) fn make_room(&mut self, task: TaskRef, rules: &Rules) -> Option<MachineId> {
+    /// Makes room for a task on the machine where that disturbs least. If nobody may make way, the error is one of lower
+    /// priority that would have to and may not, as no more of its service may be missing; `None` if there is none.
+    pub(crate) fn make_room(&mut self, task: TaskRef, rules: &Rules) -> Result<MachineId, Option<TaskRef>> {
         let spec = rules.spec(self.s).clone();
         let lowest = self.s.by_priority.keys().next();
         if lowest.is_none_or(|lowest| *lowest >= spec.priority()) {
-            return None;
+            return Err(None);
         }
         if self.preempted >= PREEMPTIONS_MAX {
             self.wake(task.app, self.now);
-            return None;
+            return Err(None);
         }
         let mut best: Option<(Disturbance, taffeta_model::NodeId, MachineId, Vec<TaskRef>)> = None;
-        let mut spare = BTreeMap::new();
+        let mut budgets = Budgets::default();
         for at in self.s.machines.members().collect::<Vec<_>>() {
             if !self.s.machines.is_open(at) || !rules.lets_alone(self.s, at) {
                 continue;
             }
-            let Some(victims) = self.victims(at, &spec, rules, &mut spare) else { continue };
+            let Some(victims) = self.victims(at, &spec, rules, &mut budgets) else { continue };
             let (disturbance, id) = (self.disturbance(&victims), self.s.machines.all[at].id);
             if best.as_ref().is_none_or(|(least, other, ..)| (disturbance, id) < (*least, *other)) {
                 best = Some((disturbance, id, at, victims));
@@ -46,7 +55,7 @@ impl Turn<'_> {
         }
         let Some((_, _, at, victims)) = best else {
             self.wake(task.app, self.now + AGAIN);
-            return None;
+            return Err(budgets.shields);
         };
         let by = self.s.id(task);
         for victim in victims {
@@ -55,7 +64,7 @@ impl Turn<'_> {
             self.wait(victim, Waiting::Preempted { by: by.clone() });
             self.preempted += 1;
         }
-        Some(at)
+        Ok(at)
     }
 
     fn disturbance(&self, victims: &[TaskRef]) -> Disturbance {
@@ -67,13 +76,7 @@ impl Turn<'_> {
 
     /// The tasks on a machine that would have to go, the lowest priority first and of those the largest; `None` if those
     /// that may go do not make enough room.
-    fn victims(
-        &self,
-        at: MachineId,
-        spec: &Spec,
-        rules: &Rules,
-        spare: &mut BTreeMap<(usize, usize), usize>,
-    ) -> Option<Vec<TaskRef>> {
+    fn victims(&self, at: MachineId, spec: &Spec, rules: &Rules, budgets: &mut Budgets) -> Option<Vec<TaskRef>> {
         let mut may: Vec<(Priority, Reverse<u64>, TaskId, TaskRef)> = vec![];
         for task in self.s.tasks_on(at).iter().filter(|task| task.slot < self.s.job(**task).slots.len()) {
             let victim = self.s.spec(*task);
@@ -95,8 +98,9 @@ impl Turn<'_> {
             }
             let job = (victim.app, victim.job);
             let gone = lost.get(&job).copied().unwrap_or_default();
-            let spare = spare.entry(job).or_insert_with(|| self.spare(job.0, job.1, false));
+            let spare = budgets.spare.entry(job).or_insert_with(|| self.spare(job.0, job.1, false));
             if self.costs(victim) && gone >= *spare {
+                budgets.shields.get_or_insert(victim);
                 continue;
             }
             if short.is_helped_by(self.s.spec(victim)) {

@@ -271,13 +271,19 @@ impl Turn<'_> {
         let known = &self.s.app(app).jobs[job];
         let mut taken: BTreeSet<u32> = known.slots.iter().map(|slot| slot.index).collect();
         taken.extend(known.leased.keys()); // they may run still, from when the job was exclusive
-        let mut indexes = (count + 1..).filter(|index| !taken.contains(index));
+        let held = known.leased.range(count + 1..).next().map(|(_, node)| *node);
+        let most = if policy.blue_green { count } else { policy.max_surge };
+        let mut indexes = (count + 1..=count.saturating_add(most)).filter(|index| !taken.contains(index));
         for _ in roll.surge.len()..wanted {
             if self.is_full() {
                 break;
             }
-            let Some(index) = indexes.next() else { break };
-            if let Err(why) = self.place_new(app, job, index) {
+            let placed = match (indexes.next(), held) {
+                (Some(index), _) => self.place_new(app, job, index),
+                (None, Some(node)) => Err(self.leased_on(node)),
+                (None, None) => break,
+            };
+            if let Err(why) = placed {
                 self.s.blocked.insert(app);
                 // The first that is to be replaced says why that does not begin.
                 if let Some(due) = roll.due.first().filter(|_| policy.blue_green || policy.max_unavailable == 0) {
@@ -403,6 +409,12 @@ impl Turn<'_> {
         };
         match to {
             Ok(to) if to != machine && self.may_run_elsewhere(task, Some(version)) => {
+                if self.has_placed_beside(task, machine) {
+                    // Removals are carried out first, and others were placed beside this one.
+                    self.put(task, machine, was);
+                    self.wake(task.app, self.now);
+                    return false;
+                }
                 self.let_go(task, cause);
                 true
             }
@@ -417,6 +429,13 @@ impl Turn<'_> {
                 false
             }
         }
+    }
+
+    /// Whether this turn has placed something that may count on the task: an instance of its job, or a task on its machine.
+    fn has_placed_beside(&self, task: TaskRef, machine: MachineId) -> bool {
+        let (app, job) = (&self.s.app(task.app).app.name, &self.s.job(task).name);
+        let node = self.s.machines.all[machine].id;
+        self.placements.iter().any(|new| new.node == node || (&new.task.app, &new.task.job) == (app, job))
     }
 
     fn hold(&mut self, task: TaskRef, cause: &Cause, why: Waiting) {

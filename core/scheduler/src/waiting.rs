@@ -31,6 +31,13 @@ pub enum Waiting {
         /// That task.
         by: TaskId,
     },
+    /// Tasks of lower priority would make room, as this one; but no more of its service may be missing.
+    Shielded {
+        /// That task.
+        by: TaskId,
+        /// What there is no room for without that.
+        otherwise: Box<Self>,
+    },
     /// Another instance has to come first, as none may be missing, and it fits nowhere.
     Beside(Box<Self>),
     /// The replacing of its app's older tasks was stopped.
@@ -242,6 +249,9 @@ impl fmt::Display for Waiting {
                 join(f, " and ", lacks)
             }
             Self::Preempted { by } => write!(f, "made way for {by}, which is of a higher priority"),
+            Self::Shielded { by, otherwise } => {
+                write!(f, "{otherwise}; {by} is of a lower priority, but no more of its service may be missing")
+            }
             Self::Parallel { most } => write!(f, "at most {most} of its job run at once"),
             Self::Idle(idle) => idle.fmt(f),
             Self::Leased { node: Some(node) } => write!(f, "may still run on {node} until its lease ends"),

@@ -143,6 +143,7 @@ fn checked_turn(c: &mut Cluster) -> Result<Plan, TestCaseError> {
     // One beside others that has lost its machine is gone with it.
     for (id, why) in plan.waiting().filter(|(id, _)| c.state.tasks.contains_key(*id)) {
         let why = if let Waiting::Outdated(why) | Waiting::Drained(why) = why { why } else { why };
+        let why = if let Waiting::Shielded { otherwise, .. } = why { otherwise } else { why };
         match why {
             // What keeps to an older version waits for a place for that.
             Waiting::NoMachine | Waiting::NoRoom(_)
@@ -159,6 +160,7 @@ fn checked_turn(c: &mut Cluster) -> Result<Plan, TestCaseError> {
             | Waiting::Beside(_)
             | Waiting::Paused
             | Waiting::Unpromoted { .. } => {}
+            Waiting::Shielded { .. } => prop_assert!(false, "one in another"),
             Waiting::Leased { .. } => {
                 prop_assert!(c.state.leased.contains_key(id), "{id} waits for the end of a lease that it has not");
             }

@@ -4,7 +4,7 @@ use super::fixture::{Cluster, GIB, With, app, batch, service, task_id};
 use std::collections::BTreeMap;
 use taffeta_model::{
     Cause, Command, Constraint, Cpus, Job, Liveness, NodeId, Operator, Place, PlacementStrategy, Preference, Quota,
-    TeamName,
+    TeamName, UpdatePolicy,
 };
 
 /// Six machines: `n1` and `n2` in rack a, `n3` to `n5` in rack b, `n6` in none; disks of other sizes.
@@ -214,6 +214,19 @@ fn equal_priority_takes_nobodys_place() {
     c.deploy(&app("second", &[("a", service(1).cpus(4000))]));
     c.settle();
     assert_eq!((c.on("first/a.1"), c.on("second/a.1")), (1, 0));
+}
+
+#[test]
+fn who_may_not_make_way_since_its_service_would_be_missed_is_named() {
+    let mut c = Cluster::of(1);
+    let update = UpdatePolicy { max_surge: 1, max_unavailable: 0, ..UpdatePolicy::default() };
+    c.deploy(&app("low", &[("web", Job { priority: 10, update, ..service(1).cpus(4000) })]));
+    c.settle_running();
+    c.deploy(&app("high", &[("web", Job { priority: 90, ..service(1).cpus(4000) })]));
+    c.settle_running();
+    assert_eq!((c.on("low/web.1"), c.on("high/web.1")), (1, 0));
+    let why = "n1: needs 4 cpus, 0 free; low/web.1 is of a lower priority, but no more of its service may be missing";
+    assert_eq!(c.why("high/web.1"), why);
 }
 
 #[test]
