@@ -269,6 +269,16 @@ mod found {
     }
 
     #[test]
+    fn a_copy_that_stood_in_for_a_node_that_took_leave_was_taken_for_a_lost_log() {
+        passes(&short(284, 60));
+    }
+
+    #[test]
+    fn a_removal_was_taken_for_an_end_on_a_full_disk() {
+        passes(&short(213, 60));
+    }
+
+    #[test]
     fn a_node_of_the_old_side_asked_only_the_one_on_which_its_cluster_was_recovered() {
         passes(&short(35, 60));
     }

@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 use taffeta_model::{Fence, NodeId, TaskId};
-use taffeta_node::Sets;
+use taffeta_node::{LEFT_BEHIND, REMOVED, Sets};
 
 /// A promise that was broken, in words.
 pub(crate) type Broken = String;
@@ -112,8 +112,12 @@ impl Checker {
 fn invariant_a_full_disk_ends_no_process(cluster: &Cluster) -> Result<(), Broken> {
     for ended in &cluster.ended {
         let machine = &cluster.machines[ended.machine];
-        // A process may learn that the power is gone a moment before it is gone itself; and copies are refused, room or not.
-        let other = machine.disk.is_dead() || voting::is_refused_copy(machine, &ended.why);
+        // A process may learn that the power is gone a moment before it is gone itself; and copies, and whoever is no member
+        // any more, are refused, room or not.
+        let removed = ended.why == REMOVED && machine.id.is_some_and(|id| cluster.removed.contains(&id));
+        let left_behind = ended.why == LEFT_BEHIND && cluster.generation > 0;
+        let refused = voting::is_refused_copy(machine, &ended.why) || removed || left_behind;
+        let other = machine.disk.is_dead() || refused;
         // One that starts may say that it cannot.
         if machine.condition().full && machine.was_up && !other {
             return Err(format!("{}: ended because its disk is full: {}", machine.name, ended.why));
