@@ -88,11 +88,17 @@ pub enum Bug {
     SpeakNewest,
     /// A new certificate authority takes effect before everybody knows it.
     RotateAtOnce,
+    /// A leader that has just begun starts the last slot of a cron job once more.
+    FireTwice,
+    /// An update replaces all instances at once.
+    IgnoreUnavailable,
+    /// A task takes the place of one of the same priority.
+    PreemptEqual,
 }
 
 impl Bug {
     /// All that stand in the code, and are caught.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 44] = [
         Self::ObeyOldFence,
         Self::AcknowledgeBeforeSync,
         Self::ForgetVote,
@@ -134,6 +140,9 @@ impl Bug {
         Self::KeepVoteOnStop,
         Self::KeepRemoved,
         Self::RotateAtOnce,
+        Self::FireTwice,
+        Self::IgnoreUnavailable,
+        Self::PreemptEqual,
     ];
 }
 

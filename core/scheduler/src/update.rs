@@ -9,7 +9,7 @@ use crate::{
     plan::{Pace, Turn},
 };
 use std::collections::BTreeSet;
-use taffeta_model::{Cause, Command, JobKind, Millis, TaskId, UpdatePolicy};
+use taffeta_model::{Bug, Cause, Command, JobKind, Millis, TaskId, UpdatePolicy, planted};
 
 /// A task that is to be replaced, with its machine and why.
 struct Due {
@@ -88,6 +88,7 @@ impl Turn<'_> {
         }
         let mut may = match self.pace {
             Pace::AllAtOnce => usize::MAX,
+            Pace::OneByOne if planted(Bug::IgnoreUnavailable) => usize::MAX,
             Pace::OneByOne => self.spare(app, job, true),
         };
         let count = self.s.app(app).definition(job).count;
@@ -267,9 +268,18 @@ impl Turn<'_> {
             true => free.min(usize::from(policy.max_unavailable == 0)),
             false => free.min(policy.max_surge as usize),
         };
+        // Those of a version that was never promoted may be all that serves, and cannot be replaced then: the newer ones come
+        // beside them, too, or there would never be enough of them to be promoted.
+        let needed = |due: &&Due| due.serves && self.s.slot(due.task).index > count;
+        let kept = if policy.blue_green && outdated && self.spare(app, job, true) == 0 {
+            roll.due.iter().filter(needed).count()
+        } else {
+            0
+        };
+        let there = roll.surge.len() - kept;
         let taken: BTreeSet<u32> = self.s.app(app).jobs[job].slots.iter().map(|slot| slot.index).collect();
         let mut indexes = (count + 1..).filter(|index| !taken.contains(index));
-        for _ in roll.surge.len()..wanted {
+        for _ in there..wanted {
             if self.is_full() {
                 break;
             }
