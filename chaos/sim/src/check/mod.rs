@@ -11,6 +11,7 @@ mod names;
 mod quorum;
 mod removal;
 mod ring;
+mod schedule;
 mod voting;
 mod watch;
 
@@ -50,6 +51,7 @@ pub(crate) struct Checker {
     watch: watch::Watch,
     voting: voting::Voting,
     quorum: quorum::Quorum,
+    schedule: schedule::Schedule,
 }
 
 /// What was seen of one machine's node last.
@@ -70,8 +72,9 @@ struct Seen {
 }
 
 impl Checker {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self { names: names::Questions::new(seed), ..Self::default() }
+    pub(crate) fn new(seed: u64, trusts_logs: bool) -> Self {
+        let voting = voting::Voting::new(trusts_logs);
+        Self { names: names::Questions::new(seed), voting, ..Self::default() }
     }
 
     /// Checks everything that may have changed in the last step.
@@ -86,6 +89,7 @@ impl Checker {
         }
         self.voting.step(cluster)?;
         self.quorum.step(cluster, history)?;
+        self.schedule.step(cluster)?;
         invariant_a_full_disk_ends_no_process(cluster)?;
         removal::invariant_a_removed_machine_is_refused(cluster)?;
         cluster.ended.clear();

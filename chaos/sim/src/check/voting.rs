@@ -37,6 +37,8 @@ type Configs = Vec<BTreeSet<NodeId>>;
 /// What is known of who votes.
 #[derive(Default)]
 pub(super) struct Voting {
+    /// Whether logs are not compared with what was acknowledged.
+    trusts_logs: bool,
     /// By machine, while it leads: its start, its term, and the membership in its log.
     led: BTreeMap<usize, (Duration, u64, (u64, u64), Configs)>,
     /// Up to which index of the present generation a node has told that it has the log on disk, of what is committed.
@@ -54,6 +56,10 @@ pub(super) struct Voting {
 }
 
 impl Voting {
+    pub(super) fn new(trusts_logs: bool) -> Self {
+        Self { trusts_logs, ..Self::default() }
+    }
+
     pub(super) fn step(&mut self, cluster: &mut Cluster) -> Result<(), Broken> {
         let now = cluster.now();
         let all = now.as_millis().is_multiple_of(LOOK_EVERY.as_millis());
@@ -86,6 +92,7 @@ impl Voting {
             }
             // An older copy that has not been refused yet has not been heard either.
             if !machine.outdated
+                && !self.trusts_logs
                 && let Err(why) = self.invariant_no_id_forgets_what_it_acknowledged(machine, id, &insight)
             {
                 // What its copy has acknowledged in its place it never had: then it is the older one of the two, and is to be
