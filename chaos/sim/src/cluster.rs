@@ -4,6 +4,7 @@ use crate::{
     crypto::provider,
     machine::{self, Machine, Rest, Site},
     moments::{Moment, Moments},
+    process::Process,
     random::stream,
     time::Run,
     trace::Trace,
@@ -165,9 +166,11 @@ impl Cluster {
     /// A second machine is started from the disk of this one. It stands in no place.
     pub(crate) fn add_copy(&mut self, of: usize) -> usize {
         let number = self.machines.len();
-        // Whoever says of a copy that it was moved believes that the original is off: it is not, and answers.
+        // Whoever says of a copy that it was moved believes that the original is off: it is not, and answers. One that takes
+        // leave speaks no more in consensus, and the copy would rightly be taken for its next life.
         let now = self.now();
-        let calm = |m: &Machine| m.look(|_| ()).is_some() && now - m.disturbed.max(m.started) > CALM;
+        let answers = |m: &Machine| m.look(|_| ()).is_some() && !m.process().is_some_and(Process::is_stopping);
+        let calm = |m: &Machine| answers(m) && now - m.disturbed.max(m.started) > CALM;
         let said_moved = number.is_multiple_of(2) && self.present().all(calm);
         let mut machine = Machine::copied(&self.site, number, &self.machines[of], said_moved);
         machine.start(&self.site);

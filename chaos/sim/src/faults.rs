@@ -1,5 +1,6 @@
 //! Performs a fault plan on the machines of a run, and undoes what has had its time.
 
+mod director;
 mod losses;
 mod rolling;
 
@@ -13,6 +14,7 @@ use crate::{
     wire::Link,
     workload::Chore,
 };
+pub(crate) use director::Director;
 use losses::{Losses, can_spare};
 use rand::{RngExt, rngs::SmallRng, seq::SliceRandom};
 use rolling::Roll;
@@ -469,8 +471,12 @@ impl Injector {
             }
         }
         for machine in &mut cluster.machines {
-            if !machine.is_sound() || touched.contains(&machine.number) {
+            let touched = touched.contains(&machine.number);
+            if !machine.is_sound() || touched {
                 machine.disturbed = now;
+            }
+            if !machine.keeps_tasks() || touched {
+                machine.harmed = now;
             }
         }
     }

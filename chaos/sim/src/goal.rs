@@ -1,11 +1,13 @@
 //! What has to come about once a majority is left alone.
 
+mod planned;
 mod voters;
 
 use crate::{
     cluster::Cluster,
     dns,
     machine::Machine,
+    tasks::Living,
     workload::{App, Shape, Workload},
 };
 use hickory_proto::rr::RecordType;
@@ -39,8 +41,12 @@ pub(crate) fn missing(cluster: &Cluster, workload: &Workload) -> Option<String> 
             return Some(format!("{}: {what}", app.shape.name()));
         }
     }
+    if let Some(what) = planned::missing(cluster, &state, workload) {
+        return Some(what);
+    }
     for machine in cluster.present() {
-        if let Some(run) = machine.tasks.living().iter().find(|run| !wanted.contains(&run.id.to_string())) {
+        let is_left = |run: &&Living| !wanted.contains(&run.id.to_string()) && !planned::is_legitimate(&state, &run.id);
+        if let Some(run) = machine.tasks.living().iter().find(is_left) {
             return Some(format!("{} still runs on {}", run.id, machine.name));
         }
     }

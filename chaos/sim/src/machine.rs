@@ -74,6 +74,10 @@ pub(crate) struct Machine {
     /// When its process came up last, or was started if it has not, and when something was wrong with it last.
     pub(crate) started: Duration,
     pub(crate) disturbed: Duration,
+    /// When something was wrong with it last that may take its tasks away, or keep others from knowing of them.
+    pub(crate) harmed: Duration,
+    /// Whether its process alone was killed, for a moment: the tasks run on, and nobody gives them up.
+    spared: bool,
     /// When its process ended last.
     pub(crate) died: Duration,
     /// Where it was before it moved.
@@ -141,6 +145,8 @@ impl Machine {
             up: false,
             started: Duration::ZERO,
             disturbed: Duration::ZERO,
+            harmed: Duration::ZERO,
+            spared: false,
             slandered: Duration::ZERO,
             died: Duration::ZERO,
             was_up: false,
@@ -212,6 +218,7 @@ impl Machine {
     /// kill -9 of the process; it is started again when its rest is over.
     pub(crate) fn kill(&mut self, site: &Site, rest: Rest) {
         self.rest = rest;
+        self.spared = false;
         if let Some(process) = self.process.take() {
             self.disk.close();
             (self.was_up, self.up) = (self.up, false);
@@ -219,6 +226,12 @@ impl Machine {
             self.died = site.run.now();
             site.run.note(site.run.now(), Event::Life, self.number as u64, u64::from(self.lives), 0);
         }
+    }
+
+    /// kill -9 of the process, which is back before anybody gives its tasks up.
+    pub(crate) fn kill_alone(&mut self, site: &Site, rest: Rest) {
+        self.kill(site, rest);
+        self.spared = true;
     }
 
     /// The whole machine goes, with its tasks; with `power_cut`, so does what was not synced. Gives the bytes lost.
@@ -316,8 +329,16 @@ impl Machine {
         self.process.is_some() && !self.condition.paused
     }
 
+    /// Whether its tasks run and are known, or soon will be again.
+    pub(crate) fn keeps_tasks(&self) -> bool {
+        (self.process.is_some() || self.spared) && self.has_sound_condition()
+    }
+
     pub(crate) fn is_sound(&self) -> bool {
-        self.process.is_some()
-            && self.condition == Condition { offset_ms: self.condition.offset_ms, ..Condition::default() }
+        self.process.is_some() && self.has_sound_condition()
+    }
+
+    fn has_sound_condition(&self) -> bool {
+        self.condition == Condition { offset_ms: self.condition.offset_ms, ..Condition::default() }
     }
 }

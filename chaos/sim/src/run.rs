@@ -3,7 +3,7 @@
 use crate::{
     check::{Broken, Checker, invariant_no_acknowledged_write_is_lost, serials},
     cluster::Cluster,
-    faults::Injector,
+    faults::{Director, Injector},
     goal,
     machine::Rest,
     moments::Moment,
@@ -54,6 +54,8 @@ pub struct SimConfig {
     pub thinks: Duration,
     /// Length of one step: datagrams are handed out at the beginning of each. 1 to 20 ms.
     pub tick: Duration,
+    /// Whether no node's log is compared with what it has acknowledged: what is lost then shows where clients see it.
+    pub trusts_logs: bool,
     /// Whether to keep every event in words, to look for where two runs part.
     pub in_words: bool,
 }
@@ -86,6 +88,7 @@ impl SimConfig {
             plan: None,
             thinks: Duration::from_millis(600),
             tick: Duration::from_millis(5),
+            trusts_logs: false,
             in_words: false,
         }
     }
@@ -104,6 +107,13 @@ impl SimConfig {
         self.plan.as_ref().map_or(Ok(()), FaultPlan::check).map_err(|e| InvalidSim::Plan(Box::new(e)))
     }
 
+    /// Whether the leader is killed at instants that are chosen as they come: where agents are killed by drawn plans, and
+    /// not in runs in which nothing, or nothing but clean restarts, is to happen.
+    fn directs(&self) -> bool {
+        let drawn = self.plan.is_none() && self.faults.contains(&FaultKind::KillAgent);
+        drawn && !only_rolls(&self.faults())
+    }
+
     fn faults(&self) -> FaultPlan {
         let drawn = || {
             let swarm = SwarmConfig { nodes: self.nodes, lasts: self.lasts, allowed: self.faults.clone() };
@@ -118,6 +128,11 @@ const PAUSE_MAX: Duration = Duration::from_millis(200);
 
 /// A follower that is well is behind its leader by less.
 const LATE: Duration = Duration::from_secs(2);
+
+/// Whether machines are restarted cleanly, one after the other, and nothing else happens.
+fn only_rolls(plan: &FaultPlan) -> bool {
+    plan.faults.iter().all(|planned| planned.fault == Fault::Rolling)
+}
 
 /// How a run ended before its time.
 enum Failure {
@@ -137,8 +152,9 @@ pub fn run(config: &SimConfig, progress: &mut dyn FnMut(Duration)) -> Result<Rep
     let mut sim = Sim {
         cluster: Cluster::new(config.seed, config.nodes, config.tick, Trace::new(config.in_words), upgrades),
         workload: Workload::new(config.seed, config.thinks),
-        checker: Checker::new(config.seed),
+        checker: Checker::new(config.seed, config.trusts_logs),
         injector: Injector::new(config.seed, faults),
+        director: config.directs().then(|| Director::new(config.seed)),
     };
     let failure = sim.run(config, progress).err();
     sim.cluster.end();
@@ -179,6 +195,8 @@ struct Sim {
     workload: Workload,
     checker: Checker,
     injector: Injector,
+    /// Kills the leader at chosen instants.
+    director: Option<Director>,
 }
 
 impl Sim {
@@ -202,13 +220,17 @@ impl Sim {
         self.invariant_clean_restarts_hold_no_write_up(config).map_err(Failure::Wrong)?;
         self.heal(config.seed);
         self.demand_progress(progress)?;
+        // Then everything once more where nothing else is wrong.
+        if self.workload.encore(&mut self.cluster) {
+            self.director.iter_mut().for_each(Director::begin_anew);
+            self.demand_progress(progress)?;
+        }
         self.settle_accounts()
     }
 
     /// Writes go on while machines are restarted cleanly, one after the other, if nothing else is wrong.
     fn invariant_clean_restarts_hold_no_write_up(&self, config: &SimConfig) -> Result<(), Broken> {
-        let only_rolls = config.faults().faults.iter().all(|planned| planned.fault == Fault::Rolling);
-        if !only_rolls {
+        if !only_rolls(&config.faults()) {
             return Ok(());
         }
         let history = &self.workload.history;
@@ -230,6 +252,9 @@ impl Sim {
     /// One step of everything, and all checks.
     fn step(&mut self) -> Result<(), Failure> {
         self.injector.step(&mut self.cluster);
+        if let Some(director) = &mut self.director {
+            director.step(&mut self.cluster);
+        }
         self.cluster.step();
         self.cluster.meet();
         self.workload.step(&mut self.cluster);

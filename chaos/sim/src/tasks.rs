@@ -25,6 +25,9 @@ const PORTS_VARIABLE: &str = "TAFFETA_PORTS";
 /// A simulated task uses this part of a processor, and of its memory.
 const BUSY: u32 = 4;
 
+/// When a task is ready that never will be.
+const NEVER: Duration = Duration::MAX;
+
 /// All runs of one machine.
 #[derive(Debug)]
 pub(crate) struct Tasks {
@@ -46,6 +49,8 @@ struct Inner {
     told: Vec<(RunId, Duration)>,
     /// Runs of exclusive tasks whose lease ran out, and were not counted yet.
     run_out: u64,
+    /// Until when something bad has happened to any of them.
+    harmed: Duration,
 }
 
 /// Ended runs that are remembered: more than a check looks back.
@@ -136,8 +141,16 @@ pub(crate) const HANGS: &str = "no answer in time";
 
 impl Tasks {
     pub(crate) fn new(run: Arc<Run>, place: u64, rng: SmallRng) -> Arc<Self> {
-        let inner =
-            Inner { rng, runs: BTreeMap::new(), last_pid: 1_000, past: vec![], deaf: 0, told: vec![], run_out: 0 };
+        let inner = Inner {
+            rng,
+            runs: BTreeMap::new(),
+            last_pid: 1_000,
+            past: vec![],
+            deaf: 0,
+            told: vec![],
+            run_out: 0,
+            harmed: Duration::ZERO,
+        };
         Arc::new(Self { run, place, inner: Mutex::new(inner) })
     }
 
@@ -155,7 +168,9 @@ impl Tasks {
         let Ok(id) = spec.run_id.parse::<RunId>() else { return Err(Exit::NotStarted("not a run".into())) };
         inner.last_pid += 1;
         let rng = &mut inner.rng;
-        let ready_at = now + Duration::from_millis(rng.random_range(5..400));
+        let readies = Duration::from_millis(rng.random_range(5..400));
+        let sick = spec.run.first().is_some_and(|program| program == "sick");
+        let ready_at = if sick { NEVER } else { now + readies };
         let listed = spec.env.get(PORTS_VARIABLE).map(String::as_str).unwrap_or_default();
         let ports = listed.split(',').filter_map(|port| port.split_once('=')?.1.parse().ok()).collect();
         let ends = batch(rng, &spec.run).map(|code| (now + Duration::from_millis(rng.random_range(50..3_000)), code));
@@ -298,7 +313,9 @@ impl Tasks {
 
     /// The machine goes down with all that runs on it.
     pub(crate) fn power_off(&self, now: Duration) {
-        for process in self.lock().runs.values_mut().filter(|p| p.is_alive()) {
+        let inner = &mut *self.lock();
+        inner.harmed = inner.harmed.max(now);
+        for process in inner.runs.values_mut().filter(|p| p.is_alive()) {
             process.end(now, Exit::Lost);
             process.lost = true;
         }
@@ -334,6 +351,11 @@ impl Tasks {
     pub(crate) fn afflict(&self, now: Duration, ill: Ill, chosen: impl Fn(&RunId) -> bool) -> usize {
         let mut count = 0;
         let inner = &mut *self.lock();
+        let until = match ill {
+            Ill::Crash | Ill::IgnoreTerm => now,
+            Ill::Hang(until) | Ill::FailHealth(until) => until,
+        };
+        inner.harmed = inner.harmed.max(until);
         for process in inner.runs.values_mut().filter(|p| p.is_alive() && chosen(&p.id)) {
             count += 1;
             if process.pulse(now).is_ok() {
@@ -354,7 +376,9 @@ impl Tasks {
 
     /// All that ails ends.
     pub(crate) fn cure(&self) {
-        for process in self.lock().runs.values_mut() {
+        let inner = &mut *self.lock();
+        inner.harmed = inner.harmed.min(self.run.now());
+        for process in inner.runs.values_mut() {
             process.hangs_until = Duration::ZERO;
             process.fails_health_until = Duration::ZERO;
             process.ignores_term = false;
@@ -372,6 +396,17 @@ impl Tasks {
             exclusive: p.lease.is_some(),
         });
         living.collect()
+    }
+
+    /// The runs that live, and whether each answers.
+    pub(crate) fn living_runs(&self, now: Duration) -> Vec<(RunId, bool)> {
+        let inner = self.lock();
+        inner.runs.values().filter(|p| p.is_alive()).map(|p| (p.id.clone(), p.pulse(now).is_ok())).collect()
+    }
+
+    /// Until when something bad has happened to any run, the loss of power included; in the future if it lasts.
+    pub(crate) fn harmed(&self) -> Duration {
+        self.lock().harmed
     }
 
     /// Runs that were killed because they ignored SIGTERM, since it was asked last.

@@ -51,6 +51,9 @@ const CAUGHT: &[(Bug, u64, &str)] = &[
     (Bug::StartCopy, 10, "runs from a copied folder"),
     (Bug::SpeakNewest, 1, "although"),
     (Bug::ForgetGeneration, 36, "was given more than it has"),
+    (Bug::FireTwice, 1, "was started"),
+    (Bug::IgnoreUnavailable, 1, "have to, although nothing was taken but by us"),
+    (Bug::PreemptEqual, 1, "made way for"),
 ];
 
 /// Bugs that show when nothing is broken: under faults a task may well be placed twice, and news of its end be late.
@@ -105,6 +108,10 @@ const UNDER: &[(Bug, &[FaultKind])] = &[
     (Bug::StartCopy, &[FaultKind::Copy]),
     (Bug::SpeakNewest, &[FaultKind::Upgrade]),
     (Bug::ForgetGeneration, &[FaultKind::QuorumLost]),
+    // Leaders are killed at chosen instants then, too.
+    (Bug::FireTwice, &[FaultKind::KillAgent]),
+    (Bug::IgnoreUnavailable, &[FaultKind::KillAgent]),
+    (Bug::PreemptEqual, &[FaultKind::KillAgent]),
 ];
 
 /// Seeds within which a bug must be caught.
@@ -159,6 +166,30 @@ fn is_caught(bug: Bug) {
         Some(by) => println!("{bug:?} is caught by seed {by} now, no more by {seed}: change the table"),
         None => panic!("{bug:?} is not caught by {SEEDS} seeds:\n{seen}"),
     }
+}
+
+/// The power goes everywhere at once, again and again, while writes go on.
+fn blackouts() -> FaultPlan {
+    let at = Duration::from_secs;
+    let cut = |n| Planned { at: at(10 + n * 8), lasts: Some(at(2)), target: Target::All, fault: Fault::PowerCut };
+    FaultPlan { faults: (0..6).map(cut).collect() }
+}
+
+/// What an acknowledgement before the sync costs: not only a log that is shorter than was said, but a client's write.
+#[test]
+fn a_write_that_an_early_acknowledgement_has_lost_is_missed_by_its_client() {
+    plant(Some(Bug::AcknowledgeBeforeSync));
+    let seen: Vec<String> = (1..=10)
+        .map(|seed| {
+            let thinks = Duration::from_millis(100);
+            let plan = Some(blackouts());
+            let lasts = Duration::from_secs(60);
+            let config = SimConfig { lasts, plan, thinks, trusts_logs: true, ..SimConfig::new(seed) };
+            run(&config, &mut |_| {}).expect("a good configuration").why.unwrap_or_default()
+        })
+        .collect();
+    plant(None);
+    assert!(seen.iter().any(|why| why.contains("the acknowledged write") && why.contains("is lost")), "{seen:?}");
 }
 
 macro_rules! caught {
@@ -218,4 +249,7 @@ caught! {
     a_copied_folder_that_is_let_in_is_caught: StartCopy,
     a_node_that_speaks_only_its_newest_version_is_caught: SpeakNewest,
     a_node_that_believes_an_older_generation_is_caught: ForgetGeneration,
+    a_slot_that_a_new_leader_starts_again_is_caught: FireTwice,
+    an_update_that_takes_all_instances_at_once_is_caught: IgnoreUnavailable,
+    a_task_that_makes_way_for_an_equal_is_caught: PreemptEqual,
 }

@@ -153,6 +153,23 @@ fn a_change_of_voters_that_a_leader_left_half_done_is_finished_by_the_next() {
 }
 
 #[test]
+fn leaders_that_are_killed_at_chosen_instants_lose_no_slot_and_no_instance() {
+    let run = |seed| passes(&SimConfig { faults: [FaultKind::KillAgent].into(), ..short(seed, 60) });
+    let reports: Vec<Report> = (41..49).map(run).collect();
+    for moment in [
+        Moment::LeaderKilledInUpdate,
+        Moment::LeaderKilledAtSlot,
+        Moment::LeaderKilledInDrain,
+        Moment::LeaderKilledInPreemption,
+        Moment::VersionReturned,
+        Moment::VersionPromoted,
+        Moment::SlotStarted,
+    ] {
+        assert!(reports.iter().any(|report| report.sometimes.count(moment) > 0), "never met: {}", moment.words());
+    }
+}
+
+#[test]
 fn a_wrong_configuration_is_refused() {
     let refused = |config: SimConfig| run(&config, &mut |_| {}).expect_err("wrong").to_string();
     assert!(refused(SimConfig { nodes: 2, ..SimConfig::new(1) }).starts_with("nodes: 2"));
@@ -266,6 +283,21 @@ mod found {
         for seed in [448, 666] {
             passes(&short(seed, 60));
         }
+    }
+
+    #[test]
+    fn a_blue_green_update_waited_for_one_that_was_never_promoted() {
+        passes(&short(8, 60));
+    }
+
+    #[test]
+    fn a_copy_that_stood_in_for_a_node_that_took_leave_was_taken_for_a_lost_log() {
+        passes(&short(284, 60));
+    }
+
+    #[test]
+    fn a_removal_was_taken_for_an_end_on_a_full_disk() {
+        passes(&short(213, 60));
     }
 
     #[test]

@@ -94,11 +94,17 @@ pub enum Bug {
     GrantAlone,
     /// An exclusive task runs on when its lease has ended.
     IgnoreLeaseEnd,
+    /// A leader that has just begun starts the last slot of a cron job once more.
+    FireTwice,
+    /// An update replaces all instances at once.
+    IgnoreUnavailable,
+    /// A task takes the place of one of the same priority.
+    PreemptEqual,
 }
 
 impl Bug {
     /// All that stand in the code, and are caught.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 47] = [
         Self::ObeyOldFence,
         Self::AcknowledgeBeforeSync,
         Self::ForgetVote,
@@ -143,6 +149,9 @@ impl Bug {
         Self::ForgetLeases,
         Self::GrantAlone,
         Self::IgnoreLeaseEnd,
+        Self::FireTwice,
+        Self::IgnoreUnavailable,
+        Self::PreemptEqual,
     ];
 }
 

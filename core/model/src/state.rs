@@ -389,7 +389,12 @@ impl State {
         let may_be_new = app.app.jobs.get(&id.job).is_some_and(|job| match job.kind {
             JobKind::Daemon => true, // the scheduler knows which machines match
             JobKind::Service => {
-                let more = if job.update.blue_green { job.count } else { job.update.max_surge };
+                // Beside what an earlier version left beside, if that is all that serves.
+                let left = |(known, task): (&TaskId, &Task)| known.index > job.count && task.revision != revision;
+                let left = || self.tasks.of_job(&id.app, &id.job).filter(|known| left(*known)).count();
+                let left = || u32::try_from(left()).unwrap_or(u32::MAX);
+                let update = &job.update;
+                let more = if update.blue_green { job.count.saturating_add(left()) } else { update.max_surge };
                 id.index > job.count && id.index <= job.count.saturating_add(more)
             }
             JobKind::Batch { .. } | JobKind::Cron { .. } => false,

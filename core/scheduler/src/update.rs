@@ -9,7 +9,7 @@ use crate::{
     plan::{Pace, Turn},
 };
 use std::collections::BTreeSet;
-use taffeta_model::{Cause, Command, JobKind, Millis, TaskId, UpdatePolicy};
+use taffeta_model::{Bug, Cause, Command, JobKind, Millis, TaskId, UpdatePolicy, planted};
 
 /// A task that is to be replaced, with its machine and why.
 struct Due {
@@ -88,6 +88,7 @@ impl Turn<'_> {
         }
         let mut may = match self.pace {
             Pace::AllAtOnce => usize::MAX,
+            Pace::OneByOne if planted(Bug::IgnoreUnavailable) => usize::MAX,
             Pace::OneByOne => self.spare(app, job, true),
         };
         let count = self.s.app(app).definition(job).count;
@@ -268,13 +269,24 @@ impl Turn<'_> {
             true => free.min(usize::from(policy.max_unavailable == 0)),
             false => free.min(policy.max_surge as usize),
         };
+        // Those of a version that was never promoted may be all that serves, and cannot be replaced then: the newer ones come
+        // beside them, too, or there would never be enough of them to be promoted.
+        let needed = |due: &&Due| due.serves && self.s.slot(due.task).index > count;
+        let kept = if policy.blue_green && outdated && self.spare(app, job, true) == 0 {
+            roll.due.iter().filter(needed).count()
+        } else {
+            0
+        };
+        let there = roll.surge.len() - kept;
         let known = &self.s.app(app).jobs[job];
         let mut taken: BTreeSet<u32> = known.slots.iter().map(|slot| slot.index).collect();
         taken.extend(known.leased.keys()); // they may run still, from when the job was exclusive
         let held = known.leased.range(count + 1..).next().map(|(_, node)| *node);
-        let most = if policy.blue_green { count } else { policy.max_surge };
+        let left = known.slots.iter().filter(|slot| slot.index > count && slot.revision != known.revision).count();
+        let left = u32::try_from(left).unwrap_or(u32::MAX);
+        let most = if policy.blue_green { count.saturating_add(left) } else { policy.max_surge };
         let mut indexes = (count + 1..=count.saturating_add(most)).filter(|index| !taken.contains(index));
-        for _ in roll.surge.len()..wanted {
+        for _ in there..wanted {
             if self.is_full() {
                 break;
             }

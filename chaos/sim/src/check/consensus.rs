@@ -11,7 +11,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
-use taffeta_model::{NodeId, Place, Resources, State};
+use taffeta_model::{Cause, NodeId, Place, Resources, State};
 use taffeta_node::Inspect;
 
 /// A task may leave a machine with which something was wrong this long ago, or if something was with the leader: the
@@ -46,6 +46,7 @@ impl Checker {
         if applied == seen.applied {
             return Ok(());
         }
+        let several = applied.index > seen.applied.index + 1;
         seen.applied = applied;
         inspect.state(|state| {
             self.invariant_one_history(machine, state)?;
@@ -60,7 +61,7 @@ impl Checker {
             }
             invariant_no_machine_is_over_committed(machine, state)?;
             self.learn_placements(state);
-            self.invariant_no_task_moves_without_need(cluster, machine, state)
+            self.invariant_no_task_moves_without_need(cluster, machine, state, several)
         })
     }
 
@@ -94,12 +95,14 @@ impl Checker {
     }
 
     /// A suspected machine's tasks are replaced only later, and are not if it comes back: so no task leaves a machine
-    /// that was well all the time, unless it makes way for a newer version of itself.
+    /// that was well all the time, unless it makes way for a newer version of itself or another task, or is drained. Where
+    /// `several` entries were applied at once, one that made way may have a new place already.
     fn invariant_no_task_moves_without_need(
         &mut self,
         cluster: &Cluster,
         machine: &Machine,
         state: &State,
+        several: bool,
     ) -> Result<(), Broken> {
         let now = cluster.now();
         let seen = self.seen.entry(machine.number).or_default();
@@ -111,7 +114,13 @@ impl Checker {
             let moved = attempt > was_attempt || node.is_none();
             let ended = state.tasks.get(id).is_some_and(|task| matches!(task.place, Place::Ended { .. }));
             let wanted = state.apps.get(&id.app).and_then(|app| app.revisions.get(&id.job)).copied();
-            if !moved || ended || revision != was_revision || wanted != Some(*revision) {
+            let cause = state.tasks.get(id).map(|task| &task.cause);
+            let by_intent = match cause {
+                Some(Cause::Outdated | Cause::Drained | Cause::Preempted { .. } | Cause::Surplus) => true,
+                Some(Cause::Waited) => several,
+                Some(Cause::MachineLost | Cause::MachineRemoved) | None => false,
+            };
+            if by_intent || !moved || ended || revision != was_revision || wanted != Some(*revision) {
                 continue;
             }
             let well = |id: NodeId| cluster.machine_of(id).is_some_and(|m| now - calm_since(m) > MOVE_BLAME);

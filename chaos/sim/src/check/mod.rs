@@ -12,6 +12,7 @@ mod names;
 mod quorum;
 mod removal;
 mod ring;
+mod schedule;
 mod voting;
 mod watch;
 
@@ -24,7 +25,7 @@ use std::{
     time::Duration,
 };
 use taffeta_model::{Fence, NodeId, TaskId};
-use taffeta_node::Sets;
+use taffeta_node::{LEFT_BEHIND, REMOVED, Sets};
 
 /// A promise that was broken, in words.
 pub(crate) type Broken = String;
@@ -52,6 +53,7 @@ pub(crate) struct Checker {
     voting: voting::Voting,
     quorum: quorum::Quorum,
     exclusive: exclusive::Exclusive,
+    schedule: schedule::Schedule,
 }
 
 /// What was seen of one machine's node last.
@@ -72,8 +74,9 @@ struct Seen {
 }
 
 impl Checker {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self { names: names::Questions::new(seed), ..Self::default() }
+    pub(crate) fn new(seed: u64, trusts_logs: bool) -> Self {
+        let voting = voting::Voting::new(trusts_logs);
+        Self { names: names::Questions::new(seed), voting, ..Self::default() }
     }
 
     /// Checks everything that may have changed in the last step.
@@ -89,6 +92,7 @@ impl Checker {
         self.exclusive.step(cluster)?;
         self.voting.step(cluster)?;
         self.quorum.step(cluster, history)?;
+        self.schedule.step(cluster)?;
         invariant_a_full_disk_ends_no_process(cluster)?;
         removal::invariant_a_removed_machine_is_refused(cluster)?;
         cluster.ended.clear();
@@ -115,8 +119,12 @@ impl Checker {
 fn invariant_a_full_disk_ends_no_process(cluster: &Cluster) -> Result<(), Broken> {
     for ended in &cluster.ended {
         let machine = &cluster.machines[ended.machine];
-        // A process may learn that the power is gone a moment before it is gone itself; and copies are refused, room or not.
-        let other = machine.disk.is_dead() || voting::is_refused_copy(machine, &ended.why);
+        // A process may learn that the power is gone a moment before it is gone itself; and copies, and whoever is no member
+        // any more, are refused, room or not.
+        let removed = ended.why == REMOVED && machine.id.is_some_and(|id| cluster.removed.contains(&id));
+        let left_behind = ended.why == LEFT_BEHIND && cluster.generation > 0;
+        let refused = voting::is_refused_copy(machine, &ended.why) || removed || left_behind;
+        let other = machine.disk.is_dead() || refused;
         // One that starts may say that it cannot.
         if machine.condition().full && machine.was_up && !other {
             return Err(format!("{}: ended because its disk is full: {}", machine.name, ended.why));

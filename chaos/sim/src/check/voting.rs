@@ -37,6 +37,8 @@ type Configs = Vec<BTreeSet<NodeId>>;
 /// What is known of who votes.
 #[derive(Default)]
 pub(super) struct Voting {
+    /// Whether logs are not compared with what was acknowledged.
+    trusts_logs: bool,
     /// By machine, while it leads: its start, its term, and the membership in its log.
     led: BTreeMap<usize, (Duration, u64, (u64, u64), Configs)>,
     /// Up to which index of the present generation a node has told that it has the log on disk, of what is committed.
@@ -48,15 +50,23 @@ pub(super) struct Voting {
     newest: BTreeMap<(u64, u64), Configs>,
     /// When each copy was seen to run first.
     copies: BTreeMap<usize, Duration>,
+    /// Machines whose copy was up while they were away, or took leave: it may have spoken in their place.
+    stood_in_for: BTreeSet<usize>,
     told_lost: bool,
 }
 
 impl Voting {
+    pub(super) fn new(trusts_logs: bool) -> Self {
+        Self { trusts_logs, ..Self::default() }
+    }
+
     pub(super) fn step(&mut self, cluster: &mut Cluster) -> Result<(), Broken> {
         let now = cluster.now();
         let all = now.as_millis().is_multiple_of(LOOK_EVERY.as_millis());
         let leader = cluster.led.map(|(i, _)| i);
         let mut noted = vec![];
+        let mut outlived = BTreeSet::new();
+        self.learn_who_stands_in(cluster);
         for machine in &cluster.machines {
             if machine.runs() && now - machine.disturbed > cluster.tick * 2 {
                 self.well.insert(machine.number, now);
@@ -81,11 +91,20 @@ impl Voting {
                 continue;
             }
             // An older copy that has not been refused yet has not been heard either.
-            if !machine.outdated {
-                self.invariant_no_id_forgets_what_it_acknowledged(machine, id, &insight)?;
+            if !machine.outdated
+                && !self.trusts_logs
+                && let Err(why) = self.invariant_no_id_forgets_what_it_acknowledged(machine, id, &insight)
+            {
+                // What its copy has acknowledged in its place it never had: then it is the older one of the two, and is to be
+                // refused like any other.
+                if !self.stood_in_for.contains(&machine.number) {
+                    return Err(why);
+                }
+                outlived.insert(machine.number);
             }
             noted.extend(self.follow(cluster, machine, &insight)?);
         }
+        outlived.into_iter().for_each(|i| cluster.machines[i].outdated = true);
         noted.into_iter().for_each(|moment| cluster.moments.note(moment));
         self.invariant_a_copy_is_refused(cluster)?;
         self.learn_whether_a_quorum_is_there(cluster);
@@ -110,6 +129,15 @@ impl Voting {
                 machine.name, insight.last
             )),
             Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Remembers whose copy is up while the original is not heard.
+    fn learn_who_stands_in(&mut self, cluster: &Cluster) {
+        for copy in cluster.machines.iter().filter(|m| m.is_copy && m.look(|_| ()).is_some()) {
+            let original = cluster.machines.iter().find(|m| m.name == copy.name && !m.is_copy);
+            let away = |m: &&Machine| m.process().is_none_or(|process| process.is_stopping());
+            self.stood_in_for.extend(original.filter(away).map(|m| m.number));
         }
     }
 

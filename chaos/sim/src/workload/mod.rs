@@ -7,7 +7,9 @@ mod administrator;
 mod apps;
 mod history;
 mod operator;
+mod planner;
 mod reader;
+mod work;
 mod writer;
 
 pub(crate) use administrator::Chore;
@@ -17,6 +19,7 @@ pub(crate) use history::{Fate, History};
 use crate::{cluster::Cluster, process::reply, trace::Event};
 use administrator::Administrator;
 use operator::Operator;
+use planner::Planner;
 use rand::{RngExt, rngs::SmallRng};
 use reader::Reader;
 use std::{future::Future, time::Duration};
@@ -25,6 +28,7 @@ use taffeta_node::{
     api::{ApiError, Backend, ErrorCode},
 };
 use tokio::task::JoinHandle;
+use work::Work;
 use writer::Writer;
 
 /// All clients of a run.
@@ -32,6 +36,7 @@ pub(crate) struct Workload {
     writers: Vec<Writer>,
     operator: Operator,
     administrator: Administrator,
+    planner: Planner,
     reader: Reader,
     pub(crate) history: History,
 }
@@ -43,6 +48,7 @@ impl Workload {
             writers: (0..2).map(|i| Writer::new(seed, i, thinks)).collect(),
             operator: Operator::new(seed),
             administrator: Administrator::new(seed),
+            planner: Planner::new(seed),
             reader: Reader::new(seed),
             history: History::default(),
         }
@@ -55,6 +61,7 @@ impl Workload {
         }
         self.operator.step(cluster);
         self.administrator.step(cluster);
+        self.planner.step(cluster);
         self.reader.step(cluster);
     }
 
@@ -62,11 +69,22 @@ impl Workload {
     pub(crate) fn settle(&mut self, cluster: &mut Cluster) {
         self.operator.settle(cluster);
         self.administrator.settle(cluster);
+        self.planner.settle(cluster);
+    }
+
+    /// Where all that was wanted has come about, one more update and a drain; `false` if they have, too.
+    pub(crate) fn encore(&mut self, cluster: &mut Cluster) -> bool {
+        self.planner.encore(cluster)
+    }
+
+    /// What the scheduler was given to do last.
+    pub(crate) fn planned(&self) -> impl Iterator<Item = &Work> {
+        self.planner.wanted()
     }
 
     /// Whether all that was wanted last has been acknowledged.
     pub(crate) fn is_settled(&self) -> bool {
-        self.operator.is_settled()
+        self.operator.is_settled() && self.planner.is_settled()
     }
 
     /// The apps that are wanted last.

@@ -279,3 +279,33 @@ fn what_came_beside_goes_when_its_version_is_given_up() {
     assert!(!text.contains(" to n"), "none starts again: {text}");
     assert_eq!(c.state.tasks, before);
 }
+
+#[test]
+fn a_version_takes_over_although_only_one_that_was_never_promoted_serves() {
+    let by_hand = UpdatePolicy { blue_green: true, ..UpdatePolicy::default() };
+    let promote = Some(std::time::Duration::from_secs(2));
+    let by_itself = UpdatePolicy { promote, ..by_hand.clone() };
+    let mut c = deployed(4, 3, &by_hand);
+    let first = c.state.tasks.clone();
+    let well_but_the_first = |c: &mut Cluster| {
+        c.all_well();
+        let same: Vec<_> = first.keys().filter(|id| c.state.tasks[*id] == first[*id]).cloned().collect();
+        same.iter().for_each(|id| c.report(&id.to_string(), Phase::Unhealthy, None));
+    };
+    c.deploy(&shop("2", 3, &by_hand));
+    for _ in 0..3 {
+        c.turn();
+        well_but_the_first(&mut c);
+    }
+    assert_eq!(c.state.tasks.len(), 6);
+    c.deploy(&shop("3", 3, &by_itself));
+    for _ in 0..30 {
+        c.turn();
+        assert!(c.serving("shop") >= 2, "one may be missing");
+        well_but_the_first(&mut c);
+        c.pass(1_000);
+    }
+    let revision = c.state.apps[&"shop".parse().unwrap()].revisions.values().next().copied();
+    assert!(c.state.tasks.values().all(|task| Some(task.revision) == revision), "{:?}", c.state.tasks);
+    assert_eq!(c.state.tasks.len(), 3, "those beside have gone");
+}
