@@ -5,6 +5,7 @@ mod dns;
 mod placement;
 mod recurrence;
 mod update;
+mod volume;
 
 pub use check::check_resource_name;
 pub(crate) use check::is_plain_file_name;
@@ -15,6 +16,7 @@ pub use placement::{
 };
 pub use recurrence::{EPSILON_DEFAULT, HISTORY_MAX, MissedPolicy, Overlap, Recurrence};
 pub use update::UpdatePolicy;
+pub use volume::Volume;
 
 use crate::{AppName, Cpus, JobName, Resources, SecretName, TeamName};
 use serde::{Deserialize, Serialize};
@@ -143,6 +145,8 @@ pub struct Job {
     pub parallel: Option<NonZeroU32>,
     /// How many runs are remembered, 1 to [`HISTORY_MAX`].
     pub history: u8,
+    /// The volume of each instance; `None` for daemons.
+    pub volume: Option<Volume>,
 }
 
 /// A named port of a job.
@@ -236,6 +240,7 @@ impl Job {
             deadline: None,
             parallel: None,
             history: HISTORY_MAX,
+            volume: None,
         }
     }
 }

@@ -179,6 +179,10 @@ pub(crate) enum Query {
     Secrets,
     /// What teams may use, and use.
     Quotas,
+    /// Where data is.
+    Volumes,
+    /// When machines are not to be used.
+    Maintenance,
 }
 
 impl Ask {
@@ -201,6 +205,7 @@ impl Query {
     pub(crate) fn needs_state(&self) -> bool {
         match self {
             Self::Apps | Self::Why(_) | Self::Plan(_) | Self::Tokens | Self::Secrets | Self::Quotas => true,
+            Self::Volumes | Self::Maintenance => true,
             Self::Nodes | Self::Tasks(_) | Self::Status => false,
         }
     }

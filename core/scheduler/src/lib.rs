@@ -18,7 +18,9 @@ mod ring;
 mod runs;
 mod teams;
 mod update;
+mod volumes;
 mod waiting;
+mod windows;
 
 pub use impossible::{Hopeless, Impossible, impossible};
 pub use mirror::{Scheduler, Waits};

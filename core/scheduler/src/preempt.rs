@@ -21,8 +21,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 type Disturbance = (Priority, usize, u64, u64);
 
 impl Turn<'_> {
-    /// Makes room for a task on the machine where that disturbs least; `None` if nobody may make way.
-    pub(crate) fn make_room(&mut self, task: TaskRef, rules: &Rules) -> Option<MachineId> {
+    /// Makes room for a task on the machine where that disturbs least, or on this one; `None` if nobody may make way.
+    pub(crate) fn make_room(&mut self, task: TaskRef, rules: &Rules, only: Option<MachineId>) -> Option<MachineId> {
         let spec = rules.spec(self.s).clone();
         let lowest = self.s.by_priority.keys().next();
         if lowest.is_none_or(|lowest| *lowest >= spec.priority()) {
@@ -34,7 +34,7 @@ impl Turn<'_> {
         }
         let mut best: Option<(Disturbance, taffeta_model::NodeId, MachineId, Vec<TaskRef>)> = None;
         let mut spare = BTreeMap::new();
-        for at in self.s.machines.members().collect::<Vec<_>>() {
+        for at in only.map_or_else(|| self.s.machines.members().collect(), |only| vec![only]) {
             if !self.s.machines.is_open(at) || !rules.lets_alone(self.s, at) {
                 continue;
             }
@@ -78,8 +78,13 @@ impl Turn<'_> {
         for task in self.s.tasks_on(at).iter().filter(|task| task.slot < self.s.job(**task).slots.len()) {
             let victim = self.s.spec(*task);
             let lower = victim.priority() < spec.priority() && !self.decided.contains_key(task);
-            // Its own older instances are its update's.
-            if lower && !rules.are_of(*task) && !rules.needs(self.s, *task) && !self.is_needed(at, *task) {
+            // Its own older instances are its update's. One with a volume could go nowhere.
+            if lower
+                && victim.volume.is_none()
+                && !rules.are_of(*task)
+                && !rules.needs(self.s, *task)
+                && !self.is_needed(at, *task)
+            {
                 may.push((victim.priority(), Reverse(victim.resources.memory), self.s.id(*task), *task));
             }
         }

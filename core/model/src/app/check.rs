@@ -92,6 +92,7 @@ impl App {
             let message = format!("a {} job has no health check: it is done when it ends with 0", job.kind.table());
             return Err(invalid(at("health"), message));
         }
+        job.check_volume().map_err(|(field, message)| invalid(at(field), message))?;
         job.check_runs().map_err(|(field, message)| invalid(at(field), message))
     }
 

@@ -9,6 +9,7 @@ use super::{
     health::read_health,
     item::Item,
     update::read_update,
+    volume::read_volume,
 };
 use crate::{
     COUNT_MAX, HISTORY_MAX, Job, JobKind, JobName, JobRef, PRIORITY_MAX, PlacementStrategy, PortSpec, SecretName,
@@ -16,7 +17,7 @@ use crate::{
 use std::{collections::BTreeMap, num::NonZeroU32};
 
 /// Each key with the example that an error about it shows.
-pub(super) const KEYS: [(&str, &str); 36] = [
+pub(super) const KEYS: [(&str, &str); 37] = [
     ("run", "run = [\"./server\", \"--port\", \"$PORT_HTTP\"]"),
     ("count", "count = 3"),
     ("ports", "ports = [\"http\"]` or `ports = { http = 8080 }"),
@@ -53,6 +54,7 @@ pub(super) const KEYS: [(&str, &str); 36] = [
     ("history", "history = 5"),
     ("secrets", "secrets = [\"db-password\"]"),
     ("secret_env", "secret_env = { DB_PASSWORD = \"db-password\" }"),
+    ("volume", "volume = { name = \"data\", size = \"1GiB\" }"),
 ];
 
 /// Keys that the product promises and this version does not do yet.
@@ -174,6 +176,10 @@ fn read_key(job: &mut Job, key: &str, item: &Item<'_>, shipped: &mut Shipped<'_>
             job.secrets = names.iter().map(read_secret).collect::<Result<_, _>>()?;
         }
         "secret_env" => job.secret_env = read_secret_env(item)?,
+        "volume" if job.kind == JobKind::Daemon => {
+            return Err(item.error("a daemon has no volume: its instances may keep data in folders of their machines"));
+        }
+        "volume" => job.volume = Some(read_volume(item)?),
         _ => return Err(unknown(item, key, job.kind)),
     }
     Ok(())
@@ -187,7 +193,9 @@ fn unknown(item: &Item<'_>, key: &str, kind: JobKind) -> AppFileError {
         JobKind::Service => !OF_BATCH.contains(key) && !OF_CRON.contains(key),
         JobKind::Batch { .. } => !["health", "dns", "update"].contains(key) && !OF_CRON.contains(key),
         JobKind::Cron { .. } => !["health", "dns", "update"].contains(key),
-        JobKind::Daemon => !["count", "placement"].contains(key) && !OF_BATCH.contains(key) && !OF_CRON.contains(key),
+        JobKind::Daemon => {
+            !["count", "placement", "volume"].contains(key) && !OF_BATCH.contains(key) && !OF_CRON.contains(key)
+        }
     };
     let known: Vec<&str> = KEYS.iter().map(|(key, _)| *key).filter(fits).collect();
     item.unknown_key(key, &known)

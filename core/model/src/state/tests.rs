@@ -12,6 +12,8 @@ mod generations;
 mod rebirth;
 mod runs;
 mod secrets;
+mod volumes;
+mod windows;
 
 const SECRET: [u8; 32] = [7; 32];
 const NOW: UnixMillis = UnixMillis(1_000_000);
@@ -54,6 +56,7 @@ fn member(n: u8) -> Member {
         capacity: Resources { cpus: Cpus(4000), memory: 1 << 30, disk: 0, ports: 100 },
         custom: BTreeMap::new(),
         draining: false,
+        maintenance: vec![],
         joined: Fence::default(),
         assigned_fence: Fence::default(),
     }
