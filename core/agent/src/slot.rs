@@ -398,5 +398,5 @@ fn runs_the_same(old: &Assigned, new: &Assigned) -> bool {
         history: 0,
         ..assigned.job.clone()
     };
-    old.files == new.files && old.secrets == new.secrets && neutral(old) == neutral(new)
+    (&old.files, &old.secrets, old.volume) == (&new.files, &new.secrets, new.volume) && neutral(old) == neutral(new)
 }

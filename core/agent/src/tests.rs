@@ -74,13 +74,14 @@ fn assigned(placed: u64, job: Job) -> Assigned {
         ended: None,
         args: vec![],
         secrets: BTreeMap::new(),
+        volume: None,
     }
 }
 
 /// A set of tasks, each with the index of its placement.
 fn set(at: u64, tasks: &[(&str, u64, Job)]) -> AssignedSet {
     let tasks = tasks.iter().map(|(id, placed, job)| (task(id), assigned(*placed, job.clone()))).collect();
-    AssignedSet { fence: fence(at), tasks }
+    AssignedSet { fence: fence(at), tasks, volumes: None }
 }
 
 fn found(id: &str, state: FoundState) -> FoundRun {

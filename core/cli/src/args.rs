@@ -1,6 +1,10 @@
 //! The verbs and their flags. What is left out of a flag's type, as addresses, is parsed in `settings`, where the
 //! environment and the file say the same.
 
+mod upkeep;
+
+pub(crate) use upkeep::{MaintenanceArgs, VolumeVerb};
+
 use crate::{chaos::ChaosVerb, dns::DnsVerb, output::Format, units};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -73,6 +77,11 @@ pub(crate) enum Verb {
     Runs(RunsArgs),
     /// Let a machine's services move elsewhere, and no new tasks come to it
     Drain(DrainArgs),
+    /// Let a machine be drained at certain times, again and again; without a machine, list when
+    Maintenance(MaintenanceArgs),
+    /// Show where tasks keep their data, let one begin anew, and drop what nobody needs
+    #[command(subcommand, subcommand_value_name = "VERB", arg_required_else_help = true)]
+    Volume(VolumeVerb),
     /// Take a machine out of the cluster for good; its name and address are free then
     Remove(RemoveArgs),
     /// Say what the tasks of a team's apps may ask for together, and its share when room is short

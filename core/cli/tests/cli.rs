@@ -70,7 +70,7 @@ fn json(said: &Said) -> Value {
     serde_json::from_str(&said.stdout).unwrap_or_else(|e| panic!("{e}: {said:?}"))
 }
 
-const VERBS: [&str; 32] = [
+const VERBS: [&str; 34] = [
     "demo",
     "up",
     "token",
@@ -96,6 +96,8 @@ const VERBS: [&str; 32] = [
     "drain",
     "remove",
     "quota",
+    "volume",
+    "maintenance",
     "resolve",
     "events",
     "recover",
@@ -146,6 +148,12 @@ fn a_wrong_command_line_exits_2_and_says_what_is_wrong() {
         (&["quota", "set", "Red", "--cpus", "1"], "Red"),
         (&["quota", "set", "red", "--resource", "memory=1"], "`memory` is a key of its own"),
         (&["quota", "set", "red", "--share", "0"], "0"),
+        (&["volume", "reset", "shop/db", "--yes"], "APP/SERVICE.INDEX"),
+        (&["volume", "remove", "shop/../x.1"], "APP/SERVICE.INDEX"),
+        (&["volume", "remove", "shop/db.1", "--name", "../x"], "DNS label"),
+        (&["maintenance", "n1", "--schedule", "0 2 * * 0"], "--for"),
+        (&["maintenance", "n1", "--schedule", "0 2 * * 0", "--for", "2"], "--for"),
+        (&["maintenance", "--off"], "NODE"),
         (&["up", "--attr", "fast"], "--attr: `fast` is not KEY=VALUE"),
         (&["up", "--token", "abc"], "this is not a join token"),
         (&["ps", "--api", "https://localhost"], "--api: "),
@@ -570,6 +578,68 @@ fn a_drain_is_over_when_only_daemons_and_what_has_ended_are_left() {
     let (off, api) = drain("draining", &tasks, &json!([]), &["--off"]);
     assert_eq!((off.code, off.stderr.as_str()), (Some(0), "n2 takes tasks again\n"), "{off:?}");
     assert_eq!(api.asked()[0].body, r#"{"off":true}"#);
+}
+
+#[test]
+fn a_drain_tells_whom_data_keeps_and_does_not_wait_for_them() {
+    let volume = json!({"task": "shop/db.1", "name": "data", "node": "n2", "size": 1_u64 << 30, "state": "used", "born": "0.1.7"});
+    let api = FakeApi::new(&[
+        ("GET /v1/nodes", 200, &json!([node("draining")]).to_string()),
+        ("GET /v1/ps", 200, &json!([task("db.1", "service", "healthy", "")]).to_string()),
+        ("GET /v1/services", 200, "[]"),
+        ("GET /v1/volumes", 200, &json!([volume]).to_string()),
+        ("POST /v1/nodes/n2/drain", 204, ""),
+    ]);
+    let done = asks(&api, &["drain", "n2", "--wait", "--timeout", "300ms"]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(done.stderr.contains("their data keeps these on n2: shop/db.1"), "{done:?}");
+}
+
+#[test]
+fn nothing_is_lost_without_a_yes_and_it_is_told_what_would_be() {
+    let volume = json!({"task": "shop/db.1", "name": "data", "node": "n2", "size": 1_u64 << 30, "state": "awaited", "born": "0.1.7"});
+    let api = FakeApi::new(&[
+        ("GET /v1/volumes", 200, &json!([volume]).to_string()),
+        ("POST /v1/volumes/shop/db.1/reset", 204, ""),
+        ("DELETE /v1/volumes/shop/db.1", 204, ""),
+    ]);
+    let listed = asks(&api, &["volume", "list"]);
+    assert!(listed.stdout.contains("shop/db.1  data    n2    1GiB  awaited  0.1.7"), "{listed:?}");
+    for verb in ["reset", "remove"] {
+        let asked = api.asked().len();
+        let told = asks(&api, &["volume", verb, "shop/db.1"]);
+        assert_eq!(told.code, Some(3), "{told:?}");
+        let lost = "error: this would lose the volume `data` of shop/db.1 (1GiB on n2, awaited by its task)";
+        assert!(told.stderr.contains(lost) && told.stderr.contains("--yes"), "{told:?}");
+        assert!(api.asked()[asked..].iter().all(|asked| asked.line.starts_with("GET ")), "{:?}", api.asked());
+        assert_eq!(asks(&api, &["volume", verb, "shop/db.1", "--yes"]).code, Some(0));
+    }
+    assert!(api.asked().iter().any(|asked| asked.line.starts_with("POST /v1/volumes/shop/db.1/reset")));
+    assert!(api.asked().iter().any(|asked| asked.line.starts_with("DELETE /v1/volumes/shop/db.1")));
+    let unknown = asks(&api, &["volume", "remove", "shop/db.2"]);
+    assert_eq!(unknown.code, Some(1), "{unknown:?}");
+    assert!(unknown.stderr.contains("`shop/db.2` has no volume"), "{unknown:?}");
+}
+
+#[test]
+fn a_window_is_set_listed_and_ended() {
+    let window = json!({"node": "n2", "schedule": "0 2 * * 0", "zone": "Europe/Berlin", "seconds": 7200,
+        "open_until": null, "next": "2026-11-22T01:00:00Z"});
+    let api = FakeApi::new(&[
+        ("GET /v1/maintenance", 200, &json!([window]).to_string()),
+        ("POST /v1/nodes/n2/maintenance", 204, ""),
+        ("DELETE /v1/nodes/n2/maintenance", 204, ""),
+    ]);
+    let set = asks(&api, &["maintenance", "n2", "--schedule", "0 2 * * 0", "--for", "2h", "--zone", "Europe/Berlin"]);
+    assert_eq!(set.code, Some(0), "{set:?}");
+    assert!(set.stderr.contains("n2 is drained for 2h from 2026-11-22T01:00:00Z on"), "{set:?}");
+    let body = json!({"schedule": "0 2 * * 0", "zone": "Europe/Berlin", "seconds": 7200});
+    assert_eq!(serde_json::from_str::<Value>(&api.asked()[0].body).unwrap(), body);
+    let listed = asks(&api, &["maintenance"]);
+    let row = "n2    0 2 * * 0  Europe/Berlin  2h   -           2026-11-22T01:00:00Z";
+    assert!(listed.stdout.contains(row), "{listed:?}");
+    assert_eq!(json(&asks(&api, &["maintenance", "-o", "json"])), json!([window]));
+    assert_eq!(asks(&api, &["maintenance", "n2", "--off"]).code, Some(0));
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod dns;
 mod placement;
 mod recurrence;
 mod update;
+mod volume;
 
 pub use autoscale::{Autoscale, DOWN_AFTER_MAX, Metric, TARGET_MAX};
 pub use check::check_resource_name;
@@ -17,6 +18,7 @@ pub use placement::{
 };
 pub use recurrence::{EPSILON_DEFAULT, HISTORY_MAX, MissedPolicy, Overlap, Recurrence};
 pub use update::UpdatePolicy;
+pub use volume::Volume;
 
 use crate::{AppName, Cpus, JobName, Resources, SecretName, TeamName};
 use serde::{Deserialize, Serialize};
@@ -150,6 +152,8 @@ pub struct Job {
     /// Whether an instance of it never runs twice at once, whatever happens: it stops when its machine hears of no leader
     /// for [`Job::lease`], and only then may another one start. Not for daemons.
     pub exclusive: bool,
+    /// The volume of each instance; `None` for daemons.
+    pub volume: Option<Volume>,
 }
 
 /// A named port of a job.
@@ -245,6 +249,7 @@ impl Job {
             parallel: None,
             history: HISTORY_MAX,
             exclusive: false,
+            volume: None,
         }
     }
 }

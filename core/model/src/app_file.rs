@@ -13,6 +13,7 @@ mod item;
 mod job;
 mod units;
 mod update;
+mod volume;
 
 pub use error::AppFileError;
 pub use item::nearest;

@@ -1,6 +1,8 @@
 //! What a node pulls from the voters: its whole assigned set, and the directory of names.
 
-use crate::{AppName, CertificateAuthority, DnsPolicy, Fence, Job, JobKind, JobName, NodeId, NodeName, TaskId};
+use crate::{
+    AppName, CertificateAuthority, DnsPolicy, Fence, Job, JobKind, JobName, NodeId, NodeName, TaskId, VolumeId,
+};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,6 +16,9 @@ pub struct AssignedSet {
     pub fence: Fence,
     /// The tasks.
     pub tasks: BTreeMap<TaskId, Assigned>,
+    /// The volumes that belong on the node, and when they were made; `None` if the set says nothing about volumes: then
+    /// none goes.
+    pub volumes: Option<BTreeMap<VolumeId, Fence>>,
 }
 
 /// One task that a node has to run.
@@ -37,6 +42,8 @@ pub struct Assigned {
     pub args: Vec<String>,
     /// Which version of each of its secrets it gets; the values are asked for apart.
     pub secrets: crate::SecretPins,
+    /// When its volume was made, if its job has one.
+    pub volume: Option<Fence>,
 }
 
 /// The names that exist, known on every node whether or not anything runs behind them, and the members.

@@ -1,8 +1,8 @@
 //! What may be written to the replicated log, and what comes back.
 
 use crate::{
-    App, AppName, Cause, CertificateAuthority, ClusterId, Envelope, Fence, Firing, JobName, Life, Member, NodeId,
-    Quota, Resources, SecretName, TaskId, TeamName, Token, TokenId, UnixMillis,
+    App, AppName, Cause, CertificateAuthority, ClusterId, Envelope, Fence, Firing, JobName, Life, Maintenance, Member,
+    NodeId, Quota, Resources, SecretName, TaskId, TeamName, Token, TokenId, UnixMillis, VolumeName,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, net::SocketAddr, sync::Arc};
@@ -239,6 +239,25 @@ pub enum Command {
     },
     /// Nothing runs any more of exclusive tasks under these placements: other machines may have them.
     Release(Vec<(TaskId, Fence)>),
+    /// A machine gets a maintenance window more, or has none any more.
+    Maintain {
+        /// The machine.
+        node: NodeId,
+        /// The window; `None`: all of them end.
+        window: Option<Maintenance>,
+    },
+    /// The place of a task's data is forgotten: it begins with an empty volume, anywhere.
+    ResetVolume {
+        /// The task.
+        task: TaskId,
+    },
+    /// Volumes that no task uses are dropped.
+    RemoveVolume {
+        /// Whose they are.
+        task: TaskId,
+        /// Which; `None`: all of them.
+        name: Option<VolumeName>,
+    },
 }
 
 impl Command {
@@ -275,6 +294,9 @@ impl Command {
             Self::Fire(_) => "Fire",
             Self::Run { .. } => "Run",
             Self::Release(_) => "Release",
+            Self::Maintain { .. } => "Maintain",
+            Self::ResetVolume { .. } => "ResetVolume",
+            Self::RemoveVolume { .. } => "RemoveVolume",
         }
     }
 }
@@ -313,7 +335,10 @@ impl Command {
             | Self::Autoscale { .. }
             | Self::Fire(_)
             | Self::Run { .. }
-            | Self::Release(_) => 2,
+            | Self::Release(_)
+            | Self::Maintain { .. }
+            | Self::ResetVolume { .. }
+            | Self::RemoveVolume { .. } => 2,
         }
     }
 }
@@ -500,6 +525,26 @@ pub enum Refusal {
     /// One run at a time.
     #[error("a run of `{0}/{1}` is under way: another can begin when it has ended")]
     RunUnderWay(AppName, JobName),
+    /// The task has no such volume.
+    #[error("`{task}` has no volume{}", named(name.as_ref()))]
+    UnknownVolume {
+        /// The task.
+        task: TaskId,
+        /// The name that was asked for.
+        name: Option<VolumeName>,
+    },
+    /// The volume is needed.
+    #[error("`{task}` {why}")]
+    VolumeInUse {
+        /// The task.
+        task: TaskId,
+        /// What stands against it, and what can be done.
+        why: String,
+    },
+}
+
+fn named(name: Option<&VolumeName>) -> String {
+    name.map(|name| format!(" `{name}`")).unwrap_or_default()
 }
 
 fn no_version(app: &AppName, wanted: Option<u64>, kept: &[u64]) -> String {

@@ -138,6 +138,10 @@ label!(
     TeamName, &[]
 );
 label!(
+    /// Name of a volume, unique among those of its task: a DNS label.
+    VolumeName, &[]
+);
+label!(
     /// Name of a machine, unique in the ring: a DNS label.
     NodeName, &[]
 );

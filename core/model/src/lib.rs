@@ -26,7 +26,7 @@ pub use app::{
     ANSWERS_MAX, App, Autoscale, COUNT_MAX, CUSTOM_MAX, Constraint, DOWN_AFTER_MAX, DnsEmpty, DnsOrder, DnsPolicy,
     EPSILON_DEFAULT, FILE_BYTES_MAX, HISTORY_MAX, Health, HealthProbe, InvalidApp, JOBS_MAX, Job, JobKind, JobRef,
     Metric, MissedPolicy, Operator, Overlap, PREFERENCE_WEIGHT_MAX, PREFERENCES_MAX, PRIORITY_DEFAULT, PRIORITY_MAX,
-    PlacementStrategy, PortSpec, Preference, Recurrence, ShippedFile, TARGET_MAX, UpdatePolicy, WEIGHT_DEFAULT,
+    PlacementStrategy, PortSpec, Preference, Recurrence, ShippedFile, TARGET_MAX, UpdatePolicy, Volume, WEIGHT_DEFAULT,
     WEIGHT_MAX, check_resource_name, whole,
 };
 pub use app_file::{AppFileError, FileSource, line_of_field, nearest, parse_app_file};
@@ -35,6 +35,7 @@ pub use command::{Command, Exit, Outcome, Placement, Refusal, Removal};
 pub use hash::{fnv1a, mix};
 pub use ids::{
     AppName, ClusterId, Fence, InvalidName, JobName, NodeId, NodeName, RESERVED_NAMES, TaskId, TeamName, TokenId,
+    VolumeName,
 };
 pub use lease::{LEASE_BASE, LEASE_DNS, LEASE_EVERY, LEASES_MAX, Leased};
 #[cfg(feature = "planted-bugs")]
@@ -51,9 +52,10 @@ pub use secret::{
     SecretPins, SecretState, SecretVersion,
 };
 pub use state::{
-    APPS_MAX, AUTHORITIES_MAX, AppState, Cause, CertificateAuthority, KEPT_MAX, Kept, MEMBERS_MAX, Member, Place,
-    QUOTAS_MAX, Quota, REMOVED_MAX, Rollout, SHARE_DEFAULT, SHARE_MAX, SURGE_MAX, State, TASKS_MAX, TOKENS_MAX, Task,
-    Tasks, Token, TokenRole,
+    APPS_MAX, AUTHORITIES_MAX, AppState, Cause, CertificateAuthority, KEPT_MAX, Kept, MEMBERS_MAX, Maintenance, Member,
+    Place, QUOTAS_MAX, Quota, REMOVED_MAX, Rollout, SHARE_DEFAULT, SHARE_MAX, SURGE_MAX, State, TASKS_MAX, TOKENS_MAX,
+    Task, Tasks, Token, TokenRole, VOLUMES_MAX, VolumeId, VolumeState, Volumes, WINDOW_MAX, WINDOW_MIN, WINDOWS_MAX,
+    Window,
 };
 pub use taffeta_calendar::{Calendar, InvalidSchedule, Schedule, Spent, rfc3339};
 pub use time::{BootMillis, Millis, UnixMillis};

@@ -3,6 +3,7 @@
 mod apps;
 mod authorities;
 mod leases;
+mod maintenance;
 mod members;
 mod quotas;
 mod rebirth;
@@ -10,11 +11,12 @@ mod rollout;
 mod runs;
 mod secrets;
 mod tasks;
+mod volumes;
 
 use crate::{
     App, AppName, Assigned, AssignedSet, ClusterId, Command, Directory, DirectoryJob, DirectoryMember, Exit, Fence,
     JobKind, JobName, Leased, Life, NodeId, NodeName, Outcome, Placement, Recovery, Refusal, Removal, Resources, Runs,
-    SecretName, SecretPins, SecretState, TaskId, TeamName, TokenId, UnixMillis,
+    SecretName, SecretPins, SecretState, TaskId, TeamName, TokenId, UnixMillis, Volume,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -24,9 +26,11 @@ use std::{
 };
 
 pub use authorities::{AUTHORITIES_MAX, CertificateAuthority};
+pub use maintenance::{Maintenance, WINDOW_MAX, WINDOW_MIN, WINDOWS_MAX, Window};
 pub use quotas::{QUOTAS_MAX, Quota, SHARE_DEFAULT, SHARE_MAX};
 pub use rollout::{KEPT_MAX, Kept, Rollout};
 pub use tasks::Tasks;
+pub use volumes::{VOLUMES_MAX, VolumeId, VolumeState, Volumes};
 
 /// Most apps: bounds the directory, which every node holds.
 pub const APPS_MAX: usize = 10_000;
@@ -90,6 +94,8 @@ pub struct State {
     pub directory_fence: Fence,
     /// Position of the newest change to what members offer, or teams may use.
     pub pool_fence: Fence,
+    /// Where volumes are; at most [`VOLUMES_MAX`].
+    pub volumes: Volumes,
 }
 
 /// A machine that belongs to the cluster, dead or alive.
@@ -113,6 +119,8 @@ pub struct Member {
     pub custom: BTreeMap<String, u64>,
     /// Whether its tasks are to move elsewhere and no new ones come.
     pub draining: bool,
+    /// When it counts as drained besides; at most [`WINDOWS_MAX`].
+    pub maintenance: Vec<Maintenance>,
     /// Position of its joining: members are ordered by it.
     pub joined: Fence,
     /// Position of the newest decision about its tasks.
@@ -352,6 +360,9 @@ impl State {
                 self.release(at, released);
                 Ok(())
             }
+            Command::Maintain { node, window } => self.maintain(at, *node, window.as_ref()),
+            Command::ResetVolume { task } => self.reset_volume(at, task),
+            Command::RemoveVolume { task, name } => self.remove_volume(at, task, name.as_ref()),
         }
     }
 
@@ -405,6 +416,11 @@ impl State {
             }
             self.tasks.insert(id.clone(), Task::new(revision));
         }
+        let volume = app.definition(&id.job, revision).0.jobs.get(&id.job).and_then(|job| job.volume.clone());
+        let volume = volume.map(|Volume { name, size }| (VolumeId { task: id.clone(), name }, size));
+        if volume.as_ref().is_some_and(|(volume, _)| !self.volumes.lets(volume, *node)) {
+            return; // its data is elsewhere
+        }
         let before = self.tasks.update(id, |task| {
             if task.attempt != *seen_attempt || matches!(task.place, Place::Ended { .. }) {
                 return None;
@@ -424,6 +440,9 @@ impl State {
                 leases::take(&mut self.leased, id, *node, at, job);
             }
             app.touched = at;
+            if let Some((volume, size)) = volume {
+                self.volumes.place(at, volume, *node, size);
+            }
             before.into_iter().chain([*node]).for_each(|n| self.touch(at, n));
         }
     }
@@ -488,7 +507,7 @@ impl State {
         let fence = self.members.get(&node)?.assigned_fence;
         let tasks =
             self.tasks.of_machine(node).filter_map(|(id, task)| Some((id.clone(), self.assigned(id, task)?))).collect();
-        Some(AssignedSet { fence, tasks })
+        Some(AssignedSet { fence, tasks, volumes: Some(self.volumes.of_machine(node)) })
     }
 
     fn assigned(&self, id: &TaskId, task: &Task) -> Option<Assigned> {
@@ -505,7 +524,9 @@ impl State {
         let hidden = state.is_hidden(id, task);
         let run = state.runs.get(&id.job).and_then(|runs| runs.current.as_ref()).filter(|_| ended.is_none());
         let args = run.map(|run| run.args.clone()).unwrap_or_default();
-        Some(Assigned { attempt: task.attempt, version, fence, job, files, hidden, ended, args, secrets })
+        let volume = job.volume.as_ref().map(|volume| VolumeId { task: id.clone(), name: volume.name.clone() });
+        let volume = volume.and_then(|volume| self.volumes.get(&volume)).map(|volume| volume.born);
+        Some(Assigned { attempt: task.attempt, version, fence, job, files, hidden, ended, args, secrets, volume })
     }
 
     /// The names and members that every node knows.

@@ -252,6 +252,7 @@ impl From<State> for crate::State {
             applied: old.applied,
             directory_fence: old.directory_fence,
             pool_fence: old.applied,
+            volumes: Default::default(),
         }
     }
 }
@@ -291,6 +292,7 @@ impl From<Member> for crate::Member {
             capacity,
             custom,
             draining: false,
+            maintenance: vec![],
             joined,
             assigned_fence,
         }
@@ -363,13 +365,14 @@ impl From<Job> for crate::Job {
             parallel: None,
             history: HISTORY_MAX,
             exclusive: false,
+            volume: None,
         }
     }
 }
 
 impl From<AssignedSet> for crate::AssignedSet {
     fn from(old: AssignedSet) -> Self {
-        Self { fence: old.fence, tasks: converted(old.tasks) }
+        Self { fence: old.fence, tasks: converted(old.tasks), volumes: None }
     }
 }
 
@@ -377,7 +380,7 @@ impl From<Assigned> for crate::Assigned {
     fn from(old: Assigned) -> Self {
         let Assigned { attempt, version, fence, job, files, ended } = old;
         let (args, secrets) = Default::default();
-        Self { attempt, version, fence, job: job.into(), files, hidden: false, ended, args, secrets }
+        Self { attempt, version, fence, job: job.into(), files, hidden: false, ended, args, secrets, volume: None }
     }
 }
 

@@ -3,13 +3,14 @@
 use crate::{
     api::{
         ApiError, AppView, AuthoritiesView, Backend, DeployRequest, Deployed, ErrorCode, Event, LeaderView, LogChunk,
-        LogRead, NodeView, PlanView, QuotaRequest, QuotaView, ResolveView, ScaleRequest, SecretView, ServiceView,
-        StatusView, Steer, TaskView, TokenEntry, TokenRequest, TokenView, WhyView, ZoneView,
+        LogRead, MaintenanceRequest, MaintenanceView, NodeView, PlanView, QuotaRequest, QuotaView, ResolveView,
+        ScaleRequest, SecretView, ServiceView, StatusView, Steer, TaskView, TokenEntry, TokenRequest, TokenView,
+        VolumeView, WhyView, ZoneView,
     },
     config::RingPreset,
     events::rfc3339,
     node::Core,
-    quotas,
+    quotas, upkeep,
     view::records,
     wire::{Ask, Query, Told},
 };
@@ -21,7 +22,7 @@ use subtle::ConstantTimeEq;
 use taffeta_isolation_plan::{Piece, PieceStart, Stream};
 use taffeta_model::{
     App, AppName, Command, DirectoryMember, Fence, FileSource, JobName, Liveness, NodeId, Refusal, Secret, SecretName,
-    ShippedFile, TaskId, TeamName, Token, TokenId, TokenRole, line_of_field, nearest, parse_app_file,
+    ShippedFile, TaskId, TeamName, Token, TokenId, TokenRole, VolumeName, line_of_field, nearest, parse_app_file,
 };
 use taffeta_net::{JoinToken, sha256};
 use tokio::{sync::broadcast, time::timeout};
@@ -166,6 +167,7 @@ impl Backend for NodeBackend {
         for node in &mut own {
             if let Some(known) = theirs.iter().flatten().find(|n| n.id == node.id) {
                 (node.used, node.tasks, node.role) = (known.used.clone(), known.tasks, known.role);
+                node.maintained_until = known.maintained_until.clone();
                 node.become_drained(known.draining);
             }
         }
@@ -288,6 +290,28 @@ impl Backend for NodeBackend {
         self.0.submit(Command::Drain { node, on: !off }).await.map(drop)
     }
 
+    async fn volumes(&self) -> Result<Vec<VolumeView>, ApiError> {
+        self.read(Query::Volumes).await
+    }
+
+    async fn reset_volume(&self, task: TaskId) -> Result<(), ApiError> {
+        self.0.submit(Command::ResetVolume { task }).await.map(drop)
+    }
+
+    async fn remove_volume(&self, task: TaskId, name: Option<VolumeName>) -> Result<(), ApiError> {
+        self.0.submit(Command::RemoveVolume { task, name }).await.map(drop)
+    }
+
+    async fn maintenance(&self) -> Result<Vec<MaintenanceView>, ApiError> {
+        self.read(Query::Maintenance).await
+    }
+
+    async fn maintain(&self, node: String, window: Option<MaintenanceRequest>) -> Result<(), ApiError> {
+        let node = self.member(&node)?;
+        let window = window.map(|window| upkeep::read(&window, self.0.clock.date())).transpose()?;
+        self.0.submit(Command::Maintain { node, window }).await.map(drop)
+    }
+
     async fn quotas(&self) -> Result<Vec<QuotaView>, ApiError> {
         self.read(Query::Quotas).await
     }
@@ -379,7 +403,7 @@ impl Core {
             (Query::Nodes | Query::Status, RingPreset::Lan) => HELP_LIMIT,
             (Query::Nodes | Query::Status, RingPreset::Wan) => READ_LIMIT,
             (Query::Apps | Query::Tasks(_) | Query::Why(_) | Query::Plan(_), _) => READ_LIMIT,
-            (Query::Tokens | Query::Secrets | Query::Quotas, _) => READ_LIMIT,
+            (Query::Tokens | Query::Secrets | Query::Quotas | Query::Volumes | Query::Maintenance, _) => READ_LIMIT,
         }
     }
 

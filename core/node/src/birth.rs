@@ -159,6 +159,7 @@ pub(crate) fn member(settings: &Settings, key: PublicKey, offer: &Offer) -> Memb
         capacity: offer.capacity,
         custom: offer.custom.clone(),
         draining: false,
+        maintenance: vec![],
         joined: Fence::default(),
         assigned_fence: Fence::default(),
     }

@@ -22,7 +22,7 @@ use crate::{
     node::{Core, guarded},
     place,
     raft::RaftTransport,
-    ring::RingDriver,
+    ring::{Flaps, RingDriver},
     service::Inlet,
     shelf::Shelf,
     start_error::{StartError, cannot_bind, folder_error, lacks, store_error},
@@ -279,6 +279,7 @@ impl Fabric {
         let (raised, holder) = (Arc::clone(&folder), store.clone());
         let ring = RingDriver {
             swim: swim.map_err(StartError::failed)?,
+            flaps: Flaps::default(),
             preset: settings.ring,
             generation: generation.clone(),
             net: Arc::clone(&net),

@@ -28,6 +28,10 @@ pub trait Folder: Send + Sync + Debug + 'static {
     fn write(&self, name: &str, contents: &[u8]) -> io::Result<()>;
     /// Removes the file, if it is there.
     fn remove(&self, name: &str) -> io::Result<()>;
+    /// Where the volumes of tasks are kept; `None` where tasks have no disk.
+    fn volumes(&self) -> Option<PathBuf> {
+        None
+    }
     /// What tells this folder from a copy of it, as `KEY=VALUE` separated by spaces; `None` if nothing does.
     fn place(&self) -> io::Result<Option<String>> {
         Ok(None)
@@ -89,6 +93,10 @@ impl Folder for DiskFolder {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
             Ok(()) | Err(_) => Ok(()),
         }
+    }
+
+    fn volumes(&self) -> Option<PathBuf> {
+        Some(self.path.join("volumes"))
     }
 
     /// The lock file is made once and never replaced. Nobody can choose the number of a file or the moment of its birth,

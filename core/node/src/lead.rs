@@ -130,13 +130,15 @@ impl Core {
         lead.view.see_date(self.clock.date());
         for (id, member) in &ring.members {
             let since = member.suspect_since.unwrap_or(member.since);
-            let mut view = MemberView { liveness: member.liveness, since, confirmed_dead: dead.contains(id) };
+            let avoided = self.is_unsteady(*id, now);
+            let mut view = MemberView { liveness: member.liveness, since, confirmed_dead: dead.contains(id), avoided };
             if planted(Bug::BelieveHearsay) {
                 (view.since, view.confirmed_dead) = (Millis(0), true);
             }
             lead.view.see(*id, Some(view));
         }
-        lead.view.see(self.me, Some(MemberView { liveness: Liveness::Alive, since: Millis(0), confirmed_dead: false }));
+        let me = MemberView { liveness: Liveness::Alive, since: Millis(0), confirmed_dead: false, avoided: false };
+        lead.view.see(self.me, Some(me));
         let told = |id: &NodeId| *id == self.me || ring.members.contains_key(id);
         let gone: Vec<NodeId> = lead.view.members().map(|(id, _)| id).filter(|id| !told(id)).collect();
         gone.into_iter().for_each(|id| lead.view.see(id, None));

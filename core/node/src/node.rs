@@ -435,6 +435,9 @@ impl Core {
             | Command::Drain { .. }
             | Command::Rollback { seen_version: None, reason: None, .. }
             | Command::Pause { .. }
+            | Command::Maintain { .. }
+            | Command::ResetVolume { .. }
+            | Command::RemoveVolume { .. }
             | Command::Promote { seen_version: None, .. }
             | Command::Run { .. } => {}
             Command::Init { .. }
@@ -666,6 +669,9 @@ pub(crate) fn refused(why: &Refusal) -> ApiError {
         Refusal::NoSuchVersion { .. } => {
             ApiError::new(ErrorCode::NotFound, message).help("`taffeta apps -o json` tells the present version")
         }
+        Refusal::UnknownVolume { .. } => {
+            ApiError::new(ErrorCode::NotFound, message).help("`taffeta volume list` lists what is there")
+        }
         Refusal::UnknownQuota(_) => {
             ApiError::new(ErrorCode::NotFound, message).help("`taffeta quota list` lists what is there")
         }
@@ -687,6 +693,7 @@ pub(crate) fn refused(why: &Refusal) -> ApiError {
         | Refusal::Full(..)
         | Refusal::Outdated
         | Refusal::RunUnderWay(..)
+        | Refusal::VolumeInUse { .. }
         | Refusal::AboveLevel(_) => ApiError::new(ErrorCode::Conflict, message),
     }
 }

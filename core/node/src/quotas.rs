@@ -21,7 +21,7 @@ pub(crate) struct Used {
 
 impl Used {
     pub(crate) fn add(&mut self, job: &taffeta_model::Job) {
-        self.resources += job.resources;
+        self.resources += job.demand();
         self.tasks += 1;
         for (name, count) in &job.custom {
             let known = self.custom.entry(name.clone()).or_default();

@@ -1,6 +1,9 @@
 //! Drives the ring's machine: packets and time in, packets and a view of the members out.
 
+mod flaps;
 mod watchdog;
+
+pub(crate) use flaps::Flaps;
 
 use crate::{
     config::RingPreset,
@@ -9,7 +12,7 @@ use crate::{
     wire::{Ask, Told, decode, encode},
 };
 use bytes::Bytes;
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use taffeta_model::{Liveness, Millis, NodeId};
 use taffeta_net::{Lane, Net};
 use taffeta_swim::{Effect, FACTS_MAX, Identity, Incarnation, MemberFact, Members, PacketError, Swim};
@@ -42,6 +45,8 @@ pub(crate) struct RingState {
     pub(crate) majority: bool,
     /// This node's present incarnation.
     pub(crate) incarnation: Incarnation,
+    /// Members that were not there several times lately, and until when new tasks rather go elsewhere.
+    pub(crate) unsteady: BTreeMap<NodeId, Millis>,
 }
 
 impl RingState {
@@ -184,6 +189,8 @@ async fn in_pieces(
 /// What the driver needs besides its machine.
 pub(crate) struct RingDriver {
     pub(crate) swim: Swim,
+    /// How often members were suspected.
+    pub(crate) flaps: Flaps,
     pub(crate) preset: RingPreset,
     pub(crate) generation: Generation,
     pub(crate) net: Arc<std::sync::OnceLock<Net>>,
@@ -336,6 +343,8 @@ impl RingDriver {
                     }
                 }
                 Effect::Changed(change) => {
+                    let now = self.now();
+                    self.flaps.note(now, change.id, change.before, change.after);
                     if let Some(net) = self.net.get() {
                         net.set_address(change.id, change.identity.address);
                     }
@@ -382,6 +391,7 @@ impl RingDriver {
             members: self.swim.members().clone(),
             majority: self.swim.sees_majority(),
             incarnation: self.swim.me().incarnation,
+            unsteady: self.flaps.avoided(),
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::{
     machine::Offer,
     node::guarded,
     shelf::Shelf,
+    volumes::VolumeFolders,
     world::Prober,
 };
 use std::{
@@ -23,7 +24,7 @@ use taffeta_isolation_plan::{
 };
 use taffeta_model::{
     Assigned, AssignedSet, BootMillis, Bug, Exit, Fence, HealthProbe, Job, Millis, NodeName, Secret, SecretName,
-    TaskId, TaskRecord, UnixMillis, planted,
+    TaskId, TaskRecord, UnixMillis, VolumeId, VolumeName, planted,
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -37,6 +38,8 @@ const INBOX_MAX: usize = 4_096;
 const TERMINATE: i32 = 15;
 /// Names the folder in which a task finds its secrets.
 const SECRETS_VARIABLE: &str = "TAFFETA_SECRETS";
+/// Begins the name of the variable that names the folder of a volume.
+const VOLUME_VARIABLE: &str = "TAFFETA_VOLUME_";
 /// The ports of a run, by name, as they are kept with it: `http=31022,admin=9000`.
 const PORTS_VARIABLE: &str = "TAFFETA_PORTS";
 
@@ -58,6 +61,7 @@ pub(crate) struct Tasks {
     records: watch::Receiver<Arc<Vec<TaskRecord>>>,
     obeyed: watch::Receiver<Obeyed>,
     needs: watch::Receiver<Needs>,
+    volumes: VolumeFolders,
 }
 
 /// What the agent obeys.
@@ -96,6 +100,11 @@ impl Tasks {
     /// Leases were granted, and the leader knows what it was told.
     pub(crate) async fn granted(&self, grants: Vec<Grant>, known: Vec<TaskId>) {
         let _ = self.inbox.send(Input::Granted(grants, known)).await;
+    }
+
+    /// Volumes that are kept here though nobody has them any more.
+    pub(crate) fn left_volumes(&self) -> Vec<String> {
+        self.volumes.left()
     }
 
     /// The runs of a task whose logs are there, the newest last.
@@ -141,6 +150,7 @@ impl TasksDriver {
         let now = now(self.epoch);
         let Offer { capacity, custom } = self.offer;
         let config = AgentConfig { address: self.place.address, drain: self.drain, capacity, custom };
+        let volumes = VolumeFolders::spawn(self.folder.volumes(), persisted.as_ref(), &self.failed, loops);
         let agent = Agent::recover(now, config, runs, persisted);
         let (inbox, inputs) = mpsc::channel(INBOX_MAX);
         let (records, records_seen) = watch::channel(Arc::new(agent.records()));
@@ -152,6 +162,7 @@ impl TasksDriver {
             shelf: self.shelf,
             place: self.place,
             inbox: inbox.clone(),
+            volumes: volumes.clone(),
         };
         for run in alive {
             tracing::info!(run = run.as_str(), "a running task was taken up again");
@@ -159,7 +170,7 @@ impl TasksDriver {
         }
         let driver = Driver { agent, hands, folder: self.folder, epoch: self.epoch, records, obeyed, needs };
         loops.spawn(guarded("tasks", self.failed, driver.run(inputs)));
-        Tasks { inbox, records: records_seen, obeyed: obeyed_seen, needs: needs_seen }
+        Tasks { inbox, records: records_seen, obeyed: obeyed_seen, needs: needs_seen, volumes }
     }
 }
 
@@ -235,6 +246,8 @@ impl Driver {
             return false;
         }
         self.hands.shelf.keep_only(&set);
+        let stands = confirmed || self.obeyed.borrow().confirmed;
+        let volumes = set.volumes.clone().filter(|_| stands);
         match self.agent.accept(now, set, confirmed) {
             Ok(Accepted::New | Accepted::Same) => {}
             Err(stale) => {
@@ -242,6 +255,7 @@ impl Driver {
                 return false;
             }
         }
+        self.hands.volumes.take(&AssignedSet { fence, volumes, ..AssignedSet::default() });
         self.obeyed.send_modify(|o| {
             *o = Obeyed { fence: Some(fence), confirmed: o.confirmed || confirmed };
         });
@@ -257,6 +271,7 @@ struct Hands {
     shelf: Arc<Shelf>,
     place: Place,
     inbox: mpsc::Sender<Input>,
+    volumes: VolumeFolders,
 }
 
 impl Hands {
@@ -307,7 +322,14 @@ impl Hands {
                 return self.report(Input::StartFailed(run, StartFailure::Withheld(why))).await;
             }
         };
-        let spec = TaskSpec { secrets, lease, ..self.spec(&run, task, assigned, &ports) };
+        let volume = match self.volume(task, assigned) {
+            Ok(volume) => volume,
+            Err(why) => {
+                tracing::warn!(run = run.as_str(), why, "a task waits for its volume");
+                return self.report(Input::StartFailed(run, StartFailure::Withheld(why))).await;
+            }
+        };
+        let spec = TaskSpec { secrets, lease, ..self.spec(&run, task, assigned, &ports, volume) };
         match self.executor.start(spec).await {
             Ok(Started { pid, started_at, not_isolated }) => {
                 tracing::info!(run = run.as_str(), pid, "a task was started");
@@ -326,7 +348,22 @@ impl Hands {
         }
     }
 
-    fn spec(&self, run: &RunId, task: &TaskId, assigned: &Assigned, ports: &[(String, u16)]) -> TaskSpec {
+    /// The folder of the task's volume and its name, if it has one.
+    fn volume(&self, task: &TaskId, assigned: &Assigned) -> Result<Option<(VolumeName, PathBuf)>, String> {
+        let (Some(volume), Some(born)) = (&assigned.job.volume, assigned.volume) else { return Ok(None) };
+        let id = VolumeId { task: task.clone(), name: volume.name.clone() };
+        let path = self.volumes.ensure(&id, born).map_err(|e| format!("its volume `{}`: {e}", volume.name))?;
+        Ok(path.map(|path| (id.name, path)))
+    }
+
+    fn spec(
+        &self,
+        run: &RunId,
+        task: &TaskId,
+        assigned: &Assigned,
+        ports: &[(String, u16)],
+        volume: Option<(VolumeName, PathBuf)>,
+    ) -> TaskSpec {
         let folder = self.executor.folder(run.as_str());
         let work = folder.join(taffeta_isolation_plan::WORK_FOLDER);
         let place = TaskPlace {
@@ -341,6 +378,10 @@ impl Hands {
         if let Some(programs) = &self.place.programs {
             env.entry("PATH".into()).or_insert_with(|| format!("{}:{PATH_DEFAULT}", programs.display()));
         }
+        if let Some((name, path)) = &volume {
+            let name = name.as_str().to_ascii_uppercase().replace('-', "_");
+            env.insert(format!("{VOLUME_VARIABLE}{name}"), path.display().to_string());
+        }
         let job = &assigned.job;
         if !job.secrets.is_empty() {
             env.insert(SECRETS_VARIABLE.into(), folder.join(SECRETS_FOLDER).display().to_string());
@@ -353,6 +394,7 @@ impl Hands {
             env,
             folder,
             files: assigned.files.clone(),
+            links: volume.into_iter().map(|(name, path)| (name.into(), path)).collect(),
             cpus_milli: job.resources.cpus.0,
             cpu_quota: job.cpu_quota,
             memory_bytes: job.resources.memory,

@@ -40,6 +40,8 @@ impl Core {
             Query::Tokens => document(&self.tokens_view()),
             Query::Secrets => document(&self.secrets_view()),
             Query::Quotas => document(&self.quotas_view()),
+            Query::Volumes => document(&self.volumes_view()),
+            Query::Maintenance => document(&self.maintenance_view()),
         }
     }
 
@@ -89,9 +91,12 @@ impl Core {
     pub(crate) fn nodes_view(&self) -> Vec<NodeView> {
         let (consensus, sets) = (self.consensus.borrow().clone(), self.gossip.sets());
         let directory = Arc::clone(&self.directory.borrow());
-        let (mut loads, drained) = self.store.read(|state| {
+        let date = self.clock.date();
+        let (mut loads, drained, maintained) = self.store.read(|state| {
             let drained = state.members.values().filter(|member| member.draining).map(|member| member.id);
-            (loads(state), drained.collect::<BTreeSet<NodeId>>())
+            let until = state.members.values().filter_map(|m| Some((m.id, m.maintained_until(date)?)));
+            let maintained: BTreeMap<NodeId, String> = until.map(|(id, until)| (id, rfc3339(until))).collect();
+            (loads(state), drained.collect::<BTreeSet<NodeId>>(), maintained)
         });
         let role = |id: &NodeId| match () {
             () if consensus.leader.is_some_and(|(leader, _)| leader == *id) => Role::Leader,
@@ -112,6 +117,8 @@ impl Core {
                     zone: info.map(|i| i.zone.clone()).unwrap_or_default(),
                     state: liveness_word(self.liveness(*id)).into(),
                     draining: false,
+                    maintained_until: maintained.get(id).cloned(),
+                    unsteady_until: self.unsteady_until(*id).map(rfc3339),
                     role: role(id),
                     rtt_ms: self.net().round_trip(*id).map(|rtt| (rtt.as_secs_f64() * 1e6).round() / 1e3),
                     generation: consensus.generation,
@@ -124,7 +131,7 @@ impl Core {
                     dns: info.and_then(|i| i.dns).map(|a| a.to_string()),
                     not_isolated: info.map(|i| i.not_isolated.clone()).unwrap_or_default(),
                 };
-                view.become_drained(drained.contains(id));
+                view.become_drained(drained.contains(id) || maintained.contains_key(id));
                 view
             })
             .collect();
@@ -167,6 +174,14 @@ impl Core {
         }
         if self.store.disk_full_since().is_some() {
             notes.push(self.disk_full().message);
+        }
+        let left = self.tasks.left_volumes();
+        if !left.is_empty() {
+            notes.push(format!(
+                "volumes of an earlier generation are kept here though nobody has them any more: {}; remove their folders \
+                 below `volumes` in the data folder if they are not needed",
+                left.join(", ")
+            ));
         }
         StatusView {
             cluster: self.cluster.to_string(),
@@ -389,6 +404,14 @@ impl Core {
         let mut reasons: Vec<String> = [view.reason.clone()].into_iter().filter(|r| !r.is_empty()).collect();
         if let Some(node) = &view.node {
             reasons.push(format!("it is on {node}"));
+            let is_it = |(_, member): &(&NodeId, &taffeta_model::DirectoryMember)| member.name.as_str() == node;
+            let id = self.directory.borrow().members.iter().find(is_it).map(|(id, _)| *id);
+            if let Some(until) = id.and_then(|id| self.unsteady_until(id)) {
+                let until = rfc3339(until);
+                reasons.push(format!(
+                    "{node} went and came back several times lately: it gets new tasks last until {until}"
+                ));
+            }
         }
         if view.restarts > 0 {
             reasons.push(format!("it was restarted {} times there", view.restarts));
@@ -518,6 +541,15 @@ fn loads(state: &State) -> BTreeMap<NodeId, Used> {
     for (id, task) in &state.tasks {
         if let (Some(node), Some(job)) = (task.node(), state.job_of(id)) {
             loads.entry(node).or_default().add(job);
+        }
+    }
+    // What is there without its task takes its room all the same.
+    for (id, volume) in state.volumes.iter() {
+        let on = state.tasks.get(&id.task).and_then(Task::node) == Some(volume.node);
+        let has = state.job_of(&id.task).and_then(|job| job.volume.as_ref()).is_some_and(|known| known.name == id.name);
+        if !(on && has) {
+            let disk = &mut loads.entry(volume.node).or_default().resources.disk;
+            *disk = disk.saturating_add(volume.size);
         }
     }
     loads

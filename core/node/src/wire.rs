@@ -233,6 +233,10 @@ pub(crate) enum Query {
     Secrets,
     /// What teams may use, and use.
     Quotas,
+    /// Where data is.
+    Volumes,
+    /// When machines are not to be used.
+    Maintenance,
 }
 
 impl Ask {
@@ -257,6 +261,7 @@ impl Query {
     pub(crate) fn needs_state(&self) -> bool {
         match self {
             Self::Apps | Self::Why(_) | Self::Plan(_) | Self::Tokens | Self::Secrets | Self::Quotas => true,
+            Self::Volumes | Self::Maintenance => true,
             Self::Nodes | Self::Tasks(_) | Self::Status => false,
         }
     }

@@ -48,12 +48,15 @@ struct Rule {
     groups: (usize, u32),
 }
 
+/// Outweighs whatever preferences say together.
+const AVOIDED: i32 = 1 << 24;
+
 /// How good a machine is, the smaller the better: see [`Candidates`].
 type Key = (i32, u32, u32, u64, u64);
 
 /// Machines that may take an instance, best first.
 ///
-/// Order: those where `GROUP_BY` counts fewest; the heaviest preferences; when spreading, the zone with the fewest
+/// Order: those where `GROUP_BY` counts fewest; those that do not come and go; the heaviest preferences; when spreading, the zone with the fewest
 /// instances of the job, then the machine with the fewest of the job, of the app, and the emptiest; when packing, the
 /// fullest; last an order of the job's own.
 pub(crate) struct Candidates {
@@ -289,7 +292,7 @@ impl Rules {
                 continue;
             }
             let machine = &s.machines.all[at];
-            let against = if self.prefer.is_empty() { 0 } else { -self.weight(s, at) };
+            let against = self.against(s, at);
             let rough = if groups.is_empty() {
                 (0, against)
             } else {
@@ -314,6 +317,12 @@ impl Rules {
         best.map(|(_, _, at)| at)
     }
 
+    /// What speaks against a machine that may be taken: that it comes and goes, and what is preferred elsewhere.
+    fn against(&self, s: &Scheduler, at: MachineId) -> i32 {
+        let wishes = if self.prefer.is_empty() { 0 } else { -self.weight(s, at) };
+        if s.machines.all[at].is_avoided() { wishes + AVOIDED } else { wishes }
+    }
+
     fn weight(&self, s: &Scheduler, at: MachineId) -> i32 {
         let machine = &s.machines.all[at];
         let of = |(field, passing, absent, weight): &(Option<FieldId>, Vec<bool>, bool, i32)| {
@@ -327,7 +336,7 @@ impl Rules {
         let spec = self.spec(s);
         let share = s.machines.share_with(at, &spec.resources);
         let tie = mix(self.seed ^ s.machines.all[at].id.0);
-        let against = if self.prefer.is_empty() { 0 } else { -self.weight(s, at) };
+        let against = self.against(s, at);
         match spec.strategy {
             PlacementStrategy::Spread => (against, self.of_job[at], self.of_app[at], share, tie),
             PlacementStrategy::Pack => (against, 0, 0, u64::MAX - share, tie),
@@ -347,12 +356,15 @@ impl Rules {
         Waiting::NoRoom(Arc::new(NoRoom { nodes, more }))
     }
 
-    fn lacks(&self, s: &Scheduler, at: MachineId) -> Vec<Lack> {
+    pub(crate) fn lacks(&self, s: &Scheduler, at: MachineId) -> Vec<Lack> {
         let machine = &s.machines.all[at];
         if !machine.is_alive() {
             return vec![Lack::NotAlive(machine.view.map(|view| view.liveness))];
         }
-        if machine.draining {
+        if let Some(until) = machine.maintained {
+            return vec![Lack::Maintenance(until)];
+        }
+        if machine.draining() {
             return vec![Lack::Draining];
         }
         let spec = self.spec(s);

@@ -104,7 +104,7 @@ impl Turn<'_> {
     }
 
     /// The rest of a job's tasks waits; those that have lost their machines are told so.
-    fn leave(&mut self, app: usize, wants: &VecDeque<Want>, why: &Waiting) {
+    pub(crate) fn leave(&mut self, app: usize, wants: &VecDeque<Want>, why: &Waiting) {
         self.s.blocked.insert(app);
         self.wake(app, self.now + REASONS_EVERY);
         for want in wants {

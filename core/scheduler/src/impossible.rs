@@ -73,7 +73,7 @@ fn hopeless(job: &Job, machines: &[Machine<'_>], fields: &Fields) -> Vec<Hopeles
 
 fn fits(job: &Job, member: &Member) -> bool {
     let has = |(name, needed): (&String, &u64)| member.custom.get(name).is_some_and(|has| has >= needed);
-    member.capacity.fits(&job.resources) && job.custom.iter().all(has)
+    member.capacity.fits(&job.demand()) && job.custom.iter().all(has)
 }
 
 /// What is more than the most that any machine has.
@@ -85,7 +85,7 @@ fn too_large(job: &Job, machines: &[Machine<'_>]) -> Vec<Lack> {
         most.disk = most.disk.max(capacity.disk);
         most.ports = most.ports.max(capacity.ports);
     }
-    let mut lacks = Lack::short(&job.resources, &most);
+    let mut lacks = Lack::short(&job.demand(), &most);
     for (name, needed) in &job.custom {
         let all = machines.iter().filter_map(|machine| machine.member.custom.get(name));
         let free = all.max().copied().unwrap_or_default();

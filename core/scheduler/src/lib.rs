@@ -20,7 +20,9 @@ mod ring;
 mod runs;
 mod teams;
 mod update;
+mod volumes;
 mod waiting;
+mod windows;
 
 pub use autoscale::{Autoscaler, Load};
 pub use impossible::{Hopeless, Impossible, impossible};

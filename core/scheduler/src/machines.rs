@@ -6,7 +6,7 @@ use crate::{
     mirror::Spec,
 };
 use std::collections::BTreeMap;
-use taffeta_model::{Bug, Cpus, Liveness, Member, NodeId, NodeName, Resources, planted};
+use taffeta_model::{Bug, Cpus, Liveness, Member, NodeId, NodeName, Resources, UnixMillis, planted};
 
 /// Position of a machine. It stays the same for as long as the machine is a member.
 pub(crate) type MachineId = usize;
@@ -37,7 +37,10 @@ pub(crate) struct Machine {
     pub(crate) id: NodeId,
     pub(crate) name: NodeName,
     pub(crate) is_member: bool,
-    pub(crate) draining: bool,
+    /// Whether a person drains it.
+    drained: bool,
+    /// When its maintenance window ends, if one is open.
+    pub(crate) maintained: Option<UnixMillis>,
     pub(crate) view: Option<MemberView>,
     pub(crate) capacity: Resources,
     custom: BTreeMap<String, u64>,
@@ -87,7 +90,7 @@ impl Machines {
             && machine.capacity == member.capacity
             && machine.custom == member.custom
             && machine.values == values
-            && machine.draining == member.draining
+            && machine.drained == member.draining
             && machine.view == view;
         if same {
             return false;
@@ -96,7 +99,7 @@ impl Machines {
             self.total -= machine.capacity;
         }
         self.total += member.capacity;
-        (machine.is_member, machine.draining, machine.view) = (true, member.draining, view);
+        (machine.is_member, machine.drained, machine.view) = (true, member.draining, view);
         (machine.capacity, machine.custom, machine.values) = (member.capacity, member.custom.clone(), values);
         machine.name = member.name.clone();
         self.weigh(at);
@@ -108,7 +111,8 @@ impl Machines {
             id: member.id,
             name: member.name.clone(),
             is_member: false,
-            draining: false,
+            drained: false,
+            maintained: None,
             view: None,
             capacity: Resources::default(),
             custom: BTreeMap::new(),
@@ -147,6 +151,28 @@ impl Machines {
 
     pub(crate) fn see(&mut self, at: MachineId, view: Option<MemberView>) {
         self.all[at].view = view;
+        self.weigh(at);
+    }
+
+    /// Its maintenance window opens or closes. Gives whether that is news.
+    pub(crate) fn maintain(&mut self, at: MachineId, until: Option<UnixMillis>) -> bool {
+        let news = self.all[at].maintained != until;
+        self.all[at].maintained = until;
+        self.weigh(at);
+        news
+    }
+
+    /// Counts bytes of disk that no task there has.
+    pub(crate) fn reserve(&mut self, at: MachineId, bytes: u64) {
+        let disk = &mut self.all[at].used.disk;
+        *disk = disk.saturating_add(bytes);
+        self.weigh(at);
+    }
+
+    /// Undoes [`Machines::reserve`].
+    pub(crate) fn unreserve(&mut self, at: MachineId, bytes: u64) {
+        let disk = &mut self.all[at].used.disk;
+        *disk = disk.saturating_sub(bytes);
         self.weigh(at);
     }
 
@@ -268,7 +294,17 @@ impl Machine {
     }
 
     fn is_open(&self) -> bool {
-        self.is_alive() && !self.draining
+        self.is_alive() && !self.draining()
+    }
+
+    /// Whether its services are to move elsewhere, by a person's word or in a maintenance window.
+    pub(crate) fn draining(&self) -> bool {
+        self.drained || self.maintained.is_some()
+    }
+
+    /// Whether it was not there several times lately: it is chosen last.
+    pub(crate) fn is_avoided(&self) -> bool {
+        self.view.is_some_and(|view| view.avoided)
     }
 
     pub(crate) fn holder(&self, port: u16) -> Option<TaskRef> {

@@ -5,6 +5,8 @@ use crate::{
     machines::{MachineId, Machines, TaskRef},
     runs::Clock,
     teams::Teams,
+    volumes::Volumes,
+    windows::Windows,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +14,7 @@ use std::{
 };
 use taffeta_model::{
     App, AppName, AppState, Exit, Fence, Job, JobKind, JobName, JobRef, Millis, NodeId, Place, PlacementStrategy,
-    Resources, Rollout, Runs, State, TaskId, TeamName,
+    Resources, Rollout, Runs, State, TaskId, TeamName, UnixMillis, VolumeId, VolumeName,
 };
 
 /// Why tasks wait, by app and task; apps without such a task are left out.
@@ -38,6 +40,8 @@ pub struct Scheduler {
     /// By the job that is named: the jobs that want to be apart from it.
     pub(crate) apart_of: BTreeMap<(AppName, JobName), BTreeSet<(usize, usize)>>,
     pub(crate) teams: Teams,
+    pub(crate) volumes: Volumes,
+    pub(crate) windows: Windows,
     /// Tasks on machines, by priority; revocable ones as below the lowest.
     pub(crate) by_priority: BTreeMap<Priority, usize>,
     /// Apps to be looked at.
@@ -122,6 +126,8 @@ pub(crate) struct Spec {
     pub(crate) has_health: bool,
     pub(crate) team: Option<TeamName>,
     pub(crate) exclusive: bool,
+    /// Its volume, whose size is among the resources.
+    pub(crate) volume: Option<VolumeName>,
 }
 
 /// Who makes way for whom: a task for those whose priority is greater. A revocable one makes way for all that are not.
@@ -175,6 +181,9 @@ impl Scheduler {
         }
         if self.seen != Some(state.applied) {
             self.leases = state.leased.len();
+            if self.volumes.read(state, &mut self.machines) {
+                self.room_changed();
+            }
             self.read_apps(now, state, ring);
             if self.level != state.spoken_level() {
                 self.level = state.spoken_level();
@@ -203,6 +212,9 @@ impl Scheduler {
                     self.touch_machine(at);
                 }
             }
+            if let Some(at) = self.machines.position(member.id) {
+                self.windows.read(at, &member.maintenance);
+            }
         }
         let gone: Vec<MachineId> =
             self.machines.members().filter(|at| !state.members.contains_key(&self.machines.all[*at].id)).collect();
@@ -211,6 +223,8 @@ impl Scheduler {
             for task in self.machines.all[at].tasks.clone() {
                 self.lift(task); // the state has them wait by now, which is read below
             }
+            self.volumes.forget(at);
+            self.windows.forget(at);
         }
         changed |= self.machines.retain(|id| state.members.contains_key(&id));
         changed |= self.teams.read(&state.quotas);
@@ -227,6 +241,14 @@ impl Scheduler {
             self.machines_changed();
         }
         self.touch_machine(at);
+    }
+
+    /// The machine's maintenance window is open until then, or not any more.
+    pub(crate) fn maintain(&mut self, at: MachineId, until: Option<UnixMillis>) {
+        if self.machines.maintain(at, until) {
+            self.machines_changed();
+            self.touch_machine(at);
+        }
     }
 
     fn touch_machine(&mut self, at: MachineId) {
@@ -485,6 +507,10 @@ impl Scheduler {
         let job = &mut app.jobs[task.job];
         (job.slots[task.slot].on, job.slots[task.slot].version) = (Some(machine), version);
         let spec = job.spec_of(version);
+        if let Some(name) = &spec.volume {
+            let id = volume_id(&app.app.name, job.name.clone(), job.slots[task.slot].index, name);
+            self.volumes.come(&mut self.machines, &id, machine);
+        }
         self.machines.put(machine, spec, task);
         self.teams.put(spec);
         *self.by_priority.entry(spec.priority()).or_default() += 1;
@@ -502,6 +528,10 @@ impl Scheduler {
         let machine = job.slots[task.slot].on.take()?;
         let spec = job.spec_of(job.slots[task.slot].version);
         self.machines.lift(machine, spec, task);
+        if let Some(name) = &spec.volume {
+            let id = volume_id(&app.app.name, job.name.clone(), job.slots[task.slot].index, name);
+            self.volumes.hold(&mut self.machines, &id);
+        }
         self.teams.lift(spec);
         let priority = spec.priority();
         if let Some(count) = self.by_priority.get_mut(&priority) {
@@ -587,7 +617,7 @@ fn new_job(name: &JobName, job: &Job, deployed: &AppState, clock: Option<Clock>)
 fn new_spec(job: &Job, app: &App) -> Spec {
     Spec {
         kind: job.kind,
-        resources: job.resources,
+        resources: job.demand(),
         custom: job.custom.iter().map(|(name, count)| (name.clone(), *count)).collect(),
         fixed_ports: job.ports.iter().filter_map(|port| port.fixed).collect(),
         priority: job.priority,
@@ -596,7 +626,12 @@ fn new_spec(job: &Job, app: &App) -> Spec {
         has_health: job.health.is_some(),
         team: app.team.clone(),
         exclusive: job.exclusive,
+        volume: job.volume.as_ref().map(|volume| volume.name.clone()),
     }
+}
+
+fn volume_id(app: &AppName, job: JobName, index: u32, name: &VolumeName) -> VolumeId {
+    VolumeId { task: TaskId { app: app.clone(), job, index }, name: name.clone() }
 }
 
 /// The node's report about this placement; an older one is about a process that is on its way out.

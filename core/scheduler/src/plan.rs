@@ -82,6 +82,8 @@ impl Scheduler {
     /// - Tasks of a drained machine move like outdated ones; batch tasks end there, and daemons stay.
     /// - An exclusive task goes from one machine to another in two steps: it is removed, and comes to the other one when
     ///   nothing of it can run any more on the first.
+    /// - A task that has a volume goes where that is, or waits; nothing but an operator's word takes it elsewhere.
+    /// - A machine in a maintenance window is one that is drained.
     /// - A task that fits nowhere takes the place of tasks of lower priority, where that disturbs least, as long as no
     ///   service loses more instances at a time than an update might take.
     pub fn plan(&mut self, now: Millis, state: &State, ring: &mut RingView) -> Plan {
@@ -96,6 +98,7 @@ impl Scheduler {
             self.dirty.insert(app);
         }
         self.read_date(now, ring.date());
+        let window = self.read_windows(now, ring.date());
         let mut plan = Plan::default();
         if !self.dirty.is_empty() {
             let mut apps: Vec<usize> = std::mem::take(&mut self.dirty).into_iter().collect();
@@ -103,7 +106,8 @@ impl Scheduler {
             plan = Turn::new(now, self, ring, pace, apps).run();
         }
         plan.waiting = Arc::clone(&self.waits);
-        plan.wake_at = plan.wake_at.or_else(|| self.timers.first().map(|(at, _)| *at));
+        let timer = self.timers.first().map(|(at, _)| *at);
+        plan.wake_at = plan.wake_at.or_else(|| timer.into_iter().chain(window).min());
         plan
     }
 
@@ -366,6 +370,12 @@ impl<'a> Turn<'a> {
         wants: &mut VecDeque<Want>,
         most: usize,
     ) -> Placed {
+        if self.place_at_volumes((app, j, version), wants) {
+            return Placed::Full;
+        }
+        if wants.is_empty() {
+            return Placed::Done;
+        }
         let mut rules = Rules::new(self.s, app, j, version);
         let few = wants.len().min(most) <= FEW;
         let mut candidates: Option<Candidates> = None;
@@ -396,7 +406,7 @@ impl<'a> Turn<'a> {
             };
             let to = match best {
                 Some(to) => to,
-                None => match self.make_room(want.task, &rules) {
+                None => match self.make_room(want.task, &rules, None) {
                     Ok(to) => to,
                     Err(None) => return Placed::Blocked(rules.why(self.s)),
                     Err(Some(serves)) => {
@@ -405,8 +415,7 @@ impl<'a> Turn<'a> {
                     }
                 },
             };
-            let cause = if want.lost { Cause::MachineLost } else { Cause::Waited };
-            self.place(want.task, to, cause, version);
+            self.place(want.task, to, want.cause(), version);
             self.new_leases += usize::from(rules.spec(self.s).exclusive);
             rules.moved(self.s, to, true);
             if let Some(candidates) = &mut candidates {
@@ -539,6 +548,12 @@ pub(crate) struct Want {
     pub(crate) task: TaskRef,
     /// Whether it had one, and lost it.
     pub(crate) lost: bool,
+}
+
+impl Want {
+    pub(crate) fn cause(self) -> Cause {
+        if self.lost { Cause::MachineLost } else { Cause::Waited }
+    }
 }
 
 /// How placing some tasks ended.

@@ -29,9 +29,14 @@ struct Budgets {
 type Disturbance = (Priority, usize, u64, u64);
 
 impl Turn<'_> {
-    /// Makes room for a task on the machine where that disturbs least. If nobody may make way, the error is one of lower
+    /// Makes room for a task on the machine where that disturbs least, or on this one. If nobody may make way, the error is one of lower
     /// priority that would have to and may not, as no more of its service may be missing; `None` if there is none.
-    pub(crate) fn make_room(&mut self, task: TaskRef, rules: &Rules) -> Result<MachineId, Option<TaskRef>> {
+    pub(crate) fn make_room(
+        &mut self,
+        task: TaskRef,
+        rules: &Rules,
+        only: Option<MachineId>,
+    ) -> Result<MachineId, Option<TaskRef>> {
         let spec = rules.spec(self.s).clone();
         let lowest = self.s.by_priority.keys().next();
         if lowest.is_none_or(|lowest| *lowest >= spec.priority() && !planted(Bug::PreemptEqual)) {
@@ -43,7 +48,7 @@ impl Turn<'_> {
         }
         let mut best: Option<(Disturbance, taffeta_model::NodeId, MachineId, Vec<TaskRef>)> = None;
         let mut budgets = Budgets::default();
-        for at in self.s.machines.members().collect::<Vec<_>>() {
+        for at in only.map_or_else(|| self.s.machines.members().collect(), |only| vec![only]) {
             if !self.s.machines.is_open(at) || !rules.lets_alone(self.s, at) {
                 continue;
             }
@@ -82,8 +87,13 @@ impl Turn<'_> {
             let victim = self.s.spec(*task);
             let equal = planted(Bug::PreemptEqual) && victim.priority() == spec.priority();
             let lower = (victim.priority() < spec.priority() || equal) && !self.decided.contains_key(task);
-            // Its own older instances are its update's.
-            if lower && !rules.are_of(*task) && !rules.needs(self.s, *task) && !self.is_needed(at, *task) {
+            // Its own older instances are its update's. One with a volume could go nowhere.
+            if lower
+                && victim.volume.is_none()
+                && !rules.are_of(*task)
+                && !rules.needs(self.s, *task)
+                && !self.is_needed(at, *task)
+            {
                 may.push((victim.priority(), Reverse(victim.resources.memory), self.s.id(*task), *task));
             }
         }

@@ -36,6 +36,8 @@ pub struct MemberView {
     /// Whether the leader's own probes failed too, also through another voter. What the ring says is hearsay: it alone
     /// moves no task.
     pub confirmed_dead: bool,
+    /// Whether it was suspected or down several times lately: it gets new tasks last.
+    pub avoided: bool,
 }
 
 /// One report of a node about a task.

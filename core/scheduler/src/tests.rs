@@ -13,4 +13,6 @@ mod runs_oracle;
 mod runs_story;
 mod shop;
 mod updates;
+mod volumes;
+mod windows;
 mod words;

@@ -142,7 +142,7 @@ impl Turn<'_> {
                 continue; // its machine is back soon, or it moves soon
             }
             let current = *revision == self.s.job(task).revision;
-            let draining = self.s.machines.all[machine].draining && kind == JobKind::Service;
+            let draining = self.s.machines.all[machine].draining() && kind == JobKind::Service;
             let serves = self.serves(task);
             if current {
                 let first = if policy.blue_green { beside } else { index <= policy.canary };
@@ -407,6 +407,8 @@ impl Turn<'_> {
         let over = self.s.teams.over(spec).filter(|_| more).map(|over| Waiting::over_quota(spec, over));
         let to = if let Some(why) = over {
             Err(why)
+        } else if let Some(volume) = self.s.volume_of(task, version) {
+            self.to_volume(task, &rules, &volume, false)
         } else if rules.admit(self.s, machine) {
             Ok(machine)
         } else if self.s.job(task).spec.kind == JobKind::Daemon {

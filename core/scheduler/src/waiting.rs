@@ -4,7 +4,7 @@ use crate::{mirror::Spec, teams::OverQuota};
 use std::{fmt, sync::Arc};
 use taffeta_model::{
     Constraint, Cpus, Exit, JobKind, JobName, JobRef, LEASES_MAX, Liveness, NodeName, Operator, Phase, Resources,
-    TaskId, TeamName, UnixMillis, rfc3339,
+    TaskId, TeamName, UnixMillis, VolumeName, rfc3339,
 };
 
 /// Most machines that a reason lists one by one: a person reads no longer list, and each waiting task has one.
@@ -65,6 +65,15 @@ pub enum Waiting {
     },
     /// No run of its job is under way.
     Idle(Idle),
+    /// Its data is on a machine that does not take it.
+    Volume {
+        /// The task.
+        task: TaskId,
+        /// The name of its volume.
+        name: VolumeName,
+        /// The machine and what stands against it; `None` if it was removed from the cluster.
+        on: Option<NodeLacks>,
+    },
     /// It runs, but in an older version, as the newer one waits.
     Outdated(Box<Self>),
     /// It runs on a drained machine, as no other one takes it.
@@ -175,6 +184,8 @@ pub enum Lack {
     Beside(JobRef),
     /// The machine is being emptied.
     Draining,
+    /// The machine is in a maintenance window, which ends then.
+    Maintenance(UnixMillis),
     /// The machine is not alive; `None` if this leader has not heard of it.
     NotAlive(Option<Liveness>),
 }
@@ -260,6 +271,10 @@ impl fmt::Display for Waiting {
             }
             Self::Leases => write!(f, "there are {LEASES_MAX} exclusive tasks already, which is the most that may be"),
             Self::OldMembers => f.write_str("exclusive tasks start once all members speak version 2"),
+            Self::Volume { task, name, on } => volume(f, task, name, on.as_ref()),
+            Self::Drained(why) if let Self::Volume { name, .. } = &**why => {
+                write!(f, "stays on a machine that is drained, as its volume `{name}` is there")
+            }
             Self::Drained(why) => write!(f, "still on a machine that is drained, as no other one takes it: {why}"),
             Self::Beside(why) => write!(f, "another one has to come first, as none may be missing: {why}"),
             Self::Paused => f.write_str("the update is paused: `taffeta resume APP` goes on"),
@@ -271,6 +286,9 @@ impl fmt::Display for Waiting {
             }
             Self::Outdated(why) if matches!(**why, Self::Paused | Self::Unpromoted { .. }) => {
                 write!(f, "still the older version: {why}")
+            }
+            Self::Outdated(why) if let Self::Volume { name, on: Some(on), .. } = &**why => {
+                write!(f, "still the older version, as the newer one finds no room beside its volume `{name}`: {on}")
             }
             Self::Outdated(why) => write!(f, "still the older version, as the newer one cannot start: {why}"),
         }
@@ -321,6 +339,7 @@ impl fmt::Display for Lack {
             Self::Without(job) => write!(f, "has no instance of {job}"),
             Self::Beside(job) => write!(f, "has an instance of {job}, from which it is apart"),
             Self::Draining => f.write_str("is being drained"),
+            Self::Maintenance(until) => write!(f, "is under maintenance until {}", rfc3339(*until)),
             Self::PortTaken { port, by } => write!(f, "port {port} is taken by {by}"),
             Self::Refused { constraint, value, count } => refused(f, constraint, value.as_deref(), *count),
             Self::NotAlive(Some(Liveness::Suspect)) => f.write_str("does not answer"),
@@ -328,6 +347,23 @@ impl fmt::Display for Lack {
             Self::NotAlive(Some(Liveness::Left)) => f.write_str("has left"),
             Self::NotAlive(None | Some(Liveness::Alive)) => f.write_str("has not been heard of yet"),
         }
+    }
+}
+
+fn volume(f: &mut fmt::Formatter<'_>, task: &TaskId, name: &VolumeName, on: Option<&NodeLacks>) -> fmt::Result {
+    let reset = format!("`taffeta volume reset {task} --yes` starts it empty");
+    match on {
+        None => write!(f, "its volume `{name}` was on a machine that was removed from the cluster; {reset} elsewhere"),
+        Some(NodeLacks { node, lacks }) => match lacks.as_slice() {
+            [lack @ (Lack::NotAlive(_) | Lack::Draining | Lack::Maintenance(_))] => {
+                write!(f, "its volume `{name}` is on {node}, which {lack}; it waits for it, or {reset} elsewhere")
+            }
+            lacks => {
+                write!(f, "its volume `{name}` is on {node}: ")?;
+                join(f, " and ", lacks)?;
+                write!(f, "; it waits for that, or {reset} elsewhere")
+            }
+        },
     }
 }
 

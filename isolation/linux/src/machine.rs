@@ -16,7 +16,7 @@ use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
     os::unix::{
-        fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+        fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink},
         process::CommandExt,
     },
     path::{Path, PathBuf},
@@ -91,6 +91,7 @@ impl Machine {
                 Step::WriteFile { path, body, mode, durable } => {
                     (done + 1, write_file(path, body, *mode, *durable).map_err(|e| failed(path, &e)))
                 }
+                Step::MakeLink { path, to } => (done + 1, symlink(to, path).map_err(|e| failed(path, &e))),
                 Step::CreateGroup { path, limits } => (done + 1, self.create_group(path, limits, &mut launch)),
                 Step::PlaceSecrets { at, .. } => {
                     launch.secrets = Some(at.clone());

@@ -35,6 +35,9 @@ pub struct TaskSpec {
     /// Files that lie in the working folder before the program starts, by name. Empty in a spec that was found again
     /// after a restart: the bodies are on disk.
     pub files: BTreeMap<String, ShippedFile>,
+    /// Links that lie in the working folder beside them, by name, and where they lead: to what outlives the run.
+    #[serde(default)]
+    pub links: BTreeMap<String, PathBuf>,
     /// Share of the processors in thousandths of a core.
     pub cpus_milli: u64,
     /// Whether `cpus_milli` is also a hard upper limit.
@@ -70,7 +73,10 @@ pub enum InvalidSpec {
     /// The folder is relative or not named like the run.
     #[error("the folder `{0}` is not absolute or does not end in the run id")]
     Folder(PathBuf),
-    /// A file that would lie outside of the working folder.
+    /// A link that leads to different places from different folders.
+    #[error("the link to `{0}` is not absolute")]
+    Link(PathBuf),
+    /// A file that would lie outside of the working folder, or two of one name.
     #[error("`{0}` is not a plain file name")]
     FileName(String),
     /// More memory than can be counted, or none at all.
@@ -121,6 +127,12 @@ impl TaskSpec {
         }
         if let Some(name) = self.files.keys().find(|name| !is_file_name(name)) {
             return Err(InvalidSpec::FileName(name.clone()));
+        }
+        if let Some(name) = self.links.keys().find(|name| !is_file_name(name) || self.files.contains_key(*name)) {
+            return Err(InvalidSpec::FileName(name.clone()));
+        }
+        if let Some(path) = self.links.values().find(|path| !path.is_absolute()) {
+            return Err(InvalidSpec::Link(path.clone()));
         }
         if self.memory_bytes == 0 || i64::try_from(self.memory_bytes).is_err() {
             return Err(InvalidSpec::Memory(self.memory_bytes));

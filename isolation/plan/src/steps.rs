@@ -31,6 +31,13 @@ pub enum Step {
         /// Whether it must be on disk, whole and under its name, before the next step.
         durable: bool,
     },
+    /// Makes a symbolic link.
+    MakeLink {
+        /// Where.
+        path: PathBuf,
+        /// Where it leads.
+        to: PathBuf,
+    },
     /// Makes a cgroup and sets its limits, each of which is read back.
     CreateGroup {
         /// Below the root of each hierarchy.
@@ -104,6 +111,7 @@ pub fn plan(spec: &TaskSpec, permitted: &Permitted) -> Result<Vec<Step>, Invalid
         mode: if file.executable { 0o755 } else { 0o644 },
         durable: false,
     }));
+    steps.extend(spec.links.iter().map(|(name, to)| Step::MakeLink { path: work.join(name), to: to.clone() }));
     match permitted.cgroups {
         Cgroups::None { .. } => {}
         Cgroups::V1(_) | Cgroups::V2(_) => {
@@ -122,7 +130,7 @@ pub fn plan(spec: &TaskSpec, permitted: &Permitted) -> Result<Vec<Step>, Invalid
 pub fn undo(steps: &[Step]) -> Vec<Undo> {
     let back = |step: &Step| match step {
         Step::MakeFolder { path, .. } => Some(Undo::RemoveFolder { path: path.clone() }),
-        Step::WriteFile { .. } => None, // goes with its folder
+        Step::WriteFile { .. } | Step::MakeLink { .. } => None, // goes with its folder
         Step::CreateGroup { path, .. } => Some(Undo::RemoveGroup { path: path.clone() }),
         Step::PlaceSecrets { folder, .. } => Some(Undo::RemoveSecrets { folder: folder.clone() }),
         Step::StartShim { folder } => Some(Undo::StopTask { folder: folder.clone() }),

@@ -17,6 +17,7 @@ fn spec() -> TaskSpec {
         env: BTreeMap::from([("PORT_HTTP".into(), "20001".into())]),
         folder: "/data/tasks/shop.web.2-1.1.7".into(),
         files: BTreeMap::from([("server".into(), ShippedFile { body: b"#!".into(), executable: true })]),
+        links: BTreeMap::new(),
         cpus_milli: 250,
         cpu_quota: false,
         memory_bytes: 64 << 20,
@@ -63,11 +64,27 @@ fn shipped_files_lie_in_the_working_folder_with_their_mode() {
 }
 
 #[test]
+fn a_link_lies_beside_the_files_and_cannot_lie_elsewhere() {
+    let link = |name: &str, to: &str| TaskSpec { links: [(name.into(), to.into())].into(), ..spec() };
+    let steps = plan(&link("data", "/data/volumes/shop/db.1/data@0.1.7"), &all()).unwrap();
+    let path = PathBuf::from("/data/tasks/shop.web.2-1.1.7/work/data");
+    assert!(steps.contains(&Step::MakeLink { path, to: "/data/volumes/shop/db.1/data@0.1.7".into() }), "{steps:?}");
+    for name in ["../data", "/data", "", "server"] {
+        assert!(matches!(plan(&link(name, "/data"), &all()), Err(InvalidSpec::FileName(_))), "{name}");
+    }
+    assert!(matches!(plan(&link("data", "volumes"), &all()), Err(InvalidSpec::Link(_))));
+}
+
+#[test]
 fn the_group_is_named_after_node_and_run() {
     let steps = plan(&spec(), &all()).unwrap();
     let path = steps.iter().find_map(|s| match s {
         Step::CreateGroup { path, .. } => Some(path.as_str()),
-        Step::MakeFolder { .. } | Step::WriteFile { .. } | Step::PlaceSecrets { .. } | Step::StartShim { .. } => None,
+        Step::MakeFolder { .. }
+        | Step::WriteFile { .. }
+        | Step::MakeLink { .. }
+        | Step::PlaceSecrets { .. }
+        | Step::StartShim { .. } => None,
     });
     assert_eq!(path, Some("taffeta/n1/shop.web.2-1.1.7"));
 }

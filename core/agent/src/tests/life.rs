@@ -138,7 +138,7 @@ fn a_change_that_only_the_scheduler_looks_at_reaches_the_record() {
     let mut node = Node::up(service());
     let mut scaled = assigned(3, service());
     (scaled.version, scaled.job.count) = (2, 5);
-    node.accept(AssignedSet { fence: fence(4), tasks: [(task("shop/web.1"), scaled)].into() });
+    node.accept(AssignedSet { fence: fence(4), tasks: [(task("shop/web.1"), scaled)].into(), volumes: None });
     assert!(node.step().is_empty());
     assert_eq!(node.record().version, 2);
 }

@@ -191,10 +191,11 @@ impl Machine {
                 ended: None,
                 args: vec![],
                 secrets: BTreeMap::new(),
+                volume: None,
             };
             placed.insert(id, old.unwrap_or(new));
         }
-        let set = AssignedSet { fence: fence(at), tasks: placed.clone() };
+        let set = AssignedSet { fence: fence(at), tasks: placed.clone(), volumes: None };
         let before = self.agent.records();
         let answer = self.agent.accept(self.now, set.clone(), confirmed);
         assert_eq!(answer.is_err(), stale, "never an older set obeyed");
@@ -393,7 +394,7 @@ impl Machine {
     /// All is taken away, every process obeys SIGTERM or SIGKILL, and everything is answered: nothing may be left.
     fn heal(&mut self) {
         let at: Fence = fence(self.newest.as_ref().map_or(1, |set| set.fence.index + 1));
-        let set = AssignedSet { fence: at, tasks: BTreeMap::new() };
+        let set = AssignedSet { fence: at, tasks: BTreeMap::new(), volumes: None };
         self.placed.clear();
         self.newest = Some(set.clone());
         self.agent.accept(self.now, set, true).unwrap();

@@ -39,8 +39,16 @@ pub(super) async fn drain(client: Client, args: DrainArgs) -> Outcome {
     }
     // Looked at first: what has moved is what is there before, and not any more.
     let name = find(&client, &node).await?.map_or_else(|| node.clone(), |known| known.name);
-    let before: BTreeSet<String> = client.tasks(None).await?.iter().filter(|task| is_on(task, &name)).map(id).collect();
+    let mut before: BTreeSet<String> =
+        client.tasks(None).await?.iter().filter(|task| is_on(task, &name)).map(id).collect();
     client.drain_node(&node, false).await?;
+    // A node of a version before knows of no volumes, and has none.
+    let volumes = client.volumes().await.unwrap_or_default().into_iter();
+    let here = volumes.filter(|volume| volume.state == "used" && volume.node.as_ref() == Some(&name));
+    let stay: Vec<String> = here.map(|volume| volume.task).filter(|task| before.remove(task)).collect();
+    if !stay.is_empty() {
+        remark(&format!("their data keeps these on {name}: {}", stay.join(", ")));
+    }
     if !wait {
         remark(&format!("{name} is drained: its services move elsewhere, and no new tasks come; see `taffeta nodes`"));
         return Ok(());

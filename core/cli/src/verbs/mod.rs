@@ -7,17 +7,19 @@ mod drain;
 mod files;
 mod local;
 mod look;
+mod maintenance;
 mod quota;
 mod recover;
 mod secret;
 mod tables;
+mod volume;
 mod wait;
 mod watch;
 
 pub(crate) use wait::unfinished;
 
 use crate::{
-    args::{ApiFlags, CaVerb, QuotaVerb, SecretVerb, TokenVerb, Verb},
+    args::{ApiFlags, CaVerb, QuotaVerb, SecretVerb, TokenVerb, Verb, VolumeVerb},
     failure::{Failure, Outcome},
     settings::Settings,
 };
@@ -53,6 +55,15 @@ pub(crate) fn run(before: ApiFlags, verb: Verb) -> Outcome {
         Verb::Drain(mut args) => {
             let client = ask(std::mem::take(&mut args.api))?;
             block_on(drain::drain(client, args))
+        }
+        Verb::Maintenance(mut args) => {
+            let client = ask(std::mem::take(&mut args.api))?;
+            block_on(maintenance::maintenance(client, args))
+        }
+        Verb::Volume(VolumeVerb::List(args)) => block_on(volume::list(ask(args.api)?, args.output.format)),
+        Verb::Volume(VolumeVerb::Reset(args)) => block_on(volume::reset(ask(args.api)?, args.task, args.yes)),
+        Verb::Volume(VolumeVerb::Remove(args)) => {
+            block_on(volume::remove(ask(args.api)?, args.task, args.name, args.yes))
         }
         Verb::Quota(QuotaVerb::Set(mut args)) => {
             let client = ask(std::mem::take(&mut args.api))?;

@@ -82,7 +82,7 @@ pub(super) fn nodes(nodes: &[NodeView]) -> String {
         let (have, used) = (&node.resources, &node.used);
         vec![
             node.name.clone(),
-            node.state.clone(),
+            state(node),
             format!("{:?}", node.role).to_ascii_lowercase(),
             node.address.clone(),
             or_dash(node.zone.clone()),
@@ -95,6 +95,18 @@ pub(super) fn nodes(nodes: &[NodeView]) -> String {
         ]
     });
     table(&["NAME", "STATE", "ROLE", "ADDRESS", "ZONE", "RTT", "TASKS", "CPUS", "MEMORY", "VERSION", "ID"], rows)
+}
+
+/// How it is, and what else keeps tasks from it.
+fn state(node: &NodeView) -> String {
+    let mut state = node.state.clone();
+    if let Some(until) = &node.maintained_until {
+        state += &format!(" (maintenance until {until})");
+    }
+    if node.unsteady_until.is_some() {
+        state += " (unsteady)";
+    }
+    state
 }
 
 pub(super) fn services(services: &[ServiceView]) -> String {

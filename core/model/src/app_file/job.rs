@@ -10,6 +10,7 @@ use super::{
     health::read_health,
     item::Item,
     update::read_update,
+    volume::read_volume,
 };
 use crate::{
     COUNT_MAX, HISTORY_MAX, Job, JobKind, JobName, JobRef, PRIORITY_MAX, PlacementStrategy, PortSpec, SecretName,
@@ -17,7 +18,7 @@ use crate::{
 use std::{collections::BTreeMap, num::NonZeroU32};
 
 /// Each key with the example that an error about it shows.
-pub(super) const KEYS: [(&str, &str); 38] = [
+pub(super) const KEYS: [(&str, &str); 39] = [
     ("run", "run = [\"./server\", \"--port\", \"$PORT_HTTP\"]"),
     ("count", "count = 3"),
     ("ports", "ports = [\"http\"]` or `ports = { http = 8080 }"),
@@ -56,6 +57,7 @@ pub(super) const KEYS: [(&str, &str); 38] = [
     ("history", "history = 5"),
     ("secrets", "secrets = [\"db-password\"]"),
     ("secret_env", "secret_env = { DB_PASSWORD = \"db-password\" }"),
+    ("volume", "volume = { name = \"data\", size = \"1GiB\" }"),
 ];
 
 /// Keys that the product promises and this version does not do yet.
@@ -195,6 +197,10 @@ fn read_key(job: &mut Job, key: &str, item: &Item<'_>, shipped: &mut Shipped<'_>
             job.secrets = names.iter().map(read_secret).collect::<Result<_, _>>()?;
         }
         "secret_env" => job.secret_env = read_secret_env(item)?,
+        "volume" if job.kind == JobKind::Daemon => {
+            return Err(item.error("a daemon has no volume: its instances may keep data in folders of their machines"));
+        }
+        "volume" => job.volume = Some(read_volume(item)?),
         _ => return Err(unknown(item, key, job.kind)),
     }
     Ok(())
@@ -209,7 +215,7 @@ fn unknown(item: &Item<'_>, key: &str, kind: JobKind) -> AppFileError {
         JobKind::Batch { .. } => !["health", "dns", "update", "autoscale"].contains(key) && !OF_CRON.contains(key),
         JobKind::Cron { .. } => !["health", "dns", "update", "autoscale"].contains(key),
         JobKind::Daemon => {
-            !["count", "placement", "autoscale", "exclusive"].contains(key)
+            !["count", "placement", "autoscale", "exclusive", "volume"].contains(key)
                 && !OF_BATCH.contains(key)
                 && !OF_CRON.contains(key)
         }

@@ -19,6 +19,7 @@ impl State {
             return Err(Refusal::Full(TASKS_MAX, "tasks".into()));
         }
         self.check_secrets(app)?;
+        self.check_room_for_volumes(&app.name, &app.jobs)?;
         let version = old.map_or(1, |old| old.version + 1);
         // Every node pulls the directory when it changes, so it changes only if it has to.
         let listed = old.is_some_and(|old| directory_jobs(&old.app) == directory_jobs(app));
@@ -55,6 +56,10 @@ impl State {
         if count > COUNT_MAX {
             let message = format!("{count} instances; at most {COUNT_MAX} are allowed");
             return Err(Refusal::Invalid { field: "count".into(), message });
+        }
+        if let Some(known) = self.apps.get(app).and_then(|known| known.app.jobs.get(job)) {
+            let scaled = Job { count, ..known.clone() };
+            self.check_room_for_volumes(app, &BTreeMap::from([(job.clone(), scaled)]))?;
         }
         let others = self.tasks.len() - self.tasks.of_app(app).filter(|(task, _)| task.job == *job).count();
         let state = self.apps.get_mut(app).ok_or_else(|| Refusal::UnknownApp(app.clone()))?;
@@ -251,11 +256,13 @@ fn runs_the_same(was: &Job, old: &App, now: &Job, new: &App) -> bool {
         secrets,
         secret_env,
         exclusive,
+        volume,
     } = now;
     (kind, run, env, ports, resources) == (&was.kind, &was.run, &was.env, &was.ports, &was.resources)
         && (cpu_quota, pids_max, health, constraints) == (&was.cpu_quota, &was.pids_max, &was.health, &was.constraints)
         && (custom, with, apart, revocable) == (&was.custom, &was.with, &was.apart, &was.revocable)
         && (files, tags, grace) == (&was.files, &was.tags, &was.grace)
-        && (secrets, secret_env, exclusive) == (&was.secrets, &was.secret_env, &was.exclusive)
+        && (secrets, secret_env) == (&was.secrets, &was.secret_env)
+        && (exclusive, volume) == (&was.exclusive, &was.volume)
         && files.iter().all(|file| old.files.get(file) == new.files.get(file))
 }

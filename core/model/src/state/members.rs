@@ -61,7 +61,9 @@ impl State {
         let joined = self.members.get(&member.id).map_or(at, |known| known.joined);
         let assigned_fence = self.members.get(&member.id).map_or(at, |known| known.assigned_fence);
         let draining = self.members.get(&member.id).is_some_and(|known| known.draining);
-        self.members.insert(member.id, Member { joined, assigned_fence, draining, ..member.clone() });
+        let maintenance = self.members.get(&member.id).map(|known| known.maintenance.clone()).unwrap_or_default();
+        let known = Member { joined, assigned_fence, draining, maintenance, ..member.clone() };
+        self.members.insert(member.id, known);
         self.directory_fence = at;
         self.pool_fence = at;
         Ok(())

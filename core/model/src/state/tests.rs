@@ -13,6 +13,8 @@ mod leases;
 mod rebirth;
 mod runs;
 mod secrets;
+mod volumes;
+mod windows;
 
 const SECRET: [u8; 32] = [7; 32];
 const NOW: UnixMillis = UnixMillis(1_000_000);
@@ -55,6 +57,7 @@ fn member(n: u8) -> Member {
         capacity: Resources { cpus: Cpus(4000), memory: 1 << 30, disk: 0, ports: 100 },
         custom: BTreeMap::new(),
         draining: false,
+        maintenance: vec![],
         joined: Fence::default(),
         assigned_fence: Fence::default(),
     }

@@ -5,9 +5,11 @@
 //! answered, which is [`Backend`]'s, and how it travels, which is `http`'s and `client`'s.
 
 mod error;
+mod upkeep;
 mod views;
 
 pub use error::{ApiError, ErrorBody, ErrorCode, ErrorDetail};
+pub use upkeep::{MaintenanceRequest, MaintenanceView, VolumeView};
 pub use views::{
     AppView, AuthoritiesView, AuthorityView, BehindView, BoundsView, DeployRequest, Deployed, DrainRequest, Event,
     FinishRequest, HiddenView, JobView, LeaderView, LimitsView, NodeCounts, NodeView, PlanStep, PlanView,
@@ -17,7 +19,7 @@ pub use views::{
 };
 
 use async_trait::async_trait;
-use taffeta_model::{AppName, JobName, Secret, SecretName, TaskId, TeamName, TokenId};
+use taffeta_model::{AppName, JobName, Secret, SecretName, TaskId, TeamName, TokenId, VolumeName};
 
 /// What a node does for its users. Every verb works on every node: what only the leader can do is passed on to it.
 #[async_trait]
@@ -64,6 +66,16 @@ pub trait Backend: Send + Sync + 'static {
     async fn remove_node(&self, node: String, force: bool) -> Result<(), ApiError>;
     /// Lets a machine's services move elsewhere and no new tasks come to it, by its name or id; with `off` ends that.
     async fn drain_node(&self, node: String, off: bool) -> Result<(), ApiError>;
+    /// The volumes, by task and name.
+    async fn volumes(&self) -> Result<Vec<VolumeView>, ApiError>;
+    /// Lets a task that waits for its data begin with an empty volume.
+    async fn reset_volume(&self, task: TaskId) -> Result<(), ApiError>;
+    /// Drops volumes that no task uses: the one of that name, or all of the task.
+    async fn remove_volume(&self, task: TaskId, name: Option<VolumeName>) -> Result<(), ApiError>;
+    /// The maintenance windows, by machine.
+    async fn maintenance(&self) -> Result<Vec<MaintenanceView>, ApiError>;
+    /// Gives a machine a maintenance window more, by its name or id; `None` ends all that it has.
+    async fn maintain(&self, node: String, window: Option<MaintenanceRequest>) -> Result<(), ApiError>;
     /// What teams may use, and use, by name.
     async fn quotas(&self) -> Result<Vec<QuotaView>, ApiError>;
     /// Sets what a team may use, instead of what was set before.

@@ -108,6 +108,12 @@ pub struct NodeView {
     /// Whether its services are to move elsewhere and no new tasks come, whatever its state is.
     #[serde(default)]
     pub draining: bool,
+    /// When its maintenance window ends, if one is open: it is drained until then.
+    #[serde(default)]
+    pub maintained_until: Option<String>,
+    /// Until when it gets new tasks last, as the answering node saw it go and come back several times lately.
+    #[serde(default)]
+    pub unsteady_until: Option<String>,
     /// Its part in the consensus.
     pub role: Role,
     /// Round trip from the answering node to it in milliseconds, as last measured on a connection; `null` if never.

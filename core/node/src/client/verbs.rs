@@ -6,9 +6,9 @@ use super::stream::{EventStream, LogStream};
 use super::target::Endpoint;
 use crate::api::{
     ApiError, AppView, AuthoritiesView, DeployRequest, Deployed, DrainRequest, ErrorCode, Event, FinishRequest,
-    LeaderView, LogChunk, LogRead, NodeView, PlanView, PromoteRequest, QuotaRequest, QuotaView, ResolveView,
-    RestartRequest, RollbackRequest, RunRequest, ScaleRequest, SecretView, ServiceView, StatusView, TaskView,
-    TokenEntry, TokenRequest, TokenView, WhyView,
+    LeaderView, LogChunk, LogRead, MaintenanceRequest, MaintenanceView, NodeView, PlanView, PromoteRequest,
+    QuotaRequest, QuotaView, ResolveView, RestartRequest, RollbackRequest, RunRequest, ScaleRequest, SecretView,
+    ServiceView, StatusView, TaskView, TokenEntry, TokenRequest, TokenView, VolumeView, WhyView,
 };
 use bytes::Bytes;
 use http_body_util::Full;
@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Write;
 use std::time::Duration;
-use taffeta_model::{AppName, JobName, Secret, SecretName, TaskId, TeamName, TokenId};
+use taffeta_model::{AppName, JobName, Secret, SecretName, TaskId, TeamName, TokenId, VolumeName};
 
 /// How long a verb may take unless told otherwise: longer than an election, shorter than a person's patience.
 const TIME_LIMIT_DEFAULT: Duration = Duration::from_secs(10);
@@ -184,6 +184,44 @@ impl ApiClient {
         }
         let body = Some(self.encode(&DrainRequest { off })?);
         self.ask(Method::POST, &format!("/v1/nodes/{}/drain", escape(node)), &[], body).await.map(drop)
+    }
+
+    /// The volumes, by task and name.
+    pub async fn volumes(&self) -> Result<Vec<VolumeView>, ApiError> {
+        self.read("/v1/volumes").await
+    }
+
+    /// Lets a task that waits for its data begin with an empty volume.
+    pub async fn reset_volume(&self, task: TaskId) -> Result<(), ApiError> {
+        let path = format!("/v1/volumes/{}/{}/reset", task.app, task.short());
+        self.ask(Method::POST, &path, &[], None).await.map(drop)
+    }
+
+    /// Drops volumes that no task uses: the one of that name, or all of the task.
+    pub async fn remove_volume(&self, task: TaskId, name: Option<VolumeName>) -> Result<(), ApiError> {
+        let name = name.map(|name| format!("?name={name}")).unwrap_or_default();
+        let path = format!("/v1/volumes/{}/{}{name}", task.app, task.short());
+        self.ask(Method::DELETE, &path, &[], None).await.map(drop)
+    }
+
+    /// The maintenance windows, by machine.
+    pub async fn maintenance(&self) -> Result<Vec<MaintenanceView>, ApiError> {
+        self.read("/v1/maintenance").await
+    }
+
+    /// Gives a machine a maintenance window more, by its name or id; `None` ends all that it has.
+    pub async fn maintain(&self, node: &str, window: Option<&MaintenanceRequest>) -> Result<(), ApiError> {
+        if node.is_empty() {
+            return Err(ApiError::new(ErrorCode::Invalid, "the name of the machine is empty").field("node"));
+        }
+        let path = format!("/v1/nodes/{}/maintenance", escape(node));
+        match window {
+            Some(window) => {
+                let body = Some(self.encode(window)?);
+                self.ask(Method::POST, &path, &[], body).await.map(drop)
+            }
+            None => self.ask(Method::DELETE, &path, &[], None).await.map(drop),
+        }
     }
 
     /// What teams may use, and use, by name.

@@ -18,6 +18,7 @@ mod routes;
 mod secrets;
 mod server;
 mod steer;
+mod upkeep;
 mod write;
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::refusal::{unknown_route, wrong_method};
 use super::server::Shared;
-use super::{events, logs, openapi, page, quotas, read, secrets, steer, write};
+use super::{events, logs, openapi, page, quotas, read, secrets, steer, upkeep, write};
 use axum::Router;
 use axum::routing::{MethodRouter, delete, get, post, put};
 use std::sync::Arc;
@@ -52,6 +52,12 @@ pub(super) fn routes() -> Vec<Route> {
         Route { method: "delete", path: "/v1/tokens/{id}", handler: delete(write::revoke_token) },
         Route { method: "delete", path: "/v1/nodes/{node}", handler: delete(write::remove_node) },
         posted("/v1/nodes/{node}/drain", post(write::drain_node)),
+        got("/v1/maintenance", get(upkeep::windows)),
+        posted("/v1/nodes/{node}/maintenance", post(upkeep::add_window)),
+        Route { method: "delete", path: "/v1/nodes/{node}/maintenance", handler: delete(upkeep::end_windows) },
+        got("/v1/volumes", get(upkeep::volumes)),
+        posted("/v1/volumes/{app}/{task}/reset", post(upkeep::reset)),
+        Route { method: "delete", path: "/v1/volumes/{app}/{task}", handler: delete(upkeep::remove) },
         got("/v1/quotas", get(quotas::list)),
         Route { method: "put", path: "/v1/quotas/{team}", handler: put(quotas::set) },
         Route { method: "delete", path: "/v1/quotas/{team}", handler: delete(quotas::remove) },

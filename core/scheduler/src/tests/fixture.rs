@@ -10,7 +10,7 @@ use std::{
 use taffeta_model::{
     App, AppName, Command, Constraint, Cpus, EPSILON_DEFAULT, Exit, Fence, Health, HealthProbe, Job, JobKind, JobName,
     Liveness, Member, Millis, MissedPolicy, NodeId, NodeName, Operator, Outcome, Overlap, Phase, Place, PortSpec,
-    Recurrence, Resources, Runs, Schedule, State, TaskId, UnixMillis,
+    Recurrence, Resources, Runs, Schedule, State, TaskId, UnixMillis, Volume,
 };
 
 pub(super) const MIB: u64 = 1 << 20;
@@ -63,6 +63,7 @@ impl Cluster {
             capacity: Resources { cpus: Cpus(4000), memory: 8 * GIB, disk: 100 * GIB, ports: 100 },
             custom: BTreeMap::new(),
             draining: false,
+            maintenance: vec![],
             joined: Fence::default(),
             assigned_fence: Fence::default(),
         };
@@ -78,13 +79,20 @@ impl Cluster {
 
     /// The ring's opinion of a machine from now on.
     pub(super) fn see(&mut self, i: u64, liveness: Liveness, confirmed_dead: bool) {
-        self.ring.see(NodeId(i), Some(MemberView { liveness, since: self.now, confirmed_dead }));
+        self.ring.see(NodeId(i), Some(MemberView { liveness, since: self.now, confirmed_dead, avoided: false }));
     }
 
     /// The ring's opinion of a machine changes; it was suspected before.
     pub(super) fn turns(&mut self, i: u64, liveness: Liveness) {
         let view = self.ring.member(NodeId(i)).unwrap();
         self.ring.see(NodeId(i), Some(MemberView { liveness, ..view }));
+    }
+
+    /// The ring says that a machine comes and goes, or that it is steady again.
+    pub(super) fn avoid(&mut self, i: u64, avoided: bool) {
+        if let Some(view) = self.ring.member(NodeId(i)) {
+            self.ring.see(NodeId(i), Some(MemberView { avoided, ..view }));
+        }
     }
 
     /// The leader's own probes fail, too.
@@ -122,6 +130,12 @@ impl Cluster {
         let at = Fence { index: self.state.applied.index + 1, ..self.state.applied };
         let outcome = self.state.apply(at, command);
         assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+    }
+
+    /// Gives whether it was not refused.
+    pub(super) fn try_apply(&mut self, command: &Command) -> bool {
+        let at = Fence { index: self.state.applied.index + 1, ..self.state.applied };
+        matches!(self.state.apply(at, command), Outcome::Done(_))
     }
 
     pub(super) fn deploy(&mut self, app: &App) {
@@ -342,6 +356,7 @@ pub(super) trait With {
     fn missed(self, missed: MissedPolicy) -> Self;
     fn epsilon(self, seconds: u64) -> Self;
     fn count(self, count: u32) -> Self;
+    fn volume(self, name: &str, gib: u64) -> Self;
 }
 
 impl With for Job {
@@ -394,6 +409,10 @@ impl With for Job {
     }
     fn count(mut self, count: u32) -> Self {
         self.count = count;
+        self
+    }
+    fn volume(mut self, name: &str, gib: u64) -> Self {
+        self.volume = Some(Volume { name: name.parse().unwrap(), size: gib * GIB });
         self
     }
 }

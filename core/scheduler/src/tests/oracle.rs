@@ -8,9 +8,9 @@ use std::{
     num::NonZeroU32,
 };
 use taffeta_model::{
-    App, AppName, AppState, Cause, Command, Cpus, Decision, Exit, Job, JobKind, JobName, JobRef, Liveness, Member,
-    NodeId, Operator, Phase, Place, Placement, PlacementStrategy, Quota, Removal, Resources, State, Task, TaskId,
-    TeamName, UnixMillis, UpdatePolicy,
+    App, AppName, AppState, Cause, Command, Cpus, Decision, Exit, Job, JobKind, JobName, JobRef, Liveness, Maintenance,
+    Member, NodeId, Operator, Phase, Place, Placement, PlacementStrategy, Quota, Removal, Resources, Schedule, State,
+    Task, TaskId, TeamName, UnixMillis, UpdatePolicy, Volume, VolumeId,
 };
 
 /// Whether the machine could take the task, asked of the whole state, the task itself and those of `absent` set aside.
@@ -21,14 +21,23 @@ fn fits(c: &Cluster, state: &State, id: &TaskId, node: NodeId, absent: &BTreeSet
 fn fits_as(c: &Cluster, state: &State, (id, job): (&TaskId, &Job), node: NodeId, absent: &BTreeSet<&TaskId>) -> bool {
     let member = &state.members[&node];
     let alive = c.ring.member(node).is_some_and(|view| view.liveness == Liveness::Alive);
-    if !alive || member.draining {
+    if !alive || member.draining || member.maintained_until(c.ring.date()).is_some() {
+        return false;
+    }
+    let volume = |id: &TaskId, job: &Job| {
+        let name = job.volume.as_ref().map(|volume| volume.name.clone());
+        name.map(|name| VolumeId { task: id.clone(), name })
+    };
+    let own = volume(id, job);
+    if own.as_ref().and_then(|own| state.volumes.get(own)).is_some_and(|volume| volume.node != node) {
         return false;
     }
     let others = || {
         let there = |(other, task): &(&TaskId, &Task)| *other != id && !absent.contains(other) && task.node().is_some();
         state.tasks.iter().filter(there)
     };
-    let (asked, mut used, mut firm) = (job.resources, job.resources, job.resources.cpus.0);
+    let (asked, mut used, mut firm) = (job.demand(), job.demand(), job.resources.cpus.0);
+    let mut counted: BTreeSet<VolumeId> = own.into_iter().collect();
     let mut gpus = job.custom.get("gpu").copied().unwrap_or_default();
     let fixed = |job: &Job| job.ports.iter().filter_map(|port| port.fixed).collect::<Vec<_>>();
     let named = |from: &TaskId, job: &Job, to: &TaskId| {
@@ -42,7 +51,8 @@ fn fits_as(c: &Cluster, state: &State, (id, job): (&TaskId, &Job), node: NodeId,
     }
     for (other_id, _) in others().filter(|(_, task)| task.node() == Some(node)) {
         let other = state.job_of(other_id).unwrap();
-        used += other.resources;
+        used += other.demand();
+        counted.extend(volume(other_id, other));
         firm += if other.revocable == job.revocable { other.resources.cpus.0 } else { 0 };
         gpus += other.custom.get("gpu").copied().unwrap_or_default();
         let apart = named(id, job, other_id).1 || named(other_id, state.job(other_id).unwrap(), id).1;
@@ -50,6 +60,9 @@ fn fits_as(c: &Cluster, state: &State, (id, job): (&TaskId, &Job), node: NodeId,
             return false;
         }
     }
+    // What is there without its task takes its room all the same.
+    let left = state.volumes.iter().filter(|(id, volume)| volume.node == node && !counted.contains(*id));
+    used.disk += left.map(|(_, volume)| volume.size).sum::<u64>();
     // A machine may be over its capacity since a job has grown; a task that asks for none of that is no matter.
     let (has, within) = (member.capacity, |asked: u64, used: u64, has: u64| asked == 0 || used <= has);
     with == 0
@@ -91,7 +104,7 @@ fn over_quota(state: &State, team: &TeamName) -> bool {
     let mut used = Resources::default();
     for (id, _) in state.tasks.iter().filter(|(_, task)| task.node().is_some()) {
         if state.apps[&id.app].app.team.as_ref() == Some(team) {
-            used += state.job_of(id).unwrap().resources;
+            used += state.job_of(id).unwrap().demand();
         }
     }
     !quota.limit.fits(&used)
@@ -152,8 +165,18 @@ fn checked_turn(c: &mut Cluster) -> Result<Plan, TestCaseError> {
                 let room = c.state.members.keys().find(|node| fits(c, &c.state, id, **node, &BTreeSet::new()));
                 prop_assert!(room.is_none(), "{id} waits though it fits on {room:?}: {why}");
             }
+            Waiting::Volume { name, .. } if c.state.tasks[id].revision == c.state.apps[&id.app].revisions[&id.job] => {
+                let volume = c.state.volumes.get(&VolumeId { task: id.clone(), name: name.clone() });
+                prop_assert!(volume.is_some(), "{id} waits for data that it has not: {why}");
+                let node = volume.unwrap().node;
+                let fits = c.state.members.contains_key(&node) && fits(c, &c.state, id, node, &BTreeSet::new());
+                let placed = c.state.tasks[id].node().is_some();
+                let free = gave_room || placed || !c.state.job(id).unwrap().with.is_empty();
+                prop_assert!(free || !fits, "{id} waits though it fits where its data is: {why}");
+            }
             Waiting::NoMachine
             | Waiting::NoRoom(_)
+            | Waiting::Volume { .. }
             | Waiting::After(_)
             | Waiting::Preempted { .. }
             | Waiting::Leases
@@ -363,6 +386,10 @@ enum Event {
     Pause(usize, bool),
     Rollback(usize),
     LeasesEnd,
+    Reset(usize),
+    RemoveVolume(usize),
+    Maintain(u64, Option<u64>),
+    Avoid(u64, bool),
 }
 
 fn happen(c: &mut Cluster, event: Event) {
@@ -433,6 +460,25 @@ fn happen(c: &mut Cluster, event: Event) {
             }
         }
         Event::LeasesEnd => c.leases_end(),
+        Event::Reset(i) => {
+            if let Some(id) = pick(c.state.volumes.keys(), i) {
+                c.try_apply(&Command::ResetVolume { task: id.task });
+            }
+        }
+        Event::RemoveVolume(i) => {
+            if let Some(VolumeId { task, name }) = pick(c.state.volumes.keys(), i) {
+                c.try_apply(&Command::RemoveVolume { task, name: Some(name) });
+            }
+        }
+        Event::Maintain(i, minutes) => {
+            let window = minutes.map(|minutes| Maintenance {
+                schedule: Schedule::new("*/3 * * * *", None).unwrap(),
+                since: UnixMillis(0),
+                length: std::time::Duration::from_secs(60 * minutes),
+            });
+            c.apply(&Command::Maintain { node: NodeId(i % machines + 1), window });
+        }
+        Event::Avoid(i, avoided) => c.avoid(i % machines + 1, avoided),
         Event::Resize(i, memory) => c.member(i % machines + 1).capacity.memory = memory * MIB,
     }
 }
@@ -462,8 +508,9 @@ fn a_job() -> impl Strategy<Value = Job> {
     let promote = prop_oneof![2 => Just(Some(0)), 1 => Just(None), 1 => Just(Some(5))];
     let update = (0..3_u32, 0..3_u32, prop_oneof![3 => Just(0), 1 => 1..3_u32], prop::bool::weighted(0.1), promote);
     let limits = (0..4_u32, option::weighted(0.3, 1..20_u64));
-    (shape, size, ports, constraint, custom, apart, (any::<bool>(), update, limits)).prop_map(
-        |(shape, (cpus, memory), (fixed, free), constraint, custom, (with, apart), (pack, update, limits))| {
+    let volume = option::weighted(0.3, (select(vec!["v", "w"]), 1..60_u64));
+    (shape, size, ports, constraint, custom, apart, (any::<bool>(), update, limits, volume)).prop_map(
+        |(shape, (cpus, memory), (fixed, free), constraint, custom, (with, apart), (pack, update, limits, volume))| {
             let ((is_batch, count, checked, delay), (parallel, deadline)) = (shape, limits);
             let mut job = if is_batch && !checked { batch(count) } else { service(count) };
             job = job.cpus(cpus).memory(memory * MIB).free_ports(free);
@@ -486,6 +533,11 @@ fn a_job() -> impl Strategy<Value = Job> {
                 rollback: true,
             };
             job.exclusive = exclusive && max_surge == 0 && canary == 0 && !blue_green;
+            if let Some((name, gib)) = volume {
+                job.volume = Some(Volume { name: name.parse().unwrap(), size: gib << 30 });
+                (job.update.max_surge, job.update.blue_green) = (0, false);
+                job.update.max_unavailable = job.update.max_unavailable.max(1);
+            }
             job.strategy = if pack { PlacementStrategy::Pack } else { PlacementStrategy::Spread };
             job.reschedule_after = std::time::Duration::from_secs(delay);
             if job.kind.is_batch() {
@@ -561,6 +613,10 @@ fn an_event() -> impl Strategy<Value = Event> {
         1 => (any::<usize>(), prop::bool::weighted(0.3)).prop_map(|(i, on)| Event::Pause(i, on)),
         1 => any::<usize>().prop_map(Event::Rollback),
         2 => Just(Event::LeasesEnd),
+        1 => any::<usize>().prop_map(Event::Reset),
+        1 => any::<usize>().prop_map(Event::RemoveVolume),
+        1 => (0..6_u64, option::of(1..3_u64)).prop_map(|(i, minutes)| Event::Maintain(i, minutes)),
+        1 => (0..6_u64, any::<bool>()).prop_map(|(i, avoided)| Event::Avoid(i, avoided)),
     ]
 }
 
@@ -582,7 +638,10 @@ proptest! {
             happen(&mut c, event);
             checked_turn(&mut c)?;
         }
-        (1..=c.state.members.len() as u64).for_each(|i| c.see(i, Liveness::Alive, false));
+        for i in 1..=c.state.members.len() as u64 {
+            c.see(i, Liveness::Alive, false);
+            c.apply(&Command::Maintain { node: NodeId(i), window: None });
+        }
         c.pass(60_000);
         let mut last = None;
         for _ in 0..200 {

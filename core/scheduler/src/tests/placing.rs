@@ -16,7 +16,7 @@ fn racks() -> Cluster {
     c
 }
 
-fn rule(text: &str) -> Constraint {
+pub(super) fn rule(text: &str) -> Constraint {
     let words: Vec<&str> = text.split(' ').collect();
     let value = words.get(2).map(|value| (*value).to_owned());
     let number = || value.as_ref().map(|value| value.parse().unwrap());

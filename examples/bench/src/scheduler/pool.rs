@@ -55,6 +55,7 @@ impl World {
             capacity,
             custom: Default::default(),
             draining: false,
+            maintenance: vec![],
             joined: self.at,
             assigned_fence: self.at,
         };
@@ -67,7 +68,7 @@ impl World {
 
     fn see(&mut self, id: NodeId, liveness: Liveness) {
         let confirmed_dead = liveness == Liveness::Down;
-        self.ring.see(id, Some(MemberView { liveness, since: Millis(0), confirmed_dead }));
+        self.ring.see(id, Some(MemberView { liveness, since: Millis(0), confirmed_dead, avoided: false }));
     }
 
     pub(super) fn apply(&mut self, command: &Command) {

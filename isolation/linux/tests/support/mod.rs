@@ -53,6 +53,7 @@ impl Bench {
             env: BTreeMap::from([("GREETING".into(), "hello".into())]),
             folder: fs::canonicalize(&self.root).unwrap_or_else(|_| self.root.clone()).join(run_id),
             files: BTreeMap::new(),
+            links: BTreeMap::new(),
             cpus_milli: 250,
             cpu_quota: false,
             memory_bytes: 64 << 20,

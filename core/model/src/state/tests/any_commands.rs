@@ -3,7 +3,7 @@
 use super::{AnyFile, Log, NOW, SECRET, app_name, job_name, member};
 use crate::{
     Cause, Command, Decision, Exit, Fence, FileSource, Firing, Member, Missed, NodeId, Outcome, Place, Placement,
-    Removal, SecretName, State, TaskId, Token, TokenId, Trigger, UnixMillis, parse_app_file,
+    Removal, SecretName, State, TaskId, Token, TokenId, Trigger, UnixMillis, VolumeId, parse_app_file,
 };
 use proptest::prelude::*;
 use std::{collections::BTreeSet, net::SocketAddr};
@@ -31,6 +31,8 @@ enum Draft {
     Fire { app: usize, job: usize, stale: bool, decision: u8, slot: u64 },
     Run { app: usize, job: usize },
     Release { task: usize, stale: bool },
+    ResetVolume(usize),
+    RemoveVolume(usize),
 }
 
 const SECRETS: [&str; 2] = ["s1", "s2"];
@@ -58,6 +60,8 @@ fn draft() -> impl Strategy<Value = Draft> {
         8 => (0..2_usize, 0..5_usize, prop::bool::weighted(0.1), 0..7_u8, 0..40_u64)
             .prop_map(|(app, job, stale, decision, slot)| Draft::Fire { app, job, stale, decision, slot }),
         1 => (0..2_usize, 0..5_usize).prop_map(|(app, job)| Draft::Run { app, job }),
+        1 => (0..64_usize).prop_map(Draft::ResetVolume),
+        1 => (0..64_usize).prop_map(Draft::RemoveVolume),
         2 => (0..2_usize, 0..5_usize, 0..5_u32).prop_map(|(app, job, count)| Draft::Scale { app, job, count }),
         1 => (0..2_usize).prop_map(Draft::Stop),
         1 => (0..2_usize, prop::option::of(0..5_usize)).prop_map(|(app, job)| Draft::Restart { app, job }),
@@ -141,6 +145,12 @@ fn command(draft: &Draft, state: &State) -> Command {
             let (app, job) = (app_name(APPS[*app]), job_name(JOBS[*job]));
             Command::Run { app, job, args: vec!["x".into()], now: NOW }
         }
+        Draft::ResetVolume(number) => Command::ResetVolume { task: pick(state, *number).0 },
+        Draft::RemoveVolume(number) => {
+            let id = number.checked_rem(state.volumes.len()).and_then(|n| state.volumes.keys().nth(n)).cloned();
+            let name = id.as_ref().filter(|_| number % 2 == 0).map(|id| id.name.clone());
+            Command::RemoveVolume { task: id.map_or_else(|| pick(state, *number).0, |id| id.task), name }
+        }
         Draft::Deploy { app, web, job, program, file, secret } => {
             Command::Deploy { app: drafted_app(APPS[*app], *web, *job, (*program, *secret), *file).into(), now: NOW }
         }
@@ -207,8 +217,12 @@ fn drafted_app(name: &str, web: u32, job: u32, (program, secret): (u8, bool), fi
         "[{kind}.tick]\nrun = [\"p{program}\"]\ncount = 2\n{tick}[batch.tock]\nrun = [\"p\"]\nafter = [\"tick\"]\n"
     );
     let exclusive = web % 2 == 1;
+    let volume = match web {
+        0 | 3 => String::new(),
+        size => format!("volume = {{ name = \"data{program}\", size = \"{size}GiB\" }}"),
+    };
     let text = format!(
-        "app = \"{name}\"\n[service.web]\nrun = [\"p{program}\"]\ncount = {web}\nexclusive = {exclusive}\n{file}\n{batch}{cron}"
+        "app = \"{name}\"\n[service.web]\nrun = [\"p{program}\"]\ncount = {web}\nexclusive = {exclusive}\n{volume}\n{file}\n{batch}{cron}"
     );
     let files: &mut dyn FileSource = &mut AnyFile;
     parse_app_file(&text, files).unwrap()
@@ -280,7 +294,7 @@ fn invariant_names_and_addresses_are_unique(state: &State) {
 fn invariant_fences_tell_of_every_change(before: &State, after: &State, at: Fence) {
     for node in after.members.keys() {
         let (old, new) = (before.assigned_to(*node), after.assigned_to(*node).expect("a member"));
-        if old.as_ref().is_none_or(|old| old.tasks != new.tasks) {
+        if old.as_ref().is_none_or(|old| (&old.tasks, &old.volumes) != (&new.tasks, &new.volumes)) {
             assert_eq!(new.fence, at, "the assigned set of {node} changed");
         } else {
             assert!(old.is_some_and(|old| old.fence <= new.fence));
@@ -320,6 +334,30 @@ fn invariant_a_leased_task_has_one_machine(before: &State, after: &State, comman
     }
 }
 
+/// Whoever has a volume is where that is; it is of no use elsewhere, and goes only when an operator says so.
+fn invariant_tasks_are_where_their_volumes_are(before: &State, after: &State, command: &Command) {
+    for (id, task) in &after.tasks {
+        let (Some(node), Some(volume)) = (task.node(), after.job_of(id).and_then(|job| job.volume.as_ref())) else {
+            continue;
+        };
+        // What was placed before its job got a volume has none until it is replaced.
+        let revision = after.apps[&id.app].revisions[&id.job];
+        let known = after.volumes.get(&VolumeId { task: id.clone(), name: volume.name.clone() });
+        assert!(
+            known.is_some_and(|known| known.node == node) || task.revision != revision,
+            "{id} is not at its volume"
+        );
+    }
+    let said = matches!(command, Command::ResetVolume { .. } | Command::RemoveVolume { .. });
+    for (id, volume) in before.volumes.iter() {
+        let now = after.volumes.get(id);
+        assert!(said || now.is_some_and(|now| (now.node, now.born) == (volume.node, volume.born)), "{id} is lost");
+    }
+    let listed = after.members.keys().filter_map(|node| after.assigned_to(*node)?.volumes);
+    let there = after.volumes.values().filter(|volume| after.members.contains_key(&volume.node)).count();
+    assert_eq!(listed.map(|volumes| volumes.len()).sum::<usize>(), there, "each volume is in one set");
+}
+
 fn invariant_a_refusal_changes_nothing(before: &State, after: &State) {
     assert_eq!(*after, State { applied: after.applied, ..before.clone() });
 }
@@ -356,6 +394,7 @@ proptest! {
             let command = command(draft, &before);
             let outcome = log.try_apply(command.clone());
             let after = &log.state;
+            invariant_tasks_are_where_their_volumes_are(&before, after, &command);
             prop_assert_eq!(after.applied.index, log.index);
             invariant_every_slot_of_every_job_exists_and_no_other(after);
             invariant_tasks_are_on_members_only(after);

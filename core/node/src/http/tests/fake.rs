@@ -2,14 +2,15 @@
 
 use crate::api::{
     ApiError, AppView, AuthoritiesView, AuthorityView, Backend, DeployRequest, Deployed, ErrorCode, Event, HiddenView,
-    JobView, LeaderView, LimitsView, LogChunk, LogRead, NodeCounts, NodeView, PlanStep, PlanView, QuotaRequest,
-    QuotaView, RecordView, ResolveView, ResourcesView, Role, ScaleRequest, SecretUser, SecretView, ServiceInstanceView,
-    ServiceView, StatusView, Steer, TaskView, TokenEntry, TokenRequest, TokenView, WhyView, ZoneView,
+    JobView, LeaderView, LimitsView, LogChunk, LogRead, MaintenanceRequest, MaintenanceView, NodeCounts, NodeView,
+    PlanStep, PlanView, QuotaRequest, QuotaView, RecordView, ResolveView, ResourcesView, Role, ScaleRequest,
+    SecretUser, SecretView, ServiceInstanceView, ServiceView, StatusView, Steer, TaskView, TokenEntry, TokenRequest,
+    TokenView, VolumeView, WhyView, ZoneView,
 };
 use async_trait::async_trait;
 use std::collections::VecDeque;
 use std::sync::Mutex;
-use taffeta_model::{AppName, JobName, Secret, SecretName, TaskId, TeamName, TokenId};
+use taffeta_model::{AppName, JobName, Secret, SecretName, TaskId, TeamName, TokenId, VolumeName};
 use tokio::sync::broadcast;
 
 pub(super) const TOKEN: &str = "4f1c9a-right-token";
@@ -70,6 +71,8 @@ pub(super) fn node(name: &str, state: &str, role: Role) -> NodeView {
         zone: "z1".into(),
         state: state.into(),
         draining: state == "draining",
+        maintained_until: None,
+        unsteady_until: None,
         role,
         rtt_ms: Some(0.4),
         generation: 0,
@@ -289,6 +292,30 @@ impl Backend for Fake {
 
     async fn drain_node(&self, node: String, off: bool) -> Result<(), ApiError> {
         self.note(format!("drain_node {node} {off}"), ())
+    }
+
+    async fn volumes(&self) -> Result<Vec<VolumeView>, ApiError> {
+        let (task, name, node) = ("shop/db.1".into(), "data".into(), Some("n1".into()));
+        self.note("volumes", vec![VolumeView { task, name, node, size: 1, state: "used".into(), born: "0.1.7".into() }])
+    }
+
+    async fn reset_volume(&self, task: TaskId) -> Result<(), ApiError> {
+        self.note(format!("reset_volume {task}"), ())
+    }
+
+    async fn remove_volume(&self, task: TaskId, name: Option<VolumeName>) -> Result<(), ApiError> {
+        self.note(format!("remove_volume {task} {name:?}"), ())
+    }
+
+    async fn maintenance(&self) -> Result<Vec<MaintenanceView>, ApiError> {
+        let (node, schedule, zone) = ("n1".into(), "0 2 * * 0".into(), Some("Europe/Berlin".into()));
+        let (open_until, next) = (None, Some("2026-03-01T01:00:00Z".into()));
+        self.note("maintenance", vec![MaintenanceView { node, schedule, zone, seconds: 7200, open_until, next }])
+    }
+
+    async fn maintain(&self, node: String, window: Option<MaintenanceRequest>) -> Result<(), ApiError> {
+        let window = window.map(|window| (window.schedule, window.zone, window.seconds));
+        self.note(format!("maintain {node} {window:?}"), ())
     }
 
     async fn quotas(&self) -> Result<Vec<QuotaView>, ApiError> {

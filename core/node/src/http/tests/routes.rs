@@ -6,7 +6,8 @@ use super::super::openapi::Document;
 use super::super::routes::routes;
 use super::{Running, fake, loopback, raw, run, run_with, with_token};
 use crate::api::{
-    ApiError, DeployRequest, ErrorCode, LogRead, QuotaRequest, ScaleRequest, ShippedFileBody, TokenRequest,
+    ApiError, DeployRequest, ErrorCode, LogRead, MaintenanceRequest, QuotaRequest, ScaleRequest, ShippedFileBody,
+    TokenRequest,
 };
 use metrics_exporter_prometheus::PrometheusBuilder;
 use taffeta_model::Secret;
@@ -144,6 +145,38 @@ async fn quotas_travel_to_the_backend_and_back() {
     assert_eq!((answer.status, answer.json()["error"]["field"].as_str()), (400, Some("cpu")));
     let answer = with_token(running.addr, "DELETE /v1/quotas/Red", &[], b"").await;
     assert_eq!((answer.status, answer.json()["error"]["field"].as_str()), (400, Some("team")));
+    assert!(running.fake.take_calls().is_empty());
+}
+
+#[tokio::test]
+async fn volumes_and_windows_travel_to_the_backend_and_back() {
+    let running = run(false);
+    let client = running.client();
+    assert_eq!(client.volumes().await.unwrap()[0].born, "0.1.7");
+    assert_eq!(call(&running), "volumes");
+    client.reset_volume("shop/db.1".parse().unwrap()).await.unwrap();
+    assert_eq!(call(&running), "reset_volume shop/db.1");
+    client.remove_volume("shop/db.1".parse().unwrap(), None).await.unwrap();
+    assert_eq!(call(&running), "remove_volume shop/db.1 None");
+    client.remove_volume("shop/db.1".parse().unwrap(), Some("data".parse().unwrap())).await.unwrap();
+    assert_eq!(call(&running), "remove_volume shop/db.1 Some(data)");
+    assert_eq!(client.maintenance().await.unwrap()[0].seconds, 7200);
+    assert_eq!(call(&running), "maintenance");
+    let window = MaintenanceRequest { schedule: "0 2 * * 0".into(), zone: None, seconds: 60 };
+    client.maintain("n1", Some(&window)).await.unwrap();
+    assert_eq!(call(&running), r#"maintain n1 Some(("0 2 * * 0", None, 60))"#);
+    client.maintain("n1", None).await.unwrap();
+    assert_eq!(call(&running), "maintain n1 None");
+    let answer = with_token(running.addr, "POST /v1/nodes/n1/maintenance", &[JSON], br#"{"schedule":"x"}"#).await;
+    assert_eq!(answer.status, 400);
+    for (line, field) in [
+        ("POST /v1/volumes/shop/db/reset", "task"),
+        ("DELETE /v1/volumes/shop/..%2f..", "task"),
+        ("DELETE /v1/volumes/shop/db.1?name=..%2fx", "name"),
+    ] {
+        let answer = with_token(running.addr, line, &[], b"").await;
+        assert_eq!((answer.status, answer.json()["error"]["field"].as_str()), (400, Some(field)), "{line}");
+    }
     assert!(running.fake.take_calls().is_empty());
 }
 

@@ -163,6 +163,7 @@ fn member(zone: &str) -> taffeta_model::Member {
         capacity: taffeta_model::Resources::default(),
         custom: Default::default(),
         draining: false,
+        maintenance: vec![],
         joined: Fence::default(),
         assigned_fence: Fence::default(),
     }
