@@ -181,7 +181,7 @@ fn a_window_that_is_open_drains_a_machine_and_its_end_gives_it_back() {
     let listed = cluster.machines[2].try_json(&["maintenance"]).expect("windows");
     assert_eq!((&listed[0]["node"], &listed[0]["seconds"]), (&json!("n2"), &json!(60)), "{listed}");
     cluster.machines[2].run(&["maintenance", "n2", "--off"]).success();
-    cluster.machines[0].run(&["scale", "web/web", "5"]).success();
+    cluster.machines[0].run(&["scale", "web/web", "4"]).success();
     assert_eq!(on(1)["state"], "alive");
     for (schedule, zone, word) in [
         ("0 25 * * *", "UTC", "25"),
