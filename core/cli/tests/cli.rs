@@ -604,7 +604,7 @@ fn nothing_is_lost_without_a_yes_and_it_is_told_what_would_be() {
         ("DELETE /v1/volumes/shop/db.1", 204, ""),
     ]);
     let listed = asks(&api, &["volume", "list"]);
-    assert!(listed.stdout.contains("shop/db.1  data    n2    1GiB  awaited  0.1.7"), "{listed:?}");
+    assert!(listed.stdout.contains("shop/db.1   data     n2     1GiB   awaited   0.1.7"), "{listed:?}");
     for verb in ["reset", "remove"] {
         let asked = api.asked().len();
         let told = asks(&api, &["volume", verb, "shop/db.1"]);
@@ -636,7 +636,7 @@ fn a_window_is_set_listed_and_ended() {
     let body = json!({"schedule": "0 2 * * 0", "zone": "Europe/Berlin", "seconds": 7200});
     assert_eq!(serde_json::from_str::<Value>(&api.asked()[0].body).unwrap(), body);
     let listed = asks(&api, &["maintenance"]);
-    let row = "n2    0 2 * * 0  Europe/Berlin  2h   -           2026-11-22T01:00:00Z";
+    let row = "n2     0 2 * * 0   Europe/Berlin   2h    -            2026-11-22T01:00:00Z";
     assert!(listed.stdout.contains(row), "{listed:?}");
     assert_eq!(json(&asks(&api, &["maintenance", "-o", "json"])), json!([window]));
     assert_eq!(asks(&api, &["maintenance", "n2", "--off"]).code, Some(0));

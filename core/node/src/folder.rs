@@ -96,7 +96,9 @@ impl Folder for DiskFolder {
     }
 
     fn volumes(&self) -> Option<PathBuf> {
-        Some(self.path.join("volumes"))
+        // Links lead there from other folders.
+        let path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        Some(path.join("volumes"))
     }
 
     /// The lock file is made once and never replaced. Nobody can choose the number of a file or the moment of its birth,

@@ -675,3 +675,37 @@ fn what_is_wrong_about_scaling_is_said_with_its_line() {
     let batch = "app = \"shop\"\n[batch.job]\nrun = [\"./job\"]\nautoscale = { max = 3, cpu = 1 }\n";
     assert!(refuse(batch).to_string().contains("only a service"));
 }
+
+#[test]
+fn a_volume_has_a_name_and_a_size() {
+    let read = job("volume = { name = \"data\", size = \"2GiB\" }").volume.expect("a volume");
+    assert_eq!((read.name.as_str(), read.size), ("data", 2 << 30));
+    assert_eq!(job("disk = \"1GiB\"\nvolume = { name = \"data\", size = \"2GiB\" }").demand().disk, 3 << 30);
+    for (line, field, word) in [
+        ("volume = \"data\"", "service.web.volume", "expected a table"),
+        ("volume = { name = \"data\" }", "service.web.volume.size", "missing"),
+        ("volume = { size = \"1GiB\" }", "service.web.volume.name", "missing"),
+        ("volume = { name = \"../data\", size = \"1GiB\" }", "service.web.volume.name", "DNS label"),
+        ("volume = { name = \"data\", size = \"much\" }", "service.web.volume.size", "expected a whole number"),
+        ("volume = { name = \"data\", size = 0 }", "service.web.volume", "0 bytes"),
+        ("volume = { name = \"data\", path = \"/\" }", "service.web.volume.path", "did you mean"),
+    ] {
+        let error = refuse_line(line);
+        assert!(error.field == field && error.to_string().contains(word), "{line}: {error:?}");
+    }
+}
+
+#[test]
+fn a_volume_goes_with_no_daemon_and_no_instances_beside_the_others() {
+    let volume = "volume = { name = \"data\", size = \"1GiB\" }";
+    for update in ["max_surge = 1", "strategy = \"blue-green\""] {
+        let error = refuse_line(&format!("{volume}\nupdate = {{ {update} }}"));
+        assert!(error.to_string().contains("would have an empty volume"), "{error}");
+    }
+    let error = refuse(&format!("app = \"shop\"\n[daemon.log]\nrun = [\"x\"]\n{volume}\n"));
+    assert!(error.to_string().contains("a daemon has no volume"), "{error}");
+    let text = format!("app = \"shop\"\n[service.web]\nrun = [\"x\"]\nfiles = [\"data\"]\n{volume}\n");
+    let error = parse_app_file(&text, &mut folder(&[("data", 1)])).expect_err("two of one name");
+    assert!(error.to_string().contains("name of a file"), "{error}");
+    parse(&format!("app = \"shop\"\n[batch.sum]\nrun = [\"x\"]\n{volume}\n"));
+}
