@@ -1,7 +1,6 @@
 //! Who leads and who votes as this node knows it, and the pull of its assigned set and directory through a voter.
 
 use crate::{
-    fabric::introduce,
     node::Core,
     place::mark_stale,
     removal::{LEFT_BEHIND, is_left_behind},
@@ -9,6 +8,7 @@ use crate::{
 };
 use std::{sync::Arc, time::Duration};
 use taffeta_model::{AssignedSet, Bug, Directory, Fence, NodeId, planted};
+use taffeta_net::{Net, PublicKey};
 use taffeta_store::Leadership;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -44,6 +44,22 @@ pub(crate) struct Consensus {
     pub(crate) outside: bool,
     /// The generation.
     pub(crate) generation: u64,
+}
+
+/// Tells the endpoint the keys of members, so that packets to them need no connection.
+pub(crate) fn introduce(net: &Net, me: NodeId, before: &Directory, now: &Directory) {
+    if before.removed != now.removed && !planted(Bug::KeepRemoved) {
+        // Before they are forgotten, so that their connections are closed with the reason.
+        net.set_removed(now.removed.iter().copied().filter(|id| *id != me).collect());
+    }
+    for (id, member) in now.members.iter().filter(|(id, _)| **id != me && !before.members.contains_key(*id)) {
+        if let Err(error) = net.set_peer_key(*id, PublicKey(member.public_key)) {
+            tracing::warn!(node = %id, %error, "the key of a member was refused");
+        }
+    }
+    for gone in before.members.keys().filter(|id| !now.members.contains_key(*id)) {
+        net.forget_peer(*gone);
+    }
 }
 
 impl Core {

@@ -5,6 +5,7 @@
 //! the command line, which uses [`Fabric`] and nothing else.
 
 pub mod api;
+mod assemble;
 mod authority;
 mod autoscale;
 mod backend;
@@ -24,6 +25,7 @@ mod folder;
 mod format;
 mod generation;
 mod gossip;
+mod ground;
 mod http;
 mod inspect;
 mod keyring;

@@ -11,8 +11,8 @@ use crate::{
     api::ErrorCode,
     birth,
     config::load_settings,
-    fabric::open_log,
     folder::{DiskFolder, FORMAT, Folder, Membership, Settings, file, load},
+    ground::open_log,
     start_error::{StartError, folder_error},
 };
 use std::{path::Path, sync::Arc};
