@@ -92,13 +92,11 @@ pub enum Bug {
     FireTwice,
     /// An update replaces all instances at once.
     IgnoreUnavailable,
-    /// A task takes the place of one of the same priority.
-    PreemptEqual,
 }
 
 impl Bug {
     /// All that stand in the code, and are caught.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 43] = [
         Self::ObeyOldFence,
         Self::AcknowledgeBeforeSync,
         Self::ForgetVote,
@@ -142,7 +140,6 @@ impl Bug {
         Self::RotateAtOnce,
         Self::FireTwice,
         Self::IgnoreUnavailable,
-        Self::PreemptEqual,
     ];
 }
 

@@ -8,7 +8,7 @@ use crate::{
     plan::Turn,
 };
 use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
-use taffeta_model::{Bug, Cause, JobRef, Resources, TaskId, planted};
+use taffeta_model::{Cause, JobRef, Resources, TaskId};
 
 /// Most tasks that one turn takes from machines for the sake of others: looking for the least disturbance walks over all
 /// machines.
@@ -25,7 +25,7 @@ impl Turn<'_> {
     pub(crate) fn make_room(&mut self, task: TaskRef, rules: &Rules) -> Option<MachineId> {
         let spec = rules.spec(self.s).clone();
         let lowest = self.s.by_priority.keys().next();
-        if lowest.is_none_or(|lowest| *lowest >= spec.priority() && !planted(Bug::PreemptEqual)) {
+        if lowest.is_none_or(|lowest| *lowest >= spec.priority()) {
             return None;
         }
         if self.preempted >= PREEMPTIONS_MAX {
@@ -77,8 +77,7 @@ impl Turn<'_> {
         let mut may: Vec<(Priority, Reverse<u64>, TaskId, TaskRef)> = vec![];
         for task in self.s.tasks_on(at).iter().filter(|task| task.slot < self.s.job(**task).slots.len()) {
             let victim = self.s.spec(*task);
-            let equal = planted(Bug::PreemptEqual) && victim.priority() == spec.priority();
-            let lower = (victim.priority() < spec.priority() || equal) && !self.decided.contains_key(task);
+            let lower = victim.priority() < spec.priority() && !self.decided.contains_key(task);
             // Its own older instances are its update's.
             if lower && !rules.are_of(*task) && !rules.needs(self.s, *task) && !self.is_needed(at, *task) {
                 may.push((victim.priority(), Reverse(victim.resources.memory), self.s.id(*task), *task));
