@@ -53,7 +53,6 @@ const CAUGHT: &[(Bug, u64, &str)] = &[
     (Bug::ForgetGeneration, 36, "was given more than it has"),
     (Bug::FireTwice, 1, "was started"),
     (Bug::IgnoreUnavailable, 1, "have to, although nothing was taken but by us"),
-    (Bug::PreemptEqual, 1, "made way for"),
 ];
 
 /// Bugs that show when nothing is broken: under faults a task may well be placed twice, and news of its end be late.
@@ -111,7 +110,6 @@ const UNDER: &[(Bug, &[FaultKind])] = &[
     // Leaders are killed at chosen instants then, too.
     (Bug::FireTwice, &[FaultKind::KillAgent]),
     (Bug::IgnoreUnavailable, &[FaultKind::KillAgent]),
-    (Bug::PreemptEqual, &[FaultKind::KillAgent]),
 ];
 
 /// Seeds within which a bug must be caught.
@@ -171,7 +169,7 @@ fn is_caught(bug: Bug) {
 /// The power goes everywhere at once, again and again, while writes go on.
 fn blackouts() -> FaultPlan {
     let at = Duration::from_secs;
-    let cut = |n| Planned { at: at(10 + n * 8), lasts: Some(at(2)), target: Target::All, fault: Fault::PowerCut };
+    let cut = |n: u64| Planned { at: at(10 + n * 8), lasts: Some(at(2)), target: Target::All, fault: Fault::PowerCut };
     FaultPlan { faults: (0..6).map(cut).collect() }
 }
 
@@ -251,5 +249,4 @@ caught! {
     a_node_that_believes_an_older_generation_is_caught: ForgetGeneration,
     a_slot_that_a_new_leader_starts_again_is_caught: FireTwice,
     an_update_that_takes_all_instances_at_once_is_caught: IgnoreUnavailable,
-    a_task_that_makes_way_for_an_equal_is_caught: PreemptEqual,
 }

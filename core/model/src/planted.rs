@@ -98,13 +98,11 @@ pub enum Bug {
     FireTwice,
     /// An update replaces all instances at once.
     IgnoreUnavailable,
-    /// A task takes the place of one of the same priority.
-    PreemptEqual,
 }
 
 impl Bug {
     /// All that stand in the code, and are caught.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 46] = [
         Self::ObeyOldFence,
         Self::AcknowledgeBeforeSync,
         Self::ForgetVote,
@@ -151,7 +149,6 @@ impl Bug {
         Self::IgnoreLeaseEnd,
         Self::FireTwice,
         Self::IgnoreUnavailable,
-        Self::PreemptEqual,
     ];
 }
 

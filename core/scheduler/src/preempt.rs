@@ -8,7 +8,7 @@ use crate::{
     plan::Turn,
 };
 use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
-use taffeta_model::{Bug, Cause, JobRef, Resources, TaskId, planted};
+use taffeta_model::{Cause, JobRef, Resources, TaskId};
 
 /// Most tasks that one turn takes from machines for the sake of others: looking for the least disturbance walks over all
 /// machines.
@@ -29,8 +29,9 @@ struct Budgets {
 type Disturbance = (Priority, usize, u64, u64);
 
 impl Turn<'_> {
-    /// Makes room for a task on the machine where that disturbs least, or on this one. If nobody may make way, the error is one of lower
-    /// priority that would have to and may not, as no more of its service may be missing; `None` if there is none.
+    /// Makes room for a task on the machine where that disturbs least, or on this one. If nobody may make way, the error is
+    /// one of lower priority that would have to and may not, as no more of its service may be missing; `None` if there is
+    /// none.
     pub(crate) fn make_room(
         &mut self,
         task: TaskRef,
@@ -39,7 +40,7 @@ impl Turn<'_> {
     ) -> Result<MachineId, Option<TaskRef>> {
         let spec = rules.spec(self.s).clone();
         let lowest = self.s.by_priority.keys().next();
-        if lowest.is_none_or(|lowest| *lowest >= spec.priority() && !planted(Bug::PreemptEqual)) {
+        if lowest.is_none_or(|lowest| *lowest >= spec.priority()) {
             return Err(None);
         }
         if self.preempted >= PREEMPTIONS_MAX {
@@ -85,8 +86,7 @@ impl Turn<'_> {
         let mut may: Vec<(Priority, Reverse<u64>, TaskId, TaskRef)> = vec![];
         for task in self.s.tasks_on(at).iter().filter(|task| task.slot < self.s.job(**task).slots.len()) {
             let victim = self.s.spec(*task);
-            let equal = planted(Bug::PreemptEqual) && victim.priority() == spec.priority();
-            let lower = (victim.priority() < spec.priority() || equal) && !self.decided.contains_key(task);
+            let lower = victim.priority() < spec.priority() && !self.decided.contains_key(task);
             // Its own older instances are its update's. One with a volume could go nowhere.
             if lower
                 && victim.volume.is_none()

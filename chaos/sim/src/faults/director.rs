@@ -98,7 +98,7 @@ impl Director {
         let instant = cluster.machines[leader].look(|inspect| inspect.state(|state| seen.look(state))).flatten();
         let due = self.seen.next.filter(|next| *next <= date(now) && *next > self.awaited);
         self.awaited = due.unwrap_or(self.awaited);
-        let Some(instant) = instant.or(due.map(|_| Instant::Slot)) else { return };
+        let Some(instant) = instant.or_else(|| due.map(|_| Instant::Slot)) else { return };
         let struck = self.struck.entry(instant).or_default();
         if now < self.rests_until || *struck >= KILLS_MAX || !self.rng.random_bool(TAKEN) {
             return;
@@ -142,6 +142,6 @@ impl Seen {
         self.next = runs().filter_map(|(job, runs)| runs.next(job).ok().flatten()).min();
         let handled = runs().map(|(_, runs)| runs.handled).max().unwrap_or_default();
         let decided = std::mem::replace(&mut self.handled, handled) < handled;
-        instants.into_iter().max().or(decided.then_some(Instant::Slot))
+        instants.into_iter().max().or_else(|| decided.then_some(Instant::Slot))
     }
 }

@@ -30,6 +30,9 @@ struct Service {
     lost: BTreeMap<u32, u32>,
 }
 
+/// What answers of a service, by index: on which machine and under which fence.
+type Answering = BTreeMap<u32, Vec<(usize, Fence)>>;
+
 /// What serves, and what should.
 #[derive(Default)]
 pub(super) struct Serving {
@@ -106,7 +109,7 @@ impl Serving {
     /// Updates, drains and those that make way never leave fewer that serve than the count less `max_unavailable`.
     fn invariant_our_own_doing_leaves_enough(&mut self, cluster: &Cluster) -> Result<(), Broken> {
         let now = cluster.now();
-        let mut answering: BTreeMap<Name, BTreeMap<u32, Vec<(usize, Fence)>>> = BTreeMap::new();
+        let mut answering: BTreeMap<Name, Answering> = BTreeMap::new();
         for machine in cluster.present() {
             for (run, answers) in machine.tasks.living_runs(now) {
                 let id = run.task();
