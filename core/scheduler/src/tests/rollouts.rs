@@ -284,7 +284,7 @@ fn what_came_beside_goes_when_its_version_is_given_up() {
 fn a_version_takes_over_although_only_one_that_was_never_promoted_serves() {
     let by_hand = UpdatePolicy { blue_green: true, ..UpdatePolicy::default() };
     let promote = Some(std::time::Duration::from_secs(2));
-    let by_itself = UpdatePolicy { promote, ..by_hand.clone() };
+    let by_itself = UpdatePolicy { blue_green: true, promote, ..UpdatePolicy::default() };
     let mut c = deployed(4, 3, &by_hand);
     let first = c.state.tasks.clone();
     let well_but_the_first = |c: &mut Cluster| {
