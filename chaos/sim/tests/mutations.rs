@@ -4,7 +4,7 @@
 //! code has moved them.
 
 use std::time::Duration;
-use taffeta_chaos_plan::{Fault, FaultKind, FaultPlan, Planned, Target};
+use taffeta_chaos_plan::{Fault, FaultKind, FaultPlan, PartitionShape, Planned, Target};
 use taffeta_model::{Bug, plant};
 use taffeta_sim::{SimConfig, Verdict, run};
 
@@ -53,6 +53,9 @@ const CAUGHT: &[(Bug, u64, &str)] = &[
     (Bug::ForgetGeneration, 36, "was given more than it has"),
     (Bug::FireTwice, 1, "was started"),
     (Bug::IgnoreUnavailable, 1, "have to, although nothing was taken but by us"),
+    (Bug::ForgetLeases, 1, "run at once, and are exclusive"),
+    (Bug::GrantAlone, 1, "run at once, and are exclusive"),
+    (Bug::IgnoreLeaseEnd, 1, "run at once, and are exclusive"),
 ];
 
 /// Bugs that show when nothing is broken: under faults a task may well be placed twice, and news of its end be late.
@@ -99,6 +102,43 @@ fn rotation_while_one_is_away() -> FaultPlan {
     let rotation = Planned { at: at(12), lasts: None, target: Target::All, fault: Fault::Rotate };
     FaultPlan { faults: vec![off, rotation] }
 }
+/// Bugs that show at an exclusive task on a machine that is cut off.
+const CUT_OFF: &[Bug] = &[Bug::GrantAlone, Bug::IgnoreLeaseEnd];
+
+/// The machine of the exclusive service.
+fn vault() -> Target {
+    Target::Service { app: "shop".into(), service: "vault".into() }
+}
+
+/// Again and again that machine is cut off, for longer than a lease.
+fn vaults_that_are_cut_off() -> FaultPlan {
+    let ms = Duration::from_millis;
+    let cut = |round: u64| {
+        let fault = Fault::Partition { shape: PartitionShape::Split };
+        Planned { at: ms(10_000 + round * 36_000), lasts: Some(ms(26_000)), target: vault(), fault }
+    };
+    FaultPlan { faults: (0..3).map(cut).collect() }
+}
+
+/// A bug that shows at an exclusive task on a machine that stands still while the leader dies.
+const LEASED: Bug = Bug::ForgetLeases;
+
+/// Again and again that machine stands still, and the leader dies at the same time.
+fn leaders_that_die_with_leases() -> FaultPlan {
+    let planned = |at, lasts, target, fault| Planned {
+        at: Duration::from_millis(at),
+        lasts: Some(Duration::from_millis(lasts)),
+        target,
+        fault,
+    };
+    let rounds = (0..4).flat_map(|round| {
+        let at = 10_000 + round * 27_000;
+        let still = planned(at, 20_000, vault(), Fault::Pause);
+        [still, planned(at + 10, 1_000, Target::Leader, Fault::KillAgent)]
+    });
+    FaultPlan { faults: rounds.collect() }
+}
+
 /// Bugs that show only under certain faults: nothing else happens then.
 const UNDER: &[(Bug, &[FaultKind])] = &[
     (Bug::RefuseAndWrite, &[FaultKind::QuorumLost]),
@@ -146,6 +186,12 @@ fn is_caught(bug: Bug) {
         }
         if bug == ROTATED {
             config.plan = Some(rotation_while_one_is_away());
+        }
+        if CUT_OFF.contains(&bug) {
+            config.plan = Some(vaults_that_are_cut_off());
+        }
+        if bug == LEASED {
+            config.plan = Some(leaders_that_die_with_leases());
         }
         if bug == ZONED {
             (config.nodes, config.faults) = (4, [].into());
@@ -249,4 +295,7 @@ caught! {
     a_node_that_believes_an_older_generation_is_caught: ForgetGeneration,
     a_slot_that_a_new_leader_starts_again_is_caught: FireTwice,
     an_update_that_takes_all_instances_at_once_is_caught: IgnoreUnavailable,
+    a_leader_that_does_not_wait_for_the_leases_of_another_is_caught: ForgetLeases,
+    a_lease_that_is_granted_without_a_quorum_is_caught: GrantAlone,
+    an_exclusive_task_that_outlives_its_lease_is_caught: IgnoreLeaseEnd,
 }

@@ -1,0 +1,130 @@
+//! The end of a lease, with real processes: the shim keeps to it alone.
+
+mod support;
+
+use std::{fs, process::Command, time::Duration};
+use support::{Bench, kill_9, lives, number, until};
+use taffeta_isolation_plan::{Executor, Found, FoundState, StartError, TaskSpec};
+use taffeta_model::{BootMillis, Exit};
+
+/// A task that does not end for SIGTERM, and notes that it came; it has a child of its own.
+const STUBBORN: &str = "echo $$ > main; trap 'echo told >> told' TERM; sh -c 'echo $$ > child; trap \"\" TERM; while :; do sleep 0.05; done' & \
+                        while :; do sleep 0.05; done";
+
+fn leased(bench: &Bench, executor: &dyn Executor, run: &[&str], ms: u64, grace_ms: u64) -> TaskSpec {
+    let lease = Some(executor.boot_time() + Duration::from_millis(ms));
+    TaskSpec { lease, grace: Duration::from_millis(grace_ms), ..bench.spec("r1", run) }
+}
+
+#[tokio::test]
+async fn a_task_is_told_at_its_grace_before_the_end_and_gone_at_the_end_with_its_children() {
+    let bench = Bench::new();
+    let executor = bench.executor();
+    let spec = leased(&bench, &executor, &["sh", "-c", STUBBORN], 2_500, 1_000);
+    let end = spec.lease.unwrap();
+    executor.start(spec).await.unwrap();
+    let work = bench.work("r1");
+    until("both are there", || work.join("main").exists() && number(&work.join("child")).is_some()).await;
+    let (main, child) = (number(&work.join("main")).unwrap(), number(&work.join("child")).unwrap());
+    assert!(!work.join("told").exists(), "not before its time");
+    until("it is told to end", || work.join("told").exists()).await;
+    let left = end.left(executor.boot_time());
+    assert!(left <= Duration::from_millis(1_000), "{left:?}");
+    assert!(lives(main) && lives(child));
+    assert_eq!(executor.wait("r1").await, Exit::LeaseEnded);
+    assert!(!lives(main) && !lives(child));
+    assert!(executor.boot_time() >= end, "not before the end");
+    let late = executor.boot_time().left(end);
+    assert!(late < Duration::from_secs(1), "{late:?}");
+}
+
+#[tokio::test]
+async fn whoever_ends_when_told_ended_for_its_lease_whatever_its_status() {
+    let bench = Bench::new();
+    let executor = bench.executor();
+    let polite = "trap 'exit 0' TERM; while :; do sleep 0.02; done";
+    executor.start(leased(&bench, &executor, &["sh", "-c", polite], 1_500, 1_000)).await.unwrap();
+    assert_eq!(executor.wait("r1").await, Exit::LeaseEnded);
+    assert_eq!(bench.record("r1", "exit.json")["lost"], true, "as older agents understand it");
+    let found = executor.recover().await;
+    let [Found { state: FoundState::Exited { exit: Exit::LeaseEnded, .. }, .. }] = found.as_slice() else {
+        panic!("{found:?}")
+    };
+}
+
+#[tokio::test]
+async fn an_extension_lets_it_run_on_and_an_earlier_end_changes_nothing() {
+    let bench = Bench::new();
+    let executor = bench.executor();
+    executor.start(leased(&bench, &executor, &["sleep", "1000"], 1_500, 200)).await.unwrap();
+    for _ in 0..6 {
+        let end = executor.boot_time() + Duration::from_millis(1_500);
+        executor.extend("r1", end).await.unwrap();
+        executor.extend("r1", BootMillis(1)).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    assert!(executor.signal("r1", 0).await.is_err(), "no such signal, but a run");
+    assert!(matches!(executor.recover().await[0].state, FoundState::Running { .. }));
+    assert_eq!(executor.wait("r1").await, Exit::LeaseEnded, "without a further one it ends");
+}
+
+#[tokio::test]
+async fn it_ends_while_no_agent_lives_and_with_its_shim() {
+    let bench = Bench::new();
+    let executor = bench.executor();
+    executor
+        .start(leased(&bench, &executor, &["sh", "-c", "echo $$ > main; exec sleep 1000"], 1_500, 200))
+        .await
+        .unwrap();
+    drop(executor); // nobody is connected to the shim any more
+    let file = bench.work("r1").join("main");
+    until("it is there", || number(&file).is_some()).await;
+    let main = number(&file).unwrap();
+    until("its lease has ended it", || !lives(main)).await;
+    let executor = bench.executor();
+    assert_eq!(executor.wait("r1").await, Exit::LeaseEnded);
+    executor.forget("r1").await.unwrap();
+    executor
+        .start(leased(&bench, &executor, &["sh", "-c", "echo $$ > main; exec sleep 1000"], 60_000, 200))
+        .await
+        .unwrap();
+    until("it is there again", || number(&file).is_some()).await;
+    let main = number(&file).unwrap();
+    kill_9(bench.shim_pid("r1"));
+    until("it has died with its shim", || !lives(main)).await;
+}
+
+#[tokio::test]
+async fn what_has_no_lease_cannot_be_extended_and_what_has_none_left_is_not_started() {
+    let bench = Bench::new();
+    let executor = bench.executor();
+    executor.start(bench.spec("plain", &["sleep", "1000"])).await.unwrap();
+    let later = executor.boot_time() + Duration::from_secs(10);
+    assert!(executor.extend("plain", later).await.unwrap_err().to_string().contains("has no lease"));
+    assert!(executor.extend("absent", later).await.is_err());
+    let late = leased(&bench, &executor, &["touch", "ran"], 900, 1_000);
+    let refused = executor.start(late).await;
+    assert!(matches!(&refused, Err(StartError::Failed(why)) if why.contains("its lease has ended")), "{refused:?}");
+    assert!(!bench.work("r1").join("ran").exists());
+}
+
+#[tokio::test]
+async fn a_stopped_shim_cannot_be_helped_and_kills_at_once_when_it_goes_on() {
+    let bench = Bench::new();
+    let executor = bench.executor();
+    executor
+        .start(leased(&bench, &executor, &["sh", "-c", "echo $$ > main; exec sleep 1000"], 1_000, 100))
+        .await
+        .unwrap();
+    let shim = bench.shim_pid("r1").to_string();
+    let signal = |name: &str| assert!(Command::new("kill").args([name, &shim]).status().unwrap().success());
+    signal("-STOP");
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let main = number(&bench.work("r1").join("main")).unwrap();
+    assert!(lives(main), "this is what TAFFETA_FENCE is for");
+    signal("-CONT");
+    until("it is killed", || !lives(main)).await;
+    assert!(
+        fs::read_to_string(bench.root.join("r1/exit.json")).is_ok() || executor.wait("r1").await == Exit::LeaseEnded
+    );
+}
