@@ -103,11 +103,11 @@ mod tests {
         let asked = request("0 2 * * 0", Some("Europe/Berlin"), 7200);
         let shown = view("n1", &read(&asked, MIDNIGHT).unwrap(), MIDNIGHT);
         assert_eq!((shown.schedule.as_str(), shown.zone.as_deref()), ("0 2 * * 0", Some("Europe/Berlin")));
-        assert_eq!((shown.open_until, shown.next.as_deref()), (None, Some("2026-11-22T01:00:00Z")));
+        assert_eq!((shown.open_until, shown.next.as_deref()), (None, Some("2026-11-22T01:00:00.000Z")));
         let inside = UnixMillis(MIDNIGHT.0 + 3_600_000);
         let shown = view("n1", &read(&asked, MIDNIGHT).unwrap(), inside);
-        assert_eq!(shown.open_until.as_deref(), Some("2026-11-22T03:00:00Z"));
-        assert_eq!(shown.next.as_deref(), Some("2026-11-29T01:00:00Z"));
+        assert_eq!(shown.open_until.as_deref(), Some("2026-11-22T03:00:00.000Z"));
+        assert_eq!(shown.next.as_deref(), Some("2026-11-29T01:00:00.000Z"));
     }
 
     #[test]
