@@ -86,11 +86,12 @@ impl Core {
         let (generation, by) = (recovery.generation, recovery.node);
         tracing::warn!(generation, recovered_on = %by, "the cluster was recovered; this is its new generation");
         if holds_log {
-            self.store.shutdown().await;
+            // First, as whoever watches consensus takes its end for a failure.
             self.restart(format!(
                 "the cluster was recovered on another node and is in generation {generation} now; what this node knew of \
                  the old one is put aside"
             ));
+            self.store.shutdown().await;
             return;
         }
         self.remote.send_modify(|remote| {

@@ -168,10 +168,14 @@ impl Core {
         self.net.get().expect("loops start after the endpoint")
     }
 
-    /// The node cannot go on; whoever runs it is told.
+    /// The node cannot go on; whoever runs it is told. What comes after the first reason follows from it.
     pub(crate) fn fail(&self, why: String) {
         tracing::error!(why, "the node cannot go on");
-        self.failed.send_replace(Some(why));
+        self.failed.send_if_modified(|known| {
+            let first = known.is_none();
+            known.get_or_insert(why);
+            first
+        });
     }
 
     /// Name of a node, as far as known; else its id.
