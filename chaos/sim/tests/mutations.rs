@@ -50,7 +50,7 @@ const CAUGHT: &[(Bug, u64, &str)] = &[
     (Bug::AcknowledgeOnFullDisk, 1, "s after all faults ended"),
     (Bug::StartCopy, 10, "runs from a copied folder"),
     (Bug::SpeakNewest, 1, "although"),
-    (Bug::ForgetGeneration, 36, "was given more than it has"),
+    (Bug::ForgetGeneration, 42, "after it was to go"),
     (Bug::FireTwice, 1, "was started"),
     (Bug::IgnoreUnavailable, 1, "have to, although nothing was taken but by us"),
     (Bug::ForgetLeases, 1, "run at once, and are exclusive"),
