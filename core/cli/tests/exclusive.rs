@@ -86,7 +86,7 @@ fn task(cluster: &Cluster, asked: usize) -> Result<Value, String> {
         .try_json(&["ps", "vault"])?
         .as_array()
         .and_then(|all| all.first().cloned())
-        .ok_or("none".into())
+        .ok_or_else(|| "none".into())
 }
 
 /// Waits until it writes on another machine.

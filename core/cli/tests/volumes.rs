@@ -3,7 +3,11 @@
 mod support;
 
 use serde_json::{Value, json};
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use support::{alone, binary};
 use taffeta_harness::{Cluster, within};
 
@@ -43,7 +47,7 @@ fn runs(cluster: &Cluster, machine: usize) -> Result<Vec<String>, String> {
     let text = fs::read_to_string(folder.join("runs")).map_err(|e| e.to_string())?;
     let version = |line: &str| {
         let (named, version) = line.split_once(' ')?;
-        (PathBuf::from(named) == fs::canonicalize(folder).ok()?).then(|| version.to_owned())
+        (Path::new(named) == fs::canonicalize(folder).ok()?).then(|| version.to_owned())
     };
     text.lines().map(|line| version(line).ok_or_else(|| line.to_owned())).collect()
 }

@@ -22,6 +22,7 @@ struct DecidedApp {
 }
 
 /// How far the runs of a job were told.
+#[derive(Default)]
 struct DecidedRuns {
     changed: Fence,
     current: Option<Run>,
@@ -80,7 +81,7 @@ impl Decided {
         for (id, drains) in &draining {
             match (self.draining.get(id).copied().unwrap_or_default(), drains) {
                 (false, true) => {
-                    news.push(("node.drained", name(*id), format!("{} is drained: its tasks move", name(*id))))
+                    news.push(("node.drained", name(*id), format!("{} is drained: its tasks move", name(*id))));
                 }
                 (true, false) => news.push(("node.undrained", name(*id), format!("{} takes tasks again", name(*id)))),
                 (false, false) | (true, true) => {}
@@ -139,17 +140,11 @@ impl DecidedApp {
                 Some(known) if known.changed == runs.changed => {}
                 Some(known) => known.compare(runs, &mut |kind, message| news.push(of_job(kind, job, message))),
                 None => {
-                    DecidedRuns::default().compare(runs, &mut |kind, message| news.push(of_job(kind, job, message)))
+                    DecidedRuns::default().compare(runs, &mut |kind, message| news.push(of_job(kind, job, message)));
                 }
             }
         }
         *self = Self::of(deployed);
-    }
-}
-
-impl Default for DecidedRuns {
-    fn default() -> Self {
-        Self { changed: Fence::default(), current: None, past: None }
     }
 }
 

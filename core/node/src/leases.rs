@@ -185,7 +185,7 @@ impl Core {
             let ended = state.leased.iter().filter(ended).take(RELEASED_MAX);
             ended.map(|(task, leased)| (task.clone(), leased.fence)).collect::<Vec<_>>()
         });
-        (!ended.is_empty()).then(|| Command::Release(ended))
+        (!ended.is_empty()).then_some(Command::Release(ended))
     }
 
     /// Has the leases of this node's exclusive tasks renewed for as long as it has any.

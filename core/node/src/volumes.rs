@@ -103,6 +103,7 @@ impl VolumeFolders {
 }
 
 /// Removes what confirmed sets do not list any more, for ever.
+#[expect(clippy::disallowed_methods, reason = "simulated machines have no folders of volumes")]
 async fn keep_swept(
     root: PathBuf,
     mut seen: watch::Receiver<Option<Listed>>,

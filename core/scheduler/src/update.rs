@@ -408,7 +408,7 @@ impl Turn<'_> {
         let to = if let Some(why) = over {
             Err(why)
         } else if let Some(volume) = self.s.volume_of(task, version) {
-            self.to_volume(task, &rules, &volume, false)
+            self.seek_volume(task, &rules, &volume, false)
         } else if rules.admit(self.s, machine) {
             Ok(machine)
         } else if self.s.job(task).spec.kind == JobKind::Daemon {

@@ -139,7 +139,7 @@ impl Turn<'_> {
             }
             let spec = self.s.app(app).jobs[j].spec_of(version);
             let over = self.s.teams.over(spec).map(|over| Waiting::over_quota(spec, over));
-            match over.map_or_else(|| self.to_volume(want.task, &rules, &id, true), Err) {
+            match over.map_or_else(|| self.seek_volume(want.task, &rules, &id, true), Err) {
                 Ok(to) => {
                     self.place(want.task, to, want.cause(), version);
                     self.new_leases += usize::from(rules.spec(self.s).exclusive);
@@ -164,7 +164,7 @@ impl Turn<'_> {
     }
 
     /// The machine of the volume if it takes the task, which has been lifted, or can be made to; else why not.
-    pub(crate) fn to_volume(
+    pub(crate) fn seek_volume(
         &mut self,
         task: TaskRef,
         rules: &Rules,
@@ -188,6 +188,6 @@ impl Turn<'_> {
         if takes {
             return Ok(at);
         }
-        Err(wait(Some(NodeLacks { node: s.machines.all[at].name.clone(), lacks })))
+        Err(wait(Some(Box::new(NodeLacks { node: s.machines.all[at].name.clone(), lacks }))))
     }
 }

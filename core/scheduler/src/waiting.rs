@@ -72,7 +72,7 @@ pub enum Waiting {
         /// The name of its volume.
         name: VolumeName,
         /// The machine and what stands against it; `None` if it was removed from the cluster.
-        on: Option<NodeLacks>,
+        on: Option<Box<NodeLacks>>,
     },
     /// It runs, but in an older version, as the newer one waits.
     Outdated(Box<Self>),
@@ -271,7 +271,7 @@ impl fmt::Display for Waiting {
             }
             Self::Leases => write!(f, "there are {LEASES_MAX} exclusive tasks already, which is the most that may be"),
             Self::OldMembers => f.write_str("exclusive tasks start once all members speak version 2"),
-            Self::Volume { task, name, on } => volume(f, task, name, on.as_ref()),
+            Self::Volume { task, name, on } => volume(f, task, name, on.as_deref()),
             Self::Drained(why) if let Self::Volume { name, .. } = &**why => {
                 write!(f, "stays on a machine that is drained, as its volume `{name}` is there")
             }

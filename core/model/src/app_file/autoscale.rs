@@ -31,14 +31,14 @@ pub(super) fn read_autoscale(item: &Item<'_>, ports: &[PortSpec]) -> Result<Auto
     }
     scale.max = max.ok_or_else(|| item.missing("max", "the most instances"))?;
     let Some((name, at)) = name else {
-        let other = path.map(|(_, item)| item).or(port.map(|(_, item)| item)).or(target.map(|(_, item)| item));
+        let other = path.or(port).map(|(_, item)| item).or_else(|| target.map(|(_, item)| item));
         return match other {
             Some(other) => Err(other.error("belongs to a `metric`, which is not named")),
             None => Ok(scale),
         };
     };
     let (target, _) = target.ok_or_else(|| item.missing("target", "what the metric should be on the average"))?;
-    let port = port.map(|(port, _)| port).or(ports.first().map(|port| port.name.as_str()));
+    let port = port.map(|(port, _)| port).or_else(|| ports.first().map(|port| port.name.as_str()));
     let port = port.ok_or_else(|| at.error("the job has no port that the metric could be read from"))?;
     let path = path.map_or("/metrics", |(path, _)| path);
     scale.metric = Some(Metric { name: name.into(), path: path.into(), port: port.into(), target });

@@ -40,7 +40,7 @@ impl Flaps {
             (_, None) => drop(self.of.remove(&id)),
             // Down without a suspicion: another has suspected it for us.
             (Some(Liveness::Alive), Some(Liveness::Suspect | Liveness::Down)) => {
-                self.of.entry(id).or_default().note(now)
+                self.of.entry(id).or_default().note(now);
             }
             (_, Some(Liveness::Alive | Liveness::Suspect | Liveness::Down | Liveness::Left)) => {}
         }

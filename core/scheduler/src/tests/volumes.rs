@@ -79,7 +79,7 @@ fn its_room_is_kept_while_nobody_uses_it() {
     c.apply(&Command::Stop { app: "shop".parse().unwrap() });
     let mut big = service(1);
     big.resources.disk = 40 * GIB;
-    c.deploy(&app("blog", &[("big", big.clone())]));
+    c.deploy(&app("blog", &[("big", big)]));
     c.settle();
     assert_eq!(c.why("blog/big.1"), "n1: needs 40 GiB of disk, 30 GiB free");
     c.apply(&Command::RemoveVolume { task: task_id("shop/db.1"), name: None });

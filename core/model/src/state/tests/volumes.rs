@@ -69,7 +69,7 @@ fn it_outlives_a_scale_down_and_the_app() {
     let mut log = db();
     let born = log.place("shop/db.2", 3);
     let (app, job) = (super::app_name("shop"), job_name("db"));
-    log.apply(Command::Scale { app: app.clone(), job: job.clone(), count: 1 });
+    log.apply(Command::Scale { app: app.clone(), job, count: 1 });
     log.apply(Command::Stop { app });
     assert_eq!(log.state.assigned_to(NodeId(3)).unwrap().volumes, Some([(id("shop/db.2", "data"), born)].into()));
     log.deploy(DB);
