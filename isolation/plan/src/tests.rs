@@ -4,7 +4,6 @@ use crate::*;
 use proptest::prelude::*;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
     time::Duration,
 };
 use taffeta_model::{Secret, SecretName, ShippedFile};
@@ -58,7 +57,7 @@ fn the_kept_spec_reads_back_without_file_bodies() {
 #[test]
 fn shipped_files_lie_in_the_working_folder_with_their_mode() {
     let steps = plan(&spec(), &all()).unwrap();
-    let path = PathBuf::from("/data/tasks/shop.web.2-1.1.7/work/server");
+    let path = spec().folder.join("work/server");
     let wanted = Step::WriteFile { path, body: b"#!".into(), mode: 0o755, durable: false };
     assert!(steps.contains(&wanted), "{steps:?}");
 }
@@ -67,7 +66,7 @@ fn shipped_files_lie_in_the_working_folder_with_their_mode() {
 fn a_link_lies_beside_the_files_and_cannot_lie_elsewhere() {
     let link = |name: &str, to: &str| TaskSpec { links: [(name.into(), to.into())].into(), ..spec() };
     let steps = plan(&link("data", "/data/volumes/shop/db.1/data@0.1.7"), &all()).unwrap();
-    let path = PathBuf::from("/data/tasks/shop.web.2-1.1.7/work/data");
+    let path = spec().folder.join("work/data");
     assert!(steps.contains(&Step::MakeLink { path, to: "/data/volumes/shop/db.1/data@0.1.7".into() }), "{steps:?}");
     for name in ["../data", "/data", "", "server"] {
         assert!(matches!(plan(&link(name, "/data"), &all()), Err(InvalidSpec::FileName(_))), "{name}");
