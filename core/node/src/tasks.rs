@@ -395,6 +395,7 @@ impl Hands {
             folder,
             files: assigned.files.clone(),
             links: volume.into_iter().map(|(name, path)| (name.into(), path)).collect(),
+            mounts: vec![],
             cpus_milli: job.resources.cpus.0,
             cpu_quota: job.cpu_quota,
             memory_bytes: job.resources.memory,

@@ -6,6 +6,7 @@
 
 mod executor;
 mod limits;
+mod mount;
 mod permitted;
 mod secrets;
 mod spec;
@@ -16,6 +17,7 @@ mod tests;
 
 pub use executor::{ActError, Executor, Found, FoundState, Piece, PieceStart, StartError, Started, Stream, Usage};
 pub use limits::{Limits, Quota};
+pub use mount::{MountPoint, MountSource};
 pub use permitted::{Cgroups, Controller, Permitted};
 pub use secrets::{Memory, SECRETS_FOLDER, SecretsAt, TaskSecrets};
 pub use spec::{InvalidSpec, PATH_DEFAULT, RUN_ID_BYTES_MAX, TaskSpec, check_name};

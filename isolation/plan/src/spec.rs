@@ -1,6 +1,6 @@
 //! What one process start needs, complete: nothing is looked up later.
 
-use crate::{Cgroups, Memory, Permitted, TaskSecrets, WORK_FOLDER};
+use crate::{Cgroups, Memory, MountPoint, Permitted, TaskSecrets, WORK_FOLDER};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -38,6 +38,9 @@ pub struct TaskSpec {
     /// Links that lie in the working folder beside them, by name, and where they lead: to what outlives the run.
     #[serde(default)]
     pub links: BTreeMap<String, PathBuf>,
+    /// What else it sees of the machine, in the order in which it is mounted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<MountPoint>,
     /// Share of the processors in thousandths of a core.
     pub cpus_milli: u64,
     /// Whether `cpus_milli` is also a hard upper limit.

@@ -17,6 +17,7 @@ fn spec() -> TaskSpec {
         folder: "/data/tasks/shop.web.2-1.1.7".into(),
         files: BTreeMap::from([("server".into(), ShippedFile { body: b"#!".into(), executable: true })]),
         links: BTreeMap::new(),
+        mounts: vec![],
         cpus_milli: 250,
         cpu_quota: false,
         memory_bytes: 64 << 20,

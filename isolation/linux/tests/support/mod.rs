@@ -54,6 +54,7 @@ impl Bench {
             folder: fs::canonicalize(&self.root).unwrap_or_else(|_| self.root.clone()).join(run_id),
             files: BTreeMap::new(),
             links: BTreeMap::new(),
+            mounts: vec![],
             cpus_milli: 250,
             cpu_quota: false,
             memory_bytes: 64 << 20,
