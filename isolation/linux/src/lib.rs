@@ -8,6 +8,7 @@
 
 mod check;
 mod control;
+mod enter;
 mod executor;
 mod group;
 mod lease;
