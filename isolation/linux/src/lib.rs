@@ -18,6 +18,7 @@ mod lock;
 mod machine;
 mod port;
 mod record;
+mod sandbox;
 mod secrets;
 mod settle;
 mod shim;

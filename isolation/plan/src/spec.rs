@@ -145,7 +145,8 @@ impl TaskSpec {
 
     /// What this machine cannot isolate, in words; empty if all is in force.
     pub fn not_isolated(&self, permitted: &Permitted) -> Vec<String> {
-        let mut gaps = permitted.not_isolated();
+        let mut gaps = permitted.not_limited();
+        gaps.extend(permitted.measures.gaps(&self.isolation));
         let quota_held = match &permitted.cgroups {
             Cgroups::None { .. } => true, // the reason is among the gaps already
             Cgroups::V1(have) | Cgroups::V2(have) => have.contains(&crate::Controller::Cpu),
