@@ -2,7 +2,7 @@
 
 use super::view::{attach, clone_of, mount_tmpfs, read_only};
 use rustix::{
-    fs::{CWD, Dev, FileType, Mode, makedev, mknodat},
+    fs::{CWD, Dev, FileType, Mode, mknodat},
     io::Errno,
     mount::{MountFlags, mount},
 };
@@ -13,7 +13,7 @@ use std::{
         fd::OwnedFd,
         unix::fs::{MetadataExt, symlink},
     },
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 /// The devices, all of them with permission bits 0666.

@@ -67,7 +67,12 @@ impl Init {
 /// Kills a child and reaps it.
 pub(super) fn end(pid: Pid, fd: &OwnedFd) {
     let _ = pidfd_send_signal(fd, Signal::KILL);
-    while waitpid(Some(pid), WaitOptions::empty()) == Err(Errno::INTR) {}
+    reap(pid);
+}
+
+/// Waits until a child has ended, and lets go of it.
+pub(super) fn reap(pid: Pid) {
+    while matches!(waitpid(Some(pid), WaitOptions::empty()), Err(Errno::INTR)) {}
 }
 
 /// All namespaces of the sandbox, in a user namespace if it takes that to have them.

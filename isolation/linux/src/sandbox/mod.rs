@@ -21,12 +21,12 @@ use crate::{
     group::{Groups, UNIFIED},
     sys::{self, Birth, Born, SingleThread},
 };
-use init::{Init, end};
+use init::{Init, end, reap};
 use nobody::number;
 use rustix::{
     io::{Errno, write},
     pipe::{PipeFlags, pipe_with},
-    process::{Pid, PidfdFlags, Signal, WaitOptions, getpid, pidfd_open, pidfd_send_signal, waitpid},
+    process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal},
     thread::{ThreadNameSpaceType, move_into_thread_name_spaces},
 };
 use std::{
@@ -226,7 +226,7 @@ fn give_birth_inside(
         let _ = File::from(say).write_all(&told);
         0
     })?;
-    while waitpid(Some(mother.pid), WaitOptions::empty()) == Err(Errno::INTR) {}
+    reap(mother.pid);
     let mut told = [0; 4];
     File::from(heard).read_exact(&mut told)?;
     let told = i32::from_ne_bytes(told);

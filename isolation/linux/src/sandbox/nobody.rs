@@ -48,7 +48,7 @@ impl Nobody {
     }
 
     /// The one in which a process is. The caller makes sure that the number is still the process's.
-    pub(super) fn of(process: u32, spec: &TaskSpec) -> io::Result<Self> {
+    pub(crate) fn of(process: u32, spec: &TaskSpec) -> io::Result<Self> {
         let (uid, gid) = inside(spec)?;
         let namespace = File::open(format!("/proc/{process}/ns/user"))?.into();
         Ok(Self { namespace, uid, gid })

@@ -3,7 +3,7 @@
 //! In a process of its own, `shim probe`: what is tried cannot be taken back by the one that tries.
 
 use super::{
-    init::{Init, Owner, furnish, namespaces},
+    init::{Init, Owner, furnish, namespaces, reap},
     nobody::Nobody,
 };
 use crate::{
@@ -11,9 +11,8 @@ use crate::{
     sys::{self, Birth, SingleThread},
 };
 use rustix::{
-    io::Errno,
     pipe::{PipeFlags, pipe_with},
-    process::{WaitOptions, geteuid, waitpid},
+    process::geteuid,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -148,7 +147,7 @@ impl Trial {
         let born = born.map_err(|e| e.to_string())?;
         let mut why = String::new();
         File::from(told).read_to_string(&mut why).map_err(|e| e.to_string())?;
-        while waitpid(Some(born.pid), WaitOptions::empty()) == Err(Errno::INTR) {}
+        reap(born.pid);
         if why.is_empty() { Ok(()) } else { Err(why) }
     }
 }
