@@ -4,6 +4,7 @@
 //! `taffeta-isolation-linux` performs both. [`Executor`] is the seam at which the agent meets either that or a
 //! simulator. Left out on purpose: which task runs (`taffeta-agent`), health checks over the network, images.
 
+mod confine;
 mod executor;
 mod limits;
 mod mount;
@@ -15,6 +16,9 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
+pub use confine::{
+    Allowed, Capability, Condition, Confine, FileAccess, FileRight, FileRule, InForce, SyscallPolicy, Test,
+};
 pub use executor::{ActError, Executor, Found, FoundState, Piece, PieceStart, StartError, Started, Stream, Usage};
 pub use limits::{Limits, Quota};
 pub use mount::{MountPoint, MountSource};
