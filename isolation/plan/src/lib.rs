@@ -4,6 +4,7 @@
 //! `taffeta-isolation-linux` performs both. [`Executor`] is the seam at which the agent meets either that or a
 //! simulator. Left out on purpose: which task runs (`taffeta-agent`), health checks over the network, images.
 
+mod confine;
 mod executor;
 mod limits;
 mod measures;
@@ -18,6 +19,9 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+pub use confine::{
+    Allowed, Capability, Condition, Confine, FileAccess, FileRight, FileRule, InForce, SyscallPolicy, Test,
+};
 pub use executor::{ActError, Executor, Found, FoundState, Piece, PieceStart, StartError, Started, Stream, Usage};
 pub use limits::{Limits, Quota};
 pub use measures::{Measures, PROFILE_DEFAULT, advice, rests_on};

@@ -6,9 +6,9 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
-use taffeta_model::{Secret, SecretName, ShippedFile};
+use taffeta_model::{Isolation, Secret, SecretName, ShippedFile};
 
-fn spec() -> TaskSpec {
+pub(crate) fn spec() -> TaskSpec {
     TaskSpec {
         task: "shop/web.2".into(),
         run_id: "shop.web.2-1.1.7".into(),
@@ -24,6 +24,10 @@ fn spec() -> TaskSpec {
         pids_max: 100,
         lease: None,
         grace: Duration::from_secs(5),
+        isolation: Isolation::default(),
+        user: None,
+        rlimits: BTreeMap::new(),
+        low_port: false,
         secrets: TaskSecrets::default(),
     }
 }
