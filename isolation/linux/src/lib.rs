@@ -24,6 +24,7 @@ mod sandbox;
 mod secrets;
 mod settle;
 mod shim;
+mod survey;
 mod sys;
 mod usage;
 
@@ -33,3 +34,4 @@ mod tests;
 pub use executor::{LinuxConfig, LinuxExecutor, OpenError};
 pub use port::free_port;
 pub use shim::shim_main;
+pub use survey::survey;
