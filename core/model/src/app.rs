@@ -3,8 +3,11 @@
 mod autoscale;
 mod check;
 mod dns;
+mod isolation;
 mod placement;
 mod recurrence;
+mod rlimit;
+mod run_as;
 mod update;
 mod volume;
 
@@ -12,11 +15,14 @@ pub use autoscale::{Autoscale, DOWN_AFTER_MAX, Metric, TARGET_MAX};
 pub use check::check_resource_name;
 pub(crate) use check::is_plain_file_name;
 pub use dns::{ANSWERS_MAX, DnsEmpty, DnsOrder, DnsPolicy, WEIGHT_DEFAULT, WEIGHT_MAX};
+pub use isolation::{Isolation, Measure, Profile};
 pub use placement::{
     Constraint, JobRef, Operator, PREFERENCE_WEIGHT_MAX, PREFERENCES_MAX, PRIORITY_DEFAULT, PRIORITY_MAX,
     PlacementStrategy, Preference, whole,
 };
 pub use recurrence::{EPSILON_DEFAULT, HISTORY_MAX, MissedPolicy, Overlap, Recurrence};
+pub use rlimit::{Rlimit, RlimitBounds};
+pub use run_as::{Account, RunAs};
 pub use update::UpdatePolicy;
 pub use volume::Volume;
 
@@ -154,6 +160,12 @@ pub struct Job {
     pub exclusive: bool,
     /// The volume of each instance; `None` for daemons.
     pub volume: Option<Volume>,
+    /// How its tasks are kept apart.
+    pub isolation: Isolation,
+    /// Who they run as; `None`: as the node does.
+    pub user: Option<RunAs>,
+    /// What their processes may use, beyond what the machine gives every process.
+    pub rlimits: BTreeMap<Rlimit, RlimitBounds>,
 }
 
 /// A named port of a job.
@@ -250,6 +262,9 @@ impl Job {
             history: HISTORY_MAX,
             exclusive: false,
             volume: None,
+            isolation: Isolation::default(),
+            user: None,
+            rlimits: BTreeMap::new(),
         }
     }
 }

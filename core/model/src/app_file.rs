@@ -9,6 +9,7 @@ mod cron;
 mod dns;
 mod error;
 mod health;
+mod isolation;
 mod item;
 mod job;
 mod units;

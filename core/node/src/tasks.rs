@@ -42,6 +42,8 @@ const SECRETS_VARIABLE: &str = "TAFFETA_SECRETS";
 const VOLUME_VARIABLE: &str = "TAFFETA_VOLUME_";
 /// The ports of a run, by name, as they are kept with it: `http=31022,admin=9000`.
 const PORTS_VARIABLE: &str = "TAFFETA_PORTS";
+/// Ports below need a right of root's to be listened on (`ip_unprivileged_port_start` of Linux, as it is by default).
+const FREE_PORTS: u16 = 1024;
 
 enum Input {
     Assigned(AssignedSet, bool, oneshot::Sender<bool>),
@@ -402,6 +404,10 @@ impl Hands {
             pids_max: job.pids_max,
             grace: job.grace,
             lease: None,
+            isolation: job.isolation.clone(),
+            user: job.user.clone(),
+            rlimits: job.rlimits.clone(),
+            low_port: ports.iter().any(|(_, port)| *port < FREE_PORTS),
             secrets: TaskSecrets::default(),
         }
     }

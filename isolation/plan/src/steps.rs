@@ -1,6 +1,6 @@
 //! The steps of a start, and how each is taken back.
 
-use crate::{Cgroups, InvalidSpec, Limits, Permitted, SecretsAt, TaskSpec};
+use crate::{Cgroups, InvalidSpec, Limits, Permitted, Sandbox, SecretsAt, TaskSpec};
 use std::{collections::BTreeMap, path::PathBuf};
 
 /// Name of the file that keeps the spec: written before anything else, so that whoever finds the folder knows whose it is.
@@ -28,9 +28,7 @@ pub enum Step {
         body: Vec<u8>,
         /// Permission bits.
         mode: u32,
-        /// Whether it must be on disk, whole and under its name, before the next step.
-        durable: bool,
-    },
+        },
     /// Makes a symbolic link.
     MakeLink {
         /// Where.
@@ -51,6 +49,11 @@ pub enum Step {
         folder: PathBuf,
         /// Where.
         at: SecretsAt,
+    },
+    /// Lets the shim set the task apart.
+    SetApart {
+        /// How.
+        sandbox: Sandbox,
     },
     /// Starts the shim, which starts the task.
     StartShim {
@@ -101,7 +104,6 @@ pub fn plan(spec: &TaskSpec, permitted: &Permitted) -> Result<Vec<Step>, Invalid
             path: spec.folder.join(SPEC_FILE),
             body: kept(spec),
             mode: 0o600, // the environment may hold secrets
-            durable: true,
         },
         Step::MakeFolder { path: work.clone(), mode: 0o755 },
     ];
@@ -109,7 +111,6 @@ pub fn plan(spec: &TaskSpec, permitted: &Permitted) -> Result<Vec<Step>, Invalid
         path: work.join(name),
         body: file.body.clone(),
         mode: if file.executable { 0o755 } else { 0o644 },
-        durable: false,
     }));
     steps.extend(spec.links.iter().map(|(name, to)| Step::MakeLink { path: work.join(name), to: to.clone() }));
     match permitted.cgroups {
@@ -121,6 +122,7 @@ pub fn plan(spec: &TaskSpec, permitted: &Permitted) -> Result<Vec<Step>, Invalid
     if let Some(at) = spec.secrets_at(permitted) {
         steps.push(Step::PlaceSecrets { folder: spec.folder.clone(), at });
     }
+    steps.push(Step::SetApart { sandbox: Sandbox::of(spec, permitted) });
     steps.push(Step::StartShim { folder: spec.folder.clone() });
     Ok(steps)
 }
@@ -131,6 +133,7 @@ pub fn undo(steps: &[Step]) -> Vec<Undo> {
     let back = |step: &Step| match step {
         Step::MakeFolder { path, .. } => Some(Undo::RemoveFolder { path: path.clone() }),
         Step::WriteFile { .. } | Step::MakeLink { .. } => None, // goes with its folder
+        Step::SetApart { .. } => None, // goes with the task's processes
         Step::CreateGroup { path, .. } => Some(Undo::RemoveGroup { path: path.clone() }),
         Step::PlaceSecrets { folder, .. } => Some(Undo::RemoveSecrets { folder: folder.clone() }),
         Step::StartShim { folder } => Some(Undo::StopTask { folder: folder.clone() }),

@@ -6,9 +6,9 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
-use taffeta_model::{Secret, SecretName, ShippedFile};
+use taffeta_model::{Isolation, Secret, SecretName, ShippedFile};
 
-fn spec() -> TaskSpec {
+pub(crate) fn spec() -> TaskSpec {
     TaskSpec {
         task: "shop/web.2".into(),
         run_id: "shop.web.2-1.1.7".into(),
@@ -24,12 +24,16 @@ fn spec() -> TaskSpec {
         pids_max: 100,
         lease: None,
         grace: Duration::from_secs(5),
+        isolation: Isolation::default(),
+        user: None,
+        rlimits: BTreeMap::new(),
+        low_port: false,
         secrets: TaskSecrets::default(),
     }
 }
 
 fn permitted(cgroups: Cgroups) -> Permitted {
-    Permitted { root: true, cgroups, group_parent: "taffeta/n1".into(), memory: Memory::Private }
+    Permitted { root: true, cgroups, group_parent: "taffeta/n1".into(), memory: Memory::Private, measures: Measures::default() }
 }
 
 fn all() -> Permitted {
@@ -37,10 +41,10 @@ fn all() -> Permitted {
 }
 
 #[test]
-fn the_spec_is_durable_before_anything_can_run_and_the_shim_comes_last() {
+fn the_spec_is_kept_before_anything_can_run_and_the_shim_comes_last() {
     let steps = plan(&spec(), &all()).unwrap();
     let position = |f: &dyn Fn(&Step) -> bool| steps.iter().position(f).unwrap();
-    let kept = position(&|s| matches!(s, Step::WriteFile { path, durable: true, .. } if path.ends_with(SPEC_FILE)));
+    let kept = position(&|s| matches!(s, Step::WriteFile { path, .. } if path.ends_with(SPEC_FILE)));
     let group = position(&|s| matches!(s, Step::CreateGroup { .. }));
     assert!(kept < group);
     assert_eq!(position(&|s| matches!(s, Step::StartShim { .. })), steps.len() - 1);
@@ -59,7 +63,7 @@ fn the_kept_spec_reads_back_without_file_bodies() {
 fn shipped_files_lie_in_the_working_folder_with_their_mode() {
     let steps = plan(&spec(), &all()).unwrap();
     let path = spec().folder.join("work/server");
-    let wanted = Step::WriteFile { path, body: b"#!".into(), mode: 0o755, durable: false };
+    let wanted = Step::WriteFile { path, body: b"#!".into(), mode: 0o755 };
     assert!(steps.contains(&wanted), "{steps:?}");
 }
 

@@ -8,6 +8,7 @@ use super::{
     dns::read_dns,
     error::AppFileError,
     health::read_health,
+    isolation::{read_isolation, read_rlimits, read_user},
     item::Item,
     update::read_update,
     volume::read_volume,
@@ -18,7 +19,7 @@ use crate::{
 use std::{collections::BTreeMap, num::NonZeroU32};
 
 /// Each key with the example that an error about it shows.
-pub(super) const KEYS: [(&str, &str); 39] = [
+pub(super) const KEYS: [(&str, &str); 42] = [
     ("run", "run = [\"./server\", \"--port\", \"$PORT_HTTP\"]"),
     ("count", "count = 3"),
     ("ports", "ports = [\"http\"]` or `ports = { http = 8080 }"),
@@ -58,6 +59,9 @@ pub(super) const KEYS: [(&str, &str); 39] = [
     ("secrets", "secrets = [\"db-password\"]"),
     ("secret_env", "secret_env = { DB_PASSWORD = \"db-password\" }"),
     ("volume", "volume = { name = \"data\", size = \"1GiB\" }"),
+    ("isolation", "isolation = \"strict\"` or `isolation = { profile = \"standard\", without = [\"pid-namespace\"] }"),
+    ("user", "user = \"www-data\"` or `user = \"1000:1000\""),
+    ("rlimits", "rlimits = { nofile = 4096, memlock = \"unlimited\" }"),
 ];
 
 /// Keys that the product promises and this version does not do yet.
@@ -201,6 +205,9 @@ fn read_key(job: &mut Job, key: &str, item: &Item<'_>, shipped: &mut Shipped<'_>
             return Err(item.error("a daemon has no volume: its instances may keep data in folders of their machines"));
         }
         "volume" => job.volume = Some(read_volume(item)?),
+        "isolation" => job.isolation = read_isolation(item)?,
+        "user" => job.user = Some(read_user(item)?),
+        "rlimits" => job.rlimits = read_rlimits(item)?,
         _ => return Err(unknown(item, key, job.kind)),
     }
     Ok(())

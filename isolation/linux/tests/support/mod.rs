@@ -10,6 +10,7 @@ use std::{
 };
 use taffeta_isolation_linux::{LinuxConfig, LinuxExecutor};
 use taffeta_isolation_plan::{Cgroups, Executor, TaskSecrets, TaskSpec};
+use taffeta_model::Isolation;
 
 /// How long a condition may take to become true on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -36,7 +37,9 @@ impl Bench {
     }
 
     pub fn config(&self) -> LinuxConfig {
-        let shim = env!("CARGO_BIN_EXE_taffeta-shim-test").into();
+        // Elsewhere for tests that run as a user who cannot reach it where it was built.
+        let shim = std::env::var_os("TAFFETA_TEST_SHIM").unwrap_or_else(|| env!("CARGO_BIN_EXE_taffeta-shim-test").into());
+        let shim = shim.into();
         LinuxConfig { shim, ..LinuxConfig::new(&self.root, &self.node_id) }
     }
 
@@ -61,6 +64,10 @@ impl Bench {
             pids_max: 50,
             grace: Duration::from_secs(1),
             lease: None,
+            isolation: Isolation::default(),
+            user: None,
+            rlimits: BTreeMap::new(),
+            low_port: false,
             secrets: TaskSecrets::default(),
         }
     }
