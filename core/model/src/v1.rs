@@ -366,6 +366,9 @@ impl From<Job> for crate::Job {
             history: HISTORY_MAX,
             exclusive: false,
             volume: None,
+            mounts: vec![],
+            tmpfs: vec![],
+            fetch: vec![],
         }
     }
 }

@@ -16,11 +16,13 @@ mod limits;
 mod lock;
 mod machine;
 mod port;
+mod quota;
 mod record;
 mod secrets;
 mod settle;
 mod shim;
 mod sys;
+mod unpack;
 mod usage;
 
 #[cfg(test)]
@@ -28,4 +30,5 @@ mod tests;
 
 pub use executor::{LinuxConfig, LinuxExecutor, OpenError};
 pub use port::free_port;
+pub use quota::{NoQuota, ProjectQuota};
 pub use shim::shim_main;

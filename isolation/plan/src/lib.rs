@@ -5,6 +5,7 @@
 //! simulator. Left out on purpose: which task runs (`taffeta-agent`), health checks over the network, images.
 
 mod executor;
+mod fetched;
 mod limits;
 mod mount;
 mod permitted;
@@ -16,9 +17,10 @@ mod steps;
 mod tests;
 
 pub use executor::{ActError, Executor, Found, FoundState, Piece, PieceStart, StartError, Started, Stream, Usage};
+pub use fetched::{Fetched, Placed};
 pub use limits::{Limits, Quota};
 pub use mount::{MountPoint, MountSource};
 pub use permitted::{Cgroups, Controller, Permitted};
 pub use secrets::{Memory, SECRETS_FOLDER, SecretsAt, TaskSecrets};
 pub use spec::{InvalidSpec, PATH_DEFAULT, RUN_ID_BYTES_MAX, TaskSpec, check_name};
-pub use steps::{SPEC_FILE, Step, Undo, WORK_FOLDER, group_path, plan, undo};
+pub use steps::{RESOLV_FILE, SPEC_FILE, Step, Undo, WORK_FOLDER, group_path, plan, undo};

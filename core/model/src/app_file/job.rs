@@ -7,8 +7,10 @@ use super::{
     cron::CronKeys,
     dns::read_dns,
     error::AppFileError,
+    fetch::read_fetch,
     health::read_health,
     item::Item,
+    mount::{read_mounts, read_tmpfs},
     update::read_update,
     volume::read_volume,
 };
@@ -18,7 +20,7 @@ use crate::{
 use std::{collections::BTreeMap, num::NonZeroU32};
 
 /// Each key with the example that an error about it shows.
-pub(super) const KEYS: [(&str, &str); 39] = [
+pub(super) const KEYS: [(&str, &str); 42] = [
     ("run", "run = [\"./server\", \"--port\", \"$PORT_HTTP\"]"),
     ("count", "count = 3"),
     ("ports", "ports = [\"http\"]` or `ports = { http = 8080 }"),
@@ -58,6 +60,9 @@ pub(super) const KEYS: [(&str, &str); 39] = [
     ("secrets", "secrets = [\"db-password\"]"),
     ("secret_env", "secret_env = { DB_PASSWORD = \"db-password\" }"),
     ("volume", "volume = { name = \"data\", size = \"1GiB\" }"),
+    ("mounts", "mounts = [{ host = \"/srv/static\", at = \"/static\", read_only = true }]"),
+    ("tmpfs", "tmpfs = [{ at = \"/scratch\", size = \"64MiB\" }]"),
+    ("fetch", "fetch = [\"https://example.org/x.tgz#sha256=e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"]"),
 ];
 
 /// Keys that the product promises and this version does not do yet.
@@ -201,6 +206,9 @@ fn read_key(job: &mut Job, key: &str, item: &Item<'_>, shipped: &mut Shipped<'_>
             return Err(item.error("a daemon has no volume: its instances may keep data in folders of their machines"));
         }
         "volume" => job.volume = Some(read_volume(item)?),
+        "mounts" => job.mounts = read_mounts(item)?,
+        "tmpfs" => job.tmpfs = read_tmpfs(item)?,
+        "fetch" => job.fetch = read_fetch(item)?,
         _ => return Err(unknown(item, key, job.kind)),
     }
     Ok(())
