@@ -257,6 +257,9 @@ fn runs_the_same(was: &Job, old: &App, now: &Job, new: &App) -> bool {
         secret_env,
         exclusive,
         volume,
+        mounts,
+        tmpfs,
+        fetch,
     } = now;
     (kind, run, env, ports, resources) == (&was.kind, &was.run, &was.env, &was.ports, &was.resources)
         && (cpu_quota, pids_max, health, constraints) == (&was.cpu_quota, &was.pids_max, &was.health, &was.constraints)
@@ -264,5 +267,6 @@ fn runs_the_same(was: &Job, old: &App, now: &Job, new: &App) -> bool {
         && (files, tags, grace) == (&was.files, &was.tags, &was.grace)
         && (secrets, secret_env) == (&was.secrets, &was.secret_env)
         && (exclusive, volume) == (&was.exclusive, &was.volume)
+        && (mounts, tmpfs, fetch) == (&was.mounts, &was.tmpfs, &was.fetch)
         && files.iter().all(|file| old.files.get(file) == new.files.get(file))
 }
