@@ -268,7 +268,7 @@ impl Fabric {
         let address = settings.advertise.ip();
         let dns_for_tasks = settings.dns.filter(|_| config.serve.dns).map(|dns| reachable(dns, address));
         let place = Place { node: settings.name.clone(), address, dns: dns_for_tasks, programs: world.programs };
-        let names = if config.serve.dns {
+        let task_names = if config.serve.dns {
             TaskNames::open(&*folder, settings.task_options.dns, settings.advertise)?
         } else {
             TaskNames::default()
@@ -282,7 +282,7 @@ impl Fabric {
             prober: Arc::clone(&world.prober),
             folder: Arc::clone(&folder),
             place,
-            around: surroundings(&config, &settings, &*folder, &names),
+            around: surroundings(&config, &settings, &*folder, &task_names),
             drain: settings.dns_options.drain(),
             offer: offer.clone(),
             epoch,
@@ -290,7 +290,7 @@ impl Fabric {
         };
         let persisted: Option<AssignedSet> = load(&*folder, file::ASSIGNED)?;
         let tasks = tasks_driver.spawn(persisted, &mut loops).await;
-        let gaps = world.executor.not_isolated().into_iter().chain(names.gap.clone()).collect();
+        let gaps = world.executor.not_isolated().into_iter().chain(task_names.gap.clone()).collect();
         let info = node_info(&config, &settings, offer, gaps);
         // After a recovery it is known who votes, whatever else is forgotten.
         let recovered = generation.recovery().map(|recovery| vec![recovery.node]).unwrap_or_default();
@@ -361,7 +361,7 @@ impl Fabric {
             StartError::new(ErrorCode::Conflict, why)
                 .help("start the version of taffeta that ran here last, or a newer one")
         })?;
-        let doors = Doors::open(&core, world.upstreams, world.api_socket, names.sockets)?;
+        let doors = Doors::open(&core, world.upstreams, world.api_socket, task_names.sockets)?;
         let responder = Arc::clone(&doors.responder);
         let _ = net.set(started);
         let _ = inlet.set(Arc::downgrade(&core));

@@ -200,7 +200,7 @@ fn parts_of(path: &[u8]) -> io::Result<Vec<OsString>> {
     if path.starts_with(b"/") || path.contains(&0) {
         return Err(refused(&format!("`{}` is not inside of it", shown(path))));
     }
-    let parts: Vec<&[u8]> = path.split(|b| *b == b'/').filter(|part| !matches!(part, b"" | b".")).collect();
+    let parts: Vec<&[u8]> = path.split(|b| *b == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
     if parts.contains(&b"..".as_slice()) {
         return Err(refused(&format!("`{}` leads outside", shown(path))));
     }
