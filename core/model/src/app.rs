@@ -6,8 +6,11 @@ mod dns;
 mod fetch;
 mod mount;
 mod path;
+mod isolation;
 mod placement;
 mod recurrence;
+mod rlimit;
+mod run_as;
 mod update;
 mod volume;
 
@@ -18,11 +21,14 @@ pub use dns::{ANSWERS_MAX, DnsEmpty, DnsOrder, DnsPolicy, WEIGHT_DEFAULT, WEIGHT
 pub use fetch::{FETCHES_MAX, Fetch, Sha256};
 pub use mount::{HostMount, MOUNTS_MAX, Tmpfs};
 pub use path::{AbsolutePath, InvalidPath};
+pub use isolation::{Isolation, Measure, Profile};
 pub use placement::{
     Constraint, JobRef, Operator, PREFERENCE_WEIGHT_MAX, PREFERENCES_MAX, PRIORITY_DEFAULT, PRIORITY_MAX,
     PlacementStrategy, Preference, whole,
 };
 pub use recurrence::{EPSILON_DEFAULT, HISTORY_MAX, MissedPolicy, Overlap, Recurrence};
+pub use rlimit::{Rlimit, RlimitBounds};
+pub use run_as::{Account, RunAs};
 pub use update::UpdatePolicy;
 pub use volume::Volume;
 
@@ -166,6 +172,12 @@ pub struct Job {
     pub tmpfs: Vec<Tmpfs>,
     /// What its machine downloads for each instance; at most [`FETCHES_MAX`].
     pub fetch: Vec<Fetch>,
+    /// How its tasks are kept apart.
+    pub isolation: Isolation,
+    /// Who they run as; `None`: as the node does.
+    pub user: Option<RunAs>,
+    /// What their processes may use, beyond what the machine gives every process.
+    pub rlimits: BTreeMap<Rlimit, RlimitBounds>,
 }
 
 /// A named port of a job.
@@ -265,6 +277,9 @@ impl Job {
             mounts: vec![],
             tmpfs: vec![],
             fetch: vec![],
+            isolation: Isolation::default(),
+            user: None,
+            rlimits: BTreeMap::new(),
         }
     }
 }

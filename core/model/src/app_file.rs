@@ -10,6 +10,7 @@ mod dns;
 mod error;
 mod fetch;
 mod health;
+mod isolation;
 mod item;
 mod job;
 mod mount;

@@ -369,6 +369,9 @@ impl From<Job> for crate::Job {
             mounts: vec![],
             tmpfs: vec![],
             fetch: vec![],
+            isolation: Default::default(),
+            user: None,
+            rlimits: BTreeMap::new(),
         }
     }
 }

@@ -25,7 +25,7 @@ use taffeta_isolation_plan::{
     Executor, Found, FoundState as OnDisk, PATH_DEFAULT, SECRETS_FOLDER, StartError, Started, TaskSecrets, TaskSpec,
 };
 use taffeta_model::{
-    Assigned, AssignedSet, BootMillis, Bug, Exit, Fence, HealthProbe, Job, Millis, NodeName, Secret, SecretName,
+    Assigned, AssignedSet, BootMillis, Bug, Exit, Fence, HealthProbe, Job, Measure, Millis, NodeName, Secret, SecretName,
     TaskId, TaskRecord, UnixMillis, VolumeId, VolumeName, planted,
 };
 use tokio::{
@@ -44,6 +44,8 @@ const SECRETS_VARIABLE: &str = "TAFFETA_SECRETS";
 const VOLUME_VARIABLE: &str = "TAFFETA_VOLUME_";
 /// The ports of a run, by name, as they are kept with it: `http=31022,admin=9000`.
 const PORTS_VARIABLE: &str = "TAFFETA_PORTS";
+/// Ports below need a right of root's to be listened on (`ip_unprivileged_port_start` of Linux, as it is by default).
+const FREE_PORTS: u16 = 1024;
 
 enum Input {
     Assigned(AssignedSet, bool, oneshot::Sender<bool>),
@@ -410,6 +412,16 @@ impl Hands {
         Ok(path.map(|path| (id.name, path)))
     }
 
+    /// Whether the job's tasks have a view of the files of their own, in which something can be mounted; if not, why.
+    fn has_own_view(&self, job: &Job) -> Result<(), String> {
+        let (measures, needed) = (&self.executor.permitted().measures, Measure::MountNamespace);
+        if measures.in_force(&job.isolation).contains(&needed) {
+            return Ok(());
+        }
+        let why = measures.lacking.get(&needed).map_or("the job does without", String::as_str);
+        Err(format!("nothing can be mounted without the measure {needed}: {why}"))
+    }
+
     fn spec(
         &self,
         run: &RunId,
@@ -440,9 +452,13 @@ impl Hands {
         if !job.secrets.is_empty() {
             env.insert(SECRETS_VARIABLE.into(), folder.join(SECRETS_FOLDER).display().to_string());
         }
-        let resolv_conf = self.around.resolv_conf(&task.app);
+        let sees = self.has_own_view(&assigned.job);
+        let resolv_conf = self.around.resolv_conf(&task.app).filter(|_| sees.is_ok());
         let data = volume.as_ref().map(|(_, path)| path.as_path());
         let mounts = self.around.mounts(job, data, (&folder, resolv_conf.is_some()))?;
+        if !mounts.is_empty() {
+            sees?; // whoever relies on what is mounted must not run without
+        }
         Ok(TaskSpec {
             task: task.to_string(),
             run_id: run.as_str().into(),
@@ -461,6 +477,10 @@ impl Hands {
             pids_max: job.pids_max,
             grace: job.grace,
             lease: None,
+            isolation: job.isolation.clone(),
+            user: job.user.clone(),
+            rlimits: job.rlimits.clone(),
+            low_port: ports.iter().any(|(_, port)| *port < FREE_PORTS),
             secrets: TaskSecrets::default(),
         })
     }

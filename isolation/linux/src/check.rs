@@ -1,39 +1,17 @@
 //! Running a health-check command beside its task.
 
-use crate::{
-    group::Groups,
-    record::read_record,
-    secrets,
-    sys::{self, Entry},
-};
+use crate::{enter::enter_command, group::Groups};
 use rustix::process::{Pid, Signal, kill_process_group};
-use std::{
-    io,
-    path::Path,
-    process::{Command, Stdio},
-    time::Duration,
-};
-use taffeta_isolation_plan::{SPEC_FILE, TaskSpec};
+use std::{io, path::Path, process::Stdio, time::Duration};
 use tokio::{
     process::{Child, Command as AsyncCommand},
     time,
 };
 
-/// Starts the command in the task's working folder, environment and groups. Blocking, as a fork is.
+/// Starts the command beside its task. Blocking, as a fork is.
 pub(crate) fn spawn(folder: &Path, groups: &Groups, run: &[String]) -> io::Result<Child> {
-    let spec: Option<TaskSpec> = read_record(&folder.join(SPEC_FILE))?;
-    let spec = spec.ok_or(io::ErrorKind::NotFound)?;
-    let (program, args) = run.split_first().ok_or(io::ErrorKind::InvalidInput)?;
-    let mut command = Command::new(program);
-    let inside = secrets::inside(folder)?;
-    command.args(args).env_clear().envs(spec.environment()).envs(inside.variables).current_dir(spec.work());
+    let mut command = enter_command(folder, groups, run)?;
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    Entry {
-        groups: groups.open_entries()?,
-        dies_with: None,
-        mounts: inside.mounts.map(|mounts| sys::Mounts::new(mounts, &spec.work())).transpose()?,
-    }
-    .install(&mut command);
     AsyncCommand::from(command).kill_on_drop(true).spawn()
 }
 
@@ -42,7 +20,7 @@ pub(crate) async fn passes(mut child: Child, timeout: Duration) -> bool {
     match time::timeout(timeout, child.wait()).await {
         Ok(status) => status.is_ok_and(|status| status.success()),
         Err(_) => {
-            // Not reaped yet, so the number is its own; it leads a group of its own since `Entry`.
+            // Not reaped yet, so the number is its own; it leads a group of its own.
             let pid = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
             let _ = pid.map(|group| kill_process_group(group, Signal::KILL));
             let _ = child.kill().await;

@@ -6,7 +6,7 @@ use crate::{
     lease, limits,
     machine::Machine,
     record::log_file,
-    secrets,
+    sandbox, secrets,
     settle::Settled,
     usage,
 };
@@ -56,13 +56,17 @@ pub struct LinuxConfig {
     pub best_effort: bool,
     /// Where files are kept in memory; `None`: where the machine can, which is tried out.
     pub memory: Option<Memory>,
+    /// Folders of which a task sees only what is its own, beside `tasks_root`: the node's data.
+    pub hidden: Vec<PathBuf>,
+    /// Folders that every task may read, wherever they lie, if they exist: those of the node's programs.
+    pub shown: Vec<PathBuf>,
 }
 
 impl LinuxConfig {
     /// The default: the shim is this program, and isolation must be complete.
     pub fn new(tasks_root: impl Into<PathBuf>, node_id: impl Into<String>) -> Self {
         let (tasks_root, node_id) = (tasks_root.into(), node_id.into());
-        Self { tasks_root, node_id, shim: "/proc/self/exe".into(), best_effort: false, memory: None }
+        Self { tasks_root, node_id, shim: "/proc/self/exe".into(), best_effort: false, memory: None, hidden: vec![], shown: vec![] }
     }
 }
 
@@ -94,6 +98,11 @@ impl LinuxExecutor {
         let tasks_root = tasks_root.map_err(|e| OpenError::Folder(config.tasks_root, e))?;
         let mut permitted = limits::probe(&config.node_id);
         permitted.memory = config.memory.unwrap_or_else(|| secrets::probe(&tasks_root));
+        let mut hidden: Vec<PathBuf> = config.hidden.iter().filter_map(|folder| folder.canonicalize().ok()).collect();
+        if !hidden.iter().any(|above| tasks_root.starts_with(above)) {
+            hidden.push(tasks_root.clone());
+        }
+        permitted.measures = sandbox::measures(&config.shim, &tasks_root, &hidden, &config.shown);
         let machine = Machine { tasks_root, shim: config.shim, best_effort: config.best_effort, permitted };
         Ok(Self { machine: Arc::new(machine), busy: Mutex::default() })
     }

@@ -12,7 +12,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
 };
-use taffeta_isolation_plan::{Cgroups, Controller, Limits, Memory, Permitted};
+use taffeta_isolation_plan::{Cgroups, Controller, Limits, Measures, Memory, Permitted};
 
 /// Where a v2 hierarchy is mounted; `cgroups-rs` knows no other place.
 const MOUNT: &str = "/sys/fs/cgroup";
@@ -24,7 +24,7 @@ pub(crate) fn probe(node_id: &str) -> Permitted {
     let cgroups =
         if hierarchies::is_cgroup2_unified_mode() { probe_v2(&group_parent) } else { probe_v1(&group_parent) };
     let memory = Memory::Nowhere { why: "it was not looked for".into() };
-    Permitted { root, cgroups, group_parent, memory }
+    Permitted { root, cgroups, group_parent, memory, measures: Measures::default() }
 }
 
 fn probe_v1(parent: &str) -> Cgroups {

@@ -6,15 +6,14 @@ use crate::{
     limits,
     lock::RunLock,
     record::{
-        EXIT_FILE, ExitRecord, LAUNCH_FILE, Launch, STATE_FILE, StateRecord, VERSION, read_record, write_durably,
-        write_record,
+        EXIT_FILE, ExitRecord, LAUNCH_FILE, Launch, STATE_FILE, StateRecord, VERSION, read_record, write_record,
     },
     secrets,
     settle::Settled,
     unpack::unpack,
 };
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, OpenOptions},
     io::{self, Write},
     os::unix::{
         fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink},
@@ -84,13 +83,20 @@ impl Machine {
     }
 
     fn perform(&self, spec: &TaskSpec, steps: &[Step], gaps: Vec<String>) -> Result<Started, StartError> {
-        let mut launch = Launch { version: VERSION, groups: Groups::default(), not_isolated: gaps, secrets: None };
+        let mut launch = Launch {
+            version: VERSION,
+            groups: Groups::default(),
+            not_isolated: gaps,
+            secrets: None,
+            sandbox: None,
+            program: self.shim.clone(),
+        };
         let mut state = None;
         for (done, step) in steps.iter().enumerate() {
             let (to_undo, result) = match step {
                 Step::MakeFolder { path, mode } => (done, make_folder(path, *mode).map_err(|e| failed(path, &e))),
-                Step::WriteFile { path, body, mode, durable } => {
-                    (done + 1, write_file(path, body, *mode, *durable).map_err(|e| failed(path, &e)))
+                Step::WriteFile { path, body, mode } => {
+                    (done + 1, write_file(path, body, *mode).map_err(|e| failed(path, &e)))
                 }
                 Step::MakeLink { path, to } => (done + 1, symlink(to, path).map_err(|e| failed(path, &e))),
                 Step::CopyFile { title, from, path, mode } => {
@@ -102,6 +108,10 @@ impl Machine {
                 Step::CreateGroup { path, limits } => (done + 1, self.create_group(path, limits, &mut launch)),
                 Step::PlaceSecrets { at, .. } => {
                     launch.secrets = Some(at.clone());
+                    (done + 1, Ok(()))
+                }
+                Step::SetApart { sandbox } => {
+                    launch.sandbox = Some(sandbox.clone());
                     (done + 1, Ok(()))
                 }
                 Step::StartShim { folder } => {
@@ -221,14 +231,10 @@ fn copy_file(from: &Path, path: &Path, mode: u32) -> io::Result<()> {
 
 fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
     DirBuilder::new().mode(mode).create(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))?; // whatever the umask is
-    path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)) // whatever the umask is
 }
 
-fn write_file(path: &Path, body: &[u8], mode: u32, durable: bool) -> io::Result<()> {
-    if durable {
-        return write_durably(path, body, mode);
-    }
+fn write_file(path: &Path, body: &[u8], mode: u32) -> io::Result<()> {
     let mut file = OpenOptions::new().create_new(true).write(true).mode(mode).open(path)?;
     file.write_all(body)?;
     file.set_permissions(fs::Permissions::from_mode(mode))

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
-use taffeta_isolation_plan::{SecretsAt, Stream};
+use taffeta_isolation_plan::{Sandbox, SecretsAt, Stream};
 use taffeta_model::{Exit, UnixMillis};
 
 /// Version of the files below and of the control protocol; a new agent must read what an older shim wrote.
@@ -37,6 +37,17 @@ pub(crate) struct Launch {
     /// Where the shim puts the task's secrets; `None` if it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) secrets: Option<SecretsAt>,
+    /// How the task is set apart; `None` in what an agent wrote that knew of no such thing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sandbox: Option<Sandbox>,
+    /// The program whose `shim` verb is [`crate::shim_main`].
+    #[serde(default = "this_program")]
+    pub(crate) program: PathBuf,
+}
+
+/// This program itself, also after its file was replaced.
+pub(crate) fn this_program() -> PathBuf {
+    "/proc/self/exe".into()
 }
 
 /// Who runs: on disk before the start counts as one.
@@ -47,6 +58,9 @@ pub(crate) struct StateRecord {
     pub(crate) boot_id: String,
     pub(crate) shim: Process,
     pub(crate) task: Process,
+    /// The first process of the task's pid namespace, if it has one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) init: Option<Process>,
     /// Milliseconds since 1970.
     pub(crate) started_at: u64,
     pub(crate) groups: Groups,
@@ -137,28 +151,43 @@ pub(crate) fn log_file(folder: &Path, stream: Stream) -> PathBuf {
     })
 }
 
-/// Writes a file so that after a crash at any point there is either the old one or the new one, whole.
-pub(crate) fn write_durably(path: &Path, body: &[u8], mode: u32) -> io::Result<()> {
+/// Writes a record so that nobody ever reads half of it, readable for its owner alone. After a power cut it may be gone or
+/// torn: [`read_record`] takes both for no record, which is right for all that dies with the machine's processes.
+pub(crate) fn write_record(path: &Path, record: &impl Serialize) -> io::Result<()> {
+    replace(path, &serde_json::to_vec(record)?, false)
+}
+
+/// The same, and after a power cut there is either the old one or the new one, whole.
+pub(crate) fn write_record_durably(path: &Path, record: &impl Serialize) -> io::Result<()> {
+    replace(path, &serde_json::to_vec(record)?, true)
+}
+
+fn replace(path: &Path, body: &[u8], durably: bool) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
     let draft = folder.join(format!(".{name}.new"));
-    let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(mode).open(&draft)?;
+    let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&draft)?;
     file.write_all(body)?;
-    file.sync_all()?;
+    if durably {
+        file.sync_all()?;
+    }
     fs::rename(&draft, path)?;
-    File::open(folder)?.sync_all()
+    if durably { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
-/// Writes a record durably, readable for its owner alone.
-pub(crate) fn write_record(path: &Path, record: &impl Serialize) -> io::Result<()> {
-    write_durably(path, &serde_json::to_vec(record)?, 0o600)
-}
-
-/// Reads a record; `None` if there is no such file.
+/// Reads a record; `None` if there is no such file, or if a power cut has left only a part of it.
 pub(crate) fn read_record<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e),
+    let bytes = match fs::read(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        read => read?,
+    };
+    match serde_json::from_slice(&bytes) {
+        Ok(record) => Ok(Some(record)),
+        // Blocks that were never written read as zeros. What parses and does not fit is of another release: no accident.
+        Err(e) if e.is_eof() || bytes.contains(&0) => {
+            tracing::warn!(file = %path.display(), "a record was torn by a power cut");
+            Ok(None)
+        }
+        Err(e) => Err(e.into()),
     }
 }

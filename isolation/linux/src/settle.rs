@@ -4,7 +4,7 @@ use crate::{
     limits,
     lock::RunLock,
     machine::{Machine, kill_all},
-    record::{EXIT_FILE, ExitRecord, Process, STATE_FILE, StateRecord, boot_id, date, read_record, write_record},
+    record::{EXIT_FILE, ExitRecord, Process, STATE_FILE, StateRecord, boot_id, date, read_record, write_record_durably},
     secrets,
 };
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -55,7 +55,7 @@ impl Machine {
         }
         secrets::remove(&folder)?;
         let record = ExitRecord::new(&Exit::Lost, date());
-        write_record(&folder.join(EXIT_FILE), &record)?;
+        write_record_durably(&folder.join(EXIT_FILE), &record)?;
         Ok(Settled::Ended(record))
     }
 

@@ -1,6 +1,12 @@
 //! The system calls that neither the standard library nor rustix wraps, each behind a safe function.
 #![allow(unsafe_code, reason = "fork, signal masks and what runs between fork and exec have no safe form")]
 
+mod clone;
+mod mounts;
+
+pub(crate) use clone::{Birth, Born, New};
+pub(crate) use mounts::{Attributes, Which};
+
 use rustix::{
     fs::Mode,
     io::{Errno, write},
@@ -11,7 +17,7 @@ use rustix::{
 use std::{
     ffi::CString,
     fs, io,
-    os::fd::{AsFd, FromRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     os::unix::{ffi::OsStrExt, process::CommandExt},
     path::Path,
     process::Command,
@@ -32,12 +38,24 @@ pub(crate) fn close_inherited_files() -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Forks, unless there is more than one thread: then a lock held by another would stay locked in the child for ever.
-pub(crate) fn fork() -> io::Result<Fork> {
-    let threads = fs::read_dir("/proc/self/task")?.count();
-    if threads != 1 {
-        return Err(io::Error::other(format!("the shim must be alone in its process, found {threads} threads")));
+/// Proof that this process has one thread, so that a copy of it may run any code: with more, a lock that another holds
+/// would stay locked in the copy for ever. Nothing in a process that has looked may start a thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SingleThread(());
+
+impl SingleThread {
+    /// Looks.
+    pub(crate) fn check() -> io::Result<Self> {
+        let threads = fs::read_dir("/proc/self/task")?.count();
+        if threads != 1 {
+            return Err(io::Error::other(format!("the shim must be alone in its process, found {threads} threads")));
+        }
+        Ok(Self(()))
     }
+}
+
+/// Forks.
+pub(crate) fn fork(_alone: SingleThread) -> io::Result<Fork> {
     // SAFETY: there is one thread, so the child is a full copy and may run any code.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
@@ -51,6 +69,90 @@ pub(crate) fn ignore_hangups() {
     for signal in [libc::SIGHUP, libc::SIGPIPE, libc::SIGINT] {
         // SAFETY: SIG_IGN is no handler of ours; there is nothing that could run at a bad time.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
+/// Lets the kernel reap children by itself, whoever becomes one.
+pub(crate) fn reap_unseen() {
+    // SAFETY: SIG_IGN is no handler of ours.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+}
+
+/// Does nothing until a signal ends this process.
+pub(crate) fn sleep_for_ever() -> ! {
+    loop {
+        // SAFETY: takes nothing, and touches nothing of this process.
+        unsafe { libc::pause() };
+    }
+}
+
+/// Closes all files of this process above the standard three, but these. The process must never use one of the others
+/// again, nor drop what owns it.
+pub(crate) fn close_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut kept: Vec<u32> = kept.iter().map(|fd| fd.as_raw_fd().cast_unsigned()).collect();
+    kept.sort_unstable();
+    let ends = kept.iter().map(|fd| fd.saturating_sub(1)).chain([u32::MAX]);
+    let begins = std::iter::once(3).chain(kept.iter().map(|fd| fd + 1));
+    for (first, last) in begins.zip(ends) {
+        // SAFETY: no pointer is passed; by this function's contract nothing here relies on these files any more.
+        if first <= last && unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Gives the calling process these namespaces of its own; a new one of process ids is for its children.
+pub(crate) fn part_from(kinds: &[New]) -> io::Result<()> {
+    let flag = |new: &New| match new {
+        New::User => UnshareFlags::NEWUSER,
+        New::Pid => UnshareFlags::NEWPID,
+        New::Mount => UnshareFlags::NEWNS,
+        New::Ipc => UnshareFlags::NEWIPC,
+        New::Uts => UnshareFlags::NEWUTS,
+    };
+    let flags = kinds.iter().map(flag).collect::<UnshareFlags>();
+    // SAFETY: no file descriptor changes its meaning by any of these.
+    Ok(unsafe { unshare_unsafe(flags) }?)
+}
+
+/// Blocks every signal, and gives a file from which they are read.
+pub(crate) fn all_signals() -> io::Result<OwnedFd> {
+    // SAFETY: `mask` is written by sigfillset before it is read, and outlives the calls; the returned number is a file that
+    // nobody else owns, and is checked first.
+    unsafe {
+        let mut mask = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigfillset(&raw mut mask);
+        if libc::sigprocmask(libc::SIG_BLOCK, &raw const mask, std::ptr::null_mut()) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let fd = libc::signalfd(-1, &raw const mask, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+        if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(OwnedFd::from_raw_fd(fd)) }
+    }
+}
+
+/// Signals that have come, as far as a process sent them: what a terminal sends goes to all that it has.
+pub(crate) fn signals_sent(from: &OwnedFd) -> Vec<i32> {
+    let mut sent = vec![];
+    let mut info = [0u8; size_of::<libc::signalfd_siginfo>()];
+    while rustix::io::read(from, &mut info).is_ok_and(|n| n == info.len()) {
+        // SAFETY: the kernel has filled all of it, any bytes are valid in this structure of integers, and reading it
+        // unaligned asks nothing of the array.
+        let info = unsafe { std::ptr::read_unaligned(info.as_ptr().cast::<libc::signalfd_siginfo>()) };
+        if info.ssi_code <= 0 {
+            sent.extend(i32::try_from(info.ssi_signo));
+        }
+    }
+    sent
+}
+
+/// Ends this process as one that the signal has ended.
+pub(crate) fn end_by(signal: i32) -> ! {
+    reset_signals();
+    // SAFETY: sends a signal to this process; the default action of those that end processes ends it.
+    unsafe {
+        libc::kill(libc::getpid(), signal);
+        libc::_exit(128 + signal)
     }
 }
 
@@ -96,10 +198,15 @@ impl Mounts {
 /// Gives the calling thread, and what it starts, a view of the file system of its own: what is mounted in it from now on
 /// is seen by nobody else, and goes with the last process that sees it. What others mount is still seen.
 pub(crate) fn own_mounts() -> io::Result<()> {
-    // SAFETY: only the mount table is unshared (and with it the working folder of this thread); no file descriptor
-    // changes its meaning.
-    unsafe { unshare_unsafe(UnshareFlags::NEWNS)? };
+    part_from(&[New::Mount])?;
     Ok(mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?)
+}
+
+/// Makes `command` do this as the last thing before it becomes the program. The command must be one that is executed in
+/// this process, which has one thread.
+pub(crate) fn before_exec(command: &mut Command, last: impl FnMut() -> io::Result<()> + Send + Sync + 'static) {
+    // SAFETY: `CommandExt::exec` forks nothing: the hook runs in this process, where any code may run.
+    unsafe { command.pre_exec(last) };
 }
 
 impl Entry {
@@ -133,7 +240,7 @@ impl Entry {
 }
 
 /// Gives every signal its default action and blocks none: both are inherited through exec.
-fn reset_signals() {
+pub(crate) fn reset_signals() {
     /// Bytes of the kernel's signal set.
     const SET_BYTES: usize = 8;
     // The kernel's `struct sigaction` for "the default": handler, flags, restorer and mask are all zero.

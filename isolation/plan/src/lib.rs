@@ -4,23 +4,33 @@
 //! `taffeta-isolation-linux` performs both. [`Executor`] is the seam at which the agent meets either that or a
 //! simulator. Left out on purpose: which task runs (`taffeta-agent`), health checks over the network, images.
 
+mod confine;
 mod executor;
 mod fetched;
 mod limits;
+mod measures;
 mod mount;
 mod permitted;
+mod sandbox;
 mod secrets;
 mod spec;
 mod steps;
+mod view;
 
 #[cfg(test)]
 mod tests;
 
+pub use confine::{
+    Allowed, Capability, Condition, Confine, FileAccess, FileRight, FileRule, InForce, SyscallPolicy, Test,
+};
 pub use executor::{ActError, Executor, Found, FoundState, Piece, PieceStart, StartError, Started, Stream, Usage};
 pub use fetched::{Fetched, Placed};
 pub use limits::{Limits, Quota};
+pub use measures::{Measures, PROFILE_DEFAULT, advice, rests_on};
 pub use mount::{MountPoint, MountSource};
 pub use permitted::{Cgroups, Controller, Permitted};
+pub use sandbox::{Identity, Namespace, Sandbox};
 pub use secrets::{Memory, SECRETS_FOLDER, SecretsAt, TaskSecrets};
 pub use spec::{InvalidSpec, PATH_DEFAULT, RUN_ID_BYTES_MAX, TaskSpec, check_name};
 pub use steps::{RESOLV_FILE, SPEC_FILE, Step, Undo, WORK_FOLDER, group_path, plan, undo};
+pub use view::{Bind, ViewStep};

@@ -1,7 +1,8 @@
 //! What a machine permits its agent to isolate.
 
-use crate::Memory;
+use crate::{Measures, Memory};
 use std::{collections::BTreeSet, fmt};
+use taffeta_model::Isolation;
 
 /// A cgroup controller that this version uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,11 +66,20 @@ pub struct Permitted {
     pub group_parent: String,
     /// Where files can be kept in memory, as secrets must.
     pub memory: Memory,
+    /// What sets tasks apart beside the cgroups.
+    pub measures: Measures,
 }
 
 impl Permitted {
-    /// What cannot be isolated here, in words; empty if all is in force.
+    /// What cannot be isolated here for a task that asks for nothing in particular, in words; empty if all is in force.
     pub fn not_isolated(&self) -> Vec<String> {
+        let mut gaps = self.not_limited();
+        gaps.extend(self.measures.gaps(&Isolation::default()));
+        gaps
+    }
+
+    /// What cannot be limited here, in words.
+    pub(crate) fn not_limited(&self) -> Vec<String> {
         match &self.cgroups {
             Cgroups::None { why } => {
                 let who = if self.root { "" } else { ", and the agent is not root" };

@@ -7,7 +7,7 @@ use std::{
     path::{Component, Path, PathBuf},
     time::Duration,
 };
-use taffeta_model::{BootMillis, ShippedFile};
+use taffeta_model::{BootMillis, Isolation, Rlimit, RlimitBounds, RunAs, ShippedFile};
 use thiserror::Error;
 
 /// The search path of a task whose environment gives none.
@@ -61,6 +61,18 @@ pub struct TaskSpec {
     /// When the lease of an exclusive task ends, unless it is extended: by then nothing of it may run. `None` for others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<BootMillis>,
+    /// How it is kept apart, as far as its app says so.
+    #[serde(default, skip_serializing_if = "Isolation::is_default")]
+    pub isolation: Isolation,
+    /// Who it runs as; `None`: as the shim does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<RunAs>,
+    /// What its processes may use of the machine.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rlimits: BTreeMap<Rlimit, RlimitBounds>,
+    /// Whether it was given a port below 1024, which not every process may listen on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub low_port: bool,
     /// The values of its secrets. Not stored: empty in a spec that was found again after a restart.
     #[serde(skip)]
     pub secrets: TaskSecrets,
@@ -161,7 +173,8 @@ impl TaskSpec {
 
     /// What this machine cannot isolate, in words; empty if all is in force.
     pub fn not_isolated(&self, permitted: &Permitted) -> Vec<String> {
-        let mut gaps = permitted.not_isolated();
+        let mut gaps = permitted.not_limited();
+        gaps.extend(permitted.measures.gaps(&self.isolation));
         let quota_held = match &permitted.cgroups {
             Cgroups::None { .. } => true, // the reason is among the gaps already
             Cgroups::V1(have) | Cgroups::V2(have) => have.contains(&crate::Controller::Cpu),

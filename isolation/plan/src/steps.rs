@@ -1,6 +1,6 @@
 //! The steps of a start, and how each is taken back.
 
-use crate::{Cgroups, Fetched, InvalidSpec, Limits, Permitted, Placed, SecretsAt, TaskSpec};
+use crate::{Cgroups, Fetched, InvalidSpec, Limits, Permitted, Placed, Sandbox, SecretsAt, TaskSpec};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -34,9 +34,7 @@ pub enum Step {
         body: Vec<u8>,
         /// Permission bits.
         mode: u32,
-        /// Whether it must be on disk, whole and under its name, before the next step.
-        durable: bool,
-    },
+        },
     /// Makes a symbolic link.
     MakeLink {
         /// Where.
@@ -79,6 +77,11 @@ pub enum Step {
         folder: PathBuf,
         /// Where.
         at: SecretsAt,
+    },
+    /// Lets the shim set the task apart.
+    SetApart {
+        /// How.
+        sandbox: Sandbox,
     },
     /// Starts the shim, which starts the task.
     StartShim {
@@ -129,7 +132,6 @@ pub fn plan(spec: &TaskSpec, permitted: &Permitted) -> Result<Vec<Step>, Invalid
             path: spec.folder.join(SPEC_FILE),
             body: kept(spec),
             mode: 0o600, // the environment may hold secrets
-            durable: true,
         },
         Step::MakeFolder { path: work.clone(), mode: 0o755 },
     ];
@@ -137,7 +139,6 @@ pub fn plan(spec: &TaskSpec, permitted: &Permitted) -> Result<Vec<Step>, Invalid
         path: work.join(name),
         body: file.body.clone(),
         mode: if file.executable { 0o755 } else { 0o644 },
-        durable: false,
     }));
     steps.extend(spec.links.iter().map(|(name, to)| Step::MakeLink { path: work.join(name), to: to.clone() }));
     // After what was shipped: an archive that holds a file of the same name is refused.
@@ -146,7 +147,6 @@ pub fn plan(spec: &TaskSpec, permitted: &Permitted) -> Result<Vec<Step>, Invalid
         path: spec.folder.join(RESOLV_FILE),
         body: text.clone().into_bytes(),
         mode: 0o644,
-        durable: false,
     }));
     match permitted.cgroups {
         Cgroups::None { .. } => {}
@@ -157,6 +157,7 @@ pub fn plan(spec: &TaskSpec, permitted: &Permitted) -> Result<Vec<Step>, Invalid
     if let Some(at) = spec.secrets_at(permitted) {
         steps.push(Step::PlaceSecrets { folder: spec.folder.clone(), at });
     }
+    steps.push(Step::SetApart { sandbox: Sandbox::of(spec, permitted) });
     steps.push(Step::StartShim { folder: spec.folder.clone() });
     Ok(steps)
 }
@@ -182,6 +183,7 @@ pub fn undo(steps: &[Step]) -> Vec<Undo> {
         Step::MakeFolder { path, .. } => Some(Undo::RemoveFolder { path: path.clone() }),
         // These go with their folder.
         Step::WriteFile { .. } | Step::MakeLink { .. } | Step::CopyFile { .. } | Step::Unpack { .. } => None,
+        Step::SetApart { .. } => None, // goes with the task's processes
         Step::CreateGroup { path, .. } => Some(Undo::RemoveGroup { path: path.clone() }),
         Step::PlaceSecrets { folder, .. } => Some(Undo::RemoveSecrets { folder: folder.clone() }),
         Step::StartShim { folder } => Some(Undo::StopTask { folder: folder.clone() }),

@@ -6,9 +6,9 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
-use taffeta_model::{Secret, SecretName, ShippedFile};
+use taffeta_model::{Isolation, Secret, SecretName, ShippedFile};
 
-fn spec() -> TaskSpec {
+pub(crate) fn spec() -> TaskSpec {
     TaskSpec {
         task: "shop/web.2".into(),
         run_id: "shop.web.2-1.1.7".into(),
@@ -26,6 +26,10 @@ fn spec() -> TaskSpec {
         pids_max: 100,
         lease: None,
         grace: Duration::from_secs(5),
+        isolation: Isolation::default(),
+        user: None,
+        rlimits: BTreeMap::new(),
+        low_port: false,
         secrets: TaskSecrets::default(),
     }
 }
@@ -117,7 +121,7 @@ fn a_resolv_conf_of_its_own_is_written_before_the_shim_starts() {
     let text = "nameserver 127.84.0.1\n";
     let steps = plan(&TaskSpec { resolv_conf: Some(text.into()), ..spec() }, &all()).unwrap();
     let path = spec().folder.join(RESOLV_FILE);
-    let wanted = Step::WriteFile { path, body: text.into(), mode: 0o644, durable: false };
+    let wanted = Step::WriteFile { path, body: text.into(), mode: 0o644 };
     assert!(steps.contains(&wanted), "{steps:?}");
 }
 

@@ -95,6 +95,7 @@ impl App {
         if let Some(autoscale) = &job.autoscale {
             autoscale.check(job).map_err(|(field, message)| invalid(at(field), message))?;
         }
+        job.check_isolation().map_err(|(field, message)| invalid(at(field), message))?;
         job.check_volume().map_err(|(field, message)| invalid(at(field), message))?;
         job.check_mounts().map_err(|(field, message)| invalid(at(field), message))?;
         job.check_fetch().map_err(|message| invalid(at("fetch"), message))?;

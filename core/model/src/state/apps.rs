@@ -260,6 +260,9 @@ fn runs_the_same(was: &Job, old: &App, now: &Job, new: &App) -> bool {
         mounts,
         tmpfs,
         fetch,
+        isolation,
+        user,
+        rlimits,
     } = now;
     (kind, run, env, ports, resources) == (&was.kind, &was.run, &was.env, &was.ports, &was.resources)
         && (cpu_quota, pids_max, health, constraints) == (&was.cpu_quota, &was.pids_max, &was.health, &was.constraints)
@@ -268,5 +271,6 @@ fn runs_the_same(was: &Job, old: &App, now: &Job, new: &App) -> bool {
         && (secrets, secret_env) == (&was.secrets, &was.secret_env)
         && (exclusive, volume) == (&was.exclusive, &was.volume)
         && (mounts, tmpfs, fetch) == (&was.mounts, &was.tmpfs, &was.fetch)
+        && (isolation, user, rlimits) == (&was.isolation, &was.user, &was.rlimits)
         && files.iter().all(|file| old.files.get(file) == new.files.get(file))
 }

@@ -515,6 +515,15 @@ fn a_changed_job_changes_only_its_own_revision() {
 }
 
 #[test]
+fn how_a_job_is_kept_apart_is_part_of_what_runs() {
+    let mut log = shop();
+    for line in ["isolation = \"strict\"", "user = \"1000\"", "rlimits = { nofile = 9 }"] {
+        let at = log.deploy(&SHOP.replace("[service.web]", &format!("[service.web]\n{line}")));
+        assert_eq!(log.revision("web"), at.index, "{line}");
+    }
+}
+
+#[test]
 fn a_changed_file_changes_the_revision_of_the_jobs_that_use_it() {
     let mut log = ring();
     let text = "app = \"shop\"\n[service.web]\nrun = [\"x\"]\nfiles = [\"f\"]\n[service.api]\nrun = [\"x\"]\nfiles = [\"g\"]\n";

@@ -7,10 +7,12 @@ mod serve;
 mod task;
 
 use crate::{
+    enter::{ENTER, enter_main},
     lock::RunLock,
-    record::{EXIT_FILE, ExitRecord, date, write_record},
+    record::{EXIT_FILE, ExitRecord, date, write_record_durably},
+    sandbox::{PROBE, probe_main},
     secrets::{self, Carried},
-    sys,
+    sys::{self, SingleThread},
 };
 use rustix::{
     pipe::{PipeFlags, pipe_with},
@@ -46,13 +48,21 @@ impl From<io::Error> for Refusal {
     }
 }
 
-/// Runs the shim of one run: `args` are what follows the word `shim` on the command line, the run's folder. Returns in
+/// Runs the shim of one run: `args` are what follows the word `shim` on the command line, the run's folder; or a process
+/// that helps the agent, which knows the words for that. Returns in
 /// the starter as soon as the task runs and `state.json` is on disk (success), or with one line on stderr (failure); and
 /// in the shim itself, no longer the starter's child, when the task has ended. The caller returns from `main` with it.
 ///
 /// To be called first in `main`, before any thread, runtime or file exists.
 pub fn shim_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let mut args = args.into_iter();
+    let mut args = args.into_iter().peekable();
+    let first = args.peek().and_then(|arg| arg.to_str());
+    if first == Some(ENTER) {
+        return enter_main(args.skip(1));
+    }
+    if first == Some(PROBE) {
+        return probe_main(args.skip(1));
+    }
     let (Some(folder), None) = (args.next().map(PathBuf::from), args.next()) else {
         eprintln!("error: expected one argument, the folder of a run");
         return ExitCode::from(2);
@@ -73,7 +83,7 @@ pub fn shim_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn detach() -> io::Result<Option<OwnedFd>> {
     sys::close_inherited_files()?;
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
-    match sys::fork()? {
+    match sys::fork(SingleThread::check()?)? {
         sys::Fork::Child => {
             drop(reader);
             setsid()?;
@@ -131,7 +141,7 @@ fn begin(folder: &Path, carried: io::Result<Carried>) -> Result<(RunLock, Shim),
         Err(Refusal::NotStarted(why)) => {
             secrets::remove(folder)?;
             let record = ExitRecord::new(&Exit::NotStarted(why.clone()), date());
-            write_record(&folder.join(EXIT_FILE), &record)?;
+            write_record_durably(&folder.join(EXIT_FILE), &record)?;
             Err(Refusal::NotStarted(why))
         }
         Err(Refusal::Failed(why)) => Err(Refusal::Failed(why)),

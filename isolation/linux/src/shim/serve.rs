@@ -4,7 +4,8 @@ use crate::{
     control::{Action, LINE_BYTES_MAX, Reply, line, parse},
     lease::{Due, Lease},
     leftover::kill_children,
-    record::{EXIT_FILE, ExitRecord, SOCKET, StateRecord, VERSION, date, write_record},
+    record::{EXIT_FILE, ExitRecord, SOCKET, StateRecord, VERSION, date, write_record_durably},
+    sandbox::Running,
     secrets,
 };
 use rustix::{
@@ -42,6 +43,8 @@ pub(super) struct Shim {
     state: StateRecord,
     /// The main process; it is what `state.task` numbers.
     task: OwnedFd,
+    /// The first process of its pid namespace: with it dies all that is in there.
+    init: Option<OwnedFd>,
     listener: UnixListener,
     signals: OwnedFd,
     oom: Option<OwnedFd>,
@@ -66,7 +69,7 @@ impl Shim {
     pub(super) fn new(
         folder: PathBuf,
         state: StateRecord,
-        task: OwnedFd,
+        running: Running,
         listener: UnixListener,
         signals: OwnedFd,
         oom: Option<OwnedFd>,
@@ -75,7 +78,8 @@ impl Shim {
         Self {
             folder,
             state,
-            task,
+            task: running.task.fd,
+            init: running.init.map(|init| init.fd),
             listener,
             signals,
             oom,
@@ -96,6 +100,7 @@ impl Shim {
             self.check_memory();
             self.check_lease();
             if let Some((status, at)) = self.ended {
+                self.kill_namespace();
                 if alone && self.state.groups.is_empty() {
                     return self.finish(status, at);
                 }
@@ -161,10 +166,17 @@ impl Shim {
         }
     }
 
+    fn kill_namespace(&self) {
+        if let Some(init) = &self.init {
+            let _ = pidfd_send_signal(init, Signal::KILL);
+        }
+    }
+
     fn kill(&self) {
         if self.ended.is_some() {
             return; // every round kills already
         }
+        self.kill_namespace();
         self.state.groups.kill();
         if self.state.groups.is_none() {
             // The rest of the tree is met when the main process has gone. Its number is its own: see `ended`.
@@ -237,7 +249,7 @@ impl Shim {
         let _ = secrets::remove(&self.folder);
         let record = ExitRecord::new(&exit, at);
         // A full disk may have room again; a folder that is gone takes the run with it.
-        while let Err(e) = write_record(&self.folder.join(EXIT_FILE), &record) {
+        while let Err(e) = write_record_durably(&self.folder.join(EXIT_FILE), &record) {
             if e.kind() == ErrorKind::NotFound {
                 return ExitCode::FAILURE;
             }

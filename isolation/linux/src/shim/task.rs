@@ -9,21 +9,18 @@ use crate::{
         EXIT_FILE, LAUNCH_FILE, Launch, Process, STATE_FILE, StateRecord, VERSION, boot_id, date, log_file,
         read_record, write_record,
     },
+    sandbox::{Running, Start, Stuck},
     secrets::{self, Carried},
-    sys::{self, Entry},
+    sys,
 };
-use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
+use rustix::process::{Pid, getpid};
 use std::{
     fs::{self, File, OpenOptions},
     io,
-    os::{
-        fd::OwnedFd,
-        unix::{fs::OpenOptionsExt, net::UnixListener},
-    },
+    os::unix::{fs::OpenOptionsExt, net::UnixListener},
     path::Path,
-    process::{Command, Stdio},
 };
-use taffeta_isolation_plan::{SPEC_FILE, Stream, TaskSpec};
+use taffeta_isolation_plan::{SPEC_FILE, Sandbox, Stream, TaskSpec};
 
 /// Starts what the folder describes, once: a folder that knows a start or an end is refused.
 pub(super) fn start(folder: &Path, carried: Carried) -> Result<Shim, Refusal> {
@@ -45,10 +42,11 @@ pub(super) fn start(folder: &Path, carried: Carried) -> Result<Shim, Refusal> {
     let listener = listen(folder)?;
     let signals = sys::child_signals()?; // before the child exists: its end must not be missed
     let oom = launch.groups.watch_oom();
-    let (pid, pidfd) = spawn(folder, &spec, &launch.groups, &carried)?;
-    let state = describe(&spec.run_id, launch.groups, pid)?;
+    let sandbox = launch.sandbox.unwrap_or_default();
+    let running = spawn(folder, &spec, &sandbox, &launch.groups, &carried)?;
+    let state = describe(&spec.run_id, launch.groups, &running)?;
     write_record(&folder.join(STATE_FILE), &state)?;
-    Ok(Shim::new(folder.to_path_buf(), state, pidfd, listener, signals, oom, lease))
+    Ok(Shim::new(folder.to_path_buf(), state, running, listener, signals, oom, lease))
 }
 
 fn listen(folder: &Path) -> io::Result<UnixListener> {
@@ -63,20 +61,23 @@ fn listen(folder: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-fn spawn(folder: &Path, spec: &TaskSpec, groups: &Groups, carried: &Carried) -> Result<(Pid, OwnedFd), Refusal> {
+fn spawn(
+    folder: &Path,
+    spec: &TaskSpec,
+    sandbox: &Sandbox,
+    groups: &Groups,
+    carried: &Carried,
+) -> Result<Running, Refusal> {
     let log = |stream| OpenOptions::new().create(true).append(true).mode(0o600).open(log_file(folder, stream));
-    let (program, args) = spec.run.split_first().ok_or_else(|| Refusal::NotStarted("no program is given".into()))?;
-    let mut command = Command::new(program);
-    command.args(args).env_clear().envs(spec.environment()).envs(carried.variables()).current_dir(spec.work());
-    command.stdin(Stdio::null()).stdout(log(Stream::Stdout)?).stderr(log(Stream::Stderr)?);
-    Entry { groups: groups.open_entries()?, dies_with: Some(getpid()), mounts: None }.install(&mut command);
-    let child = command.spawn().map_err(|e| Refusal::NotStarted(format!("cannot run `{program}`: {e}")))?;
-    let pid = Pid::from_child(&child); // not reaped before `Shim::reap`, so the number is its own until then
-    let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from)?;
-    Ok((pid, pidfd))
+    let outputs = (log(Stream::Stdout)?.into(), log(Stream::Stderr)?.into());
+    let started = Start { spec, sandbox, groups, variables: carried.variables(), outputs }.start();
+    started.map_err(|stuck| match stuck {
+        Stuck::Program(why) => Refusal::NotStarted(why),
+        Stuck::Sandbox(why) => Refusal::Failed(why),
+    })
 }
 
-fn describe(run_id: &str, groups: Groups, task: Pid) -> io::Result<StateRecord> {
+fn describe(run_id: &str, groups: Groups, running: &Running) -> io::Result<StateRecord> {
     let look_up = |pid: Pid| {
         let number = pid.as_raw_nonzero().get().unsigned_abs();
         Process::look_up(number).ok_or_else(|| io::Error::other("/proc is not mounted"))
@@ -86,7 +87,8 @@ fn describe(run_id: &str, groups: Groups, task: Pid) -> io::Result<StateRecord> 
         run_id: run_id.to_owned(),
         boot_id: boot_id()?,
         shim: look_up(getpid())?,
-        task: look_up(task)?,
+        task: look_up(running.task.pid)?,
+        init: running.init.as_ref().map(|init| look_up(init.pid)).transpose()?,
         started_at: date().0,
         groups,
     })

@@ -10,6 +10,7 @@ use std::{
 };
 use taffeta_isolation_linux::{LinuxConfig, LinuxExecutor};
 use taffeta_isolation_plan::{Cgroups, Executor, TaskSecrets, TaskSpec};
+use taffeta_model::Isolation;
 
 /// How long a condition may take to become true on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -63,6 +64,10 @@ impl Bench {
             pids_max: 50,
             grace: Duration::from_secs(1),
             lease: None,
+            isolation: Isolation::default(),
+            user: None,
+            rlimits: BTreeMap::new(),
+            low_port: false,
             secrets: TaskSecrets::default(),
         }
     }

@@ -1,0 +1,179 @@
+//! Running a program beside a task: inside its namespaces, its groups and its limits, as its health checks are.
+//!
+//! A task with a sandbox is entered by a process of our own, `shim enter`, as that takes a fork inside the task's pid
+//! namespace and preparations which a process with many threads cannot make between fork and exec. It stands for the
+//! program outside: passes signals on, ends as the program ends, and takes it along when it is killed.
+
+use crate::{
+    group::Groups,
+    record::{LAUNCH_FILE, Launch, Process, STATE_FILE, StateRecord, read_record},
+    sandbox::{Doors, Nobody, Place, Program, Stuck, confine_of, joined_by_parent},
+    secrets,
+    sys::{self, Birth, Born, Entry, SingleThread},
+};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+    pipe::{PipeFlags, pipe_with},
+    process::{
+        Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, pidfd_open, pidfd_send_signal, waitpid,
+    },
+    thread::move_into_thread_name_spaces,
+};
+use std::{
+    ffi::OsString,
+    fs::File,
+    io::{self, Read, Write},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+use taffeta_isolation_plan::{Confine, Identity, Sandbox, SPEC_FILE, TaskSpec};
+
+/// The word after `shim` on the command line; the folder of a run begins with a slash.
+pub(crate) const ENTER: &str = "enter";
+
+/// Statuses that shells give for a program that is not there, or cannot be executed.
+const NOT_FOUND: u8 = 127;
+const NOT_EXECUTABLE: u8 = 126;
+
+/// A command that runs in the task's working folder, environment and groups, and sees what the task sees. Its inputs and
+/// outputs are for the caller to choose. It leads a session of its own.
+pub(crate) fn enter_command(folder: &Path, groups: &Groups, run: &[String]) -> io::Result<Command> {
+    let launch: Option<Launch> = read_record(&folder.join(LAUNCH_FILE))?;
+    let launch = launch.ok_or(io::ErrorKind::NotFound)?;
+    if launch.sandbox.as_ref().is_none_or(Sandbox::is_nothing) {
+        return beside(folder, groups, run);
+    }
+    let mut command = Command::new(&launch.program);
+    command.arg0("taffeta").arg("shim").arg(ENTER).arg(folder).args(run).env_clear();
+    Entry { groups: vec![], dies_with: None, mounts: None }.install(&mut command);
+    Ok(command)
+}
+
+/// The same for a task without a sandbox, which is a process as any other.
+fn beside(folder: &Path, groups: &Groups, run: &[String]) -> io::Result<Command> {
+    let spec: Option<TaskSpec> = read_record(&folder.join(SPEC_FILE))?;
+    let spec = spec.ok_or(io::ErrorKind::NotFound)?;
+    let (program, args) = run.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut command = Command::new(program);
+    let inside = secrets::inside(folder)?;
+    command.args(args).env_clear().envs(spec.environment()).envs(inside.variables).current_dir(spec.work());
+    Entry {
+        groups: groups.open_entries()?,
+        dies_with: None,
+        mounts: inside.mounts.map(|mounts| sys::Mounts::new(mounts, &spec.work())).transpose()?,
+    }
+    .install(&mut command);
+    Ok(command)
+}
+
+/// `shim enter FOLDER PROGRAM ARGS`: what [`enter_command`] runs.
+pub(crate) fn enter_main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    match enter(args) {
+        Ok(status) => end_as(status),
+        Err(stuck) => {
+            eprintln!("{stuck}");
+            let not_found = matches!(&stuck, Stuck::Program(why) if why.contains("No such file"));
+            ExitCode::from(if not_found { NOT_FOUND } else { NOT_EXECUTABLE })
+        }
+    }
+}
+
+fn enter(mut args: impl Iterator<Item = OsString>) -> Result<WaitStatus, Stuck> {
+    let missing = |what: &str| Stuck::Sandbox(format!("{what} is missing: the task does not run"));
+    let folder = args.next().map(PathBuf::from).ok_or_else(|| missing("the folder of a run"))?;
+    let run: Vec<String> = args.map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let spec: TaskSpec = read_record(&folder.join(SPEC_FILE))?.ok_or_else(|| missing(SPEC_FILE))?;
+    let launch: Launch = read_record(&folder.join(LAUNCH_FILE))?.ok_or_else(|| missing(LAUNCH_FILE))?;
+    let state: StateRecord = read_record(&folder.join(STATE_FILE))?.ok_or_else(|| missing(STATE_FILE))?;
+    let sandbox = launch.sandbox.unwrap_or_default();
+    if run.is_empty() {
+        return Err(missing("a program"));
+    }
+    let alone = SingleThread::check()?;
+    let inside = secrets::inside(&folder)?;
+    // Without a first process of ours, the program itself is in all namespaces that it has.
+    let host = open_process(state.init.unwrap_or(state.task))?;
+    let nobody = match sandbox.identity {
+        Identity::Unprivileged(_) => Some(Nobody::of(state.task.pid, &spec)?),
+        Identity::Machine | Identity::Agent => None,
+    };
+    if Process::look_up(state.task.pid) != Some(state.task) {
+        return Err(missing("its process")); // after all was opened: if the number is still the task's, so was what was opened
+    }
+    let place = match inside.mounts.as_ref().filter(|_| sandbox.namespaces.is_empty()) {
+        Some(mounts) => Place::Mounts(mounts.as_fd()),
+        None => Place::Of(host.as_fd()),
+    };
+    let program = Program {
+        spec: &spec,
+        sandbox: &sandbox,
+        confine: confine_of(&spec, &sandbox, Confine::beside),
+        run: &run,
+        variables: inside.variables,
+        doors: Doors::open(&launch.groups)?,
+        nobody: nobody.as_ref(),
+        outputs: None,
+        leads: false,
+        dies_with: None,
+    };
+    let signals = sys::all_signals()?;
+    let joined = joined_by_parent(&sandbox);
+    if !joined.is_empty() {
+        let joined = move_into_thread_name_spaces(host.as_fd(), joined);
+        joined.map_err(|e| Stuck::Sandbox(format!("cannot enter its namespaces: {}", io::Error::from(e))))?;
+    }
+    let born = give_birth(alone, program, place)?;
+    Ok(stand_for(&born, &signals)?)
+}
+
+/// A file for exactly this process.
+fn open_process(process: Process) -> io::Result<OwnedFd> {
+    let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::NotFound)?;
+    let fd = pidfd_open(pid, PidfdFlags::empty())?;
+    if Process::look_up(process.pid) == Some(process) { Ok(fd) } else { Err(io::ErrorKind::NotFound.into()) }
+}
+
+fn give_birth(alone: SingleThread, program: Program<'_>, place: Place<'_>) -> Result<Born, Stuck> {
+    let (told, tell) = pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from)?;
+    let group = program.birthplace()?;
+    let birth = Birth { group: group.as_ref().map(AsFd::as_fd), ..Birth::default() };
+    let born = birth.give(alone, move |in_group| {
+        let stuck = program.become_it(place, in_group, || Ok(()));
+        let _ = File::from(tell).write_all(stuck.encode().as_bytes());
+        1
+    })?;
+    let mut why = String::new();
+    File::from(told).read_to_string(&mut why)?;
+    Stuck::decode(&why).map_or(Ok(born), Err)
+}
+
+/// Passes on what is sent here until it has ended.
+fn stand_for(born: &Born, signals: &OwnedFd) -> io::Result<WaitStatus> {
+    loop {
+        let mut files = [PollFd::new(&born.fd, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
+        let _ = poll(&mut files, None); // an interruption is a round without news
+        for signal in sys::signals_sent(signals).into_iter().filter_map(Signal::from_named_raw) {
+            if signal != Signal::CHILD {
+                let _ = pidfd_send_signal(&born.fd, signal);
+            }
+        }
+        match waitpid(Some(born.pid), WaitOptions::NOHANG) {
+            Ok(Some((_, status))) => return Ok(status),
+            Ok(None) | Err(Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+fn end_as(status: WaitStatus) -> ExitCode {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)),
+        (None, Some(signal)) => sys::end_by(signal),
+        (None, None) => ExitCode::FAILURE,
+    }
+}

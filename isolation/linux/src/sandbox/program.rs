@@ -1,0 +1,216 @@
+//! What a new process does to itself before it becomes a program inside a sandbox, be it the task's own or one beside it.
+
+use super::{
+    Doors,
+    init::{Owner, furnish, namespaces},
+    nobody::Nobody,
+};
+use crate::{
+    confine::Confinement,
+    sys::{self, New},
+};
+use rustix::{
+    fs::Mode,
+    io::Errno,
+    process::{
+        DumpableBehavior, Pid, Signal, chdir, getppid, set_dumpable_behavior, set_parent_process_death_signal, setsid, umask,
+    },
+    thread::{LinkNameSpaceType, ThreadNameSpaceType, move_into_link_name_space, move_into_thread_name_spaces},
+};
+use std::{
+    ffi::OsString,
+    fmt, io,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    process::{Command, Stdio},
+};
+use taffeta_isolation_plan::{Confine, Identity, Namespace, Sandbox, TaskSpec};
+
+/// Where the namespaces of the sandbox are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place<'a> {
+    /// Those of this process, the first of the task's pid namespace. The program begins inside that already.
+    Of(BorrowedFd<'a>),
+    /// Nowhere yet: the program makes them. There is no pid namespace among them.
+    New,
+    /// There are none, but for a view of the files that has the task's secrets.
+    Mounts(BorrowedFd<'a>),
+    /// There are none.
+    Here,
+}
+
+/// A program to be.
+pub(crate) struct Program<'a> {
+    pub(crate) spec: &'a TaskSpec,
+    pub(crate) sandbox: &'a Sandbox,
+    /// What it may still do.
+    pub(crate) confine: Confine,
+    /// Program and arguments.
+    pub(crate) run: &'a [String],
+    /// Its secrets among its variables.
+    pub(crate) variables: Vec<(OsString, OsString)>,
+    /// Through which it enters its groups.
+    pub(crate) doors: Doors,
+    /// If it is nobody on the machine.
+    pub(crate) nobody: Option<&'a Nobody>,
+    /// Standard output and error, with nothing to read; `None`: its parent's.
+    pub(crate) outputs: Option<(OwnedFd, OwnedFd)>,
+    /// Whether it leads a session of its own.
+    pub(crate) leads: bool,
+    /// The parent whose death is to end it, where that can be known: outside of pid namespaces.
+    pub(crate) dies_with: Option<Pid>,
+}
+
+/// Why a process has not become the program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Stuck {
+    /// The program cannot be executed, or not as asked.
+    Program(String),
+    /// The sandbox could not be made or entered.
+    Sandbox(String),
+}
+
+impl Program<'_> {
+    /// Enters the groups, waits until `go` says that the namespaces are ready, and becomes the program. Returns only if it
+    /// could not. To be called in a process of its own, of one thread.
+    pub(crate) fn become_it(self, place: Place<'_>, in_group: bool, go: impl FnOnce() -> io::Result<()>) -> Stuck {
+        match self.enter(place, in_group, go) {
+            Ok(command) => execute(command),
+            Err(stuck) => stuck,
+        }
+    }
+
+    /// The v2 group in which its process can be born. A file of its own, as the program's goes into the process.
+    pub(crate) fn birthplace(&self) -> io::Result<Option<OwnedFd>> {
+        self.doors.birthplace().map(|fd| fd.try_clone_to_owned()).transpose()
+    }
+
+    /// The files that it needs until then.
+    pub(super) fn files<'a>(&'a self, place: Place<'a>) -> Vec<BorrowedFd<'a>> {
+        let place = match place {
+            Place::Of(fd) | Place::Mounts(fd) => Some(fd),
+            Place::New | Place::Here => None,
+        };
+        let outputs = self.outputs.iter().flat_map(|(stdout, stderr)| [stdout.as_fd(), stderr.as_fd()]);
+        self.doors.files().chain(place).chain(outputs).chain(self.nobody.map(Nobody::namespace)).collect()
+    }
+
+    fn enter(self, place: Place<'_>, in_group: bool, go: impl FnOnce() -> io::Result<()>) -> Result<Command, Stuck> {
+        // None of the task's processes may look into this one, which still has files and rights of the machine's.
+        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+        let entered = self.doors.enter(in_group).map_err(io::Error::from);
+        entered.map_err(|e| Stuck::Sandbox(format!("cannot enter its cgroups: {e}")))?;
+        go().map_err(|e| Stuck::Sandbox(e.to_string()))?;
+        self.join(place)?;
+        let prepared = Confinement::prepare(&self.confine).map_err(|e| Stuck::Program(e.to_string()))?;
+        let (confinement, _gaps) = prepared; // told by the agent, which knows what the machine lacks
+        chdir(self.spec.work()).map_err(|e| Stuck::Program(cannot_run(&self.run[0], e.into())))?;
+        if let Some(nobody) = self.nobody {
+            nobody.become_it().map_err(|e| Stuck::Sandbox(format!("cannot enter its user namespace: {e}")))?;
+        }
+        if self.leads {
+            setsid().map_err(|e| Stuck::Sandbox(format!("cannot begin a session: {e}")))?;
+        }
+        umask(Mode::from_raw_mode(0o022));
+        sys::reset_signals();
+        Ok(self.command(confinement))
+    }
+
+    fn join(&self, place: Place<'_>) -> Result<(), Stuck> {
+        let failed = |what: &str| {
+            let what = what.to_owned();
+            move |e: Errno| Stuck::Sandbox(format!("cannot enter {what}: {}", io::Error::from(e)))
+        };
+        match place {
+            Place::Of(init) => {
+                let kinds = joined(self.sandbox);
+                if kinds.is_empty() { Ok(()) } else { move_into_thread_name_spaces(init, kinds).map_err(failed("its namespaces")) }
+            }
+            Place::New => {
+                let owner = Owner::this();
+                let kinds: Vec<New> = namespaces(self.sandbox);
+                sys::part_from(&kinds).map_err(|e| Stuck::Sandbox(format!("cannot make its namespaces: {e}")))?;
+                furnish(self.sandbox, owner, self.nobody.map(Nobody::namespace)).map_err(Stuck::Sandbox)
+            }
+            Place::Mounts(mounts) => {
+                move_into_link_name_space(mounts, Some(LinkNameSpaceType::Mount)).map_err(failed("the view of its secrets"))
+            }
+            Place::Here => Ok(()),
+        }
+    }
+
+    fn command(self, confinement: Confinement) -> Command {
+        let (program, args) = self.run.split_first().expect("a spec without a program is refused");
+        let mut command = Command::new(program);
+        command.args(args).env_clear().envs(self.spec.environment()).envs(self.variables);
+        if let Some((stdout, stderr)) = self.outputs {
+            command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+        }
+        let dies_with = self.dies_with;
+        sys::before_exec(&mut command, move || {
+            confinement.apply().map_err(|stuck| io::Error::other(stuck.to_string()))?;
+            // Not before, as becoming another user undoes it.
+            set_parent_process_death_signal(Some(Signal::KILL))?;
+            // A parent that died before that call will never send it. Inside a pid namespace its first process does.
+            if dies_with.is_none_or(|parent| getppid() == Some(parent)) { Ok(()) } else { Err(Errno::SRCH.into()) }
+        });
+        command
+    }
+}
+
+/// The namespaces of a running sandbox that a process joins which is in its pid namespace, and user namespace, already.
+fn joined(sandbox: &Sandbox) -> ThreadNameSpaceType {
+    let kind = |namespace: &Namespace| match namespace {
+        Namespace::Pid => ThreadNameSpaceType::empty(),
+        Namespace::Mount => ThreadNameSpaceType::MOUNT,
+        Namespace::Ipc => ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION,
+        Namespace::Uts => ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME,
+    };
+    sandbox.namespaces.iter().map(kind).collect()
+}
+
+/// The namespaces that a process joins so that its children are in the task's pid namespace.
+pub(crate) fn joined_by_parent(sandbox: &Sandbox) -> ThreadNameSpaceType {
+    let pids = if sandbox.has(Namespace::Pid) { ThreadNameSpaceType::PROCESS_ID } else { ThreadNameSpaceType::empty() };
+    match sandbox.identity {
+        Identity::Agent => ThreadNameSpaceType::USER | pids,
+        Identity::Machine | Identity::Unprivileged(_) => pids,
+    }
+}
+
+fn execute(mut command: Command) -> Stuck {
+    let program = command.get_program().to_string_lossy().into_owned();
+    Stuck::Program(cannot_run(&program, command.exec()))
+}
+
+fn cannot_run(program: &str, e: io::Error) -> String {
+    format!("cannot run `{program}`: {e}")
+}
+
+impl Stuck {
+    /// As it goes through a pipe.
+    pub(crate) fn encode(&self) -> String {
+        match self {
+            Self::Program(why) => format!("P{why}"),
+            Self::Sandbox(why) => format!("S{why}"),
+        }
+    }
+
+    /// What came through; `None` for nothing, which is what a process leaves that has become the program.
+    pub(crate) fn decode(told: &str) -> Option<Self> {
+        match told.split_at_checked(1)? {
+            ("P", why) => Some(Self::Program(why.into())),
+            (_, why) => Some(Self::Sandbox(why.into())),
+        }
+    }
+}
+
+impl fmt::Display for Stuck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Program(why) | Self::Sandbox(why) => f.write_str(why),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What a machine has of the measures that set a task apart from it and from its neighbours.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
+use taffeta_model::{Isolation, Measure, Profile};
+
+/// What is done where an app does not say. A machine that cannot do all of it says what it lacks.
+pub const PROFILE_DEFAULT: Profile = Profile::Standard;
+
+/// What can be had here, and what the machine's own files are that no task may see.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Measures {
+    /// Why a measure cannot be had, in words. All others can.
+    pub lacking: BTreeMap<Measure, String>,
+    /// Folders of which a task sees only what is its own: the node's data.
+    pub hidden: Vec<PathBuf>,
+    /// Folders that every task may read, wherever they lie: the node's own programs.
+    pub shown: Vec<PathBuf>,
+}
+
+impl Measures {
+    /// What is in force for a task that wants this.
+    pub fn in_force(&self, isolation: &Isolation) -> BTreeSet<Measure> {
+        let wanted = isolation.measures(PROFILE_DEFAULT);
+        let had = |measure: &Measure| wanted.contains(measure) && !self.lacking.contains_key(measure);
+        wanted.iter().copied().filter(|measure| had(measure) && rests_on(*measure).is_none_or(|base| had(&base))).collect()
+    }
+
+    /// What a task wants that cannot be had, in words. What rests on another measure that is lacking is told with that.
+    pub fn gaps(&self, isolation: &Isolation) -> Vec<String> {
+        let wanted = isolation.measures(PROFILE_DEFAULT);
+        let told = |measure: Measure| wanted.contains(&measure) && self.lacking.contains_key(&measure);
+        let gap = |(measure, why): (&Measure, &String)| {
+            let resting: Vec<&str> =
+                wanted.iter().filter(|other| rests_on(**other) == Some(*measure)).map(|other| other.name()).collect();
+            let with = if resting.is_empty() { String::new() } else { format!(" and so {}", resting.join(", ")) };
+            format!("{measure}{with}: {why}")
+        };
+        let first = |measure: &Measure| told(*measure) && !rests_on(*measure).is_some_and(told);
+        self.lacking.iter().filter(|(measure, _)| first(measure)).map(gap).collect()
+    }
+}
+
+/// Without which other measure this one cannot be.
+pub fn rests_on(measure: Measure) -> Option<Measure> {
+    match measure {
+        Measure::ReadOnlyRoot
+        | Measure::PrivateTmp
+        | Measure::MaskedProc
+        | Measure::PrivateDevices
+        | Measure::HiddenFolders => Some(Measure::MountNamespace),
+        Measure::PidNamespace
+        | Measure::MountNamespace
+        | Measure::IpcNamespace
+        | Measure::UtsNamespace
+        | Measure::UserNamespace
+        | Measure::NoNewPrivs
+        | Measure::Capabilities
+        | Measure::Seccomp
+        | Measure::Landlock
+        | Measure::CoreDumps => None,
+    }
+}
+
+/// What an operator can do about a measure that is lacking.
+pub fn advice(measure: Measure, root: bool) -> &'static str {
+    match measure {
+        Measure::PidNamespace
+        | Measure::MountNamespace
+        | Measure::IpcNamespace
+        | Measure::UtsNamespace
+        | Measure::ReadOnlyRoot
+        | Measure::PrivateTmp
+        | Measure::MaskedProc
+        | Measure::PrivateDevices
+        | Measure::HiddenFolders
+            if !root =>
+        {
+            "run the node as root, or permit unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone, \
+             kernel.apparmor_restrict_unprivileged_userns, user.max_user_namespaces)"
+        }
+        Measure::PidNamespace | Measure::MountNamespace | Measure::IpcNamespace | Measure::UtsNamespace => {
+            "the node needs CAP_SYS_ADMIN and a kernel with namespaces; inside a container, start that one privileged"
+        }
+        Measure::ReadOnlyRoot => "use Linux 5.12 or newer",
+        Measure::PrivateTmp | Measure::MaskedProc | Measure::PrivateDevices | Measure::HiddenFolders => {
+            "the node needs CAP_SYS_ADMIN; inside a container, start that one privileged"
+        }
+        Measure::UserNamespace => {
+            "use a kernel with user namespaces, and for the data folder a file system whose ids can be mapped (ext4, \
+             xfs, btrfs, tmpfs; Linux 6.3 or newer)"
+        }
+        Measure::NoNewPrivs | Measure::CoreDumps => "use Linux 3.5 or newer",
+        Measure::Capabilities => "the node needs CAP_SETPCAP",
+        Measure::Seccomp => "use a kernel with CONFIG_SECCOMP_FILTER",
+        Measure::Landlock => "use Linux 5.13 or newer, with landlock in the list of the boot option `lsm=`",
+    }
+}
