@@ -43,10 +43,12 @@ fn batch(name: &str, script: &str, more: &str) -> String {
     format!("[batch.{name}]\nrun = [\"sh\", \"-c\", {script:?}]\ncpus = 0.01\nmemory = \"64MiB\"\nretries = 0\n{more}\n")
 }
 
-fn task(machine: &Machine, task: &str) -> Result<Value, String> {
+fn task(machine: &Machine, name: &str) -> Result<Value, String> {
+    let (app, task) = name.split_once('/').expect("APP/TASK");
     let tasks = machine.try_json(&["ps"])?;
-    let found = tasks.as_array().into_iter().flatten().find(|known| known["task"] == task).cloned();
-    found.ok_or_else(|| format!("no {task} in {tasks}"))
+    let is_it = |known: &&Value| known["app"] == app && known["task"] == task;
+    let found = tasks.as_array().into_iter().flatten().find(is_it).cloned();
+    found.ok_or_else(|| format!("no {name} in {tasks}"))
 }
 
 /// Waits until a batch task has ended, and gives what it wrote.
@@ -440,7 +442,7 @@ fn a_slow_download_is_told_and_ends_with_its_task_and_a_restarted_node_begins_it
     let fetch = format!("fetch = [\"http://{address}/slow.bin#sha256={}\"]", digest(&body));
     deploy(&cluster, "slow", &batch("look", "wc -c < slow.bin", &fetch));
     wait_for_reason(&cluster.machines[0], "slow/look.1", "fetching slow.bin: ");
-    wait_for_reason(&cluster.machines[0], "slow/look.1", " of 4 MiB");
+    wait_for_reason(&cluster.machines[0], "slow/look.1", " of 3 MiB");
     // Others start meanwhile.
     deploy(&cluster, "other", &batch("look", "echo there", ""));
     assert_eq!(output_of(&cluster.machines[0], "other/look.1"), "there\n");
