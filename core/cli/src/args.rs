@@ -126,6 +126,8 @@ pub(crate) enum Verb {
     /// After the quorum is lost for good: make this stopped node the beginning of a new generation; shows first what it
     /// knows, and changes nothing without --yes
     Recover(RecoverArgs),
+    /// Say what sets tasks apart on this machine, what does not and why, and what to do; exits 1 if anything is missing
+    Doctor(DoctorArgs),
     /// Print the configuration, and where each value came from
     Config(ConfigArgs),
     /// Print a script that completes this program's verbs and flags in a shell
@@ -168,6 +170,15 @@ pub(crate) struct ReadArgs {
     pub(crate) output: OutputFlag,
     #[command(flatten)]
     pub(crate) api: ApiFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) output: OutputFlag,
+    /// The data folder of the node that is to run here [env: TAFFETA_DATA] [default: /var/lib/taffeta as root]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

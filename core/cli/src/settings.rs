@@ -293,7 +293,7 @@ impl Settings {
         self.given.get(&key)
     }
 
-    fn text(&self, key: Key) -> Option<(&str, &Source)> {
+    pub(crate) fn text(&self, key: Key) -> Option<(&str, &Source)> {
         let given = self.given.get(&key)?;
         match &given.value {
             Value::Text(text) => Some((text, &given.source)),

@@ -55,6 +55,11 @@ use tokio::{
     time::Instant,
 };
 
+/// The folder of this program, in which tasks find it and what lies beside it.
+fn programs() -> Option<PathBuf> {
+    std::env::current_exe().ok().and_then(|exe| exe.parent().map(Into::into))
+}
+
 impl Fabric {
     /// Starts a node on this machine: creates a cluster, joins one, or goes on where the data folder's node stopped.
     pub async fn start(config: FabricConfig) -> Result<Self, StartError> {
@@ -68,6 +73,8 @@ impl Fabric {
         let data = config.data.canonicalize()?;
         let mut linux = LinuxConfig::new(data.join("tasks"), key.public().node_id().to_string());
         linux.best_effort = settings.best_effort;
+        linux.hidden = vec![data.clone()];
+        linux.shown = programs().into_iter().collect();
         if let Some(shim) = &config.shim {
             linux.shim = shim.clone();
         }
@@ -109,7 +116,7 @@ impl Fabric {
             prober: Arc::new(SystemProber),
             upstreams: Upstreams::system(),
             api_socket: Some(config.data.join("api.sock")),
-            programs: std::env::current_exe().ok().and_then(|exe| exe.parent().map(Into::into)),
+            programs: programs(),
             snapshot_every: SNAPSHOT_EVERY,
         };
         Self::assemble(config, settings, key, world).await

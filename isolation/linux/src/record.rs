@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
-use taffeta_isolation_plan::{Sandbox, SecretsAt, Stream};
+use taffeta_isolation_plan::{SPEC_FILE, Sandbox, SecretsAt, Stream};
 use taffeta_model::{Exit, UnixMillis};
 
 /// Version of the files below and of the control protocol; a new agent must read what an older shim wrote.
@@ -157,11 +157,7 @@ pub(crate) fn write_record(path: &Path, record: &impl Serialize) -> io::Result<(
     replace(path, &serde_json::to_vec(record)?, false)
 }
 
-/// The same, and after a power cut there is either the old one or the new one, whole.
-pub(crate) fn write_record_durably(path: &Path, record: &impl Serialize) -> io::Result<()> {
-    replace(path, &serde_json::to_vec(record)?, true)
-}
-
+/// Writes a file under its name at once; durably, there is either the old one or the new one, whole, after a power cut.
 fn replace(path: &Path, body: &[u8], durably: bool) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
@@ -173,6 +169,22 @@ fn replace(path: &Path, body: &[u8], durably: bool) -> io::Result<()> {
     }
     fs::rename(&draft, path)?;
     if durably { File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+/// `exit.json`: the one record that survives a power cut, and so keeps what the others said.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Kept<R> {
+    #[serde(flatten)]
+    pub(crate) record: R,
+    /// What was asked for; `None` in what an older shim wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) spec: Option<serde_json::Value>,
+}
+
+/// Makes the end of a run final.
+pub(crate) fn write_exit(folder: &Path, record: &ExitRecord) -> io::Result<()> {
+    let spec = read_record(&folder.join(SPEC_FILE))?;
+    replace(&folder.join(EXIT_FILE), &serde_json::to_vec(&Kept { record, spec })?, true)
 }
 
 /// Reads a record; `None` if there is no such file, or if a power cut has left only a part of it.

@@ -4,7 +4,7 @@ use crate::{
     limits,
     lock::RunLock,
     machine::{Machine, kill_all},
-    record::{EXIT_FILE, ExitRecord, Process, STATE_FILE, StateRecord, boot_id, date, read_record, write_record_durably},
+    record::{EXIT_FILE, ExitRecord, Kept, Process, STATE_FILE, StateRecord, boot_id, date, read_record, write_exit},
     secrets,
 };
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -55,7 +55,7 @@ impl Machine {
         }
         secrets::remove(&folder)?;
         let record = ExitRecord::new(&Exit::Lost, date());
-        write_record_durably(&folder.join(EXIT_FILE), &record)?;
+        write_exit(&folder, &record)?;
         Ok(Settled::Ended(record))
     }
 
@@ -101,8 +101,8 @@ impl Machine {
     }
 
     fn recover_one(&self, run_id: &str) -> io::Result<Option<Found>> {
-        let Ok(Some(spec)) = read_record::<TaskSpec>(&self.folder(run_id).join(SPEC_FILE)) else {
-            // The spec is on disk before anything runs, so nothing of value is lost with the rest.
+        let Some(spec) = self.spec(run_id) else {
+            // It is there before anything runs, and what has ended keeps it for good: nothing of value is lost with the rest.
             tracing::warn!(run = run_id, "removing a run that was never begun");
             return self.remove(run_id, None).map(|()| None);
         };
@@ -122,6 +122,16 @@ impl Machine {
             },
         };
         Ok(Some(Found { run_id: run_id.to_owned(), spec, state }))
+    }
+
+    /// What was asked for, if that is known.
+    fn spec(&self, run_id: &str) -> Option<TaskSpec> {
+        let folder = self.folder(run_id);
+        let kept = || {
+            let kept: Kept<ExitRecord> = read_record(&folder.join(EXIT_FILE)).ok()??;
+            serde_json::from_value(kept.spec?).ok()
+        };
+        read_record(&folder.join(SPEC_FILE)).ok().flatten().or_else(kept)
     }
 
     /// Like `settle`, but waits up to ten seconds for a shim that an agent started just before it was killed.

@@ -26,7 +26,7 @@ pub use confine::{
 pub use executor::{ActError, Executor, Found, FoundState, Piece, PieceStart, StartError, Started, Stream, Usage};
 pub use fetched::{Fetched, Placed};
 pub use limits::{Limits, Quota};
-pub use measures::{Measures, PROFILE_DEFAULT, advice, rests_on};
+pub use measures::{Finding, Measures, PROFILE_DEFAULT, advice, rests_on};
 pub use mount::{MountPoint, MountSource};
 pub use permitted::{Cgroups, Controller, Permitted};
 pub use sandbox::{Identity, Namespace, Sandbox};

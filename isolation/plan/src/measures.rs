@@ -1,5 +1,7 @@
 //! What a machine has of the measures that set a task apart from it and from its neighbours.
 
+use crate::{Cgroups, Controller, Memory, Permitted};
+use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
@@ -41,6 +43,55 @@ impl Measures {
         let first = |measure: &Measure| told(*measure) && !rests_on(*measure).is_some_and(told);
         self.lacking.iter().filter(|(measure, _)| first(measure)).map(gap).collect()
     }
+}
+
+/// One thing that sets tasks apart or limits them, and whether a machine does it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// A measure by its name, or what a cgroup limits.
+    pub what: String,
+    /// Whether it is a part of the default profile.
+    pub standard: bool,
+    /// Whether it is in force.
+    pub in_force: bool,
+    /// Why it is not.
+    pub why: Option<String>,
+    /// What to do about that.
+    pub advice: Option<&'static str>,
+}
+
+impl Permitted {
+    /// All of them, the limits first.
+    pub fn findings(&self) -> Vec<Finding> {
+        let limits = [(Controller::Cpu, "cpu-weight"), (Controller::Memory, "memory-limit"), (Controller::Pids, "pids-limit")];
+        let limits = limits.map(|(controller, what)| {
+            let why = match &self.cgroups {
+                Cgroups::None { why } => Some(format!("no cgroup can be made: {why}")),
+                Cgroups::V1(have) | Cgroups::V2(have) => {
+                    (!have.contains(&controller)).then(|| format!("the cgroup controller `{controller}` cannot be used here"))
+                }
+            };
+            let advice = if self.root { "let the machine's cgroups be written to, with this controller" } else { CGROUPS_AS_USER };
+            finding(what, true, why, advice)
+        });
+        let standard = PROFILE_DEFAULT.measures();
+        let measures = Measure::ALL.into_iter().map(|measure| {
+            let why = self.measures.lacking.get(&measure).cloned();
+            finding(measure.name(), standard.contains(&measure), why, advice(measure, self.root))
+        });
+        let why = match &self.memory {
+            Memory::Private | Memory::Folder(_) => None,
+            Memory::Nowhere { why } => Some(why.clone()),
+        };
+        let secrets = finding("secrets-in-memory", true, why, "give it a tmpfs at /dev/shm that it can write to");
+        limits.into_iter().chain(measures).chain([secrets]).collect()
+    }
+}
+
+const CGROUPS_AS_USER: &str = "run the node as root, or give its user a cgroup: `systemd-run --user --scope -p Delegate=yes`";
+
+fn finding(what: &str, standard: bool, why: Option<String>, advice: &'static str) -> Finding {
+    Finding { what: what.into(), standard, in_force: why.is_none(), advice: why.is_some().then_some(advice), why }
 }
 
 /// Without which other measure this one cannot be.

@@ -35,7 +35,7 @@ pub(crate) fn spec() -> TaskSpec {
 }
 
 fn permitted(cgroups: Cgroups) -> Permitted {
-    Permitted { root: true, cgroups, group_parent: "taffeta/n1".into(), memory: Memory::Private }
+    Permitted { root: true, cgroups, group_parent: "taffeta/n1".into(), memory: Memory::Private, measures: Measures::default() }
 }
 
 fn all() -> Permitted {
@@ -43,10 +43,10 @@ fn all() -> Permitted {
 }
 
 #[test]
-fn the_spec_is_durable_before_anything_can_run_and_the_shim_comes_last() {
+fn the_spec_is_kept_before_anything_can_run_and_the_shim_comes_last() {
     let steps = plan(&spec(), &all()).unwrap();
     let position = |f: &dyn Fn(&Step) -> bool| steps.iter().position(f).unwrap();
-    let kept = position(&|s| matches!(s, Step::WriteFile { path, durable: true, .. } if path.ends_with(SPEC_FILE)));
+    let kept = position(&|s| matches!(s, Step::WriteFile { path, .. } if path.ends_with(SPEC_FILE)));
     let group = position(&|s| matches!(s, Step::CreateGroup { .. }));
     assert!(kept < group);
     assert_eq!(position(&|s| matches!(s, Step::StartShim { .. })), steps.len() - 1);
@@ -65,7 +65,7 @@ fn the_kept_spec_reads_back_without_file_bodies() {
 fn shipped_files_lie_in_the_working_folder_with_their_mode() {
     let steps = plan(&spec(), &all()).unwrap();
     let path = spec().folder.join("work/server");
-    let wanted = Step::WriteFile { path, body: b"#!".into(), mode: 0o755, durable: false };
+    let wanted = Step::WriteFile { path, body: b"#!".into(), mode: 0o755 };
     assert!(steps.contains(&wanted), "{steps:?}");
 }
 

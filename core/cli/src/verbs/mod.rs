@@ -3,6 +3,7 @@
 mod backup;
 mod change;
 mod deploy;
+mod doctor;
 mod drain;
 mod files;
 mod local;
@@ -100,6 +101,7 @@ pub(crate) fn run(before: ApiFlags, verb: Verb) -> Outcome {
         Verb::Events(args) if args.follow => block_on(watch::follow_events(ask(args.api)?, args.output.format)),
         Verb::Events(args) => block_on(watch::events(ask(args.api)?, args.output.format)),
         Verb::Recover(args) => block_on(recover::recover(args)),
+        Verb::Doctor(args) => block_on(doctor::doctor(before, args)),
         Verb::Config(args) => local::config(before, args),
         Verb::Completions(args) => local::completions(args.shell),
         Verb::Version(args) => local::version(args.output.format),

@@ -94,7 +94,12 @@ pub(super) fn nodes(nodes: &[NodeView]) -> String {
             node.id.clone(),
         ]
     });
-    table(&["NAME", "STATE", "ROLE", "ADDRESS", "ZONE", "RTT", "TASKS", "CPUS", "MEMORY", "VERSION", "ID"], rows)
+    let header = &["NAME", "STATE", "ROLE", "ADDRESS", "ZONE", "RTT", "TASKS", "CPUS", "MEMORY", "VERSION", "ID"];
+    let mut text = table(header, rows);
+    for node in nodes.iter().filter(|node| !node.not_isolated.is_empty()) {
+        text += &format!("\n{} does not set tasks apart in full: {}", node.name, node.not_isolated.join("; "));
+    }
+    text
 }
 
 /// How it is, and what else keeps tasks from it.

@@ -9,7 +9,7 @@ mod task;
 use crate::{
     enter::{ENTER, enter_main},
     lock::RunLock,
-    record::{EXIT_FILE, ExitRecord, date, write_record_durably},
+    record::{ExitRecord, date, write_exit},
     sandbox::{PROBE, probe_main},
     secrets::{self, Carried},
     sys::{self, SingleThread},
@@ -141,7 +141,7 @@ fn begin(folder: &Path, carried: io::Result<Carried>) -> Result<(RunLock, Shim),
         Err(Refusal::NotStarted(why)) => {
             secrets::remove(folder)?;
             let record = ExitRecord::new(&Exit::NotStarted(why.clone()), date());
-            write_record_durably(&folder.join(EXIT_FILE), &record)?;
+            write_exit(folder, &record)?;
             Err(Refusal::NotStarted(why))
         }
         Err(Refusal::Failed(why)) => Err(Refusal::Failed(why)),

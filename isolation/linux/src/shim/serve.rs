@@ -4,7 +4,7 @@ use crate::{
     control::{Action, LINE_BYTES_MAX, Reply, line, parse},
     lease::{Due, Lease},
     leftover::kill_children,
-    record::{EXIT_FILE, ExitRecord, SOCKET, StateRecord, VERSION, date, write_record_durably},
+    record::{ExitRecord, SOCKET, StateRecord, VERSION, date, write_exit},
     sandbox::Running,
     secrets,
 };
@@ -249,7 +249,7 @@ impl Shim {
         let _ = secrets::remove(&self.folder);
         let record = ExitRecord::new(&exit, at);
         // A full disk may have room again; a folder that is gone takes the run with it.
-        while let Err(e) = write_record_durably(&self.folder.join(EXIT_FILE), &record) {
+        while let Err(e) = write_exit(&self.folder, &record) {
             if e.kind() == ErrorKind::NotFound {
                 return ExitCode::FAILURE;
             }

@@ -106,6 +106,9 @@ impl FileAccess {
         if !wanted(Measure::MaskedProc) || done(Measure::MaskedProc) {
             rule(Path::new("/proc"), FileRight::WriteThere);
         }
+        if done(Measure::HiddenFolders) {
+            rule(Path::new("/run"), FileRight::Write); // its own, and empty
+        }
         rule(&spec.work(), FileRight::Write);
         rule(&spec.folder.join(SECRETS_FOLDER), FileRight::Read);
         spec.links.values().for_each(|path| rule(path, FileRight::Write));
