@@ -134,6 +134,17 @@ impl Agent {
         }
     }
 
+    /// Before the process is made this is done for it, in words, as `fetching x.tar.gz: 12 of 40 MiB`.
+    pub fn handle_doing(&mut self, run: &RunId, words: String) {
+        let known = self.slots.get_mut(&run.task()).filter(|slot| slot.is_starting(run));
+        let changed = known.and_then(|slot| slot.run_mut(run)).is_some_and(|known| {
+            let changed = known.doing != words;
+            known.doing = words;
+            changed
+        });
+        self.revision += u64::from(changed);
+    }
+
     /// The process could not be made.
     pub fn handle_start_failed(&mut self, now: Millis, run: &RunId, failure: StartFailure) {
         let Some(slot) = self.slots.get_mut(&run.task()) else { return };

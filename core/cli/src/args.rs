@@ -248,6 +248,23 @@ pub(crate) struct NodeFlags {
     /// Its private key in PEM [env: TAFFETA_DNS_KEY]
     #[arg(long, value_name = "FILE")]
     pub(crate) dns_key: Option<String>,
+    /// Where tasks are answered on port 53, at an address that no other machine reaches, or off: then they see the
+    /// machine's own resolv.conf [env: TAFFETA_TASK_DNS] [default: an address of 127.84.0.0/16]
+    #[arg(long, value_name = "IP|off")]
+    pub(crate) task_dns: Option<String>,
+    /// A path of this machine that tasks may be given by `mounts`, with all below it, only to be read with :ro; may be
+    /// repeated; none for none [env: TAFFETA_ALLOW_HOST_PATH, separated by commas] [default: none]
+    #[arg(long, value_name = "PATH[:ro]")]
+    pub(crate) allow_host_path: Vec<String>,
+    /// Largest file that is fetched for a task, as 2GiB [env: TAFFETA_FETCH_MAX] [default: 1GiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) fetch_max: Option<String>,
+    /// Most disk that fetched files take together; those used least lately go [env: TAFFETA_FETCH_CACHE] [default: 10GiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) fetch_cache: Option<String>,
+    /// How long one file may take to be fetched [env: TAFFETA_FETCH_TIMEOUT] [default: 600]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) fetch_timeout: Option<String>,
     /// Zone of this machine, as a rack or a site: tasks are spread over zones [env: TAFFETA_ZONE]
     #[arg(long)]
     pub(crate) zone: Option<String>,

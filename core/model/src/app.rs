@@ -3,6 +3,9 @@
 mod autoscale;
 mod check;
 mod dns;
+mod fetch;
+mod mount;
+mod path;
 mod isolation;
 mod placement;
 mod recurrence;
@@ -15,6 +18,9 @@ pub use autoscale::{Autoscale, DOWN_AFTER_MAX, Metric, TARGET_MAX};
 pub use check::check_resource_name;
 pub(crate) use check::is_plain_file_name;
 pub use dns::{ANSWERS_MAX, DnsEmpty, DnsOrder, DnsPolicy, WEIGHT_DEFAULT, WEIGHT_MAX};
+pub use fetch::{FETCHES_MAX, Fetch, Sha256};
+pub use mount::{HostMount, MOUNTS_MAX, Tmpfs};
+pub use path::{AbsolutePath, InvalidPath};
 pub use isolation::{Isolation, Measure, Profile};
 pub use placement::{
     Constraint, JobRef, Operator, PREFERENCE_WEIGHT_MAX, PREFERENCES_MAX, PRIORITY_DEFAULT, PRIORITY_MAX,
@@ -160,6 +166,12 @@ pub struct Job {
     pub exclusive: bool,
     /// The volume of each instance; `None` for daemons.
     pub volume: Option<Volume>,
+    /// Files and folders of its machine that each instance sees; with [`Job::tmpfs`] at most [`MOUNTS_MAX`].
+    pub mounts: Vec<HostMount>,
+    /// Files in memory of each instance.
+    pub tmpfs: Vec<Tmpfs>,
+    /// What its machine downloads for each instance; at most [`FETCHES_MAX`].
+    pub fetch: Vec<Fetch>,
     /// How its tasks are kept apart.
     pub isolation: Isolation,
     /// Who they run as; `None`: as the node does.
@@ -262,6 +274,9 @@ impl Job {
             history: HISTORY_MAX,
             exclusive: false,
             volume: None,
+            mounts: vec![],
+            tmpfs: vec![],
+            fetch: vec![],
             isolation: Isolation::default(),
             user: None,
             rlimits: BTreeMap::new(),

@@ -291,7 +291,7 @@ impl Backend for NodeBackend {
     }
 
     async fn volumes(&self) -> Result<Vec<VolumeView>, ApiError> {
-        self.read(Query::Volumes).await
+        Ok(self.0.with_use(self.read(Query::Volumes).await?).await)
     }
 
     async fn reset_volume(&self, task: TaskId) -> Result<(), ApiError> {

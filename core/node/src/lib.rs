@@ -5,6 +5,7 @@
 //! the command line, which uses [`Fabric`] and nothing else.
 
 pub mod api;
+mod around;
 mod assemble;
 mod authority;
 mod autoscale;
@@ -21,11 +22,13 @@ mod doors;
 mod events;
 mod fabric;
 mod fence;
+mod fetch;
 mod folder;
 mod format;
 mod generation;
 mod gossip;
 mod ground;
+mod host_paths;
 mod http;
 mod inspect;
 mod keyring;
@@ -50,10 +53,13 @@ mod seek;
 mod service;
 mod shelf;
 mod start_error;
+mod task_dns;
+mod task_options;
 mod tasks;
 mod upkeep;
 mod usage;
 mod view;
+mod volume_use;
 mod volumes;
 mod voters;
 mod wire;
@@ -72,6 +78,7 @@ pub use recover::{
 pub use removal::{LEFT_BEHIND, REMOVED};
 pub use restore::{Restored, restore, wrong_backup};
 pub use start_error::StartError;
+pub use task_options::{HostPath, HostPaths, TaskDns, TaskOptions};
 pub use taffeta_model as model;
 pub use taffeta_net::{InvalidToken, JoinToken, Lives};
 pub use taffeta_secrets::{Backup, BackupError, BackupHeader, InvalidRecoveryKey, RecoveryKey};

@@ -257,6 +257,7 @@ impl Core {
             Ask::Secrets(wanted) => self.give_secrets(from, &wanted),
             Ask::Backup => Told::Backup(self.backup_here().await),
             Ask::Usage(asked) => self.usage_here(asked).await,
+            Ask::Volumes => Told::Volumes(self.volumes_here().await),
             Ask::Lease(ask) => self.answer_lease(from, &ask).await.map_or(Told::No, Told::Leases),
             Ask::HoldsKeys => {
                 if self.holds_keys() {

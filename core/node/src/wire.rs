@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{net::SocketAddr, time::Duration};
 use taffeta_model::{
     App, AppName, AssignedSet, ClusterId, Command, Directory, Fence, Member, Metric, NodeId, Recovery, Secret,
-    SecretName, TaskId, TokenId, UnixMillis, Versions,
+    SecretName, TaskId, TokenId, UnixMillis, Versions, VolumeId,
 };
 use taffeta_swim::{Incarnation, MemberFact};
 
@@ -73,6 +73,8 @@ pub(crate) enum Ask {
     Lease(LeaseAsk),
     /// What do these tasks of yours use? At most [`crate::usage::GAUGES_MAX`].
     Usage(Vec<Gauge>),
+    /// What do the volumes on your disks take?
+    Volumes,
 }
 
 /// A reply on the control lane.
@@ -114,6 +116,21 @@ pub(crate) enum Told {
     Leases(LeaseTold),
     /// What tasks use, of those that run here.
     Usage(Vec<Metered>),
+    /// What they take.
+    Volumes(Vec<VolumeUse>),
+}
+
+/// What a volume takes of its machine's disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct VolumeUse {
+    /// Whose it is, and its name.
+    pub(crate) id: VolumeId,
+    /// Position of the placement that made it.
+    pub(crate) born: Fence,
+    /// Bytes; `None` if it holds too many files to be counted.
+    pub(crate) bytes: Option<u64>,
+    /// Whether the file system lets it grow no larger than it asked for.
+    pub(crate) enforced: bool,
 }
 
 /// A task whose use is asked for.
@@ -250,7 +267,7 @@ impl Ask {
             Self::Rotate | Self::FinishRotation { .. } | Self::Remove { .. } => false,
             Self::Submit(_) | Self::Join(_) | Self::Read(_) | Self::Depart | Self::Logs(..) => false,
             Self::Keyring | Self::SetSecret(..) | Self::Secrets(_) | Self::Backup | Self::HoldsKeys => false,
-            Self::Usage(_) => false,
+            Self::Usage(_) | Self::Volumes => false,
             Self::Lease(_) => false,
         }
     }

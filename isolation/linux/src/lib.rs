@@ -19,6 +19,7 @@ mod limits;
 mod lock;
 mod machine;
 mod port;
+mod quota;
 mod record;
 mod sandbox;
 mod secrets;
@@ -26,6 +27,7 @@ mod settle;
 mod shim;
 mod survey;
 mod sys;
+mod unpack;
 mod usage;
 
 #[cfg(test)]
@@ -33,5 +35,6 @@ mod tests;
 
 pub use executor::{LinuxConfig, LinuxExecutor, OpenError};
 pub use port::free_port;
+pub use quota::{NoQuota, ProjectQuota};
 pub use shim::shim_main;
 pub use survey::survey;

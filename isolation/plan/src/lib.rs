@@ -6,6 +6,7 @@
 
 mod confine;
 mod executor;
+mod fetched;
 mod limits;
 mod measures;
 mod mount;
@@ -23,6 +24,7 @@ pub use confine::{
     Allowed, Capability, Condition, Confine, FileAccess, FileRight, FileRule, InForce, SyscallPolicy, Test,
 };
 pub use executor::{ActError, Executor, Found, FoundState, Piece, PieceStart, StartError, Started, Stream, Usage};
+pub use fetched::{Fetched, Placed};
 pub use limits::{Limits, Quota};
 pub use measures::{Finding, Measures, PROFILE_DEFAULT, advice, rests_on};
 pub use mount::{MountPoint, MountSource};
@@ -30,5 +32,5 @@ pub use permitted::{Cgroups, Controller, Permitted};
 pub use sandbox::{Identity, Namespace, Sandbox};
 pub use secrets::{Memory, SECRETS_FOLDER, SecretsAt, TaskSecrets};
 pub use spec::{InvalidSpec, PATH_DEFAULT, RUN_ID_BYTES_MAX, TaskSpec, check_name};
-pub use steps::{SPEC_FILE, Step, Undo, WORK_FOLDER, group_path, plan, undo};
+pub use steps::{RESOLV_FILE, SPEC_FILE, Step, Undo, WORK_FOLDER, group_path, plan, undo};
 pub use view::{Bind, ViewStep};

@@ -1,6 +1,6 @@
 //! What one process start needs, complete: nothing is looked up later.
 
-use crate::{Cgroups, Memory, MountPoint, Permitted, TaskSecrets, WORK_FOLDER};
+use crate::{Cgroups, Fetched, Memory, MountPoint, Permitted, TaskSecrets, WORK_FOLDER};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -41,6 +41,13 @@ pub struct TaskSpec {
     /// What else it sees of the machine, in the order in which it is mounted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<MountPoint>,
+    /// What is written into [`crate::RESOLV_FILE`], which one of its mounts brings to `/etc/resolv.conf`; `None`: it sees
+    /// the machine's own one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolv_conf: Option<String>,
+    /// What was downloaded for it, and how it comes into the working folder. Empty in a spec that was found again.
+    #[serde(skip)]
+    pub fetched: Vec<Fetched>,
     /// Share of the processors in thousandths of a core.
     pub cpus_milli: u64,
     /// Whether `cpus_milli` is also a hard upper limit.
@@ -91,6 +98,9 @@ pub enum InvalidSpec {
     /// A link that leads to different places from different folders.
     #[error("the link to `{0}` is not absolute")]
     Link(PathBuf),
+    /// A mount whose ends are not both absolute and in their shortest spelling.
+    #[error("`{0}` cannot be mounted, or mounted at: an absolute path without `..` is needed")]
+    Mount(PathBuf),
     /// A file that would lie outside of the working folder, or two of one name.
     #[error("`{0}` is not a plain file name")]
     FileName(String),
@@ -148,6 +158,12 @@ impl TaskSpec {
         }
         if let Some(path) = self.links.values().find(|path| !path.is_absolute()) {
             return Err(InvalidSpec::Link(path.clone()));
+        }
+        if let Some(name) = self.fetched.iter().filter_map(Fetched::name).find(|name| !is_file_name(name)) {
+            return Err(InvalidSpec::FileName(name.into()));
+        }
+        if let Some(path) = self.mounts.iter().find_map(MountPoint::unfit) {
+            return Err(InvalidSpec::Mount(path.into()));
         }
         if self.memory_bytes == 0 || i64::try_from(self.memory_bytes).is_err() {
             return Err(InvalidSpec::Memory(self.memory_bytes));

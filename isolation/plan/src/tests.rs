@@ -18,6 +18,8 @@ pub(crate) fn spec() -> TaskSpec {
         files: BTreeMap::from([("server".into(), ShippedFile { body: b"#!".into(), executable: true })]),
         links: BTreeMap::new(),
         mounts: vec![],
+        resolv_conf: None,
+        fetched: vec![],
         cpus_milli: 250,
         cpu_quota: false,
         memory_bytes: 64 << 20,
@@ -80,6 +82,50 @@ fn a_link_lies_beside_the_files_and_cannot_lie_elsewhere() {
 }
 
 #[test]
+fn what_was_fetched_is_copied_or_unpacked_into_the_working_folder_alone() {
+    let fetched = |placed: Placed| Fetched { title: "x".into(), from: "/data/fetched/1".into(), placed };
+    let copy = |name: &str| fetched(Placed::Copy { name: name.into(), executable: true });
+    let unpack = |name: Option<&str>| fetched(Placed::Unpack { name: name.map(Into::into), bytes_max: 9 });
+    let all_of = |fetched| plan(&TaskSpec { fetched, ..spec() }, &all());
+    let work = spec().work();
+    let steps = all_of(vec![copy("tool"), unpack(None), unpack(Some("lib"))]).unwrap();
+    let (title, from) = ("x".to_owned(), std::path::PathBuf::from("/data/fetched/1"));
+    let step = |folder| Step::Unpack { title: title.clone(), from: from.clone(), folder, bytes_max: 9 };
+    for wanted in [
+        Step::CopyFile { title: title.clone(), from: from.clone(), path: work.join("tool"), mode: 0o755 },
+        step(work.clone()),
+        step(work.join("lib")),
+    ] {
+        assert!(steps.contains(&wanted), "{wanted:?} in {steps:?}");
+    }
+    for name in ["../x", "/x", ".."] {
+        assert!(matches!(all_of(vec![copy(name)]), Err(InvalidSpec::FileName(_))), "{name}");
+        assert!(matches!(all_of(vec![unpack(Some(name))]), Err(InvalidSpec::FileName(_))), "{name}");
+    }
+}
+
+#[test]
+fn a_mount_has_two_absolute_ends() {
+    let mount = |at: &str, host: &str| {
+        let source = MountSource::Host(host.into());
+        plan(&TaskSpec { mounts: vec![MountPoint { at: at.into(), source, read_only: true }], ..spec() }, &all())
+    };
+    mount("/data", "/srv/data").unwrap();
+    for (at, host) in [("/", "/srv"), ("data", "/srv"), ("/data", "srv"), ("/a/../b", "/srv"), ("/a", "/srv/../etc")] {
+        assert!(matches!(mount(at, host), Err(InvalidSpec::Mount(_))), "{at} {host}");
+    }
+}
+
+#[test]
+fn a_resolv_conf_of_its_own_is_written_before_the_shim_starts() {
+    let text = "nameserver 127.84.0.1\n";
+    let steps = plan(&TaskSpec { resolv_conf: Some(text.into()), ..spec() }, &all()).unwrap();
+    let path = spec().folder.join(RESOLV_FILE);
+    let wanted = Step::WriteFile { path, body: text.into(), mode: 0o644 };
+    assert!(steps.contains(&wanted), "{steps:?}");
+}
+
+#[test]
 fn the_group_is_named_after_node_and_run() {
     let steps = plan(&spec(), &all()).unwrap();
     let path = steps.iter().find_map(|s| match s {
@@ -87,6 +133,8 @@ fn the_group_is_named_after_node_and_run() {
         Step::MakeFolder { .. }
         | Step::WriteFile { .. }
         | Step::MakeLink { .. }
+        | Step::CopyFile { .. }
+        | Step::Unpack { .. }
         | Step::PlaceSecrets { .. }
         | Step::StartShim { .. } => None,
     });

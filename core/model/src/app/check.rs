@@ -97,6 +97,8 @@ impl App {
         }
         job.check_isolation().map_err(|(field, message)| invalid(at(field), message))?;
         job.check_volume().map_err(|(field, message)| invalid(at(field), message))?;
+        job.check_mounts().map_err(|(field, message)| invalid(at(field), message))?;
+        job.check_fetch().map_err(|message| invalid(at("fetch"), message))?;
         job.check_runs().map_err(|(field, message)| invalid(at(field), message))
     }
 
@@ -333,7 +335,7 @@ impl Job {
         let metric = metric.map_or(0, |metric| metric.name.len() + metric.path.len() + metric.port.len());
         let after: usize = self.after.iter().map(|name| name.as_str().len()).sum();
         let lists: usize = [&self.run, &self.files, &self.tags].into_iter().flatten().map(String::len).sum();
-        env + rules.sum::<usize>() + probe + metric + after + lists
+        env + rules.sum::<usize>() + probe + metric + after + lists + self.around_bytes()
     }
 }
 

@@ -1,3 +1,5 @@
+mod around;
+
 use super::{AppFileError, FileSource, parse_app_file};
 use crate::{
     Account, App, AppName, Constraint, Cpus, DnsEmpty, DnsOrder, DnsPolicy, EPSILON_DEFAULT, FILE_BYTES_MAX,

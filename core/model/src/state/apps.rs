@@ -257,6 +257,9 @@ fn runs_the_same(was: &Job, old: &App, now: &Job, new: &App) -> bool {
         secret_env,
         exclusive,
         volume,
+        mounts,
+        tmpfs,
+        fetch,
         isolation,
         user,
         rlimits,
@@ -267,6 +270,7 @@ fn runs_the_same(was: &Job, old: &App, now: &Job, new: &App) -> bool {
         && (files, tags, grace) == (&was.files, &was.tags, &was.grace)
         && (secrets, secret_env) == (&was.secrets, &was.secret_env)
         && (exclusive, volume) == (&was.exclusive, &was.volume)
+        && (mounts, tmpfs, fetch) == (&was.mounts, &was.tmpfs, &was.fetch)
         && (isolation, user, rlimits) == (&was.isolation, &was.user, &was.rlimits)
         && files.iter().all(|file| old.files.get(file) == new.files.get(file))
 }

@@ -58,6 +58,8 @@ impl Bench {
             files: BTreeMap::new(),
             links: BTreeMap::new(),
             mounts: vec![],
+            resolv_conf: None,
+            fetched: vec![],
             cpus_milli: 250,
             cpu_quota: false,
             memory_bytes: 64 << 20,
