@@ -235,6 +235,7 @@ impl Core {
             | Ask::Backup
             | Ask::HoldsKeys
             | Ask::Usage(_)
+            | Ask::Figures(_)
             | Ask::Lease(_) => Err(ApiError::new(ErrorCode::Failed, "this is asked in another way")),
         }
     }

@@ -21,6 +21,7 @@ mod doors;
 mod events;
 mod fabric;
 mod fence;
+mod figures;
 mod folder;
 mod format;
 mod generation;

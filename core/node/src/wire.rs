@@ -73,6 +73,8 @@ pub(crate) enum Ask {
     Lease(LeaseAsk),
     /// What do these tasks of yours use? At most [`crate::usage::GAUGES_MAX`].
     Usage(Vec<Gauge>),
+    /// What is there to say of this task of yours, for a person? Answered with a document.
+    Figures(TaskId),
 }
 
 /// A reply on the control lane.
@@ -250,7 +252,7 @@ impl Ask {
             Self::Rotate | Self::FinishRotation { .. } | Self::Remove { .. } => false,
             Self::Submit(_) | Self::Join(_) | Self::Read(_) | Self::Depart | Self::Logs(..) => false,
             Self::Keyring | Self::SetSecret(..) | Self::Secrets(_) | Self::Backup | Self::HoldsKeys => false,
-            Self::Usage(_) => false,
+            Self::Usage(_) | Self::Figures(_) => false,
             Self::Lease(_) => false,
         }
     }

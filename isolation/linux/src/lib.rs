@@ -8,14 +8,18 @@
 
 mod check;
 mod control;
+mod ending;
 mod executor;
 mod group;
+mod hierarchy;
 mod lease;
 mod leftover;
 mod limits;
 mod lock;
 mod machine;
+mod population;
 mod port;
+mod processors;
 mod record;
 mod secrets;
 mod settle;

@@ -11,14 +11,16 @@ mod permitted;
 mod secrets;
 mod spec;
 mod steps;
+mod usage;
 
 #[cfg(test)]
 mod tests;
 
-pub use executor::{ActError, Executor, Found, FoundState, Piece, PieceStart, StartError, Started, Stream, Usage};
-pub use limits::{Limits, Quota};
+pub use executor::{ActError, Executor, Found, FoundState, Piece, PieceStart, StartError, Started, Stream};
+pub use limits::{IoWeight, Limits, Quota};
 pub use mount::{MountPoint, MountSource};
 pub use permitted::{Cgroups, Controller, Permitted};
 pub use secrets::{Memory, SECRETS_FOLDER, SecretsAt, TaskSecrets};
 pub use spec::{InvalidSpec, PATH_DEFAULT, RUN_ID_BYTES_MAX, TaskSpec, check_name};
 pub use steps::{SPEC_FILE, Step, Undo, WORK_FOLDER, group_path, plan, undo};
+pub use usage::{Disks, Pressure, Pressures, Stall, Throttled, Usage};

@@ -114,7 +114,7 @@ pub fn plan(spec: &TaskSpec, permitted: &Permitted) -> Result<Vec<Step>, Invalid
     steps.extend(spec.links.iter().map(|(name, to)| Step::MakeLink { path: work.join(name), to: to.clone() }));
     match permitted.cgroups {
         Cgroups::None { .. } => {}
-        Cgroups::V1(_) | Cgroups::V2(_) => {
+        Cgroups::V1(_) | Cgroups::Hybrid(_) | Cgroups::V2(_) => {
             steps.push(Step::CreateGroup { path: group_path(permitted, &spec.run_id), limits: Limits::of(spec) });
         }
     }
