@@ -45,7 +45,9 @@ const FAMILIES: [Family; 13] = [
     ("oom_kills_total", "counter", "Processes killed for want of memory.", |u| number(u.oom_kills)),
     ("periods_total", "counter", "Periods of its quota in which it ran.", |u| number(Some(u.throttled?.periods))),
     ("throttled_periods_total", "counter", "Those in which it had to stop.", |u| number(Some(u.throttled?.throttled))),
-    ("throttled_seconds_total", "counter", "Time that its quota held it up.", |u| Some(u.throttled?.time.as_secs_f64())),
+    ("throttled_seconds_total", "counter", "Time that its quota held it up.", |u| {
+        Some(u.throttled?.time.as_secs_f64())
+    }),
     ("read_bytes_total", "counter", "Bytes read from disks.", |u| number(Some(u.disks?.read))),
     ("written_bytes_total", "counter", "Bytes written to disks.", |u| number(Some(u.disks?.written))),
 ];
@@ -71,7 +73,8 @@ impl Core {
         let counted = counted.buffered(AT_ONCE).filter_map(std::future::ready);
         let mut text = text_of(&counted.collect::<Vec<_>>().await);
         if left_out > 0 {
-            let _ = writeln!(text, "# TYPE taffeta_tasks_without_figures gauge\ntaffeta_tasks_without_figures {left_out}");
+            let _ =
+                writeln!(text, "# TYPE taffeta_tasks_without_figures gauge\ntaffeta_tasks_without_figures {left_out}");
         }
         text
     }
@@ -162,7 +165,9 @@ fn add_pressure(
         if !std::mem::replace(&mut begun, true) {
             let _ = writeln!(text, "# HELP taffeta_task_{name} {help}\n# TYPE taffeta_task_{name} {kind}");
         }
-        for (what, Pressure { some, full }) in [("cpu", pressures.cpu), ("memory", pressures.memory), ("io", pressures.io)] {
+        for (what, Pressure { some, full }) in
+            [("cpu", pressures.cpu), ("memory", pressures.memory), ("io", pressures.io)]
+        {
             for (part, stall) in [("some", some), ("full", full)] {
                 let labels = format!("task=\"{task}\",resource=\"{what}\",part=\"{part}\"");
                 let _ = writeln!(text, "taffeta_task_{name}{{{labels}}} {}", value(&stall));

@@ -16,6 +16,10 @@ use std::{
     path::Path,
 };
 
+/// Bytes that the kernel asks of a group at a time (`MEMCG_CHARGE_BATCH`): so far below its limit the most may stay that a
+/// group has used.
+const CHARGE_MAX: u64 = 64 * 4096;
+
 /// What there was no more memory in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -68,12 +72,14 @@ pub(crate) fn oom_kills(groups: &Groups) -> u64 {
 }
 
 /// v1 does not count how often a limit ended in a kill. Its event comes when a limit of the group, or of one above, is
-/// reached for good; and the own limit refuses memory then, or that of memory and swap together.
+/// reached for good; the own one if the task has ever used all of it. (`memory.failcnt` stays 0 on some kernels.)
 fn exhausted_v1(group: &Path, told: bool) -> Option<Exhausted> {
     field(&group.join("memory.oom_control"), "oom_kill").filter(|kills| *kills > 0)?;
-    let refused = ["memory.failcnt", "memory.memsw.failcnt"].iter().filter_map(|name| number(&group.join(name)));
-    let reached = told && refused.sum::<u64>() > 0;
-    Some(if reached { Exhausted::Limit } else { Exhausted::Machine })
+    let bytes = |name: &str| number(&group.join(name));
+    let reached = |most: &str, limit: &str| Some(bytes(most)?.saturating_add(CHARGE_MAX) >= bytes(limit)?);
+    let own = reached("memory.max_usage_in_bytes", "memory.limit_in_bytes") == Some(true)
+        || reached("memory.memsw.max_usage_in_bytes", "memory.memsw.limit_in_bytes") == Some(true);
+    Some(if told && own { Exhausted::Limit } else { Exhausted::Machine })
 }
 
 /// `oom` counts where the limit is that was reached, `oom_kill` where the process was that died for it; both are added up
@@ -141,7 +147,8 @@ mod tests {
     #[test]
     fn on_v2_the_limit_is_blamed_that_was_reached() {
         let of = |events: &str, local: &str| {
-            let folder = group(&[("memory.events", events), ("memory.events.local", local), ("memory.max", "67108864\n")]);
+            let folder =
+                group(&[("memory.events", events), ("memory.events.local", local), ("memory.max", "67108864\n")]);
             let groups = Groups([("unified".to_owned(), folder.path().to_path_buf())].into());
             Ending::read(&groups, false).exhausted
         };
@@ -153,14 +160,16 @@ mod tests {
 
     #[test]
     fn on_v1_a_kill_without_a_word_about_the_limit_is_the_machines() {
-        let of = |kills: &str, refused: &str, told| {
-            let folder = group(&[("memory.oom_control", kills), ("memory.failcnt", refused), ("memory.memsw.failcnt", "0")]);
+        let of = |kills: &str, most: &str, told| {
+            let limit = ("memory.limit_in_bytes", "67108864\n");
+            let folder = group(&[("memory.oom_control", kills), ("memory.max_usage_in_bytes", most), limit]);
             let groups = Groups([("memory".to_owned(), folder.path().to_path_buf())].into());
             Ending::read(&groups, told).exhausted
         };
-        assert_eq!(of("under_oom 0\noom_kill 0\n", "7", true), None, "there was room after all");
-        assert_eq!(of("under_oom 0\noom_kill 1\n", "7", true), Some(Exhausted::Limit));
-        assert_eq!(of("under_oom 0\noom_kill 1\n", "7", false), Some(Exhausted::Machine), "the cache was full before");
-        assert_eq!(of("under_oom 0\noom_kill 1\n", "0", true), Some(Exhausted::Machine), "a group above was full");
+        assert_eq!(of("under_oom 0\noom_kill 0\n", "67108864", true), None, "there was room after all");
+        assert_eq!(of("under_oom 0\noom_kill 1\n", "67100672", true), Some(Exhausted::Limit));
+        let machine = Some(Exhausted::Machine);
+        assert_eq!(of("under_oom 0\noom_kill 1\n", "67108864", false), machine, "the cache was full before");
+        assert_eq!(of("under_oom 0\noom_kill 1\n", "50331648", true), machine, "a group above was full");
     }
 }

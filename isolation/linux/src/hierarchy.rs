@@ -112,7 +112,11 @@ mod tests {
     fn hierarchies_are_found_by_what_they_control_wherever_they_are_mounted() {
         let found = Hierarchies::parse(HYBRID);
         let joined = PathBuf::from("/sys/fs/cgroup/cpu,cpuacct");
-        let v1 = [(Controller::Cpu, joined.clone()), (Controller::CpuAcct, joined), (Controller::Io, "/sys/fs/cgroup/blkio".into())];
+        let v1 = [
+            (Controller::Cpu, joined.clone()),
+            (Controller::CpuAcct, joined),
+            (Controller::Io, "/sys/fs/cgroup/blkio".into()),
+        ];
         assert_eq!(found, Hierarchies { v1: v1.into(), unified: Some("/mnt/the one".into()) });
         assert_eq!(Hierarchies::parse("nonsense\n\n1 2 - cgroup\n"), Hierarchies::default());
     }

@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 use taffeta_isolation_plan::{Cgroups, Controller, IoWeight, Limits, Memory, Permitted};
+use taffeta_model::CpuSet;
 
 /// Tries to make a group that another node's agent of this machine may be removing, as the last of its tasks is gone.
 const TRIES: u32 = 20;
@@ -136,15 +137,18 @@ pub(crate) fn create(
         make(folder).map_err(|why| io::Error::other(format!("cannot make the cgroup {why}")))?;
     }
     let Some(have) = cgroups.controllers() else { return Ok((groups, vec![])) };
-    let mut limiter = Limiter { groups: &groups, have, v1: !hierarchies.v1.is_empty(), gaps: vec![] };
+    let v1 = !hierarchies.v1.is_empty();
+    let mut limiter = Limiter { groups: &groups, have, v1, gaps: vec![] };
     limiter.limit_cpu(limits);
     limiter.limit_memory(limits);
     limiter.limit_pids(limits);
     limiter.limit_io(limits.io_weight);
-    if let Some(wanted) = limits.cpuset.as_ref() {
-        limiter.confine_to(hierarchies, wanted);
-    }
+    let confined = limits.cpuset.as_ref().is_none_or(|wanted| limiter.confine_to(hierarchies, wanted));
     let gaps = limiter.gaps;
+    let useless = (!confined && v1).then(|| groups.0.remove(Controller::CpuSet.v1_name())).flatten();
+    if let Some(folder) = useless {
+        fs::remove_dir(&folder)?; // it has no processors: whoever starts the task regardless could not let it in
+    }
     Ok((groups, gaps))
 }
 
@@ -227,13 +231,14 @@ impl Limiter<'_> {
         }
     }
 
-    fn confine_to(&mut self, hierarchies: &Hierarchies, wanted: &taffeta_model::CpuSet) {
-        let Some(folder) = self.folder(Controller::CpuSet) else { return };
+    /// Whether that was possible; without the controller there is nothing to do.
+    fn confine_to(&mut self, hierarchies: &Hierarchies, wanted: &CpuSet) -> bool {
         let root = if self.v1 { hierarchies.v1.get(&Controller::CpuSet) } else { hierarchies.unified.as_ref() };
-        let Some(root) = root else { return };
-        if let Err(why) = processors::confine(root, &folder, wanted, self.v1) {
-            self.gaps.push(format!("cpuset: the processors {wanted} cannot be given: {why}"));
-        }
+        let (Some(root), Some(folder)) = (root, self.folder(Controller::CpuSet)) else { return true };
+        let done = processors::confine(root, &folder, wanted, self.v1);
+        let failed = |why| format!("cpuset: the processors {wanted} cannot be given: {why}");
+        self.gaps.extend(done.as_ref().err().map(failed));
+        done.is_ok()
     }
 
     /// Writes a limit and reads it back.

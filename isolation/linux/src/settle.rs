@@ -118,9 +118,7 @@ impl Machine {
                 | Exit::Signal(_)
                 | Exit::NotStarted(_)
                 | Exit::OutOfMemory
-                | Exit::LeaseEnded) => {
-                    FoundState::Exited { exit, at: UnixMillis(record.at), words: record.words() }
-                }
+                | Exit::LeaseEnded) => FoundState::Exited { exit, at: UnixMillis(record.at), words: record.words() },
             },
         };
         Ok(Some(Found { run_id: run_id.to_owned(), spec, state }))

@@ -193,12 +193,17 @@ mod tests {
 
     #[test]
     fn pressure_is_read_in_hundredths_of_a_percent() {
-        let text = "some avg10=12.05 avg60=0.00 avg300=0.00 total=1500000\nfull avg10=0.30 avg60=0.00 avg300=0.00 total=7\n";
+        let text =
+            "some avg10=12.05 avg60=0.00 avg300=0.00 total=1500000\nfull avg10=0.30 avg60=0.00 avg300=0.00 total=7\n";
         let some = Stall { avg10: 1205, total: Duration::from_millis(1500) };
         let full = Stall { avg10: 30, total: Duration::from_micros(7) };
         assert_eq!(pressure(text), Some(Pressure { some, full }));
         let old = pressure("some avg10=0.00 avg60=0.00 avg300=0.00 total=3\n").unwrap();
-        assert_eq!((old.some.total, old.full), (Duration::from_micros(3), Stall::default()), "no `full` for processors");
+        assert_eq!(
+            (old.some.total, old.full),
+            (Duration::from_micros(3), Stall::default()),
+            "no `full` for processors"
+        );
         assert_eq!(pressure("some avg10=x total=1"), None);
     }
 
@@ -206,7 +211,10 @@ mod tests {
     fn what_was_read_and_written_is_summed_over_the_disks_of_either_version() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
-        write("blkio.throttle.io_service_bytes_recursive", "8:0 Read 5\n8:0 Write 7\n8:0 Total 12\n8:16 Read 1\nTotal 13\n");
+        write(
+            "blkio.throttle.io_service_bytes_recursive",
+            "8:0 Read 5\n8:0 Write 7\n8:0 Total 12\n8:16 Read 1\nTotal 13\n",
+        );
         write("io.stat", "8:0 rbytes=5 wbytes=7 rios=1 wios=1 dbytes=0 dios=0\n8:16 rbytes=1 wbytes=0\n");
         let of = |name: &str| disks(&Groups([(name.to_owned(), folder.path().to_path_buf())].into()));
         assert_eq!(of("blkio"), Some(Disks { read: 6, written: 7 }));

@@ -164,7 +164,9 @@ impl TaskSpec {
         ];
         let missing = asked.into_iter().filter(|(asked, controller, _)| *asked && lacks(*controller));
         gaps.extend(missing.map(|(_, controller, what)| {
-            format!("{what} that was asked for is not in force (the cgroup controller `{controller}` cannot be used here)")
+            format!(
+                "{what} that was asked for is not in force (the cgroup controller `{controller}` cannot be used here)"
+            )
         }));
         gaps
     }

@@ -2,8 +2,8 @@
 
 use super::{
     ANSWERS_MAX, App, COUNT_MAX, CUSTOM_MAX, Constraint, DnsPolicy, FILE_BYTES_MAX, HISTORY_MAX, Health, HealthProbe,
-    IO_WEIGHT_MAX, InvalidApp, JOBS_MAX, Job, JobKind, Operator, PREFERENCE_WEIGHT_MAX, PREFERENCES_MAX, PRIORITY_MAX, PortSpec,
-    Preference, UpdatePolicy, WEIGHT_MAX,
+    IO_WEIGHT_MAX, InvalidApp, JOBS_MAX, Job, JobKind, Operator, PREFERENCE_WEIGHT_MAX, PREFERENCES_MAX, PRIORITY_MAX,
+    PortSpec, Preference, UpdatePolicy, WEIGHT_MAX,
 };
 use crate::{AppName, JOB_SECRETS_MAX, JobName, SURGE_MAX, SecretName};
 use std::{collections::BTreeSet, time::Duration};

@@ -86,7 +86,8 @@ mod tests {
 
     #[test]
     fn processors_are_written_as_the_kernel_writes_them() {
-        for (given, kept, count) in [("0", "0", 1), ("3,1,2", "1-3", 3), ("0,2-3,2", "0,2-3", 3), ("0-0, 7", "0,7", 2)] {
+        for (given, kept, count) in [("0", "0", 1), ("3,1,2", "1-3", 3), ("0,2-3,2", "0,2-3", 3), ("0-0, 7", "0,7", 2)]
+        {
             let set: CpuSet = given.parse().unwrap();
             assert_eq!((set.to_string().as_str(), set.count()), (kept, count), "{given}");
             assert_eq!(postcard::from_bytes::<CpuSet>(&postcard::to_stdvec(&set).unwrap()).unwrap(), set);

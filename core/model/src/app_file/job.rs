@@ -13,7 +13,8 @@ use super::{
     volume::read_volume,
 };
 use crate::{
-    COUNT_MAX, CpuSet, HISTORY_MAX, IO_WEIGHT_MAX, Job, JobKind, JobName, JobRef, PRIORITY_MAX, PlacementStrategy, PortSpec, SecretName,
+    COUNT_MAX, CpuSet, HISTORY_MAX, IO_WEIGHT_MAX, Job, JobKind, JobName, JobRef, PRIORITY_MAX, PlacementStrategy,
+    PortSpec, SecretName,
 };
 use std::{collections::BTreeMap, num::NonZeroU32};
 

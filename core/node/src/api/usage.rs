@@ -110,10 +110,12 @@ impl From<&Pressure> for PressureView {
 impl UsageView {
     /// The same in words, a line for each thing that is worth one.
     pub(crate) fn words(&self) -> Vec<String> {
-        let of = |most: Option<u64>, unit: fn(u64) -> String| most.map(|n| format!(" of {}", unit(n))).unwrap_or_default();
+        let of =
+            |most: Option<u64>, unit: fn(u64) -> String| most.map(|n| format!(" of {}", unit(n))).unwrap_or_default();
         let peak = self.memory_peak_bytes.map(|peak| format!(", {} at most", mebibytes(peak))).unwrap_or_default();
         let memory = format!("{}{}{peak}", mebibytes(self.memory_bytes), of(self.memory_max_bytes, mebibytes));
-        let mut lines = vec![format!("it has used {:.1} s of processor time, and {memory} of memory", self.cpu_seconds)];
+        let mut lines =
+            vec![format!("it has used {:.1} s of processor time, and {memory} of memory", self.cpu_seconds)];
         if let Some(held) = self.throttled.filter(|held| held.throttled > 0) {
             let ThrottledView { periods, throttled, seconds } = held;
             lines.push(format!(

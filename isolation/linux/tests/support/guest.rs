@@ -74,7 +74,8 @@ fn wanting() -> Result<(), String> {
         return Err("needs root".into());
     }
     for (program, package) in [("linux.uml", "user-mode-linux"), ("unshare", "util-linux"), ("setpriv", "util-linux")] {
-        let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|p| p.join(program).exists());
+        let found =
+            std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|p| p.join(program).exists());
         if !found {
             return Err(format!("`{program}` is missing (package {package})"));
         }
