@@ -10,7 +10,7 @@ use std::{
     process::{Child, Command, Stdio},
     time::Duration,
 };
-use support::{Bench, kill_9, lives, number, until};
+use support::{Bench, guest, kill_9, lives, number, until};
 use taffeta_isolation_linux::free_port;
 use taffeta_isolation_plan::{ActError, Executor, FoundState, StartError, Stream, TaskSpec};
 use taffeta_model::{Exit, ShippedFile};
@@ -19,6 +19,11 @@ use taffeta_model::{Exit, ShippedFile};
 const UNTIL_GO: [&str; 3] = ["sh", "-c", "echo $$ >> started; while [ ! -e go ]; do sleep 0.02; done; exit 7"];
 
 const FOR_EVER: [&str; 3] = ["sh", "-c", "echo $$ > main; while :; do sleep 1; done"];
+
+#[test]
+fn the_same_holds_in_a_guest_with_cgroup_v2() {
+    guest::run_tests(&["the_same_holds"]);
+}
 
 /// An agent in a process of its own, to be killed.
 fn agent(bench: &Bench, spec: &TaskSpec) -> Child {

@@ -159,10 +159,7 @@ fn what_is_known_of_an_end_follows_its_exit() {
     let words = || Some("its limit of 64 MiB was reached".to_owned());
     let mut node = Node::up(service());
     node.agent.handle_exit(node.now, &run(R0), Exit::OutOfMemory, words());
-    assert_eq!(
-        node.says(),
-        "starting [killed: out of memory: its limit of 64 MiB was reached; restart 1 in 250 ms]"
-    );
+    assert_eq!(node.says(), "starting [killed: out of memory: its limit of 64 MiB was reached; restart 1 in 250 ms]");
     // Also when an earlier agent was there to see it, and for good.
     let ended = FoundRun { words: words(), ..found(R0, FoundState::Exited { exit: Exit::OutOfMemory }) };
     let node = Node::recovered(vec![ended], Some(set(3, &[("shop/web.1", 3, batch(0))])));

@@ -127,9 +127,13 @@ impl Shim {
         let files = files.chain(watched);
         let mut files: Vec<_> = files.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         files.extend(self.population.as_ref().map(Population::watched));
-        let ticking = self.ended.is_some() || self.oom_ticks > 0 || self.killing;
-        let tick = if self.inside && self.oom_ticks == 0 { &TICK_LONG } else { &TICK };
-        let _ = poll(&mut files, ticking.then_some(tick)); // an interruption is a round without news
+        let hurries = self.oom_ticks > 0;
+        let waits_for_end = self.ended.is_some() || self.killing;
+        let tick = match waits_for_end && self.inside && !hurries {
+            true => Some(&TICK_LONG), // the group says when it is empty
+            false => (hurries || waits_for_end).then_some(&TICK),
+        };
+        let _ = poll(&mut files, tick); // an interruption is a round without news
     }
 
     /// Collects the dead; true if no child is left, dead or alive.

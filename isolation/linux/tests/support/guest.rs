@@ -1,5 +1,5 @@
-//! This very test program once more, on a machine whose kernel has cgroups of version 2 alone: a user-mode Linux that
-//! boots in a second or two, with the host's files as its root, read-only.
+//! This very test program once more on machines with other cgroups: of version 2 alone, in a user-mode Linux that boots in
+//! a second or two with the host's files as its root, read-only; and of version 1 alone, where the other is hidden.
 
 use std::{
     fs,
@@ -12,8 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Set inside.
-const INSIDE: &str = "TAFFETA_TEST_GUEST";
+/// Set inside either, with what it is.
+const INSIDE: &str = "TAFFETA_TEST_ELSEWHERE";
+const GUEST: &str = "guest";
+const V1: &str = "v1";
 
 /// What the guest says when its tests begin, and before the status with which they have ended.
 const BEGINS: &str = "GUEST-BEGINS";
@@ -25,13 +27,36 @@ const TESTS: Duration = Duration::from_secs(420);
 
 /// Whether this is the guest.
 pub fn is_guest() -> bool {
-    std::env::var_os(INSIDE).is_some()
+    std::env::var_os(INSIDE).is_some_and(|at| at == GUEST)
+}
+
+/// Runs the tests of this program, but for those with one of these words in their name, where only the hierarchies of
+/// version 1 are to be seen. Says why where it cannot.
+pub fn run_tests_on_v1(but: &[&str]) {
+    let unified = match (std::env::var_os(INSIDE), super::unified()) {
+        (None, Some(unified)) if unified != Path::new("/sys/fs/cgroup") => unified,
+        (None, _) => return eprintln!("SKIPPED: this machine has no hierarchies of both versions"),
+        (Some(_), _) => return,
+    };
+    let mut command = Command::new("unshare");
+    let hide = "mount -t tmpfs none \"$1\" && shift && exec \"$@\"";
+    command.args(["--mount", "sh", "-c", hide, "sh"]).arg(unified).arg(std::env::current_exe().unwrap());
+    let skipped = but.iter().flat_map(|word| ["--skip", word]);
+    command.args(["--nocapture"]).args(skipped).env(INSIDE, V1);
+    let output = match command.output() {
+        Ok(output) if rustix::process::geteuid().is_root() => output,
+        Ok(_) => return eprintln!("SKIPPED: needs root to hide a hierarchy"),
+        Err(e) => return eprintln!("SKIPPED: unshare: {e}"),
+    };
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    println!("{said}");
+    assert!(output.status.success() && !said.contains("ok. 0 passed"), "{said}");
 }
 
 /// Runs the tests of this program in the guest but for those with one of these words in their name, and passes if all of
 /// them pass there. Says why where it cannot.
 pub fn run_tests(but: &[&str]) {
-    if is_guest() {
+    if std::env::var_os(INSIDE).is_some() {
         return;
     }
     if let Err(why) = wanting() {
@@ -107,7 +132,7 @@ mount -t cgroup2 none /sys/fs/cgroup
 mkdir /run/tests /dev/shm
 mount -t tmpfs shm /dev/shm
 ip link set lo up
-export TMPDIR=/run/tests {INSIDE}=1
+export TMPDIR=/run/tests {INSIDE}={GUEST}
 cd /run
 echo {BEGINS}
 '{}' --test-threads=2 --nocapture{skipped} 2>&1

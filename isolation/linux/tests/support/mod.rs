@@ -86,7 +86,8 @@ impl Bench {
         let path = format!("taffeta/{}/{run_id}", self.node_id);
         match executor.permitted().cgroups {
             Cgroups::None { .. } => None,
-            Cgroups::V1(_) | Cgroups::Hybrid(_) if controller == "unified" => Some(unified()?.join(path)),
+            Cgroups::V1(_) if controller == "unified" => None,
+            Cgroups::Hybrid(_) if controller == "unified" => Some(unified()?.join(path)),
             Cgroups::V1(_) | Cgroups::Hybrid(_) => Some(Path::new("/sys/fs/cgroup").join(controller).join(path)),
             Cgroups::V2(_) => Some(Path::new("/sys/fs/cgroup").join(path)),
         }
