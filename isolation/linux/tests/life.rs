@@ -129,7 +129,7 @@ async fn starting_a_run_at_once_from_many_places_makes_one_process() {
     }
     pids.dedup();
     assert_eq!(pids.len(), 1);
-    until("it has said so", || bench.work("r1").join("started").exists()).await;
+    until("it has said so", || number(&bench.work("r1").join("started")).is_some()).await;
     executor.kill("r1").await.unwrap();
     assert_eq!(fs::read_to_string(bench.work("r1").join("started")).unwrap().lines().count(), 1);
     let again = executor.start(bench.spec("r1", &UNTIL_GO)).await;
