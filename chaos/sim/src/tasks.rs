@@ -304,7 +304,7 @@ impl Tasks {
             spec: TaskSpec { files: BTreeMap::new(), ..process.spec.clone() },
             state: match &*process.exit.borrow() {
                 _ if process.lost => FoundState::Lost,
-                Some(exit) => FoundState::Exited { exit: exit.clone(), at: process.started_at },
+                Some(exit) => FoundState::Exited { exit: exit.clone(), at: process.started_at, words: None },
                 None => FoundState::Running { pid: process.pid, started_at: process.started_at },
             },
         });
@@ -339,7 +339,7 @@ impl Tasks {
         let inner = self.lock();
         let process = inner.runs.get(run_id).filter(|process| process.is_alive())?;
         let lived = Duration::from_millis(at.0.saturating_sub(process.started_at.0));
-        Some(Usage { cpu: lived / BUSY, memory: process.spec.memory_bytes / u64::from(BUSY) })
+        Some(Usage { cpu: lived / BUSY, memory: process.spec.memory_bytes / u64::from(BUSY), ..Usage::default() })
     }
 
     pub(crate) fn pulse_of(&self, now: Duration, run_id: &str) -> Result<(), String> {

@@ -236,6 +236,7 @@ impl Core {
             | Ask::HoldsKeys
             | Ask::Usage(_)
             | Ask::Volumes
+            | Ask::Figures(_)
             | Ask::Lease(_) => Err(ApiError::new(ErrorCode::Failed, "this is asked in another way")),
         }
     }

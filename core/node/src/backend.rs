@@ -143,6 +143,10 @@ impl Backend for NodeBackend {
         self.0.measure_dns();
     }
 
+    async fn figures(&self) -> String {
+        self.0.figures_text().await
+    }
+
     async fn status(&self) -> Result<StatusView, ApiError> {
         let core = &self.0;
         let mut own = core.status_view();
@@ -192,7 +196,9 @@ impl Backend for NodeBackend {
     }
 
     async fn why(&self, task: TaskId) -> Result<WhyView, ApiError> {
-        self.read(Query::Why(task)).await
+        let mut why: WhyView = self.read(Query::Why(task.clone())).await?;
+        self.0.add_figures(task, &mut why).await;
+        Ok(why)
     }
 
     async fn resolve(&self, name: String, record_type: String) -> Result<ResolveView, ApiError> {

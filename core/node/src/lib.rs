@@ -23,6 +23,7 @@ mod events;
 mod fabric;
 mod fence;
 mod fetch;
+mod figures;
 mod folder;
 mod format;
 mod generation;

@@ -258,6 +258,9 @@ impl Core {
             Ask::Backup => Told::Backup(self.backup_here().await),
             Ask::Usage(asked) => self.usage_here(asked).await,
             Ask::Volumes => Told::Volumes(self.volumes_here().await),
+            Ask::Figures(task) => Told::Document(Ok(
+                serde_json::to_vec(&self.figures_here(&task).await).unwrap_or_default(), // plain figures are always JSON
+            )),
             Ask::Lease(ask) => self.answer_lease(from, &ask).await.map_or(Told::No, Told::Leases),
             Ask::HoldsKeys => {
                 if self.holds_keys() {

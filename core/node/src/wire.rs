@@ -75,6 +75,8 @@ pub(crate) enum Ask {
     Usage(Vec<Gauge>),
     /// What do the volumes on your disks take?
     Volumes,
+    /// What is there to say of this task of yours, for a person? Answered with a document.
+    Figures(TaskId),
 }
 
 /// A reply on the control lane.
@@ -267,7 +269,7 @@ impl Ask {
             Self::Rotate | Self::FinishRotation { .. } | Self::Remove { .. } => false,
             Self::Submit(_) | Self::Join(_) | Self::Read(_) | Self::Depart | Self::Logs(..) => false,
             Self::Keyring | Self::SetSecret(..) | Self::Secrets(_) | Self::Backup | Self::HoldsKeys => false,
-            Self::Usage(_) | Self::Volumes => false,
+            Self::Usage(_) | Self::Volumes | Self::Figures(_) => false,
             Self::Lease(_) => false,
         }
     }

@@ -3,6 +3,7 @@
 use crate::{
     check,
     control::{Action, Client, Reply},
+    hierarchy::Hierarchies,
     lease, limits,
     machine::Machine,
     record::log_file,
@@ -96,14 +97,16 @@ impl LinuxExecutor {
         let made = DirBuilder::new().recursive(true).mode(0o711).create(&config.tasks_root);
         let tasks_root = made.and_then(|()| config.tasks_root.canonicalize());
         let tasks_root = tasks_root.map_err(|e| OpenError::Folder(config.tasks_root, e))?;
-        let mut permitted = limits::probe(&config.node_id);
+        let hierarchies = Hierarchies::find();
+        let mut permitted = limits::probe(&hierarchies, &config.node_id);
         permitted.memory = config.memory.unwrap_or_else(|| secrets::probe(&tasks_root));
         let mut hidden: Vec<PathBuf> = config.hidden.iter().filter_map(|folder| folder.canonicalize().ok()).collect();
         if !hidden.iter().any(|above| tasks_root.starts_with(above)) {
             hidden.push(tasks_root.clone());
         }
         permitted.measures = sandbox::measures(&config.shim, &tasks_root, &hidden, &config.shown);
-        let machine = Machine { tasks_root, shim: config.shim, best_effort: config.best_effort, permitted };
+        let (shim, best_effort) = (config.shim, config.best_effort);
+        let machine = Machine { tasks_root, shim, best_effort, hierarchies, permitted };
         Ok(Self { machine: Arc::new(machine), busy: Mutex::default() })
     }
 
@@ -192,6 +195,13 @@ impl Executor for LinuxExecutor {
                     sleep(AGAIN_AFTER_ERROR).await;
                 }
             }
+        }
+    }
+
+    async fn end_words(&self, run_id: &str) -> Option<String> {
+        match self.settle(run_id).await {
+            Ok(Settled::Ended(record)) => record.words(),
+            Ok(Settled::Unknown | Settled::NeverRan(_) | Settled::Starting | Settled::Running(_)) | Err(_) => None,
         }
     }
 

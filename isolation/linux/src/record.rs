@@ -1,6 +1,9 @@
 //! What is kept on disk about a run, and how it gets there whole.
 
-use crate::group::Groups;
+use crate::{
+    ending::{Ending, Exhausted},
+    group::Groups,
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     fs::{self, File, OpenOptions},
@@ -93,6 +96,15 @@ pub(crate) struct ExitRecord {
     /// With `lost`: it was ended as its lease had run out. An older agent takes it for lost.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) lease: bool,
+    /// With `oom`: what was full; `None` as well from an older shim, which did not look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) exhausted: Option<Exhausted>,
+    /// With `oom`: the limit in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) memory_max: Option<u64>,
+    /// Of a task that failed: how many of its forks were refused, and at which limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) forks_refused: Option<(u64, u64)>,
 }
 
 impl ExitRecord {
@@ -106,6 +118,30 @@ impl ExitRecord {
             Exit::LeaseEnded => Self { lost: true, lease: true, ..record },
             Exit::Lost | Exit::Deadline => Self { lost: true, ..record }, // no process ends by a deadline: it is stopped
         }
+    }
+
+    /// The record with what the counters say about such an end.
+    pub(crate) fn with(self, ending: &Ending) -> Self {
+        let (exhausted, memory_max) = if self.oom { (ending.exhausted, ending.memory_max) } else { (None, None) };
+        let failed = !self.exit().is_success() && ending.forks_refused > 0;
+        let forks_refused = ending.pids_max.filter(|_| failed).map(|max| (ending.forks_refused, max));
+        Self { exhausted, memory_max, forks_refused, ..self }
+    }
+
+    /// The same in words, to follow those of the exit.
+    pub(crate) fn words(&self) -> Option<String> {
+        let limit = self.memory_max.map(|bytes| format!(" of {}", size(bytes))).unwrap_or_default();
+        let memory = self.exhausted.map(|exhausted| match exhausted {
+            Exhausted::Limit => format!("its limit{limit} was reached"),
+            Exhausted::Inner => "the limit of a group that it has made itself was reached".into(),
+            Exhausted::Machine => format!("the machine had no memory left; its own limit{limit} was not reached"),
+        });
+        let forks = self.forks_refused.map(|(refused, max)| {
+            let times = if refused == 1 { "once".into() } else { format!("{refused} times") };
+            format!("{times} it could start no process, having the {max} that it may have")
+        });
+        let words: Vec<String> = memory.into_iter().chain(forks).collect();
+        (!words.is_empty()).then(|| words.join("; "))
     }
 
     pub(crate) fn exit(&self) -> Exit {
@@ -130,6 +166,13 @@ impl Process {
         let start = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
         Some(Self { pid, start })
     }
+}
+
+/// `64 MiB`; bytes if it is no whole number of KiB.
+fn size(bytes: u64) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let unit = units.iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit));
+    unit.map_or_else(|| format!("{bytes} bytes"), |(unit, name)| format!("{} {name}", bytes / unit))
 }
 
 /// Names this boot of the machine.

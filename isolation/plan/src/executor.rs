@@ -1,6 +1,6 @@
 //! The seam at which the agent starts, finds and ends processes. A simulator implements it without any.
 
-use crate::{InvalidSpec, Permitted, TaskSpec};
+use crate::{InvalidSpec, Permitted, TaskSpec, Usage};
 use async_trait::async_trait;
 use std::{io, path::PathBuf, time::Duration};
 use taffeta_model::{BootMillis, Exit, UnixMillis};
@@ -42,15 +42,6 @@ pub struct Started {
     pub started_at: UnixMillis,
     /// What is not isolated, in words; empty if all is in force.
     pub not_isolated: Vec<String>,
-}
-
-/// What a run uses.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Processor time of all its processes since it began, those that have ended included where the kernel counts them.
-    pub cpu: Duration,
-    /// Bytes of memory, without what the kernel would give back at once.
-    pub memory: u64,
 }
 
 /// Why a task was not started. Nothing of the run is left, except after `AlreadyRan`.
@@ -134,6 +125,8 @@ pub enum FoundState {
         exit: Exit,
         /// When.
         at: UnixMillis,
+        /// As [`Executor::end_words`] gives them.
+        words: Option<String>,
     },
     /// Its shim died or the machine was restarted: whatever was left of it has been killed.
     Lost,
@@ -152,6 +145,12 @@ pub trait Executor: Send + Sync {
 
     /// Returns when the task has ended and nothing of it runs any more; [`Exit::Lost`] for an unknown run.
     async fn wait(&self, run_id: &str) -> Exit;
+
+    /// What the kernel's counters say of the end of a run beyond its exit, in words that follow it, as `its limit of 64 MiB
+    /// was reached`; `None` if nothing, or if it has not ended.
+    async fn end_words(&self, _run_id: &str) -> Option<String> {
+        None
+    }
 
     /// Sends a signal to the task's main process.
     async fn signal(&self, run_id: &str, signal: i32) -> Result<(), ActError>;

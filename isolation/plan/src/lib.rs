@@ -15,6 +15,7 @@ mod sandbox;
 mod secrets;
 mod spec;
 mod steps;
+mod usage;
 mod view;
 
 #[cfg(test)]
@@ -23,9 +24,9 @@ mod tests;
 pub use confine::{
     Allowed, Capability, Condition, Confine, FileAccess, FileRight, FileRule, InForce, SyscallPolicy, Test,
 };
-pub use executor::{ActError, Executor, Found, FoundState, Piece, PieceStart, StartError, Started, Stream, Usage};
+pub use executor::{ActError, Executor, Found, FoundState, Piece, PieceStart, StartError, Started, Stream};
 pub use fetched::{Fetched, Placed};
-pub use limits::{Limits, Quota};
+pub use limits::{IoWeight, Limits, Quota};
 pub use measures::{Finding, Measures, PROFILE_DEFAULT, advice, rests_on};
 pub use mount::{MountPoint, MountSource};
 pub use permitted::{Cgroups, Controller, Permitted};
@@ -33,4 +34,5 @@ pub use sandbox::{Identity, Namespace, Sandbox};
 pub use secrets::{Memory, SECRETS_FOLDER, SecretsAt, TaskSecrets};
 pub use spec::{InvalidSpec, PATH_DEFAULT, RUN_ID_BYTES_MAX, TaskSpec, check_name};
 pub use steps::{RESOLV_FILE, SPEC_FILE, Step, Undo, WORK_FOLDER, group_path, plan, undo};
+pub use usage::{Disks, Pressure, Pressures, Stall, Throttled, Usage};
 pub use view::{Bind, ViewStep};

@@ -111,6 +111,13 @@ fn a_job_that_says_nothing_has_the_published_defaults() {
     assert_eq!((migrate.grace, migrate.reschedule_after), (Duration::from_secs(10), Duration::from_secs(5)));
     assert_eq!((&migrate.health, migrate.ports.len(), migrate.tags.len()), (&None, 0, 0));
     assert_eq!(job("").count, 1);
+    assert_eq!((&migrate.cpuset, migrate.io_weight), (&None, None));
+}
+
+#[test]
+fn processors_and_a_share_of_the_disks_are_read_when_asked_for() {
+    let asked = job("cpuset = \"3,0-1\"\nio_weight = 10000");
+    assert_eq!((asked.cpuset, asked.io_weight), (Some("0-1,3".parse().unwrap()), Some(10_000)));
 }
 
 #[test]
@@ -164,6 +171,9 @@ fn a_wrong_type_says_what_was_expected_and_what_was_found() {
         ("ports = \"http\"", "ports", "expected an array of port names"),
         ("ports = [7]", "ports", "expected a port name or { NAME = NUMBER }, found 7"),
         ("cpu_quota = 1", "cpu_quota", "expected true or false, found 1"),
+        ("cpuset = 1", "cpuset", "expected a string, found 1"),
+        ("cpuset = \"3-1\"", "cpuset", "`3-1` names no processors"),
+        ("io_weight = 0", "io_weight", "expected a weight from 1 to 10000, found 0"),
         ("env = [\"A=b\"]", "env", "expected a table, found an array"),
         ("env = { LEVEL = 3 }", "env.LEVEL", "expected a string, found 3"),
         ("env = { ON = true }", "env.ON", "expected a string, found true"),

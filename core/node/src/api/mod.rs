@@ -6,10 +6,12 @@
 
 mod error;
 mod upkeep;
+mod usage;
 mod views;
 
 pub use error::{ApiError, ErrorBody, ErrorCode, ErrorDetail};
 pub use upkeep::{MaintenanceRequest, MaintenanceView, VolumeView};
+pub use usage::{PressureView, PressuresView, ThrottledView, UsageView};
 pub use views::{
     AppView, AuthoritiesView, AuthorityView, BehindView, BoundsView, DeployRequest, Deployed, DrainRequest, Event,
     FinishRequest, HiddenView, JobView, LeaderView, LimitsView, NodeCounts, NodeView, PlanStep, PlanView,
@@ -26,6 +28,10 @@ use taffeta_model::{AppName, JobName, Secret, SecretName, TaskId, TeamName, Toke
 pub trait Backend: Send + Sync + 'static {
     /// Brings those metrics up to date that are only summed when somebody asks.
     fn measure(&self) {}
+    /// What this node's tasks use, in Prometheus' text format.
+    async fn figures(&self) -> String {
+        String::new()
+    }
     /// The state of the cluster as this node knows it.
     async fn status(&self) -> Result<StatusView, ApiError>;
     /// The leader, if one is known.

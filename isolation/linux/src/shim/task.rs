@@ -3,6 +3,7 @@
 use super::{Refusal, serve::Shim};
 use crate::{
     control::short_path,
+    ending::OutOfMemory,
     group::Groups,
     lease::{Lease, boot_time},
     record::{
@@ -41,7 +42,7 @@ pub(super) fn start(folder: &Path, carried: Carried) -> Result<Shim, Refusal> {
     }
     let listener = listen(folder)?;
     let signals = sys::child_signals()?; // before the child exists: its end must not be missed
-    let oom = launch.groups.watch_oom();
+    let oom = OutOfMemory::watch(&launch.groups);
     let sandbox = launch.sandbox.unwrap_or_default();
     let running = spawn(folder, &spec, &sandbox, &launch.groups, &carried)?;
     let state = describe(&spec.run_id, launch.groups, &running)?;

@@ -204,7 +204,7 @@ impl Backend for Fake {
         let reasons = vec!["needs 2 GiB, 1.2 GiB free".into()];
         self.note(
             format!("why {task}"),
-            WhyView { task: task.to_string(), state: "waiting".into(), node: None, reasons },
+            WhyView { task: task.to_string(), state: "waiting".into(), node: None, reasons, usage: None },
         )
     }
 
