@@ -3,6 +3,7 @@
 mod autoscale;
 mod check;
 mod dns;
+mod logs;
 mod placement;
 mod recurrence;
 mod update;
@@ -12,6 +13,7 @@ pub use autoscale::{Autoscale, DOWN_AFTER_MAX, Metric, TARGET_MAX};
 pub use check::check_resource_name;
 pub(crate) use check::is_plain_file_name;
 pub use dns::{ANSWERS_MAX, DnsEmpty, DnsOrder, DnsPolicy, WEIGHT_DEFAULT, WEIGHT_MAX};
+pub use logs::LogBounds;
 pub use placement::{
     Constraint, JobRef, Operator, PREFERENCE_WEIGHT_MAX, PREFERENCES_MAX, PRIORITY_DEFAULT, PRIORITY_MAX,
     PlacementStrategy, Preference, whole,
@@ -154,6 +156,8 @@ pub struct Job {
     pub exclusive: bool,
     /// The volume of each instance; `None` for daemons.
     pub volume: Option<Volume>,
+    /// How much of its output is kept.
+    pub logs: LogBounds,
 }
 
 /// A named port of a job.
@@ -250,6 +254,7 @@ impl Job {
             history: HISTORY_MAX,
             exclusive: false,
             volume: None,
+            logs: LogBounds::default(),
         }
     }
 }

@@ -11,6 +11,7 @@ mod error;
 mod health;
 mod item;
 mod job;
+mod logs;
 mod units;
 mod update;
 mod volume;

@@ -366,6 +366,7 @@ impl From<Job> for crate::Job {
             history: HISTORY_MAX,
             exclusive: false,
             volume: None,
+            logs: Default::default(),
         }
     }
 }

@@ -22,6 +22,7 @@ fn spec() -> TaskSpec {
         cpu_quota: false,
         memory_bytes: 64 << 20,
         pids_max: 100,
+        logs: Default::default(),
         lease: None,
         grace: Duration::from_secs(5),
         secrets: TaskSecrets::default(),

@@ -96,6 +96,7 @@ impl App {
             autoscale.check(job).map_err(|(field, message)| invalid(at(field), message))?;
         }
         job.check_volume().map_err(|(field, message)| invalid(at(field), message))?;
+        job.check_logs().map_err(|(field, message)| invalid(at(field), message))?;
         job.check_runs().map_err(|(field, message)| invalid(at(field), message))
     }
 

@@ -9,6 +9,7 @@ use super::{
     error::AppFileError,
     health::read_health,
     item::Item,
+    logs::read_logs,
     update::read_update,
     volume::read_volume,
 };
@@ -18,7 +19,7 @@ use crate::{
 use std::{collections::BTreeMap, num::NonZeroU32};
 
 /// Each key with the example that an error about it shows.
-pub(super) const KEYS: [(&str, &str); 39] = [
+pub(super) const KEYS: [(&str, &str); 40] = [
     ("run", "run = [\"./server\", \"--port\", \"$PORT_HTTP\"]"),
     ("count", "count = 3"),
     ("ports", "ports = [\"http\"]` or `ports = { http = 8080 }"),
@@ -58,6 +59,7 @@ pub(super) const KEYS: [(&str, &str); 39] = [
     ("secrets", "secrets = [\"db-password\"]"),
     ("secret_env", "secret_env = { DB_PASSWORD = \"db-password\" }"),
     ("volume", "volume = { name = \"data\", size = \"1GiB\" }"),
+    ("logs", "logs = { size = \"8MiB\", files = 4 }"),
 ];
 
 /// Keys that the product promises and this version does not do yet.
@@ -201,6 +203,7 @@ fn read_key(job: &mut Job, key: &str, item: &Item<'_>, shipped: &mut Shipped<'_>
             return Err(item.error("a daemon has no volume: its instances may keep data in folders of their machines"));
         }
         "volume" => job.volume = Some(read_volume(item)?),
+        "logs" => job.logs = read_logs(item)?,
         _ => return Err(unknown(item, key, job.kind)),
     }
     Ok(())
