@@ -1,4 +1,4 @@
-//! Running a health-check command beside its task.
+//! Running a command beside its task: a health check here, a person's in `exec`.
 
 use crate::{
     group::Groups,
@@ -19,21 +19,27 @@ use tokio::{
     time,
 };
 
-/// Starts the command in the task's working folder, environment and groups. Blocking, as a fork is.
-pub(crate) fn spawn(folder: &Path, groups: &Groups, run: &[String]) -> io::Result<Child> {
+/// The command, to be run in the task's working folder, environment and groups. It leads a session of its own.
+pub(crate) fn command(folder: &Path, groups: &Groups, run: &[String]) -> io::Result<Command> {
     let spec: Option<TaskSpec> = read_record(&folder.join(SPEC_FILE))?;
     let spec = spec.ok_or(io::ErrorKind::NotFound)?;
     let (program, args) = run.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut command = Command::new(program);
     let inside = secrets::inside(folder)?;
     command.args(args).env_clear().envs(spec.environment()).envs(inside.variables).current_dir(spec.work());
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     Entry {
         groups: groups.open_entries()?,
         dies_with: None,
         mounts: inside.mounts.map(|mounts| sys::Mounts::new(mounts, &spec.work())).transpose()?,
     }
     .install(&mut command);
+    Ok(command)
+}
+
+/// Starts a health check. Blocking, as a fork is.
+pub(crate) fn spawn(folder: &Path, groups: &Groups, run: &[String]) -> io::Result<Child> {
+    let mut command = command(folder, groups, run)?;
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     AsyncCommand::from(command).kill_on_drop(true).spawn()
 }
 

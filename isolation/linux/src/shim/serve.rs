@@ -1,5 +1,6 @@
 //! The shim's life while the task runs: one loop over everything that can happen.
 
+use super::logs::Logs;
 use crate::{
     control::{Action, LINE_BYTES_MAX, Reply, line, parse},
     lease::{Due, Lease},
@@ -52,6 +53,7 @@ pub(super) struct Shim {
     /// How the main process ended. While this is `None` it has not been reaped, and its number is its own.
     ended: Option<(WaitStatus, UnixMillis)>,
     connections: Vec<Connection>,
+    logs: Logs,
 }
 
 #[derive(Debug)]
@@ -70,7 +72,7 @@ impl Shim {
         listener: UnixListener,
         signals: OwnedFd,
         oom: Option<OwnedFd>,
-        lease: Option<Lease>,
+        (lease, logs): (Option<Lease>, Logs),
     ) -> Self {
         Self {
             folder,
@@ -84,6 +86,7 @@ impl Shim {
             lease,
             ended: None,
             connections: vec![],
+            logs,
         }
     }
 
@@ -95,6 +98,7 @@ impl Shim {
             let alone = self.reap();
             self.check_memory();
             self.check_lease();
+            self.logs.pump(date());
             if let Some((status, at)) = self.ended {
                 if alone && self.state.groups.is_empty() {
                     return self.finish(status, at);
@@ -111,9 +115,9 @@ impl Shim {
         let watched = self.connections.iter().map(|c| c.stream.as_fd());
         let files = [self.signals.as_fd(), self.listener.as_fd()].into_iter();
         let files = files.chain(self.oom.as_ref().map(AsFd::as_fd)).chain(self.lease.as_ref().map(Lease::timer));
-        let files = files.chain(watched);
+        let files = files.chain(watched).chain(self.logs.pipes());
         let mut files: Vec<_> = files.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
-        let ticking = self.ended.is_some() || self.oom_ticks > 0 || self.killing;
+        let ticking = self.ended.is_some() || self.oom_ticks > 0 || self.killing || self.logs.is_slowed_down();
         let _ = poll(&mut files, ticking.then_some(&TICK)); // an interruption is a round without news
     }
 
@@ -235,6 +239,8 @@ impl Shim {
         };
         // Before the end is told: nobody reads them any more. What stays goes with the folder.
         let _ = secrets::remove(&self.folder);
+        // What it wrote is there in full when its end is told; of what cannot be stored, the amount.
+        self.logs.drain(date());
         let record = ExitRecord::new(&exit, at);
         // A full disk may have room again; a folder that is gone takes the run with it.
         while let Err(e) = write_record(&self.folder.join(EXIT_FILE), &record) {
@@ -242,6 +248,7 @@ impl Shim {
                 return ExitCode::FAILURE;
             }
             sleep(Duration::from_secs(1));
+            self.logs.settle(date());
         }
         let last = Reply { v: VERSION, exit: Some(record), ..Reply::default() };
         self.connections.iter_mut().filter(|c| c.watches).for_each(|c| {

@@ -1,29 +1,30 @@
 //! Starting the task.
 
-use super::{Refusal, serve::Shim};
+use super::{
+    Refusal,
+    logs::{Logs, Writers},
+    serve::Shim,
+};
 use crate::{
     control::short_path,
     group::Groups,
     lease::{Lease, boot_time},
     record::{
-        EXIT_FILE, LAUNCH_FILE, Launch, Process, STATE_FILE, StateRecord, VERSION, boot_id, date, log_file,
-        read_record, write_record,
+        EXIT_FILE, LAUNCH_FILE, Launch, Process, STATE_FILE, StateRecord, VERSION, boot_id, date, read_record,
+        write_record,
     },
     secrets::{self, Carried},
     sys::{self, Entry},
 };
 use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io,
-    os::{
-        fd::OwnedFd,
-        unix::{fs::OpenOptionsExt, net::UnixListener},
-    },
+    os::{fd::OwnedFd, unix::net::UnixListener},
     path::Path,
     process::{Command, Stdio},
 };
-use taffeta_isolation_plan::{SPEC_FILE, Stream, TaskSpec};
+use taffeta_isolation_plan::{SPEC_FILE, TaskSpec};
 
 /// Starts what the folder describes, once: a folder that knows a start or an end is refused.
 pub(super) fn start(folder: &Path, carried: Carried) -> Result<Shim, Refusal> {
@@ -45,10 +46,11 @@ pub(super) fn start(folder: &Path, carried: Carried) -> Result<Shim, Refusal> {
     let listener = listen(folder)?;
     let signals = sys::child_signals()?; // before the child exists: its end must not be missed
     let oom = launch.groups.watch_oom();
-    let (pid, pidfd) = spawn(folder, &spec, &launch.groups, &carried)?;
+    let (logs, writers) = Logs::open(folder, spec.logs)?;
+    let (pid, pidfd) = spawn(&spec, &launch.groups, &carried, writers)?;
     let state = describe(&spec.run_id, launch.groups, pid)?;
     write_record(&folder.join(STATE_FILE), &state)?;
-    Ok(Shim::new(folder.to_path_buf(), state, pidfd, listener, signals, oom, lease))
+    Ok(Shim::new(folder.to_path_buf(), state, pidfd, listener, signals, oom, (lease, logs)))
 }
 
 fn listen(folder: &Path) -> io::Result<UnixListener> {
@@ -63,12 +65,16 @@ fn listen(folder: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-fn spawn(folder: &Path, spec: &TaskSpec, groups: &Groups, carried: &Carried) -> Result<(Pid, OwnedFd), Refusal> {
-    let log = |stream| OpenOptions::new().create(true).append(true).mode(0o600).open(log_file(folder, stream));
+fn spawn(
+    spec: &TaskSpec,
+    groups: &Groups,
+    carried: &Carried,
+    outputs: Writers,
+) -> Result<(Pid, OwnedFd), Refusal> {
     let (program, args) = spec.run.split_first().ok_or_else(|| Refusal::NotStarted("no program is given".into()))?;
     let mut command = Command::new(program);
     command.args(args).env_clear().envs(spec.environment()).envs(carried.variables()).current_dir(spec.work());
-    command.stdin(Stdio::null()).stdout(log(Stream::Stdout)?).stderr(log(Stream::Stderr)?);
+    command.stdin(Stdio::null()).stdout(outputs.stdout).stderr(outputs.stderr);
     Entry { groups: groups.open_entries()?, dies_with: Some(getpid()), mounts: None }.install(&mut command);
     let child = command.spawn().map_err(|e| Refusal::NotStarted(format!("cannot run `{program}`: {e}")))?;
     let pid = Pid::from_child(&child); // not reaped before `Shim::reap`, so the number is its own until then
