@@ -54,7 +54,7 @@ fn find(run: &Path, spec: &TaskSpec, path: &str) -> Result<OwnedFd, FileError> {
         return Err(outside());
     }
     let (root, below) = root_of(run, spec, asked);
-    let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let failed = |e: Errno| FileError::Failed(path.to_owned(), io::Error::from(e).to_string());
     let root = openat(CWD, &root, folder, Mode::empty()).map_err(failed)?;
     let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
@@ -68,14 +68,21 @@ fn find(run: &Path, spec: &TaskSpec, path: &str) -> Result<OwnedFd, FileError> {
 
 /// Where a path begins: in the working folder, or in a volume whose link there is its first part.
 fn root_of(run: &Path, spec: &TaskSpec, path: &Path) -> (PathBuf, PathBuf) {
-    let mut parts = path.components().skip_while(|part| *part == Component::CurDir);
-    let rest = parts.clone();
-    if let Some(Component::Normal(first)) = parts.next()
-        && let Some(volume) = first.to_str().and_then(|name| spec.links.get(name))
-    {
-        return (volume.clone(), Path::new(".").join(parts.as_path()));
+    let mut parts = path.components();
+    let mut rest = parts.as_path();
+    while let Some(part) = parts.next() {
+        match part {
+            Component::CurDir => rest = parts.as_path(),
+            Component::Normal(first) => {
+                if let Some(volume) = first.to_str().and_then(|name| spec.links.get(name)) {
+                    return (volume.clone(), Path::new(".").join(parts.as_path()));
+                }
+                break;
+            }
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => break,
+        }
     }
-    (run.join(WORK_FOLDER), Path::new(".").join(rest.as_path()))
+    (run.join(WORK_FOLDER), Path::new(".").join(rest))
 }
 
 /// Opens it again, now to be read: whatever was put in its place meanwhile is not met.

@@ -33,7 +33,8 @@ impl Terminal {
         // SAFETY: the hook makes one system call. It neither allocates nor locks, so it may run between fork and exec of a
         // process with many threads. `theirs` is moved into it and is open in the child as it is here.
         unsafe { command.pre_exec(move || Ok(ioctl_tiocsctty(&theirs)?)) };
-        let terminal = Self(AsyncFd::new(ours)?);
+        // SAFETY: an `OwnedFd` is the file that it says, and stays that, as long as it lives.
+        let terminal = Self(unsafe { AsyncFd::register(ours)? });
         terminal.resize(size);
         Ok(terminal)
     }

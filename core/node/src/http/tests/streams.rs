@@ -2,7 +2,7 @@
 
 use super::fake::{LIVE_MAX, chunk, event};
 use super::{DEADLINE, Running, raw, run, with_token};
-use crate::api::{ApiError, ErrorCode, LogRead};
+use crate::api::{ApiError, ErrorCode, LogChunk, LogRead};
 use crate::client::{EventStream, LogStream, Received};
 use tokio::time::timeout;
 
@@ -106,7 +106,7 @@ async fn shutdown_ends_streams_and_frees_the_address() {
 }
 
 fn from_start() -> LogRead {
-    LogRead { stderr: false, offset: Some(0), tail: 0, limit: 10 }
+    LogRead { stderr: false, offset: Some(0), tail: 0, limit: 10, ..LogRead::default() }
 }
 
 async fn rest(stream: &mut LogStream) -> Result<String, ApiError> {
@@ -128,15 +128,16 @@ async fn followed_logs_come_until_the_task_ends() {
         Ok(chunk("", 4, "a", false)),
         Err(ApiError::new(ErrorCode::NoQuorum, "for a moment")),
         Ok(chunk("two\n", 8, "a", false)),
-        // Started again: this piece is from the middle of the new output.
-        Ok(chunk("ree\n", 13, "b", false)),
+        // Started again: the last words first.
+        Ok(LogChunk { over: true, ..chunk("last\n", 13, "a", false) }),
+        Ok(LogChunk { over: true, ..chunk("", 13, "a", false) }),
         Ok(chunk("three\n", 6, "b", true)),
         Ok(chunk("", 6, "b", true)),
     ]);
     let mut stream = running.client().follow_logs("shop/web.1".parse().unwrap(), from_start()).await.unwrap();
-    assert_eq!(rest(&mut stream).await.unwrap(), "one\ntwo\nthree\n");
+    assert_eq!(rest(&mut stream).await.unwrap(), "one\ntwo\nlast\nthree\n");
     let offsets: Vec<_> = running.fake.take_calls().iter().map(|c| c.split(' ').nth(3).unwrap().to_owned()).collect();
-    let expected = ["Some(0)", "Some(4)", "Some(4)", "Some(4)", "Some(8)", "Some(0)", "Some(6)"];
+    let expected = ["Some(0)", "Some(4)", "Some(4)", "Some(4)", "Some(8)", "Some(13)", "Some(0)", "Some(6)"];
     assert_eq!(offsets, expected);
 }
 
