@@ -94,9 +94,11 @@ fn reopen(found: &OwnedFd, flags: OFlags) -> Result<OwnedFd, Errno> {
 fn read(found: &OwnedFd, about: &Stat, ask: &FileAsk) -> io::Result<FilePiece> {
     let file = File::from(reopen(found, OFlags::empty())?);
     let mut bytes = vec![0; ask.bytes_max.min(PIECE_BYTES_MAX) as usize];
+    // Nothing lies so far that the kernel cannot count to it.
+    let offset = ask.offset.min(i64::MAX as u64 - u64::from(PIECE_BYTES_MAX));
     let mut length = 0;
     while length < bytes.len() {
-        match file.read_at(&mut bytes[length..], ask.offset.saturating_add(length as u64)) {
+        match file.read_at(&mut bytes[length..], offset + length as u64) {
             Ok(0) => break,
             Ok(n) => length += n,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
