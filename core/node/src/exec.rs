@@ -14,9 +14,9 @@ use crate::{
     wire::{decode, encode},
 };
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use taffeta_isolation_plan::{
-    CommandError, CommandEvent, CommandInput, CommandOutput, CommandSpec, Running, Stream, Terminal, TerminalSize,
+    CommandError, CommandEvent, CommandInput, CommandSpec, Running, Stream, Terminal, TerminalSize,
 };
 use taffeta_model::{Exit, NodeId, TaskId};
 use taffeta_net::{Bytes, CallError, FrameSink, Hears, Lane, Talk};
@@ -119,7 +119,7 @@ impl Core {
     }
 
     /// Another node wants to run a command here.
-    pub(crate) async fn talk(&self, from: NodeId, talk: Talk) {
+    pub(crate) async fn talk(self: &Arc<Self>, from: NodeId, talk: Talk) {
         let Talk { mut says, mut hears } = talk;
         let first = timeout(START_LIMIT, hears.next()).await;
         let Ok(Ok(Some(first))) = first else { return says.end(Err("nothing was said".into())).await };
