@@ -15,9 +15,9 @@ use std::{
     time::Duration,
 };
 use taffeta_isolation_plan::{
-    ActError, Cgroups, CommandError, CommandEvent, CommandInput, CommandOutput, CommandSpec, Executor, FileAsk, FileEntry,
-    FileError, FileKind, FilePiece, FileTold, Found, LogPiece, Memory, Permitted, Piece, Running, StartError, Started,
-    Stream, TaskSpec, TerminalSize, Usage,
+    ActError, Cgroups, CommandError, CommandEvent, CommandInput, CommandOutput, CommandSpec, Executor, FileAsk,
+    FileEntry, FileError, FileKind, FilePiece, FileTold, Found, LogPiece, Memory, Permitted, Piece, Running,
+    StartError, Started, Stream, TaskSpec, TerminalSize, Usage,
 };
 use taffeta_model::{BootMillis, Exit, UnixMillis};
 use taffeta_net::Clock;
@@ -135,7 +135,10 @@ impl Executor for SimExecutor {
         sleep(ASKING).await;
         let (at, files) = self.tasks.files_of(run_id).ok_or_else(|| FileError::Unknown(run_id.into()))?;
         if ask.path.is_empty() {
-            return Ok(FileTold::Folder { entries: files.into_iter().map(|file| listed(at, file)).collect(), more: false });
+            return Ok(FileTold::Folder {
+                entries: files.into_iter().map(|file| listed(at, file)).collect(),
+                more: false,
+            });
         }
         let found = files.into_iter().find(|(name, _)| *name == ask.path);
         let (_, body) = found.ok_or_else(|| FileError::NotFound(ask.path.clone()))?;

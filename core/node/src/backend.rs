@@ -2,10 +2,10 @@
 
 use crate::{
     api::{
-        ApiError, AppView, AuthoritiesView, Backend, DeployRequest, Deployed, ErrorCode, Event, ExecRequest, ExecSession, LeaderView, LogChunk,
-        LogRead, MaintenanceRequest, MaintenanceView, NodeView, PlanView, QuotaRequest, QuotaView, ResolveView,
-        ScaleRequest, SecretView, ServiceView, StatusView, Steer, TaskView, TokenEntry, TokenRequest, TokenView,
-        VolumeView, WhyView, ZoneView,
+        ApiError, AppView, AuthoritiesView, Backend, DeployRequest, Deployed, ErrorCode, Event, ExecRequest,
+        ExecSession, LeaderView, LogChunk, LogRead, MaintenanceRequest, MaintenanceView, NodeView, PlanView,
+        QuotaRequest, QuotaView, ResolveView, ScaleRequest, SecretView, ServiceView, StatusView, Steer, TaskView,
+        TokenEntry, TokenRequest, TokenView, VolumeView, WhyView, ZoneView,
     },
     config::RingPreset,
     events::rfc3339,

@@ -113,7 +113,9 @@ impl Core {
                 Ok(near)
             }
             Err(e @ (CommandError::Unknown(_) | CommandError::Ended(_))) => Err(not_there(&e)),
-            Err(CommandError::TooMany(why)) => Err(ApiError::new(ErrorCode::Conflict, why).help("end some of them first")),
+            Err(CommandError::TooMany(why)) => {
+                Err(ApiError::new(ErrorCode::Conflict, why).help("end some of them first"))
+            }
             Err(CommandError::Failed(why)) => Err(ApiError::new(ErrorCode::Failed, why)),
         }
     }
@@ -212,11 +214,9 @@ fn end_of(exit: &Exit) -> ExecEnd {
     match exit {
         Exit::Code(code) => ExecEnd::Code(*code),
         Exit::Signal(signal) => ExecEnd::Signal(*signal),
-        Exit::OutOfMemory
-        | Exit::Lost
-        | Exit::Deadline
-        | Exit::LeaseEnded
-        | Exit::NotStarted(_) => ExecEnd::Lost(exit.to_string()),
+        Exit::OutOfMemory | Exit::Lost | Exit::Deadline | Exit::LeaseEnded | Exit::NotStarted(_) => {
+            ExecEnd::Lost(exit.to_string())
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
 };
 use std::time::Duration;
 use taffeta_isolation_plan::{LogPiece, Piece, PieceStart, Stream};
-use taffeta_model::{NodeId, Phase, TaskId};
+use taffeta_model::{JobKind, Liveness, NodeId, Phase, TaskId, TaskRecord};
 use taffeta_net::CallError;
 
 /// How long another node may take to give a piece.
@@ -22,14 +22,27 @@ const TIMED_BYTES_MAX: u32 = 32 << 10;
 const LINES_MAX: u32 = 1_000_000;
 
 impl Core {
-    /// The machine that has the newest run of a task.
+    /// The machine that has the newest run of a task. A dead one counts as long as the task is wanted: it may come back, or
+    /// the task comes to another.
     pub(crate) fn owner_of(&self, task: &TaskId) -> Result<NodeId, ApiError> {
         let sets = self.gossip.sets();
-        let newest = records(&sets).filter(|(_, r)| r.task == *task).max_by_key(|(_, r)| r.fence);
+        let wanted = self.is_wanted(task);
+        let has_it = |(owner, r): &(NodeId, &TaskRecord)| r.task == *task && (wanted || self.may_answer(*owner));
+        let newest = records(&sets).filter(has_it).max_by_key(|(_, r)| r.fence);
         newest.map(|(owner, _)| owner).ok_or_else(|| {
             ApiError::new(ErrorCode::NotFound, format!("no machine has anything of `{task}`"))
                 .help("`taffeta ps` lists the tasks; `taffeta why TASK` says why one waits")
         })
+    }
+
+    fn is_wanted(&self, task: &TaskId) -> bool {
+        let directory = self.directory.borrow();
+        let job = directory.apps.get(&task.app).and_then(|jobs| jobs.get(&task.job));
+        job.is_some_and(|job| job.kind == JobKind::Daemon || task.index <= job.count)
+    }
+
+    fn may_answer(&self, node: NodeId) -> bool {
+        node == self.me || !matches!(self.met(node), Some(Liveness::Down | Liveness::Left))
     }
 
     /// The refusal when the machine that has it cannot be asked.

@@ -33,9 +33,10 @@ impl Service for Inlet {
             (Lane::Control, Peer::Expired(from)) => answer_control(&core, from, &request, true).await,
             (Lane::Renew, Peer::Node(from) | Peer::Expired(from) | Peer::Lapsed(from)) => core.answer_renewal(from),
             (Lane::Join, Peer::Node(_) | Peer::Stranger) => Ok(encode(&core.decide_join(decode(&request)?).await?)),
-            (Lane::Catalogue | Lane::Snapshot | Lane::Ping | Lane::Talk, Peer::Node(_) | Peer::Expired(_) | Peer::Lapsed(_)) => {
-                Err("nothing is called on this lane".into())
-            }
+            (
+                Lane::Catalogue | Lane::Snapshot | Lane::Ping | Lane::Talk,
+                Peer::Node(_) | Peer::Expired(_) | Peer::Lapsed(_),
+            ) => Err("nothing is called on this lane".into()),
             (Lane::Raft | Lane::Control | Lane::Join, Peer::Expired(_) | Peer::Lapsed(_))
             | (_, Peer::Removed(_) | Peer::Stranger) => Err("not for this peer".into()),
         }

@@ -3,7 +3,13 @@
 //! A command is a child of the agent in the task's groups. It ends with its task, and with its person: then its terminal is
 //! gone, which it is told by SIGHUP, and all of its session is killed soon after.
 
-use crate::{check, control::Client, group::Groups, leftover::{session_lives, signal_session}, terminal::Terminal};
+use crate::{
+    check,
+    control::Client,
+    group::Groups,
+    leftover::{session_lives, signal_session},
+    terminal::Terminal,
+};
 use async_trait::async_trait;
 use rustix::process::Signal;
 use std::{
@@ -58,7 +64,9 @@ impl Commands {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (of_task, total) = (all.get(run_id).copied().unwrap_or_default(), all.values().sum::<usize>());
         if of_task >= OF_TASK_MAX {
-            return Err(CommandError::TooMany(format!("{OF_TASK_MAX} commands run beside the task, which is the most")));
+            return Err(CommandError::TooMany(format!(
+                "{OF_TASK_MAX} commands run beside the task, which is the most"
+            )));
         }
         if total >= ALL_MAX {
             return Err(CommandError::TooMany(format!("{ALL_MAX} commands run on the machine, which is the most")));
@@ -104,7 +112,11 @@ pub(crate) fn start(
     let mut command = AsyncCommand::from(command);
     let mut child = command.spawn().map_err(|e| refused(program, &e))?;
     drop(command); // it holds the command's end of the terminal
-    let input = Input { pipe: child.stdin.take(), terminal: terminal.clone().filter(|_| spec.input), resized: terminal.clone() };
+    let input = Input {
+        pipe: child.stdin.take(),
+        terminal: terminal.clone().filter(|_| spec.input),
+        resized: terminal.clone(),
+    };
     let sources = match terminal {
         Some(terminal) => [Some(Source::Terminal(terminal)), None],
         None => [child.stdout.take().map(Source::Stdout), child.stderr.take().map(Source::Stderr)],
@@ -113,7 +125,16 @@ pub(crate) fn start(
     let (end, task_ended) = watch::channel(false);
     let watching = tokio::spawn(watch_task(task, end));
     let child = Some(child);
-    let output = Output { child, session, sources, ended: None, task_ended, watching, buffer: vec![0; PIECE_BYTES_MAX], _place: place };
+    let output = Output {
+        child,
+        session,
+        sources,
+        ended: None,
+        task_ended,
+        watching,
+        buffer: vec![0; PIECE_BYTES_MAX],
+        _place: place,
+    };
     Ok(Running { input: Box::new(input), output: Box::new(output) })
 }
 

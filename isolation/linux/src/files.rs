@@ -136,11 +136,9 @@ fn describe(name: String, about: &Stat) -> FileEntry {
         FileType::RegularFile => FileKind::File,
         FileType::Directory => FileKind::Folder,
         FileType::Symlink => FileKind::Link,
-        FileType::Fifo
-        | FileType::Socket
-        | FileType::CharacterDevice
-        | FileType::BlockDevice
-        | FileType::Unknown => FileKind::Other,
+        FileType::Fifo | FileType::Socket | FileType::CharacterDevice | FileType::BlockDevice | FileType::Unknown => {
+            FileKind::Other
+        }
     };
     let millis = i128::from(about.st_mtime) * 1_000 + i128::from(about.st_mtime_nsec) / 1_000_000;
     FileEntry {

@@ -69,7 +69,7 @@ impl Output {
         let (begin, end) = (self.begin(), self.end());
         let wanted = match piece.from {
             PieceStart::At(at) => at,
-            PieceStart::BeforeEnd(back) => end.saturating_sub(back).max(begin),
+            PieceStart::BeforeEnd(back) => end.saturating_sub(back),
             PieceStart::LinesBeforeEnd(lines) => self.lines_before_end(lines)?,
             PieceStart::Since(since) => self.since(since)?,
         };

@@ -7,8 +7,8 @@ use crate::{
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use taffeta_node::api::{
-    AppView, AuthoritiesView, Event, FolderView, LeaderView, NodeView, PlanView, ResolveView, RunView, ServiceView, StatusView,
-    TaskView, TokenEntry, WhyView,
+    AppView, AuthoritiesView, Event, FolderView, LeaderView, NodeView, PlanView, ResolveView, RunView, ServiceView,
+    StatusView, TaskView, TokenEntry, WhyView,
 };
 
 pub(super) fn apps(apps: &[AppView]) -> String {

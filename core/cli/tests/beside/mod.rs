@@ -62,7 +62,8 @@ impl Verb {
     fn begin(cluster: &Cluster, machine: usize, args: &[&str]) -> Self {
         let mut command = Command::new(binary());
         command.args(args).env("TAFFETA_API", format!("http://{}", cluster.machines[machine].http()));
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
         let (out, err) = (heard(child.stdout.take()), heard(child.stderr.take()));
         Self { child, out, err }
     }
@@ -77,7 +78,8 @@ impl Verb {
 
     fn says(&self, what: &str, is: impl Fn(&Self) -> bool) {
         within(Duration::from_secs(60), what, || {
-            let tail = |text: String| text.chars().rev().take(300).collect::<Vec<_>>().into_iter().rev().collect::<String>();
+            let tail =
+                |text: String| text.chars().rev().take(300).collect::<Vec<_>>().into_iter().rev().collect::<String>();
             if is(self) { Ok(()) } else { Err(format!("{:?} {:?}", tail(self.out()), tail(self.err()))) }
         });
     }
@@ -132,11 +134,21 @@ fn logs_follow_a_task_across_its_files_and_to_another_machine() {
     let now = owner(&cluster, other, "talk.1");
     assert_ne!(now, on);
     let name = &cluster.machines[now].name;
-    assert!(follower.err().contains(&format!("box/talk.1 goes on at {name}, from the beginning\n")), "{}", follower.err());
+    assert!(
+        follower.err().contains(&format!("box/talk.1 goes on at {name}, from the beginning\n")),
+        "{}",
+        follower.err()
+    );
     assert!(follower.out().ends_with(&format!("started at {name}\n")));
     // It crashes, and is started again where it is.
     let pid = cluster.machines[other].try_json(&["ps", "box"]).expect("tasks");
-    let pid = pid.as_array().into_iter().flatten().find(|t| t["task"] == "talk.1").and_then(|t| t["pid"].as_i64()).expect("a pid");
+    let pid = pid
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|t| t["task"] == "talk.1")
+        .and_then(|t| t["pid"].as_i64())
+        .expect("a pid");
     let pid = rustix::process::Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("a pid");
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
     follower.says("it was started again", |f| f.err().contains("box/talk.1 was started again\n"));
@@ -152,10 +164,18 @@ fn logs_of_a_batch_task_end_with_it_and_both_outputs_come_in_their_order() {
     let (cluster, _) = start();
     let on = owner(&cluster, 0, "once.1");
     let other = (on + 1) % 3;
-    cluster.machines[0].run(&["run", "box/once"]).success();
     let mut follower = Verb::begin(&cluster, other, &["logs", "-f", "--both", "box/once.1"]);
     assert_eq!(follower.ends(), 0, "{}", follower.err());
-    follower.says("all that it has written", |f| f.out().ends_with("one\nthree\n") && f.err().contains("two\n"));
+    follower.says("all that it has written", |f| f.out() == "one\nthree\n" && f.err() == "two\n");
+    let late = cluster.root().join("late.toml");
+    let text = "app = \"late\"\n[batch.slow]\nrun = [\"sh\", \"-c\", \"echo one; sleep 1; echo two\"]\ncpus = 0.05\n";
+    fs::write(&late, text).expect("a file");
+    cluster.machines[0].run(&["deploy", &late.to_string_lossy()]).success();
+    within(SOON, "a task is followed to its end", || {
+        let said = cluster.machines[other].run(&["logs", "-f", "late/slow.1"]);
+        let whole = said.code == 0 && said.stdout == "one\ntwo\n";
+        if whole { Ok(()) } else { Err(format!("{said:?}")) }
+    });
     for machine in &cluster.machines {
         let both = machine.run(&["logs", "--both", "--timestamps", "box/once.1"]).success();
         let lines: Vec<&str> = both.stdout.lines().chain(both.stderr.lines()).collect();
@@ -177,8 +197,19 @@ fn a_command_runs_beside_its_task_from_any_machine() {
     let _alone = alone();
     let (cluster, on) = start();
     for machine in &cluster.machines {
-        let said = machine.run(&["exec", "box/talk.1", "--", "sh", "-c", "echo $TAFFETA_TASK; cat given.txt; echo no >&2; exit 7"]);
-        assert_eq!((said.code, said.stdout.as_str(), said.stderr.as_str()), (7, "box/talk.1\ngiven", "no\n"), "{said:?}");
+        let said = machine.run(&[
+            "exec",
+            "box/talk.1",
+            "--",
+            "sh",
+            "-c",
+            "echo $TAFFETA_TASK; cat given.txt; echo no >&2; exit 7",
+        ]);
+        assert_eq!(
+            (said.code, said.stdout.as_str(), said.stderr.as_str()),
+            (7, "box/talk.1\ngiven", "no\n"),
+            "{said:?}"
+        );
         let said = machine.run(&["exec", "box/talk.1", "--", "no-such-program"]);
         assert_eq!(said.code, 127, "{said:?}");
         assert!(said.stderr.contains("no-such-program"), "{said:?}");
@@ -228,7 +259,11 @@ fn a_command_ends_when_its_client_is_killed() {
         };
         assert!(lives(main) && lives(child));
         client.child.kill().expect("killed");
-        within(SOON, "the command is dead", || if lives(main) || lives(child) { Err("it lives".into()) } else { Ok(()) });
+        within(
+            SOON,
+            "the command is dead",
+            || if lives(main) || lives(child) { Err("it lives".into()) } else { Ok(()) },
+        );
     }
 }
 
@@ -305,11 +340,14 @@ fn a_terminal_is_resized_interrupted_and_left_as_it_was() {
 fn files_are_listed_and_fetched_from_any_machine_and_nothing_else_is() {
     let _alone = alone();
     let (cluster, on) = start();
-    cluster.machines[on].run(&["exec", "box/talk.1", "--", "sh", "-c", "ln -s /etc out; mkdir sub; seq 1 200000 > sub/numbers"]).success();
+    cluster.machines[on]
+        .run(&["exec", "box/talk.1", "--", "sh", "-c", "ln -s /etc out; mkdir sub; seq 1 200000 > sub/numbers"])
+        .success();
     let numbers: String = (1..=200_000).map(|n| format!("{n}\n")).collect();
     for machine in &cluster.machines {
         let list = machine.run(&["files", "box/talk.1", "-o", "json"]).success().json();
-        let names: Vec<&str> = list["entries"].as_array().expect("entries").iter().filter_map(|e| e["name"].as_str()).collect();
+        let names: Vec<&str> =
+            list["entries"].as_array().expect("entries").iter().filter_map(|e| e["name"].as_str()).collect();
         assert_eq!(names, ["given.txt", "out", "ready", "sub"], "{list}");
         let table = machine.run(&["files", "box/talk.1", "sub"]).success();
         assert!(table.stdout.contains("KIND") && table.stdout.contains("numbers"), "{table:?}");
@@ -318,7 +356,12 @@ fn files_are_listed_and_fetched_from_any_machine_and_nothing_else_is() {
         machine.run(&["files", "box/talk.1", "sub/numbers", "-o", &to.to_string_lossy()]).success();
         assert!(fs::read_to_string(&to).expect("the file") == numbers);
         assert_eq!(machine.run(&["files", "box/once.1", "kept"]).success().stdout, "kept", "of a task that has ended");
-        for (path, code, word) in [("../spec.json", 3, "leads out"), ("out/passwd", 3, "leads out"), ("/etc/passwd", 3, "leads out"), ("absent", 1, "there is no `absent`")] {
+        for (path, code, word) in [
+            ("../spec.json", 3, "leads out"),
+            ("out/passwd", 3, "leads out"),
+            ("/etc/passwd", 3, "leads out"),
+            ("absent", 1, "there is no `absent`"),
+        ] {
             let refused = machine.run(&["files", "box/talk.1", path]);
             assert_eq!((refused.code, refused.stdout.as_str()), (code, ""), "{refused:?}");
             assert!(refused.stderr.contains(word), "{refused:?}");

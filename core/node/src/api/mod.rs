@@ -14,7 +14,8 @@ mod views;
 pub use error::{ApiError, ErrorBody, ErrorCode, ErrorDetail};
 pub(crate) use exec::WAITING_MAX;
 pub use exec::{
-    EXEC_ARGS_BYTES_MAX, EXEC_ARGS_MAX, ExecEnd, ExecInput, ExecOutput, ExecRequest, ExecSession, ExecSize, ExecTerminal,
+    EXEC_ARGS_BYTES_MAX, EXEC_ARGS_MAX, ExecEnd, ExecInput, ExecOutput, ExecRequest, ExecSession, ExecSize,
+    ExecTerminal,
 };
 pub use files::{FileView, FolderView};
 pub use logs::{LogChunk, LogCursor, LogRead, LogStep};

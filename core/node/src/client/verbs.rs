@@ -6,10 +6,10 @@ use super::exec::{self, ExecReceiver, ExecSender};
 use super::stream::{ByteStream, EventStream, LogStream};
 use super::target::Endpoint;
 use crate::api::{
-    ApiError, AppView, AuthoritiesView, DeployRequest, Deployed, DrainRequest, ErrorCode, Event, ExecRequest, FinishRequest, FolderView,
-    LeaderView, LogChunk, LogRead, MaintenanceRequest, MaintenanceView, NodeView, PlanView, PromoteRequest,
-    QuotaRequest, QuotaView, ResolveView, RestartRequest, RollbackRequest, RunRequest, ScaleRequest, SecretView,
-    ServiceView, StatusView, TaskView, TokenEntry, TokenRequest, TokenView, VolumeView, WhyView,
+    ApiError, AppView, AuthoritiesView, DeployRequest, Deployed, DrainRequest, ErrorCode, Event, ExecRequest,
+    FinishRequest, FolderView, LeaderView, LogChunk, LogRead, MaintenanceRequest, MaintenanceView, NodeView, PlanView,
+    PromoteRequest, QuotaRequest, QuotaView, ResolveView, RestartRequest, RollbackRequest, RunRequest, ScaleRequest,
+    SecretView, ServiceView, StatusView, TaskView, TokenEntry, TokenRequest, TokenView, VolumeView, WhyView,
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

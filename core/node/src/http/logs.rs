@@ -111,7 +111,9 @@ pub(super) async fn show(
     let chunk = shared.backend.logs(task, read).await?;
     let mut answer = ([TEXT], chunk.bytes).into_response();
     let headers = answer.headers_mut();
-    for (name, number) in [("x-taffeta-next", chunk.next), ("x-taffeta-from", chunk.from), ("x-taffeta-gone", chunk.gone)] {
+    for (name, number) in
+        [("x-taffeta-next", chunk.next), ("x-taffeta-from", chunk.from), ("x-taffeta-gone", chunk.gone)]
+    {
         headers.insert(name, number.into());
     }
     for (name, is) in [("x-taffeta-ended", chunk.ended), ("x-taffeta-over", chunk.over)] {
@@ -128,7 +130,8 @@ fn parse_since(text: &str) -> Result<UnixMillis, Refusal> {
         return Ok(UnixMillis(millis));
     }
     let at = text.parse::<jiff::Timestamp>().ok().and_then(|at| u64::try_from(at.as_millisecond()).ok());
-    let wrong = || ApiError::new(ErrorCode::Invalid, format!("`{text}` is no time, as 2026-11-25T01:30:00Z")).field("since");
+    let wrong =
+        || ApiError::new(ErrorCode::Invalid, format!("`{text}` is no time, as 2026-11-25T01:30:00Z")).field("since");
     Ok(at.map(UnixMillis).ok_or_else(wrong)?)
 }
 

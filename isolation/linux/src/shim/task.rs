@@ -65,12 +65,7 @@ fn listen(folder: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-fn spawn(
-    spec: &TaskSpec,
-    groups: &Groups,
-    carried: &Carried,
-    outputs: Writers,
-) -> Result<(Pid, OwnedFd), Refusal> {
+fn spawn(spec: &TaskSpec, groups: &Groups, carried: &Carried, outputs: Writers) -> Result<(Pid, OwnedFd), Refusal> {
     let (program, args) = spec.run.split_first().ok_or_else(|| Refusal::NotStarted("no program is given".into()))?;
     let mut command = Command::new(program);
     command.args(args).env_clear().envs(spec.environment()).envs(carried.variables()).current_dir(spec.work());

@@ -159,7 +159,8 @@ async fn a_command_whose_person_goes_is_killed_with_all_of_its_session() {
 async fn a_command_ends_with_its_task() {
     let bench = Bench::new();
     let executor = idle(&bench).await;
-    let mut running = executor.exec("r1", command(&["sh", "-c", "echo on; exec sleep 1000"], false, false)).await.unwrap();
+    let mut running =
+        executor.exec("r1", command(&["sh", "-c", "echo on; exec sleep 1000"], false, false)).await.unwrap();
     said(&mut running, "on").await;
     executor.kill("r1").await.unwrap();
     assert_eq!(all(running).await.2, Exit::Signal(9));
@@ -174,7 +175,9 @@ async fn what_cannot_be_run_is_told_apart_and_commands_are_bounded() {
     let bench = Bench::new();
     let executor = idle(&bench).await;
     let refused = async |run: &[&str]| executor.exec("r1", command(run, false, false)).await.err().unwrap();
-    assert!(matches!(refused(&["no-such-program"]).await, CommandError::NotFound(why) if why.contains("no-such-program")));
+    assert!(
+        matches!(refused(&["no-such-program"]).await, CommandError::NotFound(why) if why.contains("no-such-program"))
+    );
     assert!(matches!(refused(&["./ready"]).await, CommandError::NotExecutable(_)));
     let mut held = vec![];
     for _ in 0..8 {

@@ -21,7 +21,9 @@ async fn names(executor: &LinuxExecutor, path: &str) -> Vec<(String, FileKind, u
 
 async fn text(executor: &LinuxExecutor, path: &str) -> String {
     match look(executor, path).await.unwrap() {
-        FileTold::Piece(FilePiece { bytes, size, .. }) if size == bytes.len() as u64 => String::from_utf8(bytes).unwrap(),
+        FileTold::Piece(FilePiece { bytes, size, .. }) if size == bytes.len() as u64 => {
+            String::from_utf8(bytes).unwrap()
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -35,7 +37,8 @@ async fn folders_are_listed_and_files_read_in_pieces_also_of_an_ended_run() {
     assert_eq!(executor.wait("r1").await, Exit::Code(0));
     let list = names(&executor, "").await;
     let kinds: Vec<(&str, FileKind)> = list.iter().map(|(name, kind, ..)| (name.as_str(), *kind)).collect();
-    let expected = [("a b", FileKind::File), ("link", FileKind::Link), ("pipe", FileKind::Other), ("sub", FileKind::Folder)];
+    let expected =
+        [("a b", FileKind::File), ("link", FileKind::Link), ("pipe", FileKind::Other), ("sub", FileKind::Folder)];
     assert_eq!(kinds, expected);
     assert_eq!(names(&executor, "./sub/").await, [("file".into(), FileKind::File, 5, 0o640)]);
     assert_eq!(names(&executor, "sub/../sub").await.len(), 1);
@@ -46,8 +49,15 @@ async fn folders_are_listed_and_files_read_in_pieces_also_of_an_ended_run() {
     assert!(matches!(end, FileTold::Piece(FilePiece { bytes, .. }) if bytes.is_empty()));
     assert_eq!(look(&executor, "absent").await, Err(FileError::NotFound("absent".into())));
     assert_eq!(look(&executor, "sub/file/x").await, Err(FileError::NotFound("sub/file/x".into())));
-    assert_eq!(look(&executor, "pipe").await, Err(FileError::NotAFile("pipe".into())), "and nobody waits for its writer");
-    assert_eq!(executor.look("../r1", FileAsk { path: String::new(), offset: 0, bytes_max: 1 }).await, Err(FileError::Unknown("../r1".into())));
+    assert_eq!(
+        look(&executor, "pipe").await,
+        Err(FileError::NotAFile("pipe".into())),
+        "and nobody waits for its writer"
+    );
+    assert_eq!(
+        executor.look("../r1", FileAsk { path: String::new(), offset: 0, bytes_max: 1 }).await,
+        Err(FileError::Unknown("../r1".into()))
+    );
 }
 
 #[tokio::test]
@@ -57,8 +67,18 @@ async fn nothing_leads_out_of_the_folder() {
     let script = "ln -s /etc abs; ln -s ../spec.json up; ln -s /proc/self/root magic; ln -s loop loop; mkdir d; ln -s ../../spec.json d/deep";
     executor.start(bench.spec("r1", &["sh", "-c", script])).await.unwrap();
     executor.wait("r1").await;
-    let paths =
-        ["/etc/passwd", "..", "../spec.json", "d/../../spec.json", "abs", "abs/passwd", "up", "magic/etc/passwd", "d/deep", "loop"];
+    let paths = [
+        "/etc/passwd",
+        "..",
+        "../spec.json",
+        "d/../../spec.json",
+        "abs",
+        "abs/passwd",
+        "up",
+        "magic/etc/passwd",
+        "d/deep",
+        "loop",
+    ];
     for path in paths {
         assert_eq!(look(&executor, path).await, Err(FileError::Outside(path.into())));
     }

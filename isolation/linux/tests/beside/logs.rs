@@ -162,9 +162,9 @@ async fn a_flood_fills_no_disk_and_holds_up_neither_its_shim_nor_its_neighbour()
     let folder = bench.root.join("r1");
     // The burst has gone by then: what follows is slowed down.
     until("a lot has been written", || {
-        let newest = fs::read_dir(&folder).unwrap().filter_map(|entry| {
-            entry.ok()?.file_name().to_str()?.strip_prefix("stdout.log.")?.parse::<u64>().ok()
-        });
+        let newest = fs::read_dir(&folder)
+            .unwrap()
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_prefix("stdout.log.")?.parse::<u64>().ok());
         newest.max().is_some_and(|at| at > 24 << 20)
     })
     .await;
@@ -178,7 +178,8 @@ async fn a_flood_fills_no_disk_and_holds_up_neither_its_shim_nor_its_neighbour()
     }
     let cpu = |pid: u32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        let fields: Vec<u64> = stat.rsplit_once(')').unwrap().1.split_whitespace().skip(11).take(2).map(|n| n.parse().unwrap()).collect();
+        let fields: Vec<u64> =
+            stat.rsplit_once(')').unwrap().1.split_whitespace().skip(11).take(2).map(|n| n.parse().unwrap()).collect();
         Duration::from_millis(10 * (fields[0] + fields[1]))
     };
     println!("the shim of a flood has used {:?} in {:?}", cpu(shim_was), begun.elapsed());
@@ -213,8 +214,11 @@ async fn lines_have_their_times_and_since_finds_them() {
     let after = now();
     let LogPiece { times, bytes, .. } = read(&executor, Piece { times: true, ..at(0) }).await;
     assert_eq!(bytes, b"one\ntwo\nthree\n");
-    assert!(matches!(times.as_slice(), [(0, one), (4, two), ..]
-        if before <= *one && *one <= first && between <= *two && *two <= after), "{before:?} {first:?} {between:?} {times:?}");
+    assert!(
+        matches!(times.as_slice(), [(0, one), (4, two), ..]
+        if before <= *one && *one <= first && between <= *two && *two <= after),
+        "{before:?} {first:?} {between:?} {times:?}"
+    );
     let since = |at_| Piece { from: PieceStart::Since(at_), ..at(0) };
     assert_eq!(read(&executor, since(before)).await.from, 0);
     assert_eq!(read(&executor, since(between)).await.bytes, b"two\nthree\n");
@@ -270,7 +274,8 @@ async fn what_a_full_disk_does_not_take_is_counted_and_said_and_the_task_goes_on
     let script = "echo begin; while [ ! -e full ]; do sleep 0.01; done; seq -w 1 20000; printf 'half a line'; \
                   : > said; while [ ! -e go ]; do sleep 0.01; done; echo; echo end";
     executor.start(bench.spec("r1", &["sh", "-c", script])).await.unwrap();
-    until("it has begun", || executor.log_path("r1", Stream::Stdout).metadata().is_ok_and(|about| about.len() > 0)).await;
+    until("it has begun", || executor.log_path("r1", Stream::Stdout).metadata().is_ok_and(|about| about.len() > 0))
+        .await;
     fs::write(bench.work("r1").join("full"), "").unwrap();
     let filler = root.join("filler");
     // As full as can be: the last bytes one by one.
@@ -291,10 +296,17 @@ async fn what_a_full_disk_does_not_take_is_counted_and_said_and_the_task_goes_on
     let text = String::from_utf8(rest(&executor, 0).await.1).unwrap();
     assert!(text.starts_with("begin\n") && text.ends_with("\nend\n"), "{text}");
     let markers: Vec<&str> = text.lines().filter(|line| line.starts_with("[taffeta: ")).collect();
-    assert!(!markers.is_empty() && markers.iter().all(|line| line.ends_with(" bytes dropped: No space left on device (os error 28)]")), "{markers:?}");
+    assert!(
+        !markers.is_empty()
+            && markers.iter().all(|line| line.ends_with(" bytes dropped: No space left on device (os error 28)]")),
+        "{markers:?}"
+    );
     let dropped: usize = markers.iter().map(|line| line.split(' ').nth(1).unwrap().parse::<usize>().unwrap()).sum();
     let said = 6 + 20_000 * 6 + 11 + 1 + 4;
     let kept: usize = text.len() - markers.iter().map(|line| line.len() + 1).sum::<usize>();
     let mended = (kept + dropped).checked_sub(said);
-    assert!(mended.is_some_and(|mended| mended <= markers.len()), "{kept} kept, {dropped} dropped of {said}; a line that was cut is ended");
+    assert!(
+        mended.is_some_and(|mended| mended <= markers.len()),
+        "{kept} kept, {dropped} dropped of {said}; a line that was cut is ended"
+    );
 }

@@ -122,7 +122,8 @@ fn old_shim(bench: &Bench, dialogue: Vec<(String, Value)>) -> (PathBuf, File) {
             while lines.read_line(&mut line).is_ok_and(|n| n > 0) {
                 let asked: Value = serde_json::from_str(&line).unwrap();
                 let known = dialogue.iter().find(|(ask, _)| serde_json::from_str::<Value>(ask).unwrap() == asked);
-                let answer = known.map_or_else(|| panic!("the last release's shim was never asked {line}"), |(_, answer)| answer);
+                let answer = known
+                    .map_or_else(|| panic!("the last release's shim was never asked {line}"), |(_, answer)| answer);
                 if stream.write_all(format!("{answer}\n").as_bytes()).is_err() {
                     break;
                 }
@@ -150,7 +151,11 @@ async fn todays_agent_understands_the_last_releases_shim_and_reads_its_output() 
     assert!(matches!(&extended, ActError::Failed(why) if why.contains("the task has no lease")), "{extended}");
     let piece = Piece { from: PieceStart::Since(UnixMillis(1)), bytes_max: 100, times: true };
     let read = executor.read_log("r1", Stream::Stdout, piece).await.unwrap();
-    assert_eq!((read.bytes.as_slice(), read.times.as_slice()), (&b"one\ntwo\n"[..], &[][..]), "its times are not known");
+    assert_eq!(
+        (read.bytes.as_slice(), read.times.as_slice()),
+        (&b"one\ntwo\n"[..], &[][..]),
+        "its times are not known"
+    );
     let last = Piece { from: PieceStart::LinesBeforeEnd(1), ..piece };
     assert_eq!(executor.read_log("r1", Stream::Stdout, last).await.unwrap().bytes, b"two\n");
     // Its last word, as it wrote it.

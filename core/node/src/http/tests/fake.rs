@@ -1,12 +1,11 @@
 //! A backend that remembers what it was asked and answers with the same shop each time.
 
 use crate::api::{
-    ApiError, AppView, AuthoritiesView, AuthorityView, Backend, DeployRequest, Deployed, ErrorCode, Event, ExecEnd, ExecInput,
-    ExecOutput, ExecRequest, ExecSession, HiddenView,
-    JobView, LeaderView, LimitsView, LogChunk, LogRead, MaintenanceRequest, MaintenanceView, NodeCounts, NodeView,
-    PlanStep, PlanView, QuotaRequest, QuotaView, RecordView, ResolveView, ResourcesView, Role, ScaleRequest,
-    SecretUser, SecretView, ServiceInstanceView, ServiceView, StatusView, Steer, TaskView, TokenEntry, TokenRequest,
-    TokenView, VolumeView, WhyView, ZoneView,
+    ApiError, AppView, AuthoritiesView, AuthorityView, Backend, DeployRequest, Deployed, ErrorCode, Event, ExecEnd,
+    ExecInput, ExecOutput, ExecRequest, ExecSession, HiddenView, JobView, LeaderView, LimitsView, LogChunk, LogRead,
+    MaintenanceRequest, MaintenanceView, NodeCounts, NodeView, PlanStep, PlanView, QuotaRequest, QuotaView, RecordView,
+    ResolveView, ResourcesView, Role, ScaleRequest, SecretUser, SecretView, ServiceInstanceView, ServiceView,
+    StatusView, Steer, TaskView, TokenEntry, TokenRequest, TokenView, VolumeView, WhyView, ZoneView,
 };
 use async_trait::async_trait;
 use std::collections::VecDeque;
