@@ -1,18 +1,13 @@
 //! A pseudo-terminal for a command.
-#![allow(unsafe_code, reason = "what runs between fork and exec has no safe form")]
 
+use crate::sys;
 use rustix::{
     fs::{Mode, OFlags, fcntl_getfl, fcntl_setfl, open},
     io::{read, write},
-    process::ioctl_tiocsctty,
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{Winsize, tcsetwinsize},
 };
-use std::{
-    io,
-    os::{fd::OwnedFd, unix::process::CommandExt},
-    process::Command,
-};
+use std::{io, os::fd::OwnedFd, process::Command};
 use taffeta_isolation_plan::TerminalSize;
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -30,11 +25,8 @@ impl Terminal {
         let theirs = open(ptsname(&ours, vec![])?, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
         fcntl_setfl(&ours, fcntl_getfl(&ours)? | OFlags::NONBLOCK)?;
         command.stdin(theirs.try_clone()?).stdout(theirs.try_clone()?).stderr(theirs.try_clone()?);
-        // SAFETY: the hook makes one system call. It neither allocates nor locks, so it may run between fork and exec of a
-        // process with many threads. `theirs` is moved into it and is open in the child as it is here.
-        unsafe { command.pre_exec(move || Ok(ioctl_tiocsctty(&theirs)?)) };
-        // SAFETY: an `OwnedFd` is the file that it says, and stays that, as long as it lives.
-        let terminal = Self(unsafe { AsyncFd::register(ours)? });
+        sys::take_terminal(command, theirs);
+        let terminal = Self(sys::watched(ours)?);
         terminal.resize(size);
         Ok(terminal)
     }

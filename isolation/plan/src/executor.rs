@@ -1,7 +1,8 @@
 //! The seam at which the agent starts, finds and ends processes. A simulator implements it without any.
 
 use crate::{
-    CommandError, CommandSpec, FileAsk, FileError, FileTold, InvalidSpec, LogPiece, Permitted, Piece, Running, Stream, TaskSpec,
+    CommandError, CommandSpec, FileAsk, FileError, FileTold, InvalidSpec, LogPiece, Permitted, Piece, Running, Stream,
+    TaskSpec,
 };
 use async_trait::async_trait;
 use std::{io, path::PathBuf, time::Duration};

@@ -19,7 +19,8 @@ mod steps;
 mod tests;
 
 pub use command::{
-    CommandError, CommandEvent, CommandInput, CommandOutput, CommandSpec, PIECE_BYTES_MAX, Running, Terminal, TerminalSize,
+    CommandError, CommandEvent, CommandInput, CommandOutput, CommandSpec, PIECE_BYTES_MAX, Running, Terminal,
+    TerminalSize,
 };
 pub use executor::{ActError, Executor, Found, FoundState, StartError, Started, Usage};
 pub use files::{ENTRIES_MAX, FileAsk, FileEntry, FileError, FileKind, FilePiece, FileTold};

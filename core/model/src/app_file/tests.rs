@@ -1,8 +1,8 @@
 use super::{AppFileError, FileSource, parse_app_file};
 use crate::{
     App, AppName, Constraint, Cpus, DnsEmpty, DnsOrder, DnsPolicy, EPSILON_DEFAULT, FILE_BYTES_MAX, HISTORY_MAX,
-    Health, HealthProbe, Job, JobKind, JobName, JobRef, MissedPolicy, Operator, Overlap, PlacementStrategy, PortSpec,
-    ShippedFile, UnixMillis,
+    Health, HealthProbe, Job, JobKind, JobName, JobRef, LogBounds, MissedPolicy, Operator, Overlap, PlacementStrategy,
+    PortSpec, ShippedFile, UnixMillis,
 };
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
@@ -708,4 +708,23 @@ fn a_volume_goes_with_no_daemon_and_no_instances_beside_the_others() {
     let error = parse_app_file(&text, &mut folder(&[("data", 1)])).expect_err("two of one name");
     assert!(error.to_string().contains("name of a file"), "{error}");
     parse(&format!("app = \"shop\"\n[batch.sum]\nrun = [\"x\"]\n{volume}\n"));
+}
+
+#[test]
+fn what_is_kept_of_an_output_is_bounded() {
+    let LogBounds { size, files } = job("cpus = 1").logs;
+    assert_eq!((size, files), (8 << 20, 4));
+    let logs = job("logs = { size = \"1MiB\" }").logs;
+    assert_eq!((logs.size, logs.files, logs.disk_max()), (1 << 20, 4, 10 << 20));
+    assert_eq!(job("logs = { files = 2 }").logs, LogBounds { size: 8 << 20, files: 2 });
+    for (line, field, word) in [
+        ("logs = \"8MiB\"", "service.web.logs", "expected a table"),
+        ("logs = { size = \"63KiB\" }", "service.web.logs.size", "64KiB to 1GiB"),
+        ("logs = { size = \"2GiB\" }", "service.web.logs.size", "64KiB to 1GiB"),
+        ("logs = { files = 1 }", "service.web.logs.files", "a number of files from 2 to 32"),
+        ("logs = { file = 3 }", "service.web.logs.file", "did you mean `files`"),
+    ] {
+        let error = refuse_line(line);
+        assert!(error.field == field && error.to_string().contains(word), "{line}: {error:?}");
+    }
 }
