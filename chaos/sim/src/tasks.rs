@@ -158,6 +158,13 @@ impl Tasks {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// When a run was started, and the files that lie in its folder, by name.
+    pub(crate) fn files_of(&self, run_id: &str) -> Option<(UnixMillis, Vec<(String, Vec<u8>)>)> {
+        let inner = self.lock();
+        let run = inner.runs.get(run_id)?;
+        Some((run.started_at, run.spec.files.iter().map(|(name, file)| (name.clone(), file.body.clone())).collect()))
+    }
+
     /// Makes a process; the one that is there if the run has one; how it ended if it has had one.
     pub(crate) fn start(&self, now: Duration, at: UnixMillis, spec: TaskSpec) -> Result<(u32, UnixMillis), Exit> {
         let inner = &mut *self.lock();

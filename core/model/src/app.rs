@@ -8,6 +8,7 @@ mod fetch;
 mod mount;
 mod path;
 mod isolation;
+mod logs;
 mod placement;
 mod recurrence;
 mod rlimit;
@@ -24,6 +25,7 @@ pub use fetch::{FETCHES_MAX, Fetch, Sha256};
 pub use mount::{HostMount, MOUNTS_MAX, Tmpfs};
 pub use path::{AbsolutePath, InvalidPath};
 pub use isolation::{Isolation, Measure, Profile};
+pub use logs::LogBounds;
 pub use placement::{
     Constraint, JobRef, Operator, PREFERENCE_WEIGHT_MAX, PREFERENCES_MAX, PRIORITY_DEFAULT, PRIORITY_MAX,
     PlacementStrategy, Preference, whole,
@@ -187,6 +189,8 @@ pub struct Job {
     pub user: Option<RunAs>,
     /// What their processes may use, beyond what the machine gives every process.
     pub rlimits: BTreeMap<Rlimit, RlimitBounds>,
+    /// How much of its output is kept.
+    pub logs: LogBounds,
 }
 
 /// A named port of a job.
@@ -291,6 +295,7 @@ impl Job {
             isolation: Isolation::default(),
             user: None,
             rlimits: BTreeMap::new(),
+            logs: LogBounds::default(),
         }
     }
 }

@@ -14,6 +14,7 @@ mod isolation;
 mod item;
 mod job;
 mod mount;
+mod logs;
 mod units;
 mod update;
 mod volume;

@@ -374,6 +374,7 @@ impl From<Job> for crate::Job {
             isolation: Default::default(),
             user: None,
             rlimits: BTreeMap::new(),
+            logs: Default::default(),
         }
     }
 }

@@ -237,6 +237,8 @@ impl Core {
             | Ask::Usage(_)
             | Ask::Volumes
             | Ask::Figures(_)
+            | Ask::Output(..)
+            | Ask::Files(..)
             | Ask::Lease(_) => Err(ApiError::new(ErrorCode::Failed, "this is asked in another way")),
         }
     }

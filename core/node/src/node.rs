@@ -251,7 +251,9 @@ impl Core {
                     Told::No
                 }
             }
-            Ask::Logs(task, read) => Told::Logs(self.logs_here(&task, &read).await),
+            Ask::Logs(task, read) => Told::Logs(self.logs_for_older(&task, read).await),
+            Ask::Output(task, read) => Told::Output(self.logs_here(&task, &read).await),
+            Ask::Files(task, ask) => Told::Files(self.files_here(&task, ask).await),
             Ask::Keyring => self.give_keyring(from),
             Ask::SetSecret(name, Veiled(value)) => Told::SecretSet(self.set_secret_here(&name, &value).await),
             Ask::Secrets(wanted) => self.give_secrets(from, &wanted),

@@ -478,6 +478,7 @@ impl Hands {
             memory_bytes: job.resources.memory,
             pids_max: job.pids_max,
             grace: job.grace,
+            logs: job.logs,
             lease: None,
             isolation: job.isolation.clone(),
             user: job.user.clone(),

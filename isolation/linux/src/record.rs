@@ -9,10 +9,10 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
+    path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
-use taffeta_isolation_plan::{SPEC_FILE, Sandbox, SecretsAt, Stream};
+use taffeta_isolation_plan::{SPEC_FILE, Sandbox, SecretsAt};
 use taffeta_model::{Exit, UnixMillis};
 
 /// Version of the files below and of the control protocol; a new agent must read what an older shim wrote.
@@ -184,14 +184,6 @@ pub(crate) fn boot_id() -> io::Result<String> {
 pub(crate) fn date() -> UnixMillis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// The log file of a stream.
-pub(crate) fn log_file(folder: &Path, stream: Stream) -> PathBuf {
-    folder.join(match stream {
-        Stream::Stdout => "stdout.log",
-        Stream::Stderr => "stderr.log",
-    })
 }
 
 /// Writes a record so that nobody ever reads half of it, readable for its owner alone. After a power cut it may be gone or

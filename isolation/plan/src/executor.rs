@@ -1,37 +1,13 @@
 //! The seam at which the agent starts, finds and ends processes. A simulator implements it without any.
 
-use crate::{InvalidSpec, Permitted, TaskSpec, Usage};
+use crate::{
+    CommandError, CommandSpec, FileAsk, FileError, FileTold, InvalidSpec, LogPiece, Permitted, Piece, Running, Stream,
+    TaskSpec, Usage,
+};
 use async_trait::async_trait;
 use std::{io, path::PathBuf, time::Duration};
 use taffeta_model::{BootMillis, Exit, UnixMillis};
 use thiserror::Error;
-
-/// One of a task's two outputs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stream {
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
-}
-
-/// A piece of an output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece {
-    /// Where it begins.
-    pub from: PieceStart,
-    /// Most bytes of it.
-    pub bytes_max: usize,
-}
-
-/// Where a piece of an output begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PieceStart {
-    /// At this byte, or at the end if there are not so many.
-    At(u64),
-    /// So many bytes before the end.
-    BeforeEnd(u64),
-}
 
 /// A start that succeeded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,6 +149,14 @@ pub trait Executor: Send + Sync {
     /// returned 0 within `timeout`. It is killed when the time is up.
     async fn run_check(&self, run_id: &str, run: &[String], timeout: Duration) -> bool;
 
+    /// Runs a command beside a task, in its working folder, with its environment and inside of its group. It is told that its
+    /// terminal is gone, and killed soon after, when [`Running::output`] is dropped before its end.
+    async fn exec(&self, run_id: &str, command: CommandSpec) -> Result<Running, CommandError>;
+
+    /// Looks into the working folder of a run, also of one that has ended and is not forgotten; never outside of it and of
+    /// the volumes that are linked into it.
+    async fn look(&self, run_id: &str, ask: FileAsk) -> Result<FileTold, FileError>;
+
     /// What a run uses now; `None` if that is not counted here, or it does not run.
     async fn usage(&self, run_id: &str) -> Option<Usage>;
 
@@ -182,8 +166,9 @@ pub trait Executor: Send + Sync {
     /// The folder of a run: what [`TaskSpec::folder`] has to be.
     fn folder(&self, run_id: &str) -> PathBuf;
 
-    /// Reads a piece of one of the task's outputs, and tells where the next piece begins.
-    async fn read_log(&self, run_id: &str, stream: Stream, piece: Piece) -> io::Result<(Vec<u8>, u64)>;
+    /// Reads a piece of one of the task's outputs, and tells where the next piece begins. A run that is not there has
+    /// written nothing.
+    async fn read_log(&self, run_id: &str, stream: Stream, piece: Piece) -> io::Result<LogPiece>;
 
     /// What this machine permits.
     fn permitted(&self) -> &Permitted;

@@ -7,7 +7,7 @@ use std::{
     path::{Component, Path, PathBuf},
     time::Duration,
 };
-use taffeta_model::{BootMillis, CpuSet, Isolation, Rlimit, RlimitBounds, RunAs, ShippedFile};
+use taffeta_model::{BootMillis, CpuSet, Isolation, LogBounds, Rlimit, RlimitBounds, RunAs, ShippedFile};
 use thiserror::Error;
 
 /// The search path of a task whose environment gives none.
@@ -64,6 +64,9 @@ pub struct TaskSpec {
     pub pids_max: u32,
     /// Time between SIGTERM and SIGKILL; kept here for whoever finds the run again, as the sender does the waiting.
     pub grace: Duration,
+    /// How much of its output is kept.
+    #[serde(default)]
+    pub logs: LogBounds,
     /// When the lease of an exclusive task ends, unless it is extended: by then nothing of it may run. `None` for others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<BootMillis>,

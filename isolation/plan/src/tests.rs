@@ -26,6 +26,7 @@ pub(crate) fn spec() -> TaskSpec {
         io_weight: None,
         memory_bytes: 64 << 20,
         pids_max: 100,
+        logs: Default::default(),
         lease: None,
         grace: Duration::from_secs(5),
         isolation: Isolation::default(),

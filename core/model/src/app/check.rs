@@ -102,6 +102,7 @@ impl App {
         job.check_volume().map_err(|(field, message)| invalid(at(field), message))?;
         job.check_mounts().map_err(|(field, message)| invalid(at(field), message))?;
         job.check_fetch().map_err(|message| invalid(at("fetch"), message))?;
+        job.check_logs().map_err(|(field, message)| invalid(at(field), message))?;
         job.check_runs().map_err(|(field, message)| invalid(at(field), message))
     }
 

@@ -12,6 +12,7 @@ use super::{
     isolation::{read_isolation, read_rlimits, read_user},
     item::Item,
     mount::{read_mounts, read_tmpfs},
+    logs::read_logs,
     update::read_update,
     volume::read_volume,
 };
@@ -22,7 +23,7 @@ use crate::{
 use std::{collections::BTreeMap, num::NonZeroU32};
 
 /// Each key with the example that an error about it shows.
-pub(super) const KEYS: [(&str, &str); 47] = [
+pub(super) const KEYS: [(&str, &str); 48] = [
     ("run", "run = [\"./server\", \"--port\", \"$PORT_HTTP\"]"),
     ("count", "count = 3"),
     ("ports", "ports = [\"http\"]` or `ports = { http = 8080 }"),
@@ -70,6 +71,7 @@ pub(super) const KEYS: [(&str, &str); 47] = [
     ("isolation", "isolation = \"strict\"` or `isolation = { profile = \"standard\", without = [\"pid-namespace\"] }"),
     ("user", "user = \"www-data\"` or `user = \"1000:1000\""),
     ("rlimits", "rlimits = { nofile = 4096, memlock = \"unlimited\" }"),
+    ("logs", "logs = { size = \"8MiB\", files = 4 }"),
 ];
 
 /// Keys that the product promises and this version does not do yet.
@@ -224,6 +226,7 @@ fn read_key(job: &mut Job, key: &str, item: &Item<'_>, shipped: &mut Shipped<'_>
         "isolation" => job.isolation = read_isolation(item)?,
         "user" => job.user = Some(read_user(item)?),
         "rlimits" => job.rlimits = read_rlimits(item)?,
+        "logs" => job.logs = read_logs(item)?,
         _ => return Err(unknown(item, key, job.kind)),
     }
     Ok(())

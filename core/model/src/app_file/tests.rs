@@ -2,9 +2,7 @@ mod around;
 
 use super::{AppFileError, FileSource, parse_app_file};
 use crate::{
-    Account, App, AppName, Constraint, Cpus, DnsEmpty, DnsOrder, DnsPolicy, EPSILON_DEFAULT, FILE_BYTES_MAX,
-    HISTORY_MAX, Health, HealthProbe, Isolation, Job, JobKind, JobName, JobRef, Measure, MissedPolicy, Operator,
-    Overlap, PlacementStrategy, PortSpec, Profile, Rlimit, RlimitBounds, RunAs, ShippedFile, UnixMillis,
+    Account, App, AppName, Constraint, Cpus, DnsEmpty, DnsOrder, DnsPolicy, EPSILON_DEFAULT, FILE_BYTES_MAX, HISTORY_MAX, Health, HealthProbe, Isolation, Job, JobKind, JobName, JobRef, LogBounds, Measure, MissedPolicy, Operator, Overlap, PlacementStrategy, PortSpec, Profile, Rlimit, RlimitBounds, RunAs, ShippedFile, UnixMillis,
 };
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
@@ -808,4 +806,20 @@ fn a_wrong_isolation_user_or_limit_is_told_by_field() {
     }
     let help = refuse_line("isolation = { without = [\"x\"] }").help.expect("what there is");
     assert!(help.contains("known measures: pid-namespace,"), "{help}");
+fn what_is_kept_of_an_output_is_bounded() {
+    let LogBounds { size, files } = job("cpus = 1").logs;
+    assert_eq!((size, files), (8 << 20, 4));
+    let logs = job("logs = { size = \"1MiB\" }").logs;
+    assert_eq!((logs.size, logs.files, logs.disk_max()), (1 << 20, 4, 10 << 20));
+    assert_eq!(job("logs = { files = 2 }").logs, LogBounds { size: 8 << 20, files: 2 });
+    for (line, field, word) in [
+        ("logs = \"8MiB\"", "service.web.logs", "expected a table"),
+        ("logs = { size = \"63KiB\" }", "service.web.logs.size", "64KiB to 1GiB"),
+        ("logs = { size = \"2GiB\" }", "service.web.logs.size", "64KiB to 1GiB"),
+        ("logs = { files = 1 }", "service.web.logs.files", "a number of files from 2 to 32"),
+        ("logs = { file = 3 }", "service.web.logs.file", "did you mean `files`"),
+    ] {
+        let error = refuse_line(line);
+        assert!(error.field == field && error.to_string().contains(word), "{line}: {error:?}");
+    }
 }

@@ -1,5 +1,6 @@
 //! The shim's life while the task runs: one loop over everything that can happen.
 
+use super::logs::Logs;
 use crate::{
     control::{Action, LINE_BYTES_MAX, Reply, line, parse},
     ending::{Ending, OutOfMemory, oom_kills},
@@ -64,6 +65,7 @@ pub(super) struct Shim {
     /// How the main process ended. While this is `None` it has not been reaped, and its number is its own.
     ended: Option<(WaitStatus, UnixMillis)>,
     connections: Vec<Connection>,
+    logs: Logs,
 }
 
 #[derive(Debug)]
@@ -82,7 +84,7 @@ impl Shim {
         listener: UnixListener,
         signals: OwnedFd,
         oom: Option<OutOfMemory>,
-        lease: Option<Lease>,
+        (lease, logs): (Option<Lease>, Logs),
     ) -> Self {
         let population = state.groups.population();
         Self {
@@ -100,6 +102,7 @@ impl Shim {
             lease,
             ended: None,
             connections: vec![],
+            logs,
         }
     }
 
@@ -112,6 +115,7 @@ impl Shim {
             let alone = self.reap();
             self.check_memory();
             self.check_lease();
+            self.logs.pump(date());
             if let Some((status, at)) = self.ended {
                 self.kill_namespace();
                 if alone && self.state.groups.is_empty() {
@@ -129,10 +133,10 @@ impl Shim {
         let watched = self.connections.iter().map(|c| c.stream.as_fd());
         let files = [self.signals.as_fd(), self.listener.as_fd()].into_iter();
         let files = files.chain(self.oom.as_ref().map(AsFd::as_fd)).chain(self.lease.as_ref().map(Lease::timer));
-        let files = files.chain(watched);
+        let files = files.chain(watched).chain(self.logs.pipes());
         let mut files: Vec<_> = files.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         files.extend(self.population.as_ref().map(Population::watched));
-        let hurries = self.oom_ticks > 0;
+        let hurries = self.oom_ticks > 0 || self.logs.is_slowed_down();
         let waits_for_end = self.ended.is_some() || self.killing;
         let tick = match waits_for_end && self.inside && !hurries {
             true => Some(&TICK_LONG), // the group says when it is empty
@@ -266,6 +270,8 @@ impl Shim {
         };
         // Before the end is told: nobody reads them any more. What stays goes with the folder.
         let _ = secrets::remove(&self.folder);
+        // What it wrote is there in full when its end is told; of what cannot be stored, the amount.
+        self.logs.drain(date());
         let record = ExitRecord::new(&exit, at).with(&ending);
         // A full disk may have room again; a folder that is gone takes the run with it.
         while let Err(e) = write_exit(&self.folder, &record) {
@@ -273,6 +279,7 @@ impl Shim {
                 return ExitCode::FAILURE;
             }
             sleep(Duration::from_secs(1));
+            self.logs.settle(date());
         }
         let last = Reply { v: VERSION, exit: Some(record), ..Reply::default() };
         self.connections.iter_mut().filter(|c| c.watches).for_each(|c| {

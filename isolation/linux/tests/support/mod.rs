@@ -69,6 +69,7 @@ impl Bench {
             memory_bytes: 64 << 20,
             pids_max: 50,
             grace: Duration::from_secs(1),
+            logs: Default::default(),
             lease: None,
             isolation: Isolation::default(),
             user: None,
