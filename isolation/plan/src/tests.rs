@@ -139,6 +139,7 @@ fn the_group_is_named_after_node_and_run() {
         | Step::CopyFile { .. }
         | Step::Unpack { .. }
         | Step::PlaceSecrets { .. }
+        | Step::SetApart { .. }
         | Step::StartShim { .. } => None,
     });
     assert_eq!(path, Some("taffeta/n1/shop.web.2-1.1.7"));

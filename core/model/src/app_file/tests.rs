@@ -806,6 +806,9 @@ fn a_wrong_isolation_user_or_limit_is_told_by_field() {
     }
     let help = refuse_line("isolation = { without = [\"x\"] }").help.expect("what there is");
     assert!(help.contains("known measures: pid-namespace,"), "{help}");
+}
+
+#[test]
 fn what_is_kept_of_an_output_is_bounded() {
     let LogBounds { size, files } = job("cpus = 1").logs;
     assert_eq!((size, files), (8 << 20, 4));
