@@ -5,6 +5,7 @@
 
 mod accounts;
 mod files;
+mod filter;
 mod limits;
 mod programs;
 mod rights;
