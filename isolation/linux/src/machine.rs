@@ -227,7 +227,7 @@ fn failed_to(what: &str, title: &str, e: &io::Error) -> StartError {
 /// A copy, so that nothing the task does to it reaches what others get; the file system may share the blocks.
 fn copy_file(from: &Path, path: &Path, mode: u32) -> io::Result<()> {
     let mut file = OpenOptions::new().create_new(true).write(true).mode(mode).open(path)?;
-    io::copy(&mut File::open(from)?, &mut file)?;
+    io::copy(&mut fs::File::open(from)?, &mut file)?;
     file.set_permissions(fs::Permissions::from_mode(mode))
 }
 
