@@ -500,7 +500,7 @@ fn it_is_told_which_limit_ended_a_task_and_what_one_uses() {
     assert!(usage["cpu_seconds"].as_f64() > Some(0.0) && usage["throttled"]["throttled"].as_u64() > Some(0), "{usage}");
     let series = |machine: usize, name: &str| {
         let (_, text) = get(cluster.machines[machine].http(), "/metrics").expect("metrics");
-        let begin = format!("taffeta_task_{name}{{task=\"hard/spins.1\"} ");
+        let begin = format!("taffeta_task_{name}{{task=\"hard/spins.1\"}} ");
         text.lines().find_map(|line| line.strip_prefix(begin.as_str())?.parse::<f64>().ok())
     };
     assert_eq!(series(1, "memory_max_bytes"), Some(33_554_432.0));

@@ -5,6 +5,7 @@ use crate::{
     group::{Groups, UNIFIED, subfolders},
     hierarchy::Hierarchies,
     processors,
+    usage::number,
 };
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use std::{
@@ -278,6 +279,8 @@ fn is_heeded(group: &Path, scheduler: &str) -> bool {
         return qos.is_some_and(|text| text.contains("enable=1"));
     }
     let disks = fs::read_dir("/sys/block").into_iter().flatten().flatten();
+    // A loop device without a file has no size.
+    let disks = disks.filter(|disk| number(&disk.path().join("size")).is_some_and(|size| size > 0));
     let mut schedulers = disks.filter_map(|disk| fs::read_to_string(disk.path().join("queue/scheduler")).ok());
     schedulers.any(|text| text.contains(scheduler))
 }

@@ -6,7 +6,7 @@ mod support;
 use std::{
     fs,
     os::unix::process::CommandExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command},
     time::{Duration, Instant},
 };
@@ -139,26 +139,35 @@ async fn a_task_runs_on_the_processors_it_asked_for_or_not_at_all() {
 }
 
 /// A disk of this test's own; gone with it.
-struct Disk(PathBuf);
+struct Disk {
+    device: PathBuf,
+    scheduler: PathBuf,
+    before: String,
+}
 
 impl Disk {
-    fn with_scheduler(image: &std::path::Path, scheduler: &str) -> Result<Self, String> {
+    fn with_scheduler(image: &Path, scheduler: &str) -> Result<Self, String> {
         fs::File::create(image).unwrap().set_len(16 << 20).unwrap();
         let made = Command::new("losetup").args(["--find", "--show"]).arg(image).output();
         let made = made.map_err(|e| format!("losetup: {e}"))?;
         if !made.status.success() {
             return Err(String::from_utf8_lossy(&made.stderr).into_owned());
         }
-        let disk = Self(String::from_utf8_lossy(&made.stdout).trim().into());
-        let name = disk.0.file_name().unwrap().to_str().unwrap();
-        fs::write(format!("/sys/block/{name}/queue/scheduler"), scheduler).map_err(|e| format!("{scheduler}: {e}"))?;
+        let device = PathBuf::from(String::from_utf8_lossy(&made.stdout).trim());
+        let name = device.file_name().unwrap().to_str().unwrap();
+        let file = PathBuf::from(format!("/sys/block/{name}/queue/scheduler"));
+        let is = fs::read_to_string(&file).unwrap();
+        let before = is.split(['[', ']']).nth(1).unwrap_or("none").to_owned();
+        let disk = Self { device, scheduler: file, before };
+        fs::write(&disk.scheduler, scheduler).map_err(|e| format!("{scheduler}: {e}"))?;
         Ok(disk)
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        let _ = Command::new("losetup").arg("--detach").arg(&self.0).status();
+        let _ = fs::write(&self.scheduler, &self.before); // it stays with the device, which others get after this
+        let _ = Command::new("losetup").arg("--detach").arg(&self.device).status();
     }
 }
 
@@ -170,10 +179,11 @@ async fn a_share_of_the_disks_is_refused_where_no_disk_heeds_it_and_set_where_on
         return;
     }
     let spec = |run_id| TaskSpec { io_weight: Some(50), ..bench.spec(run_id, &FOR_EVER) };
-    let one_heeds = fs::read_dir("/sys/block")
-        .unwrap()
-        .flatten()
-        .any(|disk| fs::read_to_string(disk.path().join("queue/scheduler")).is_ok_and(|text| text.contains("[bfq]")));
+    let is_bfq = |disk: &Path| {
+        let says = |name: &str| fs::read_to_string(disk.join(name)).unwrap_or_default();
+        says("queue/scheduler").contains("[bfq]") && says("size").trim() != "0"
+    };
+    let one_heeds = fs::read_dir("/sys/block").unwrap().flatten().any(|disk| is_bfq(&disk.path()));
     if !one_heeds {
         let refused = strict.start(spec("unheeded")).await.unwrap_err();
         assert!(refused.to_string().contains("io: the weight of 50 is not in force: no disk"), "{refused}");
