@@ -3,7 +3,7 @@
 mod support;
 
 use std::{fs, os::unix::process::CommandExt, process::Command};
-use support::{Bench, all_permitted, kill_9, number, until};
+use support::{Bench, all_permitted, kill_9, number, process, until};
 use taffeta_isolation_linux::{LinuxConfig, LinuxExecutor};
 use taffeta_isolation_plan::{Executor, StartError, Stream, TaskSpec};
 use taffeta_model::Exit;
@@ -157,7 +157,7 @@ async fn as_an_ordinary_user() {
     for run_id in ["killed", "lost"] {
         let started = executor.start(bench.spec(run_id, &["sh", "-c", daemon])).await.unwrap();
         assert_eq!(started.not_isolated, gaps);
-        let daemon = || number(&bench.work(run_id).join("daemon"));
+        let daemon = || process(&bench.work(run_id).join("daemon"));
         until("the daemon runs", || daemon().is_some()).await;
         let daemon = daemon().unwrap();
         if run_id == "killed" {
