@@ -10,7 +10,7 @@ use std::{
     process::{Child, Command, Stdio},
     time::Duration,
 };
-use support::{Bench, guest, kill_9, lives, number, until};
+use support::{Bench, guest, kill_9, lives, number, process, processes, until};
 use taffeta_isolation_linux::free_port;
 use taffeta_isolation_plan::{ActError, Executor, FoundState, StartError, Stream, TaskSpec};
 use taffeta_model::{Exit, ShippedFile};
@@ -163,7 +163,7 @@ async fn a_killed_shim_takes_the_task_along_and_the_run_reads_lost() {
     let executor = bench.executor();
     let daemon = "(setsid sh -c 'echo $$ > daemon; sleep 1000' &) ; echo $$ > main; sleep 1000";
     executor.start(bench.spec("r1", &["sh", "-c", daemon])).await.unwrap();
-    let pid_of = |name: &str| number(&bench.work("r1").join(name));
+    let pid_of = |name: &str| process(&bench.work("r1").join(name));
     until("both run", || pid_of("main").is_some() && pid_of("daemon").is_some()).await;
     let (main, daemon) = (pid_of("main").unwrap(), pid_of("daemon").unwrap());
     assert!(lives(main) && lives(daemon));
@@ -193,7 +193,7 @@ async fn daemons_that_forked_twice_are_killed_with_the_task() {
     let daemons = "for i in 1 2 3; do (setsid sh -c \"echo \\$\\$ > d$i; sleep 1000\" &); done; echo $$ > main; ";
     for (run_id, end) in [("ends", "while [ ! -e go ]; do sleep 0.02; done"), ("killed", "sleep 1000")] {
         executor.start(bench.spec(run_id, &["sh", "-c", &format!("{daemons}{end}")])).await.unwrap();
-        let pids = || ["d1", "d2", "d3", "main"].map(|name| number(&bench.work(run_id).join(name)));
+        let pids = || ["d1", "d2", "d3", "main"].map(|name| process(&bench.work(run_id).join(name)));
         until("all run", || pids().iter().all(Option::is_some)).await;
         let pids = pids().map(Option::unwrap);
         if run_id == "ends" {
@@ -300,9 +300,10 @@ async fn a_check_runs_beside_the_task_and_a_slow_one_is_killed() {
     };
     assert!(check("test $GREETING = hello -a $PWD = $HOME", support::PATIENCE).await);
     assert!(!check("exit 1", support::PATIENCE).await);
-    assert!(!check("echo $$ > slow; sleep 1000", Duration::from_millis(700)).await);
-    let slow = number(&bench.work("r1").join("slow")).unwrap();
-    assert!(!lives(slow));
+    let mark = format!("2000.{}", std::process::id());
+    assert!(!check(&format!("echo > slow; sleep {mark}; :"), Duration::from_millis(700)).await);
+    assert!(bench.work("r1").join("slow").exists());
+    until("nothing of the check is left", || processes(&mark) == 0).await;
     assert!(!executor.run_check("r1", &["./absent".into()], support::PATIENCE).await);
     assert!(!executor.run_check("unknown", &["true".into()], support::PATIENCE).await);
 }

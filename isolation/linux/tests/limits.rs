@@ -10,7 +10,7 @@ use std::{
     process::{Child, Command},
     time::{Duration, Instant},
 };
-use support::{Bench, all_permitted, guest, kill_9, lives, number, unified, until};
+use support::{Bench, all_permitted, guest, kill_9, lives, number, process, unified, until};
 use taffeta_isolation_linux::{LinuxConfig, LinuxExecutor};
 use taffeta_isolation_plan::{Cgroups, Executor, StartError, Stream, TaskSpec, Usage};
 use taffeta_model::Exit;
@@ -508,7 +508,7 @@ async fn as_an_ordinary_user() {
     for run_id in ["killed", "lost"] {
         let started = executor.start(bench.spec(run_id, &["sh", "-c", daemon])).await.unwrap();
         assert_eq!(started.not_isolated, gaps);
-        let daemon = || number(&bench.work(run_id).join("daemon"));
+        let daemon = || process(&bench.work(run_id).join("daemon"));
         until("the daemon runs", || daemon().is_some()).await;
         let daemon = daemon().unwrap();
         if run_id == "killed" {

@@ -154,6 +154,35 @@ pub fn number(path: &Path) -> Option<u32> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
+/// The process whose number a task has written to a file in its working folder, while it lives: to the task it has another
+/// number than on the machine.
+pub fn process(path: &Path) -> Option<u32> {
+    let inside = number(path)?;
+    let state = fs::read(path.parent()?.parent()?.join("state.json")).ok()?;
+    let state: serde_json::Value = serde_json::from_slice(&state).ok()?;
+    let Some(init) = state["init"]["pid"].as_u64() else { return Some(inside) };
+    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let home = namespace(&init.to_string())?;
+    let numbers = fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let is_it = |pid: &String| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let line = status.lines().find(|line| line.starts_with("NSpid:")).unwrap_or_default();
+        line.split_whitespace().last() == Some(&inside.to_string()) && namespace(pid).as_ref() == Some(&home)
+    };
+    numbers.filter(|name| name.parse::<u32>().is_ok()).find(is_it)?.parse().ok()
+}
+
+/// How many processes of the machine have this among their arguments.
+pub fn processes(mark: &str) -> usize {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let numbers = entries.filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok());
+    let marked = |path: PathBuf| {
+        let line = fs::read(path.join("cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).any(|arg| arg == mark.as_bytes())
+    };
+    numbers.filter(|entry| marked(entry.path())).count()
+}
+
 pub fn kill_9(pid: u32) {
     let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
