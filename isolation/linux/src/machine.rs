@@ -14,7 +14,7 @@ use crate::{
     unpack::unpack,
 };
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, OpenOptions},
     io::{self, Write},
     os::unix::{
         fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink},
