@@ -461,5 +461,4 @@ async fn what_a_power_cut_tore_never_ran_and_what_ended_before_is_known() {
     assert_eq!((found.run_id.as_str(), found.spec.task.as_str()), ("ended", "test/task.1"));
     assert!(matches!(found.state, taffeta_isolation_plan::FoundState::Exited { exit: Exit::Code(5), .. }), "{found:?}");
     assert_eq!(fs::read_dir(&bench.root).unwrap().count(), 1, "what never ran is gone");
-    let _ = (Memory::Private, number as fn(&Path) -> Option<u32>);
 }
