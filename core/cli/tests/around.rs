@@ -40,7 +40,9 @@ fn deploy(cluster: &Cluster, name: &str, text: &str) {
 
 /// A batch job that runs a script in a shell.
 fn batch(name: &str, script: &str, more: &str) -> String {
-    format!("[batch.{name}]\nrun = [\"sh\", \"-c\", {script:?}]\ncpus = 0.01\nmemory = \"64MiB\"\nretries = 0\n{more}\n")
+    format!(
+        "[batch.{name}]\nrun = [\"sh\", \"-c\", {script:?}]\ncpus = 0.01\nmemory = \"64MiB\"\nretries = 0\n{more}\n"
+    )
 }
 
 fn task(machine: &Machine, name: &str) -> Result<Value, String> {
@@ -138,7 +140,8 @@ fn programs_find_names_without_being_told() {
     deploy(&cluster, "shop", &(two + &batch("look", &script, "files = [\"look.py\"]\nafter = [\"orders\"]")));
     let said = output_of(machine, "shop/look.1");
     let own = machine.address;
-    let server: IpAddr = said.lines().next().and_then(|line| line.strip_prefix("nameserver ")?.parse().ok()).expect(&said);
+    let server: IpAddr =
+        said.lines().next().and_then(|line| line.strip_prefix("nameserver ")?.parse().ok()).expect(&said);
     assert!(server.is_loopback() && server.to_string().starts_with("127.84."), "{said}");
     for wanted in [
         "search shop.fabric.internal fabric.internal".to_owned(),
@@ -175,7 +178,11 @@ fn a_bare_name_is_that_of_the_own_app() {
     // Each app's `orders` is on another machine, whose address tells whose it is.
     for (app, node) in [("one", "n1"), ("two", "n2")] {
         let here = format!("constraints = [\"hostname IS {node}\"]\n");
-        let look = batch("look", "getent ahostsv4 orders | head -1; getent ahostsv4 orders.one | head -1", "after = [\"orders\"]");
+        let look = batch(
+            "look",
+            "getent ahostsv4 orders | head -1; getent ahostsv4 orders.one | head -1",
+            "after = [\"orders\"]",
+        );
         deploy(&cluster, app, &format!("[service.orders]\n{IDLE}{here}{look}"));
     }
     let addresses: Vec<String> = cluster.machines.iter().map(|machine| machine.address.to_string()).collect();
@@ -315,7 +322,8 @@ fn files_are_fetched_checked_placed_and_kept() {
     let _alone = alone();
     let cluster = cluster(&["--fetch-max", "1MiB"]);
     let machine = &cluster.machines[0];
-    let Some(packed) = archive(cluster.root(), "tree", &[("bin/tool", "#!/bin/sh\necho tool"), ("note", "packed")]) else {
+    let Some(packed) = archive(cluster.root(), "tree", &[("bin/tool", "#!/bin/sh\necho tool"), ("note", "packed")])
+    else {
         return;
     };
     let bodies: BTreeMap<&str, Vec<u8>> =

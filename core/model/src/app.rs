@@ -4,9 +4,9 @@ mod autoscale;
 mod check;
 mod dns;
 mod fetch;
+mod isolation;
 mod mount;
 mod path;
-mod isolation;
 mod placement;
 mod recurrence;
 mod rlimit;
@@ -19,9 +19,9 @@ pub use check::check_resource_name;
 pub(crate) use check::is_plain_file_name;
 pub use dns::{ANSWERS_MAX, DnsEmpty, DnsOrder, DnsPolicy, WEIGHT_DEFAULT, WEIGHT_MAX};
 pub use fetch::{FETCHES_MAX, Fetch, Sha256};
+pub use isolation::{Isolation, Measure, Profile};
 pub use mount::{HostMount, MOUNTS_MAX, Tmpfs};
 pub use path::{AbsolutePath, InvalidPath};
-pub use isolation::{Isolation, Measure, Profile};
 pub use placement::{
     Constraint, JobRef, Operator, PREFERENCE_WEIGHT_MAX, PREFERENCES_MAX, PRIORITY_DEFAULT, PRIORITY_MAX,
     PlacementStrategy, Preference, whole,
