@@ -241,13 +241,18 @@ fn what_is_allowed_of_the_machine_is_mounted_and_nothing_else() {
     if !has_own_view(machine) {
         return;
     }
+    let bare = "isolation = \"none\"\n";
+    let in_vain = format!("{bare}{}", mount(&site, ", read_only = true"));
+    deploy(&cluster, "bare", &(batch("names", "cat /etc/resolv.conf", bare) + &batch("site", "true", &in_vain)));
+    assert_eq!(output_of(machine, "bare/names.1"), fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
+    wait_for_reason(machine, "bare/site.1", "nothing can be mounted without the measure mount-namespace");
     let read = "cat /mnt/index.html; echo x > /mnt/new && echo written || echo refused";
     deploy(&cluster, "read", &batch("look", read, &mount(&site, ", read_only = true")));
     assert_eq!(output_of(machine, "read/look.1"), "hellorefused\n");
     deploy(&cluster, "write", &batch("look", "echo kept > /mnt/new && cat /mnt/new", &mount(&scratch, "")));
     assert_eq!(output_of(machine, "write/look.1"), "kept\n");
     assert_eq!(fs::read_to_string(shared.join("scratch/new")).expect("it is there"), "kept\n");
-    let memory = "df -P /mnt | tail -1 | cut -d' ' -f1; head -c 2000000 /dev/zero > /mnt/x || echo full";
+    let memory = "stat -f -c %T /mnt; head -c 2000000 /dev/zero > /mnt/x || echo full";
     deploy(&cluster, "mem", &batch("look", memory, "tmpfs = [{ at = \"/mnt\", size = \"1MiB\" }]"));
     assert_eq!(output_of(machine, "mem/look.1"), "tmpfs\nfull\n");
     let both = "echo one > data/x; cat /mnt/x; echo two > /mnt/x; cat data/x";
