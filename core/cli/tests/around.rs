@@ -40,7 +40,9 @@ fn deploy(cluster: &Cluster, name: &str, text: &str) {
 
 /// A batch job that runs a script in a shell.
 fn batch(name: &str, script: &str, more: &str) -> String {
-    format!("[batch.{name}]\nrun = [\"sh\", \"-c\", {script:?}]\ncpus = 0.01\nmemory = \"64MiB\"\nretries = 0\n{more}\n")
+    format!(
+        "[batch.{name}]\nrun = [\"sh\", \"-c\", {script:?}]\ncpus = 0.01\nmemory = \"64MiB\"\nretries = 0\n{more}\n"
+    )
 }
 
 fn task(machine: &Machine, name: &str) -> Result<Value, String> {
@@ -138,7 +140,8 @@ fn programs_find_names_without_being_told() {
     deploy(&cluster, "shop", &(two + &batch("look", &script, "files = [\"look.py\"]\nafter = [\"orders\"]")));
     let said = output_of(machine, "shop/look.1");
     let own = machine.address;
-    let server: IpAddr = said.lines().next().and_then(|line| line.strip_prefix("nameserver ")?.parse().ok()).expect(&said);
+    let server: IpAddr =
+        said.lines().next().and_then(|line| line.strip_prefix("nameserver ")?.parse().ok()).expect(&said);
     assert!(server.is_loopback() && server.to_string().starts_with("127.84."), "{said}");
     for wanted in [
         "search shop.fabric.internal fabric.internal".to_owned(),
@@ -175,7 +178,11 @@ fn a_bare_name_is_that_of_the_own_app() {
     // Each app's `orders` is on another machine, whose address tells whose it is.
     for (app, node) in [("one", "n1"), ("two", "n2")] {
         let here = format!("constraints = [\"hostname IS {node}\"]\n");
-        let look = batch("look", "getent ahostsv4 orders | head -1; getent ahostsv4 orders.one | head -1", "after = [\"orders\"]");
+        let look = batch(
+            "look",
+            "getent ahostsv4 orders | head -1; getent ahostsv4 orders.one | head -1",
+            "after = [\"orders\"]",
+        );
         deploy(&cluster, app, &format!("[service.orders]\n{IDLE}{here}{look}"));
     }
     let addresses: Vec<String> = cluster.machines.iter().map(|machine| machine.address.to_string()).collect();
@@ -234,13 +241,18 @@ fn what_is_allowed_of_the_machine_is_mounted_and_nothing_else() {
     if !has_own_view(machine) {
         return;
     }
+    let bare = "isolation = \"none\"\n";
+    let in_vain = format!("{bare}{}", mount(&site, ", read_only = true"));
+    deploy(&cluster, "bare", &(batch("names", "cat /etc/resolv.conf", bare) + &batch("site", "true", &in_vain)));
+    assert_eq!(output_of(machine, "bare/names.1"), fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
+    wait_for_reason(machine, "bare/site.1", "nothing can be mounted without the measure mount-namespace");
     let read = "cat /mnt/index.html; echo x > /mnt/new && echo written || echo refused";
     deploy(&cluster, "read", &batch("look", read, &mount(&site, ", read_only = true")));
     assert_eq!(output_of(machine, "read/look.1"), "hellorefused\n");
     deploy(&cluster, "write", &batch("look", "echo kept > /mnt/new && cat /mnt/new", &mount(&scratch, "")));
     assert_eq!(output_of(machine, "write/look.1"), "kept\n");
     assert_eq!(fs::read_to_string(shared.join("scratch/new")).expect("it is there"), "kept\n");
-    let memory = "df -P /mnt | tail -1 | cut -d' ' -f1; head -c 2000000 /dev/zero > /mnt/x || echo full";
+    let memory = "stat -f -c %T /mnt; head -c 2000000 /dev/zero > /mnt/x || echo full";
     deploy(&cluster, "mem", &batch("look", memory, "tmpfs = [{ at = \"/mnt\", size = \"1MiB\" }]"));
     assert_eq!(output_of(machine, "mem/look.1"), "tmpfs\nfull\n");
     let both = "echo one > data/x; cat /mnt/x; echo two > /mnt/x; cat data/x";
@@ -315,7 +327,8 @@ fn files_are_fetched_checked_placed_and_kept() {
     let _alone = alone();
     let cluster = cluster(&["--fetch-max", "1MiB"]);
     let machine = &cluster.machines[0];
-    let Some(packed) = archive(cluster.root(), "tree", &[("bin/tool", "#!/bin/sh\necho tool"), ("note", "packed")]) else {
+    let Some(packed) = archive(cluster.root(), "tree", &[("bin/tool", "#!/bin/sh\necho tool"), ("note", "packed")])
+    else {
         return;
     };
     let bodies: BTreeMap<&str, Vec<u8>> =

@@ -43,11 +43,7 @@ pub(crate) struct Provisions {
 
 impl Surroundings {
     /// Downloads what the job asks for. `tell` is called now and then with how far that is.
-    pub(crate) async fn provide(
-        &self,
-        job: &Job,
-        tell: &(dyn Fn(String) + Sync),
-    ) -> Result<Provisions, FetchFailure> {
+    pub(crate) async fn provide(&self, job: &Job, tell: &(dyn Fn(String) + Sync)) -> Result<Provisions, FetchFailure> {
         let told = Mutex::new(Instant::now());
         let seldom = |words: String| {
             let mut told = told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -110,7 +106,11 @@ impl Surroundings {
         if let Some(data) = &self.data
             && let Some(mount) = mounts.iter().find(|mount| mount.at.starts_with(data) || data.starts_with(&mount.at))
         {
-            return Err(format!("{} would hide the task's own folder, which is in {}", mount.at.display(), data.display()));
+            return Err(format!(
+                "{} would hide the task's own folder, which is in {}",
+                mount.at.display(),
+                data.display()
+            ));
         }
         // First: whatever the task mounts at or above the same place comes over it.
         let resolv_conf = has_resolv_conf.then(|| host(RESOLV_CONF, folder.join(RESOLV_FILE), true));
@@ -166,11 +166,8 @@ mod tests {
 
     #[test]
     fn what_the_operator_has_not_allowed_is_refused_in_words() {
-        let etc = taffeta_model::HostMount {
-            host: "/etc".parse().unwrap(),
-            at: "/x".parse().unwrap(),
-            read_only: true,
-        };
+        let etc =
+            taffeta_model::HostMount { host: "/etc".parse().unwrap(), at: "/x".parse().unwrap(), read_only: true };
         let job = Job { mounts: vec![etc], ..Job::new(JobKind::Service) };
         let refused = surroundings().mounts(&job, None, (Path::new("/r"), false)).unwrap_err();
         assert!(refused.contains("/etc is not allowed") && refused.contains("--allow-host-path /etc:ro"), "{refused}");

@@ -457,15 +457,9 @@ impl Drop for ClosedUnlessUp {
 }
 
 /// What this node gives to its tasks.
-fn surroundings(
-    config: &FabricConfig,
-    settings: &Settings,
-    folder: &dyn Folder,
-    names: &TaskNames,
-) -> Surroundings {
+fn surroundings(config: &FabricConfig, settings: &Settings, folder: &dyn Folder, names: &TaskNames) -> Surroundings {
     let (options, fetched) = (&settings.task_options, folder.fetched());
-    let limits =
-        FetchLimits { file: options.fetch_max(), all: options.fetch_cache(), time: options.fetch_time() };
+    let limits = FetchLimits { file: options.fetch_max(), all: options.fetch_cache(), time: options.fetch_time() };
     Surroundings {
         data: fetched.as_ref().and_then(|path| path.parent()).map(Into::into),
         fetcher: Fetcher::new(fetched, limits),

@@ -24,8 +24,8 @@ use std::{
 };
 use taffeta_dns_answer::Name;
 use taffeta_dns_server::{
-    CookieConfig, Date, DnsConfig, DnsMeter, DnsServer, DnsSockets, EncryptedConfig, EncryptedServer, ForwardConfig, Responder,
-    ServeLimits, Sockets, UdpConfig, Upstreams,
+    CookieConfig, Date, DnsConfig, DnsMeter, DnsServer, DnsSockets, EncryptedConfig, EncryptedServer, ForwardConfig,
+    Responder, ServeLimits, Sockets, UdpConfig, Upstreams,
 };
 use taffeta_net::Clock;
 

@@ -15,7 +15,8 @@ pub(crate) fn permit(allowed: &HostPaths, own: &Path, mount: &HostMount) -> Resu
     let HostPaths(allowed) = allowed;
     let host = &mount.host;
     let named = |HostPath { path, .. }: &&HostPath| host.is_within(path);
-    let flag = if mount.read_only { format!("--allow-host-path {host}:ro") } else { format!("--allow-host-path {host}") };
+    let flag =
+        if mount.read_only { format!("--allow-host-path {host}:ro") } else { format!("--allow-host-path {host}") };
     // Before the disk is touched: whether a path exists is told only to those who may see it.
     if !allowed.iter().any(|path| named(&path)) {
         return Err(format!(
@@ -89,7 +90,11 @@ mod tests {
         let bench = Bench::new();
         assert!(bench.permit(&["srv"], "srv/out", true).unwrap_err().contains("leads to"));
         assert_eq!(bench.permit(&["srv", "etc"], "srv/out", true), Ok("etc".into()));
-        assert_eq!(bench.permit(&["www"], "www/site", true), Ok("srv/site".into()), "the allowed path is a link itself");
+        assert_eq!(
+            bench.permit(&["www"], "www/site", true),
+            Ok("srv/site".into()),
+            "the allowed path is a link itself"
+        );
     }
 
     #[test]

@@ -82,8 +82,8 @@ pub use recover::{
 pub use removal::{LEFT_BEHIND, REMOVED};
 pub use restore::{Restored, restore, wrong_backup};
 pub use start_error::StartError;
-pub use task_options::{HostPath, HostPaths, TaskDns, TaskOptions};
 pub use taffeta_model as model;
 pub use taffeta_net::{InvalidToken, JoinToken, Lives};
 pub use taffeta_secrets::{Backup, BackupError, BackupHeader, InvalidRecoveryKey, RecoveryKey};
+pub use task_options::{HostPath, HostPaths, TaskDns, TaskOptions};
 pub use world::{Prober, SystemProber, World};

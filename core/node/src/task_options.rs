@@ -129,7 +129,9 @@ impl FromStr for TaskDns {
             (Err(_), Err(_)) => return Err(format!("`{text}` is neither an address, as 127.84.0.1, nor `off`")),
         };
         if port != DNS_PORT {
-            return Err(format!("`{text}`: a resolv.conf names no port, so it has to be port {DNS_PORT}: leave it out"));
+            return Err(format!(
+                "`{text}`: a resolv.conf names no port, so it has to be port {DNS_PORT}: leave it out"
+            ));
         }
         let link_local = match ip {
             IpAddr::V4(v4) => v4.is_link_local(),

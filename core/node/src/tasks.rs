@@ -25,8 +25,8 @@ use taffeta_isolation_plan::{
     Executor, Found, FoundState as OnDisk, PATH_DEFAULT, SECRETS_FOLDER, StartError, Started, TaskSecrets, TaskSpec,
 };
 use taffeta_model::{
-    Assigned, AssignedSet, BootMillis, Bug, Exit, Fence, HealthProbe, Job, Measure, Millis, NodeName, Secret, SecretName,
-    TaskId, TaskRecord, UnixMillis, VolumeId, VolumeName, planted,
+    Assigned, AssignedSet, BootMillis, Bug, Exit, Fence, HealthProbe, Job, Measure, Millis, NodeName, Secret,
+    SecretName, TaskId, TaskRecord, UnixMillis, VolumeId, VolumeName, planted,
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -408,7 +408,8 @@ impl Hands {
     fn volume(&self, task: &TaskId, assigned: &Assigned) -> Result<Option<(VolumeName, PathBuf)>, String> {
         let (Some(volume), Some(born)) = (&assigned.job.volume, assigned.volume) else { return Ok(None) };
         let id = VolumeId { task: task.clone(), name: volume.name.clone() };
-        let path = self.volumes.ensure(&id, born, volume.size).map_err(|e| format!("its volume `{}`: {e}", volume.name))?;
+        let path =
+            self.volumes.ensure(&id, born, volume.size).map_err(|e| format!("its volume `{}`: {e}", volume.name))?;
         Ok(path.map(|path| (id.name, path)))
     }
 

@@ -1,8 +1,8 @@
 //! What volumes take of the disk: told to whoever lists them, and said when one has grown beyond its size.
 
 use crate::{
-    node::Core,
     api::VolumeView,
+    node::Core,
     volumes::{Made, measure},
     wire::{Ask, Told, VolumeUse},
 };
@@ -45,11 +45,8 @@ impl Core {
     pub(crate) async fn with_use(&self, mut views: Vec<VolumeView>) -> Vec<VolumeView> {
         let named: BTreeSet<&String> = views.iter().filter_map(|view| view.node.as_ref()).collect();
         let members = self.directory.borrow().members.clone();
-        let nodes: Vec<NodeId> = members
-            .iter()
-            .filter(|(_, member)| named.contains(&member.name.to_string()))
-            .map(|(id, _)| *id)
-            .collect();
+        let nodes: Vec<NodeId> =
+            members.iter().filter(|(_, member)| named.contains(&member.name.to_string())).map(|(id, _)| *id).collect();
         let asked = stream::iter(nodes).map(|node| async move { self.volumes_of(node).await });
         let taken: Vec<Vec<VolumeUse>> = asked.buffer_unordered(AT_ONCE).collect().await;
         let taken: BTreeMap<(String, String, String), VolumeUse> = taken

@@ -24,7 +24,9 @@ use std::{
     },
     time::Duration,
 };
-use taffeta_dns_answer::{Answer, Data, NOT_READY_TEXT, Name, Question, Record, RecordType, STALE_TEXT, Snapshot, answer};
+use taffeta_dns_answer::{
+    Answer, Data, NOT_READY_TEXT, Name, Question, Record, RecordType, STALE_TEXT, Snapshot, answer,
+};
 use tokio::time::Instant;
 
 /// How a query came, which decides how long its reply may be and which options it may have.

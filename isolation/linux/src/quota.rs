@@ -136,8 +136,7 @@ impl ProjectQuota {
     }
 
     fn limit(&self, blocks: u64) -> io::Result<()> {
-        let mut wanted =
-            Dqblk { bhardlimit: blocks, bsoftlimit: blocks, valid: QIF_BLIMITS, ..Dqblk::default() };
+        let mut wanted = Dqblk { bhardlimit: blocks, bsoftlimit: blocks, valid: QIF_BLIMITS, ..Dqblk::default() };
         self.quotactl(Q_SETQUOTA, &mut wanted)
     }
 

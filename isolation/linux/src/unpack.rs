@@ -6,11 +6,11 @@
 //! devices, extended attributes, sparse files, zip.
 
 use flate2::bufread::MultiGzDecoder;
-use ruzstd::decoding::StreamingDecoder;
 use rustix::{
     fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, linkat, mkdirat, openat, openat2, statat, symlinkat},
     io::Errno,
 };
+use ruzstd::decoding::StreamingDecoder;
 use std::{
     ffi::OsString,
     fs::{File, Permissions},
@@ -39,7 +39,8 @@ pub(crate) fn unpack(archive: &Path, folder: &Path, bytes_max: u64) -> io::Resul
         Ok(()) | Err(Errno::EXIST) => {}
         Err(e) => return Err(e.into()),
     }
-    let root = openat(CWD, folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let root =
+        openat(CWD, folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
     let reader = Bounded { inner: decompressed(archive)?, left: bytes_max.saturating_add(OVERHEAD_MAX) };
     let mut tree = Tree { root, bytes_left: bytes_max, entries_left: ENTRIES_MAX, links: vec![] };
     let mut archive = tar::Archive::new(reader);
@@ -112,7 +113,8 @@ impl Tree {
         let Named { path, link } = std::mem::take(named);
         let path = path.unwrap_or_else(|| entry.header().path_bytes().into_owned());
         let link = link.or_else(|| entry.header().link_name_bytes().map(|link| link.into_owned()));
-        self.entries_left = self.entries_left.checked_sub(1).ok_or_else(|| refused("it has more than 100000 entries"))?;
+        self.entries_left =
+            self.entries_left.checked_sub(1).ok_or_else(|| refused("it has more than 100000 entries"))?;
         let parts = parts_of(&path)?;
         let failed = |e: io::Error| io::Error::new(e.kind(), format!("`{}`: {e}", shown(&path)));
         match (entry.header().entry_type(), parts.split_last()) {
@@ -150,7 +152,8 @@ impl Tree {
 
     fn file(&mut self, entry: &mut Entry<'_, impl Read>, parents: &[OsString], name: &OsString) -> io::Result<()> {
         let size = entry.header().size()?;
-        self.bytes_left = self.bytes_left.checked_sub(size).ok_or_else(|| refused("its files are too large together"))?;
+        self.bytes_left =
+            self.bytes_left.checked_sub(size).ok_or_else(|| refused("its files are too large together"))?;
         let folder = self.folder(parents)?;
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut file = File::from(openat(&folder, name, flags, Mode::from_raw_mode(0o600))?);

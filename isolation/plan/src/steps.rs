@@ -34,7 +34,7 @@ pub enum Step {
         body: Vec<u8>,
         /// Permission bits.
         mode: u32,
-        },
+    },
     /// Makes a symbolic link.
     MakeLink {
         /// Where.

@@ -14,8 +14,8 @@ use std::{
 };
 use taffeta_model::{CUSTOM_MAX, NodeName};
 use taffeta_node::{
-    DNS_PORT, DnsOptions, FABRIC_PORT, FabricConfig, HTTP_PORT, HostPaths, JoinToken, OfferChanges, RingPreset, TaskDns,
-    TaskOptions,
+    DNS_PORT, DnsOptions, FABRIC_PORT, FabricConfig, HTTP_PORT, HostPaths, JoinToken, OfferChanges, RingPreset,
+    TaskDns, TaskOptions,
 };
 
 /// A whole number of seconds, 1 to a year.
@@ -131,9 +131,7 @@ impl Settings {
 
     fn task_options(&self) -> Outcome<TaskOptions> {
         let host_paths = match self.list(Key::AllowHostPath) {
-            (list, Some(source)) => {
-                Some(HostPaths::read(list).map_err(|why| wrong(Key::AllowHostPath, source, &why))?)
-            }
+            (list, Some(source)) => Some(HostPaths::read(list).map_err(|why| wrong(Key::AllowHostPath, source, &why))?),
             (_, None) => None,
         };
         Ok(TaskOptions {

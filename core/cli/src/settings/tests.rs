@@ -127,7 +127,8 @@ fn what_tasks_find_around_themselves_is_set_in_each_places_own_way() {
     let options = |variables: &[(&str, &str)], file: &str| {
         settings(&[(Key::Data, "/d")], variables, file).unwrap().fabric_config().unwrap().task_options
     };
-    let file = "task_dns = \"off\"\nallow_host_path = [\"/srv:ro\", \"/data\"]\nfetch_max = \"2GiB\"\nfetch_cache = 4096\n";
+    let file =
+        "task_dns = \"off\"\nallow_host_path = [\"/srv:ro\", \"/data\"]\nfetch_max = \"2GiB\"\nfetch_cache = 4096\n";
     let read = options(&[], file);
     assert_eq!(read.dns, Some(taffeta_node::TaskDns::Off));
     let paths = |options: &taffeta_node::TaskOptions| {

@@ -108,7 +108,9 @@ fn check_url(url: &str) -> Result<(), String> {
         return Err(format!("`{url}` is not an address to fetch from: it begins with https:// or http://"));
     };
     if url.len() > URL_BYTES_MAX || !url.bytes().all(|b| b.is_ascii_graphic()) || url.contains('#') {
-        return Err(format!("an address has at most {URL_BYTES_MAX} bytes, and spaces and the like are written as %20"));
+        return Err(format!(
+            "an address has at most {URL_BYTES_MAX} bytes, and spaces and the like are written as %20"
+        ));
     }
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
     if authority.contains('@') {

@@ -55,7 +55,10 @@ impl Job {
             }
             if *bytes > self.resources.memory {
                 let memory = self.resources.memory;
-                return Err(("tmpfs", format!("{bytes} bytes at `{at}` count to the task's memory, which is {memory}")));
+                return Err((
+                    "tmpfs",
+                    format!("{bytes} bytes at `{at}` count to the task's memory, which is {memory}"),
+                ));
             }
         }
         Ok(())

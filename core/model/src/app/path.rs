@@ -39,7 +39,11 @@ impl AbsolutePath {
         }
         let Some(rest) = path.strip_prefix('/') else { return Err(InvalidPath::Relative(path)) };
         let plain = |part: &str| !matches!(part, "" | "." | "..");
-        if rest.is_empty() || rest.split('/').all(plain) { Ok(Self(path.into())) } else { Err(InvalidPath::Spelling(path)) }
+        if rest.is_empty() || rest.split('/').all(plain) {
+            Ok(Self(path.into()))
+        } else {
+            Err(InvalidPath::Spelling(path))
+        }
     }
 
     /// The path as text.

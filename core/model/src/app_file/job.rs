@@ -67,7 +67,10 @@ pub(super) const KEYS: [(&str, &str); 48] = [
     ("volume", "volume = { name = \"data\", size = \"1GiB\" }"),
     ("mounts", "mounts = [{ host = \"/srv/static\", at = \"/static\", read_only = true }]"),
     ("tmpfs", "tmpfs = [{ at = \"/scratch\", size = \"64MiB\" }]"),
-    ("fetch", "fetch = [\"https://example.org/x.tgz#sha256=e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"]"),
+    (
+        "fetch",
+        "fetch = [\"https://example.org/x.tgz#sha256=e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"]",
+    ),
     ("isolation", "isolation = \"strict\"` or `isolation = { profile = \"standard\", without = [\"pid-namespace\"] }"),
     ("user", "user = \"www-data\"` or `user = \"1000:1000\""),
     ("rlimits", "rlimits = { nofile = 4096, memlock = \"unlimited\" }"),

@@ -172,7 +172,9 @@ impl Inner {
         let mut asked = Asked::get(&fetch.url).await.map_err(failed)?;
         let too_large = |bytes: u64| {
             let (bytes, most) = (in_words(bytes), in_words(self.limits.file));
-            FetchFailure::Lasting(format!("{title} has {bytes} or more; this machine fetches up to {most} (--fetch-max)"))
+            FetchFailure::Lasting(format!(
+                "{title} has {bytes} or more; this machine fetches up to {most} (--fetch-max)"
+            ))
         };
         if let Some(length) = asked.length().filter(|length| *length > self.limits.file) {
             return Err(too_large(length));

@@ -54,7 +54,10 @@ impl Store {
     }
 
     /// Whether it is there; if so, it has been used now.
-    #[expect(clippy::disallowed_methods, reason = "the order in which files were used last; a simulated machine has none")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the order in which files were used last; a simulated machine has none"
+    )]
     pub(super) fn find(&self, digest: Sha256) -> io::Result<bool> {
         match File::open(self.path(digest)) {
             Ok(file) => file.set_modified(SystemTime::now()).map(|()| true),

@@ -34,7 +34,8 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (asked, go_on, closed): (Arc<AtomicUsize>, Arc<Notify>, Arc<Notify>) = Default::default();
-        let (counted, may, gone, answer) = (Arc::clone(&asked), Arc::clone(&go_on), Arc::clone(&closed), Arc::new(answer));
+        let (counted, may, gone, answer) =
+            (Arc::clone(&asked), Arc::clone(&go_on), Arc::clone(&closed), Arc::new(answer));
         tokio::spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
@@ -173,7 +174,8 @@ async fn what_is_not_what_was_asked_for_is_not_kept() {
 #[tokio::test]
 async fn what_is_too_large_is_refused_whether_or_not_it_says_so() {
     let large = vec![7; 3000];
-    let chunked = [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nbb8\r\n", &large[..], b"\r\n0\r\n\r\n"].concat();
+    let chunked =
+        [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nbb8\r\n", &large[..], b"\r\n0\r\n\r\n"].concat();
     let server = Server::start(move |path| match path {
         "/said" => Answer { bytes: b"HTTP/1.1 200 OK\r\ncontent-length: 3000\r\n\r\n".into(), then: Some(vec![]) },
         _ => Answer { bytes: chunked.clone(), then: None },

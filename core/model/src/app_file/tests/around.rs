@@ -33,7 +33,11 @@ fn a_wrong_path_is_told_with_its_line() {
         ("mounts = [{ host = \"/srv\", at = \"/proc/self\" }]", "service.web.mounts", "nothing is mounted in /proc"),
         ("mounts = [{ host = \"/\", at = \"/host\" }]", "service.web.mounts", "the whole machine"),
         ("mounts = [{ host = \"/srv\", to = \"/a\" }]", "service.web.mounts.to", "did you mean"),
-        ("mounts = [{ host = \"/a\", at = \"/x\" }, { host = \"/b\", at = \"/x\" }]", "service.web.mounts", "two things"),
+        (
+            "mounts = [{ host = \"/a\", at = \"/x\" }, { host = \"/b\", at = \"/x\" }]",
+            "service.web.mounts",
+            "two things",
+        ),
         ("tmpfs = [{ at = \"/\", size = \"1MiB\" }]", "service.web.tmpfs", "the root of all"),
         ("tmpfs = [{ at = \"/dev/shm\", size = \"1MiB\" }]", "service.web.tmpfs", "nothing is mounted in /dev"),
         ("tmpfs = [{ at = \"/a\" }]", "service.web.tmpfs.size", "missing"),
@@ -85,7 +89,11 @@ fn what_cannot_be_fetched_is_told_with_its_line() {
         (format!("{{ url = \"{good}\", unzip = true }}"), "service.web.fetch.unzip", "did you mean"),
         ("{ name = \"x\" }".into(), "service.web.fetch.url", "missing"),
         (format!("\"{good}\", \"{good}\""), "service.web.fetch", "something else in its folder"),
-        (format!("{{ url = \"{good}\", unpack = true, executable = true }}"), "service.web.fetch", "each file of an archive"),
+        (
+            format!("{{ url = \"{good}\", unpack = true, executable = true }}"),
+            "service.web.fetch",
+            "each file of an archive",
+        ),
         (
             format!("{{ url = \"https://e.org/x.zip#sha256={DIGEST}\", unpack = true }}"),
             "service.web.fetch",

@@ -297,7 +297,20 @@ impl Backend for Fake {
 
     async fn volumes(&self) -> Result<Vec<VolumeView>, ApiError> {
         let (task, name, node) = ("shop/db.1".into(), "data".into(), Some("n1".into()));
-        self.note("volumes", vec![VolumeView { task, name, node, size: 1, used: None, over: false, limit: None, state: "used".into(), born: "0.1.7".into() }])
+        self.note(
+            "volumes",
+            vec![VolumeView {
+                task,
+                name,
+                node,
+                size: 1,
+                used: None,
+                over: false,
+                limit: None,
+                state: "used".into(),
+                born: "0.1.7".into(),
+            }],
+        )
     }
 
     async fn reset_volume(&self, task: TaskId) -> Result<(), ApiError> {
