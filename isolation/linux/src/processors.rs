@@ -31,7 +31,7 @@ pub(crate) fn confine(root: &Path, group: &Path, wanted: &CpuSet, v1: bool) -> R
     if is.as_ref() == Some(wanted) {
         return Ok(());
     }
-    Err(format!("the kernel gives {}", is.map_or("none".into(), |is| is.to_string())))
+    Err(format!("the kernel gives {}", is.map_or_else(|| "none".into(), |is| is.to_string())))
 }
 
 /// Takes over what the group above has, unless there is something.
