@@ -25,9 +25,9 @@ mod versions;
 pub use app::{
     ANSWERS_MAX, App, Autoscale, COUNT_MAX, CUSTOM_MAX, Constraint, DOWN_AFTER_MAX, DnsEmpty, DnsOrder, DnsPolicy,
     EPSILON_DEFAULT, FILE_BYTES_MAX, HISTORY_MAX, Health, HealthProbe, InvalidApp, JOBS_MAX, Job, JobKind, JobRef,
-    LogBounds, Metric, MissedPolicy, Operator, Overlap, PREFERENCE_WEIGHT_MAX, PREFERENCES_MAX, PRIORITY_DEFAULT, PRIORITY_MAX,
-    PlacementStrategy, PortSpec, Preference, Recurrence, ShippedFile, TARGET_MAX, UpdatePolicy, Volume, WEIGHT_DEFAULT,
-    WEIGHT_MAX, check_resource_name, whole,
+    LogBounds, Metric, MissedPolicy, Operator, Overlap, PREFERENCE_WEIGHT_MAX, PREFERENCES_MAX, PRIORITY_DEFAULT,
+    PRIORITY_MAX, PlacementStrategy, PortSpec, Preference, Recurrence, ShippedFile, TARGET_MAX, UpdatePolicy, Volume,
+    WEIGHT_DEFAULT, WEIGHT_MAX, check_resource_name, whole,
 };
 pub use app_file::{AppFileError, FileSource, line_of_field, nearest, parse_app_file};
 pub use assigned::{Assigned, AssignedSet, Directory, DirectoryJob, DirectoryMember};
