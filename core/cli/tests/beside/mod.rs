@@ -128,7 +128,7 @@ fn logs_follow_a_task_across_its_files_and_to_another_machine() {
     cluster.machines[other].run(&["exec", "box/talk.1", "--", "touch", "go"]).success();
     follower.says("all lines", |f| f.out().ends_with(&format!("line {:040}\n", 3000)));
     let lines: String = (1..=3000).map(|n| format!("line {n:040}\n")).collect();
-    assert!(follower.out() == first.clone() + &lines, "each line once, in order, over files that have gone");
+    assert!(follower.out() == first + &lines, "each line once, in order, over files that have gone");
     let gone = cluster.machines[other].run(&["logs", "box/talk.1", "--tail", "10MiB"]).success();
     assert!(gone.stderr.contains("before this have made room for newer output"), "{gone:?}");
     let last = cluster.machines[other].run(&["logs", "box/talk.1", "--tail", "2"]).success();
