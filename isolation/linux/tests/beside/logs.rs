@@ -147,6 +147,13 @@ async fn what_a_task_says_last_is_there_when_its_end_is_told() {
         assert_eq!((out.bytes.len(), out.bytes.last()), (60_001, Some(&b'\n')));
         assert_eq!(executor.read_log(run, Stream::Stderr, at(0)).await.unwrap().bytes, b"bye\n");
     }
+    // Also of one that ends while it is slowed down, with its pipe full.
+    let script = "head -c 20000000 /dev/zero | tr '\\0' x; printf end";
+    executor.start(bench.spec("r4", &["sh", "-c", script])).await.unwrap();
+    assert_eq!(executor.wait("r4").await, Exit::Code(0));
+    let last = Piece { from: PieceStart::BeforeEnd(4), ..at(0) };
+    let out = executor.read_log("r4", Stream::Stdout, last).await.unwrap();
+    assert_eq!((out.bytes.as_slice(), out.next), (&b"xend"[..], 20_000_003));
 }
 
 #[tokio::test]
