@@ -14,7 +14,8 @@ use std::{
     time::Duration,
 };
 use taffeta_isolation_plan::{
-    ActError, Cgroups, Executor, Found, Measures, Memory, Permitted, Piece, StartError, Started, Stream, TaskSpec, Usage,
+    ActError, Cgroups, Executor, Found, Measures, Memory, Permitted, Piece, StartError, Started, Stream, TaskSpec,
+    Usage,
 };
 use taffeta_model::{BootMillis, Exit};
 use taffeta_net::Clock;
@@ -41,7 +42,13 @@ impl SimExecutor {
     /// Everything is in force on a simulated machine.
     pub(crate) fn permitted() -> Permitted {
         let cgroups = Cgroups::V2(taffeta_isolation_plan::Controller::ALL.into_iter().collect::<BTreeSet<_>>());
-        Permitted { root: true, cgroups, group_parent: "taffeta".into(), memory: Memory::Private, measures: Measures::default() }
+        Permitted {
+            root: true,
+            cgroups,
+            group_parent: "taffeta".into(),
+            memory: Memory::Private,
+            measures: Measures::default(),
+        }
     }
 
     fn is_dead(&self) -> bool {

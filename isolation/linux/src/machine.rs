@@ -5,9 +5,7 @@ use crate::{
     leftover::kill_marked,
     limits,
     lock::RunLock,
-    record::{
-        EXIT_FILE, ExitRecord, LAUNCH_FILE, Launch, STATE_FILE, StateRecord, VERSION, read_record, write_record,
-    },
+    record::{EXIT_FILE, ExitRecord, LAUNCH_FILE, Launch, STATE_FILE, StateRecord, VERSION, read_record, write_record},
     secrets,
     settle::Settled,
 };

@@ -28,7 +28,7 @@ pub enum Step {
         body: Vec<u8>,
         /// Permission bits.
         mode: u32,
-        },
+    },
     /// Makes a symbolic link.
     MakeLink {
         /// Where.
@@ -133,7 +133,7 @@ pub fn undo(steps: &[Step]) -> Vec<Undo> {
     let back = |step: &Step| match step {
         Step::MakeFolder { path, .. } => Some(Undo::RemoveFolder { path: path.clone() }),
         Step::WriteFile { .. } | Step::MakeLink { .. } => None, // goes with its folder
-        Step::SetApart { .. } => None, // goes with the task's processes
+        Step::SetApart { .. } => None,                          // goes with the task's processes
         Step::CreateGroup { path, .. } => Some(Undo::RemoveGroup { path: path.clone() }),
         Step::PlaceSecrets { folder, .. } => Some(Undo::RemoveSecrets { folder: folder.clone() }),
         Step::StartShim { folder } => Some(Undo::StopTask { folder: folder.clone() }),

@@ -33,7 +33,13 @@ pub(crate) fn spec() -> TaskSpec {
 }
 
 fn permitted(cgroups: Cgroups) -> Permitted {
-    Permitted { root: true, cgroups, group_parent: "taffeta/n1".into(), memory: Memory::Private, measures: Measures::default() }
+    Permitted {
+        root: true,
+        cgroups,
+        group_parent: "taffeta/n1".into(),
+        memory: Memory::Private,
+        measures: Measures::default(),
+    }
 }
 
 fn all() -> Permitted {
