@@ -293,10 +293,16 @@ impl Machine {
 
     /// Starts it again from its data folder, with no other flag.
     pub fn up_again(&mut self) {
+        self.up_with(&[]);
+    }
+
+    /// The same with these variables in its environment.
+    pub fn up_with(&mut self, variables: &[(&str, &str)]) {
         let log = File::options().create(true).append(true).open(self.log()).expect("a log file");
         let errors = log.try_clone().expect("a file");
         let mut command = Command::new(&self.binary);
         command.arg("up").arg("--data").arg(&self.data).stdin(Stdio::null()).stdout(log).stderr(errors);
+        command.envs(variables.iter().copied());
         self.process = Some(command.spawn().expect("the binary starts"));
     }
 

@@ -19,7 +19,7 @@ pub(crate) fn record(config: &AgentConfig, standing: Standing, task: &TaskId, sl
 
 fn of_run(config: &AgentConfig, task: &TaskId, run: &Run, wanted: Option<&Wanted>) -> TaskRecord {
     let (phase, serving, mut reason) = match &run.stage {
-        Stage::Starting => (Phase::Starting, false, String::new()),
+        Stage::Starting => (Phase::Starting, false, run.doing.clone()),
         Stage::Up { vitals, .. } => vitals.describe(),
         Stage::Draining { why, .. } | Stage::Terminating { why, .. } | Stage::Killed { why, .. } => {
             (Phase::Stopping, false, why.words())

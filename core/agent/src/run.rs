@@ -26,6 +26,8 @@ pub(crate) struct Run {
     pub(crate) ports: Vec<(String, u16)>,
     pub(crate) pid: Option<u32>,
     pub(crate) started_at: Option<UnixMillis>,
+    /// What is being done for it before its process is made, in words; empty if that is nothing worth telling.
+    pub(crate) doing: String,
     /// What is not in force of its isolation, in words.
     pub(crate) not_isolated: Vec<String>,
     /// Whether it has a lease.
@@ -85,8 +87,8 @@ impl Run {
     ) -> Self {
         let (fence, restart, exclusive) = (assigned.fence, id.restart(), assigned.job.exclusive);
         let (assigned, stage) = (Some(assigned), Stage::Starting);
-        let (pid, started_at, not_isolated) = (None, None, vec![]);
-        Self { id, fence, restart, assigned, ports, pid, started_at, not_isolated, exclusive, told, stage }
+        let (pid, started_at, doing, not_isolated) = (None, None, String::new(), vec![]);
+        Self { id, fence, restart, assigned, ports, pid, started_at, doing, not_isolated, exclusive, told, stage }
     }
 
     /// A run that was found running.
@@ -95,7 +97,8 @@ impl Run {
         let stage = Stage::Up { since: now, vitals: Vitals::Unknown };
         let (fence, restart) = (id.fence(), id.restart());
         let (pid, started_at, assigned, told) = (Some(pid), Some(started_at), None, None);
-        Self { id, fence, restart, assigned, ports, pid, started_at, not_isolated: vec![], exclusive, told, stage }
+        let (doing, not_isolated) = (String::new(), vec![]);
+        Self { id, fence, restart, assigned, ports, pid, started_at, doing, not_isolated, exclusive, told, stage }
     }
 
     /// An accepted set lists the placement that this is a run of.

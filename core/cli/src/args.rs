@@ -3,15 +3,17 @@
 
 mod apps;
 mod members;
+mod tasks;
 mod upkeep;
 
 pub(crate) use apps::{
-    DeployArgs, LogsArgs, PlanArgs, PsArgs, RestartArgs, RollbackArgs, RunArgs, RunsArgs, ScaleArgs, StopArgs, WhyArgs,
+    DeployArgs, PlanArgs, PsArgs, RestartArgs, RollbackArgs, RunArgs, RunsArgs, ScaleArgs, StopArgs, WhyArgs,
 };
 pub(crate) use members::{
     BackupArgs, CaVerb, DrainArgs, QuotaSetArgs, QuotaVerb, RecoverArgs, RemoveArgs, RestoreArgs, SecretVerb,
     TokenArgs, TokenVerb,
 };
+pub(crate) use tasks::{ExecArgs, FilesArgs, LogsArgs, Since, Tail};
 pub(crate) use upkeep::{MaintenanceArgs, VolumeVerb};
 
 use crate::{chaos::ChaosVerb, dns::DnsVerb, output::Format};
@@ -101,6 +103,10 @@ pub(crate) enum Verb {
     Ca(CaVerb),
     /// Print what a task has written
     Logs(LogsArgs),
+    /// Run a command beside a task, in its folder, with its environment and inside of its limits
+    Exec(ExecArgs),
+    /// List what is in a task's folder, or fetch a file of it
+    Files(FilesArgs),
     /// Print what DNS answers for a name, and why
     Resolve(ResolveArgs),
     /// Print what has happened, and with -f what happens
@@ -248,6 +254,23 @@ pub(crate) struct NodeFlags {
     /// Its private key in PEM [env: TAFFETA_DNS_KEY]
     #[arg(long, value_name = "FILE")]
     pub(crate) dns_key: Option<String>,
+    /// Where tasks are answered on port 53, at an address that no other machine reaches, or off: then they see the
+    /// machine's own resolv.conf [env: TAFFETA_TASK_DNS] [default: an address of 127.84.0.0/16]
+    #[arg(long, value_name = "IP|off")]
+    pub(crate) task_dns: Option<String>,
+    /// A path of this machine that tasks may be given by `mounts`, with all below it, only to be read with :ro; may be
+    /// repeated; none for none [env: TAFFETA_ALLOW_HOST_PATH, separated by commas] [default: none]
+    #[arg(long, value_name = "PATH[:ro]")]
+    pub(crate) allow_host_path: Vec<String>,
+    /// Largest file that is fetched for a task, as 2GiB [env: TAFFETA_FETCH_MAX] [default: 1GiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) fetch_max: Option<String>,
+    /// Most disk that fetched files take together; those used least lately go [env: TAFFETA_FETCH_CACHE] [default: 10GiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) fetch_cache: Option<String>,
+    /// How long one file may take to be fetched [env: TAFFETA_FETCH_TIMEOUT] [default: 600]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) fetch_timeout: Option<String>,
     /// Zone of this machine, as a rack or a site: tasks are spread over zones [env: TAFFETA_ZONE]
     #[arg(long)]
     pub(crate) zone: Option<String>,

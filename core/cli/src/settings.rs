@@ -57,6 +57,11 @@ pub(crate) enum Key {
     DnsQuic,
     DnsCertFile,
     DnsKeyFile,
+    TaskDns,
+    AllowHostPath,
+    FetchMax,
+    FetchCache,
+    FetchTimeout,
 }
 
 /// What kind of value a key has.
@@ -74,7 +79,7 @@ enum Shape {
 }
 
 impl Key {
-    pub(crate) const ALL: [Self; 31] = [
+    pub(crate) const ALL: [Self; 36] = [
         Self::Api,
         Self::Token,
         Self::Data,
@@ -106,6 +111,11 @@ impl Key {
         Self::DnsQuic,
         Self::DnsCertFile,
         Self::DnsKeyFile,
+        Self::TaskDns,
+        Self::AllowHostPath,
+        Self::FetchMax,
+        Self::FetchCache,
+        Self::FetchTimeout,
     ];
 
     /// Its name in the file.
@@ -142,6 +152,11 @@ impl Key {
             Self::DnsQuic => "dns_quic",
             Self::DnsCertFile => "dns_cert",
             Self::DnsKeyFile => "dns_key",
+            Self::TaskDns => "task_dns",
+            Self::AllowHostPath => "allow_host_path",
+            Self::FetchMax => "fetch_max",
+            Self::FetchCache => "fetch_cache",
+            Self::FetchTimeout => "fetch_timeout",
         }
     }
 
@@ -153,9 +168,9 @@ impl Key {
     fn shape(self) -> Shape {
         match self {
             Self::Attr => Shape::Pairs,
-            Self::Cpus | Self::Memory | Self::Disk => Shape::Amount,
+            Self::Cpus | Self::Memory | Self::Disk | Self::FetchMax | Self::FetchCache => Shape::Amount,
             Self::Resource => Shape::Counts,
-            Self::Join | Self::DnsAlias | Self::DnsUpstream | Self::DnsTransfer => Shape::List,
+            Self::Join | Self::DnsAlias | Self::DnsUpstream | Self::DnsTransfer | Self::AllowHostPath => Shape::List,
             Self::NoGso | Self::ApiOpen | Self::BestEffort => Shape::Switch,
             Self::Api
             | Self::Token
@@ -175,7 +190,9 @@ impl Key {
             | Self::DnsHttps
             | Self::DnsQuic
             | Self::DnsCertFile
-            | Self::DnsKeyFile => Shape::Text,
+            | Self::DnsKeyFile
+            | Self::TaskDns
+            | Self::FetchTimeout => Shape::Text,
         }
     }
 

@@ -417,7 +417,7 @@ impl State {
             self.tasks.insert(id.clone(), Task::new(revision));
         }
         let volume = app.definition(&id.job, revision).0.jobs.get(&id.job).and_then(|job| job.volume.clone());
-        let volume = volume.map(|Volume { name, size }| (VolumeId { task: id.clone(), name }, size));
+        let volume = volume.map(|Volume { name, size, at: _ }| (VolumeId { task: id.clone(), name }, size));
         if volume.as_ref().is_some_and(|(volume, _)| !self.volumes.lets(volume, *node)) {
             return; // its data is elsewhere
         }

@@ -2,6 +2,7 @@
 
 use crate::{
     api::ErrorCode,
+    around::Surroundings,
     birth::{self, Born},
     config::{FabricConfig, check_isolation, check_listeners, load_settings, reachable, settings},
     consensus::{Consensus, Remote, introduce},
@@ -10,6 +11,7 @@ use crate::{
     events::Events,
     fabric::Fabric,
     fence,
+    fetch::{FetchLimits, Fetcher},
     folder::{DiskFolder, Folder, Membership, Settings, file, load, save},
     format,
     generation::Generation,
@@ -26,12 +28,14 @@ use crate::{
     service::Inlet,
     shelf::Shelf,
     start_error::{StartError, cannot_bind, folder_error, lacks, store_error},
+    task_dns::TaskNames,
     tasks::{Place, TasksDriver},
     world::{SystemProber, World},
 };
 use arc_swap::ArcSwap;
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{Arc, Mutex, OnceLock, atomic::AtomicBool},
     time::Duration,
 };
@@ -272,6 +276,11 @@ impl Fabric {
         let address = settings.advertise.ip();
         let dns_for_tasks = settings.dns.filter(|_| config.serve.dns).map(|dns| reachable(dns, address));
         let place = Place { node: settings.name.clone(), address, dns: dns_for_tasks, programs: world.programs };
+        let task_names = if config.serve.dns {
+            TaskNames::open(&*folder, settings.task_options.dns, settings.advertise)?
+        } else {
+            TaskNames::default()
+        };
         let keyring = Keyring::open(&*folder, &key, born.membership.cluster)?;
         let shelf =
             Shelf::open(born.membership.cluster, Arc::clone(&folder), Arc::clone(&key), Arc::clone(&world.entropy));
@@ -281,6 +290,7 @@ impl Fabric {
             prober: Arc::clone(&world.prober),
             folder: Arc::clone(&folder),
             place,
+            around: surroundings(&config, &settings, &*folder, &task_names),
             drain: settings.dns_options.drain(),
             offer: offer.clone(),
             epoch,
@@ -288,7 +298,8 @@ impl Fabric {
         };
         let persisted: Option<AssignedSet> = load(&*folder, file::ASSIGNED)?;
         let tasks = tasks_driver.spawn(persisted, &mut loops).await;
-        let info = node_info(&config, &settings, offer, world.executor.not_isolated());
+        let gaps = world.executor.not_isolated().into_iter().chain(task_names.gap.clone()).collect();
+        let info = node_info(&config, &settings, offer, gaps);
         // After a recovery it is known who votes, whatever else is forgotten.
         let recovered = generation.recovery().map(|recovery| vec![recovery.node]).unwrap_or_default();
         let remote = Remote { voters: welcome.map_or(recovered, |w| w.voters.clone()), ..Remote::default() };
@@ -358,7 +369,7 @@ impl Fabric {
             StartError::new(ErrorCode::Conflict, why)
                 .help("start the version of taffeta that ran here last, or a newer one")
         })?;
-        let doors = Doors::open(&core, world.upstreams, world.api_socket)?;
+        let doors = Doors::open(&core, world.upstreams, world.api_socket, task_names.sockets)?;
         let responder = Arc::clone(&doors.responder);
         let _ = net.set(started);
         let _ = inlet.set(Arc::downgrade(&core));
@@ -445,6 +456,19 @@ impl Drop for ClosedUnlessUp {
     }
 }
 
+/// What this node gives to its tasks.
+fn surroundings(config: &FabricConfig, settings: &Settings, folder: &dyn Folder, names: &TaskNames) -> Surroundings {
+    let (options, fetched) = (&settings.task_options, folder.fetched());
+    let limits = FetchLimits { file: options.fetch_max(), all: options.fetch_cache(), time: options.fetch_time() };
+    Surroundings {
+        data: fetched.as_ref().and_then(|path| path.parent()).map(Into::into),
+        fetcher: Fetcher::new(fetched, limits),
+        names: names.address(),
+        domain: config.domain.clone(),
+        host_paths: options.host_paths.clone().unwrap_or_default(),
+    }
+}
+
 /// What the node says of itself.
 fn node_info(config: &FabricConfig, settings: &Settings, offer: Offer, not_isolated: Vec<String>) -> NodeInfo {
     NodeInfo {
@@ -479,6 +503,7 @@ fn spawn_loops(core: &Arc<Core>, loops: &mut JoinSet<()>) {
     loops.spawn(guarded("names", failed(), Arc::clone(core).run_names()));
     loops.spawn(guarded("events", failed(), Arc::clone(core).run_events()));
     loops.spawn(guarded("upkeep", failed(), Arc::clone(core).run_upkeep()));
+    loops.spawn(guarded("volume use", failed(), Arc::clone(core).run_volume_use()));
     loops.spawn(guarded("gossip", failed(), core.gossip.clone().run()));
 }
 

@@ -235,6 +235,10 @@ impl Core {
             | Ask::Backup
             | Ask::HoldsKeys
             | Ask::Usage(_)
+            | Ask::Volumes
+            | Ask::Figures(_)
+            | Ask::Output(..)
+            | Ask::Files(..)
             | Ask::Lease(_) => Err(ApiError::new(ErrorCode::Failed, "this is asked in another way")),
         }
     }

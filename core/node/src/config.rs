@@ -1,7 +1,7 @@
 //! How a node is to run: what was given, what was given before, and the defaults.
 
 use crate::{
-    DnsOptions,
+    DnsOptions, TaskOptions,
     api::ErrorCode,
     doors::check_certificate,
     folder::{Folder, Settings, file},
@@ -111,6 +111,8 @@ pub struct FabricConfig {
     pub domain: String,
     /// How DNS is served.
     pub dns_options: DnsOptions,
+    /// What tasks find around themselves.
+    pub task_options: TaskOptions,
     /// Whether to listen for HTTP over TCP and for DNS. An embedding program may do without either.
     pub serve: Serve,
     /// The program whose `shim` verb supervises a task; by default this program. An embedding program that is to run
@@ -181,6 +183,7 @@ impl FabricConfig {
             best_effort: false,
             domain: DOMAIN.into(),
             dns_options: DnsOptions::default(),
+            task_options: TaskOptions::default(),
             serve: Serve { http: true, dns: true },
             shim: None,
             capacity: None,
@@ -238,6 +241,7 @@ pub(crate) fn settings(config: &FabricConfig, before: Option<Settings>) -> Resul
     let dns_before = remembered.map(|b| b.dns_options.clone()).unwrap_or_default();
     let dns_options = config.dns_options.clone().or(dns_before);
     dns_options.check().map_err(|(flag, why)| StartError::new(ErrorCode::Invalid, format!("{flag}: {why}")))?;
+    let tasks_before = remembered.map(|b| b.task_options.clone()).unwrap_or_default();
     Ok(Settings {
         name,
         address,
@@ -250,6 +254,7 @@ pub(crate) fn settings(config: &FabricConfig, before: Option<Settings>) -> Resul
         custom,
         ring: config.ring.or_else(|| remembered.map(|b| b.ring)).unwrap_or_default(),
         dns_options,
+        task_options: config.task_options.clone().or(tasks_before),
         no_gso: config.no_gso || remembered.is_some_and(|b| b.no_gso),
         api_open: config.api_open || remembered.is_some_and(|b| b.api_open),
         best_effort: config.best_effort || remembered.is_some_and(|b| b.best_effort),

@@ -9,6 +9,7 @@ use crate::{
     machine,
     node::Core,
     start_error::StartError,
+    task_dns::udp_config,
 };
 use rustls::{
     ServerConfig,
@@ -23,8 +24,8 @@ use std::{
 };
 use taffeta_dns_answer::Name;
 use taffeta_dns_server::{
-    CookieConfig, Date, DnsConfig, DnsMeter, DnsServer, EncryptedConfig, EncryptedServer, ForwardConfig, Responder,
-    ServeLimits, Sockets, UdpConfig, Upstreams,
+    CookieConfig, Date, DnsConfig, DnsMeter, DnsServer, DnsSockets, EncryptedConfig, EncryptedServer, ForwardConfig,
+    Responder, ServeLimits, Sockets, UdpConfig, Upstreams,
 };
 use taffeta_net::Clock;
 
@@ -76,6 +77,8 @@ impl Core {
 pub(crate) struct Doors {
     pub(crate) responder: Arc<Responder>,
     pub(crate) dns: Option<DnsServer>,
+    /// For tasks alone.
+    pub(crate) names: Option<DnsServer>,
     pub(crate) encrypted: Option<EncryptedServer>,
     pub(crate) http: Option<HttpServer>,
 }
@@ -86,11 +89,20 @@ impl Doors {
         core: &Arc<Core>,
         upstreams: Upstreams,
         api_socket: Option<PathBuf>,
+        names: Option<DnsSockets>,
     ) -> Result<Self, StartError> {
         let own = own_addresses(core, &upstreams);
         let responder = Arc::new(responder(core, upstreams, own.clone())?);
         let dns = match core.info.dns {
-            Some(dns) => Some(listen(core, dns, &responder, own)?),
+            Some(dns) => Some(listen(core, dns, &responder, own.clone())?),
+            None => None,
+        };
+        let names = match names {
+            Some(sockets) => {
+                let completing = Arc::new(responder.completing());
+                let served = DnsServer::serve(sockets, completing, ServeLimits::default(), udp_config(own));
+                Some(served.map_err(StartError::failed)?)
+            }
             None => None,
         };
         let meters = DnsMeters { udp: dns.as_ref().map(DnsServer::meter), responder: Arc::clone(&responder) };
@@ -100,7 +112,7 @@ impl Doors {
             None => None,
         };
         let http = if core.info.http.is_some() || api_socket.is_some() { Some(http(core, api_socket)?) } else { None };
-        Ok(Self { responder, dns, encrypted, http })
+        Ok(Self { responder, dns, names, encrypted, http })
     }
 
     /// Closes them; when it returns the ports are free.
@@ -111,8 +123,8 @@ impl Doors {
         if let Some(encrypted) = self.encrypted {
             encrypted.shut_down().await;
         }
-        if let Some(dns) = self.dns {
-            dns.shut_down().await;
+        for server in self.dns.into_iter().chain(self.names) {
+            server.shut_down().await;
         }
     }
 }

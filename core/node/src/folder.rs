@@ -1,7 +1,7 @@
 //! The data folder: what a node remembers from one start to the next.
 
 use crate::{
-    DnsOptions,
+    DnsOptions, TaskOptions,
     config::{OfferChanges, RingPreset},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -30,6 +30,10 @@ pub trait Folder: Send + Sync + Debug + 'static {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Where the volumes of tasks are kept; `None` where tasks have no disk.
     fn volumes(&self) -> Option<PathBuf> {
+        None
+    }
+    /// Where files that were fetched for tasks are kept; `None` where nothing is fetched.
+    fn fetched(&self) -> Option<PathBuf> {
         None
     }
     /// What tells this folder from a copy of it, as `KEY=VALUE` separated by spaces; `None` if nothing does.
@@ -101,6 +105,11 @@ impl Folder for DiskFolder {
         Some(path.join("volumes"))
     }
 
+    fn fetched(&self) -> Option<PathBuf> {
+        let path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        Some(path.join("fetched"))
+    }
+
     /// The lock file is made once and never replaced. Nobody can choose the number of a file or the moment of its birth,
     /// so a copy has others. The device's number is left out, as it may be another one after each boot.
     fn place(&self) -> io::Result<Option<String>> {
@@ -147,6 +156,8 @@ pub(crate) struct Settings {
     pub(crate) no_gso: bool,
     #[serde(default)]
     pub(crate) dns_options: DnsOptions,
+    #[serde(default)]
+    pub(crate) task_options: TaskOptions,
     pub(crate) api_open: bool,
     pub(crate) best_effort: bool,
 }
@@ -185,6 +196,8 @@ pub(crate) mod file {
     pub(crate) const PLACE: &str = "place";
     /// New contents of several files, while a folder of an older layout is converted.
     pub(crate) const CONVERTED: &str = "converted";
+    /// The address at which tasks are answered, as text.
+    pub(crate) const TASK_DNS: &str = "task-dns";
     /// The node's id as text, for scripts.
     pub(crate) const NODE_ID: &str = "node.id";
 }

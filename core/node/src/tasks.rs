@@ -1,11 +1,13 @@
 //! Drives the agent's machine: assigned sets, exits and health checks in, processes and records out.
 
 use crate::{
+    around::{Provisions, Surroundings},
+    fetch::FetchFailure,
     folder::{Folder, file, save},
     machine::Offer,
     node::guarded,
     shelf::Shelf,
-    volumes::VolumeFolders,
+    volumes::{Made, VolumeFolders, sizes_of},
     world::Prober,
 };
 use std::{
@@ -23,8 +25,8 @@ use taffeta_isolation_plan::{
     Executor, Found, FoundState as OnDisk, PATH_DEFAULT, SECRETS_FOLDER, StartError, Started, TaskSecrets, TaskSpec,
 };
 use taffeta_model::{
-    Assigned, AssignedSet, BootMillis, Bug, Exit, Fence, HealthProbe, Job, Millis, NodeName, Secret, SecretName,
-    TaskId, TaskRecord, UnixMillis, VolumeId, VolumeName, planted,
+    Assigned, AssignedSet, BootMillis, Bug, Exit, Fence, HealthProbe, Job, Measure, Millis, NodeName, Secret,
+    SecretName, TaskId, TaskRecord, UnixMillis, VolumeId, VolumeName, planted,
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -48,8 +50,9 @@ const FREE_PORTS: u16 = 1024;
 enum Input {
     Assigned(AssignedSet, bool, oneshot::Sender<bool>),
     Started(RunId, u32, UnixMillis, Vec<String>),
+    Doing(RunId, String),
     StartFailed(RunId, StartFailure),
-    Exited(RunId, Exit),
+    Exited(RunId, Exit, Option<String>),
     Checked(RunId, Result<(), String>),
     Forgotten(RunId),
     RunsOf(TaskId, oneshot::Sender<Vec<RunId>>),
@@ -109,6 +112,11 @@ impl Tasks {
         self.volumes.left()
     }
 
+    /// What tasks have asked for, by volume.
+    pub(crate) fn volume_sizes(&self) -> BTreeMap<Made, u64> {
+        self.volumes.sizes()
+    }
+
     /// The runs of a task whose logs are there, the newest last.
     pub(crate) async fn runs_of(&self, task: TaskId) -> Vec<RunId> {
         let (sender, receiver) = oneshot::channel();
@@ -134,6 +142,7 @@ pub(crate) struct TasksDriver {
     pub(crate) prober: Arc<dyn Prober>,
     pub(crate) folder: Arc<dyn Folder>,
     pub(crate) place: Place,
+    pub(crate) around: Surroundings,
     /// As in [`AgentConfig::drain`].
     pub(crate) drain: Duration,
     pub(crate) offer: Offer,
@@ -153,6 +162,7 @@ impl TasksDriver {
         let Offer { capacity, custom } = self.offer;
         let config = AgentConfig { address: self.place.address, drain: self.drain, capacity, custom };
         let volumes = VolumeFolders::spawn(self.folder.volumes(), persisted.as_ref(), &self.failed, loops);
+        let wanted = watch::Sender::new(persisted.as_ref().map(placements).unwrap_or_default());
         let agent = Agent::recover(now, config, runs, persisted);
         let (inbox, inputs) = mpsc::channel(INBOX_MAX);
         let (records, records_seen) = watch::channel(Arc::new(agent.records()));
@@ -163,6 +173,8 @@ impl TasksDriver {
             prober: self.prober,
             shelf: self.shelf,
             place: self.place,
+            around: self.around,
+            wanted: wanted.subscribe(),
             inbox: inbox.clone(),
             volumes: volumes.clone(),
         };
@@ -170,7 +182,7 @@ impl TasksDriver {
             tracing::info!(run = run.as_str(), "a running task was taken up again");
             hands.watch_exit(run);
         }
-        let driver = Driver { agent, hands, folder: self.folder, epoch: self.epoch, records, obeyed, needs };
+        let driver = Driver { agent, hands, folder: self.folder, epoch: self.epoch, wanted, records, obeyed, needs };
         loops.spawn(guarded("tasks", self.failed, driver.run(inputs)));
         Tasks { inbox, records: records_seen, obeyed: obeyed_seen, needs: needs_seen, volumes }
     }
@@ -181,6 +193,8 @@ struct Driver {
     hands: Hands,
     folder: Arc<dyn Folder>,
     epoch: Instant,
+    /// Placements that are to run here.
+    wanted: watch::Sender<BTreeMap<TaskId, Fence>>,
     records: watch::Sender<Arc<Vec<TaskRecord>>>,
     obeyed: watch::Sender<Obeyed>,
     needs: watch::Sender<Needs>,
@@ -223,10 +237,11 @@ impl Driver {
             Input::Started(run, pid, at, not_isolated) => {
                 self.agent.handle_started(now, &run, pid, at, not_isolated);
             }
+            Input::Doing(run, words) => self.agent.handle_doing(&run, words),
             Input::StartFailed(run, failure) => self.agent.handle_start_failed(now, &run, failure),
-            Input::Exited(run, exit) => {
-                tracing::info!(run = run.as_str(), %exit, "a task ended");
-                self.agent.handle_exit(now, &run, exit);
+            Input::Exited(run, exit, words) => {
+                tracing::info!(run = run.as_str(), %exit, words = words.as_deref().unwrap_or_default(), "a task ended");
+                self.agent.handle_exit(now, &run, exit, words);
             }
             Input::Checked(run, outcome) => self.agent.handle_check(now, &run, outcome),
             Input::Forgotten(run) => self.agent.handle_forgotten(&run),
@@ -250,6 +265,7 @@ impl Driver {
         self.hands.shelf.keep_only(&set);
         let stands = confirmed || self.obeyed.borrow().confirmed;
         let volumes = set.volumes.clone().filter(|_| stands);
+        let (wanted, sizes) = (placements(&set), sizes_of(&set));
         match self.agent.accept(now, set, confirmed) {
             Ok(Accepted::New | Accepted::Same) => {}
             Err(stale) => {
@@ -257,6 +273,8 @@ impl Driver {
                 return false;
             }
         }
+        self.wanted.send_replace(wanted);
+        self.hands.volumes.note_sizes(sizes);
         self.hands.volumes.take(&AssignedSet { fence, volumes, ..AssignedSet::default() });
         self.obeyed.send_modify(|o| {
             *o = Obeyed { fence: Some(fence), confirmed: o.confirmed || confirmed };
@@ -272,6 +290,8 @@ struct Hands {
     prober: Arc<dyn Prober>,
     shelf: Arc<Shelf>,
     place: Place,
+    around: Surroundings,
+    wanted: watch::Receiver<BTreeMap<TaskId, Fence>>,
     inbox: mpsc::Sender<Input>,
     volumes: VolumeFolders,
 }
@@ -312,6 +332,11 @@ impl Hands {
         assigned: &Assigned,
         (ports, lease): (Vec<(String, u16)>, Option<BootMillis>),
     ) {
+        // First, as it may take long: what is found out below should hold when the process is made.
+        let provisions = match self.provide(&run, task, assigned).await {
+            Ok(provisions) => provisions,
+            Err(failure) => return self.report(Input::StartFailed(run, failure)).await,
+        };
         let checked = ports.iter().filter(|_| !planted(Bug::SamePortTwice));
         let taken: Vec<u16> = checked.map(|(_, port)| *port).filter(|port| !self.prober.is_free(*port)).collect();
         if !taken.is_empty() {
@@ -331,14 +356,20 @@ impl Hands {
                 return self.report(Input::StartFailed(run, StartFailure::Withheld(why))).await;
             }
         };
-        let spec = TaskSpec { secrets, lease, ..self.spec(&run, task, assigned, &ports, volume) };
+        let spec = match self.spec(&run, task, assigned, &ports, volume) {
+            Ok(spec) => TaskSpec { secrets, lease, fetched: provisions.fetched.clone(), ..spec },
+            Err(why) => {
+                tracing::warn!(run = run.as_str(), why, "a task cannot be given what it asks for");
+                return self.report(Input::StartFailed(run, StartFailure::Withheld(why))).await;
+            }
+        };
         match self.executor.start(spec).await {
             Ok(Started { pid, started_at, not_isolated }) => {
                 tracing::info!(run = run.as_str(), pid, "a task was started");
                 self.watch_exit(run.clone());
                 self.report(Input::Started(run, pid, started_at, not_isolated)).await;
             }
-            Err(StartError::AlreadyRan { exit, .. }) => self.report(Input::Exited(run, exit)).await,
+            Err(StartError::AlreadyRan { exit, .. }) => self.report_end(run, exit).await,
             Err(error) if lease.is_some_and(|end| end.left(self.executor.boot_time()) <= assigned.job.grace) => {
                 tracing::warn!(run = run.as_str(), %error, "a task was not started in the time of its lease");
                 self.report(Input::StartFailed(run, StartFailure::Withheld("its lease ended too early".into()))).await;
@@ -350,12 +381,46 @@ impl Hands {
         }
     }
 
+    /// Downloads what the task needs, until it is not wanted here any more.
+    async fn provide(&self, run: &RunId, task: &TaskId, assigned: &Assigned) -> Result<Provisions, StartFailure> {
+        if assigned.job.fetch.is_empty() {
+            return Ok(Provisions::default());
+        }
+        let tell = |words| {
+            let _ = self.inbox.try_send(Input::Doing(run.clone(), words)); // the next one says more
+        };
+        let (mut wanted, fence) = (self.wanted.clone(), assigned.fence);
+        tokio::select! {
+            provided = self.around.provide(&assigned.job, &tell) => provided.map_err(|failure| {
+                tracing::warn!(run = run.as_str(), %failure, "a task waits for a file");
+                match failure {
+                    FetchFailure::Passing(why) => StartFailure::Withheld(why),
+                    FetchFailure::Lasting(why) => StartFailure::NotStarted(why),
+                }
+            }),
+            _ = wanted.wait_for(|wanted| wanted.get(task) != Some(&fence)) => {
+                Err(StartFailure::Withheld("not wanted here any more".into()))
+            }
+        }
+    }
+
     /// The folder of the task's volume and its name, if it has one.
     fn volume(&self, task: &TaskId, assigned: &Assigned) -> Result<Option<(VolumeName, PathBuf)>, String> {
         let (Some(volume), Some(born)) = (&assigned.job.volume, assigned.volume) else { return Ok(None) };
         let id = VolumeId { task: task.clone(), name: volume.name.clone() };
-        let path = self.volumes.ensure(&id, born).map_err(|e| format!("its volume `{}`: {e}", volume.name))?;
+        let path =
+            self.volumes.ensure(&id, born, volume.size).map_err(|e| format!("its volume `{}`: {e}", volume.name))?;
         Ok(path.map(|path| (id.name, path)))
+    }
+
+    /// Whether the job's tasks have a view of the files of their own, in which something can be mounted; if not, why.
+    fn has_own_view(&self, job: &Job) -> Result<(), String> {
+        let (measures, needed) = (&self.executor.permitted().measures, Measure::MountNamespace);
+        if measures.in_force(&job.isolation).contains(&needed) {
+            return Ok(());
+        }
+        let why = measures.lacking.get(&needed).map_or("the job does without", String::as_str);
+        Err(format!("nothing can be mounted without the measure {needed}: {why}"))
     }
 
     fn spec(
@@ -365,7 +430,7 @@ impl Hands {
         assigned: &Assigned,
         ports: &[(String, u16)],
         volume: Option<(VolumeName, PathBuf)>,
-    ) -> TaskSpec {
+    ) -> Result<TaskSpec, String> {
         let folder = self.executor.folder(run.as_str());
         let work = folder.join(taffeta_isolation_plan::WORK_FOLDER);
         let place = TaskPlace {
@@ -388,7 +453,14 @@ impl Hands {
         if !job.secrets.is_empty() {
             env.insert(SECRETS_VARIABLE.into(), folder.join(SECRETS_FOLDER).display().to_string());
         }
-        TaskSpec {
+        let sees = self.has_own_view(&assigned.job);
+        let resolv_conf = self.around.resolv_conf(&task.app).filter(|_| sees.is_ok());
+        let data = volume.as_ref().map(|(_, path)| path.as_path());
+        let mounts = self.around.mounts(job, data, (&folder, resolv_conf.is_some()))?;
+        if !mounts.is_empty() {
+            sees?; // whoever relies on what is mounted must not run without
+        }
+        Ok(TaskSpec {
             task: task.to_string(),
             run_id: run.as_str().into(),
             // What is given for one run alone is given as it is.
@@ -397,26 +469,31 @@ impl Hands {
             folder,
             files: assigned.files.clone(),
             links: volume.into_iter().map(|(name, path)| (name.into(), path)).collect(),
-            mounts: vec![],
+            mounts,
+            resolv_conf,
+            fetched: vec![],
             cpus_milli: job.resources.cpus.0,
             cpu_quota: job.cpu_quota,
+            cpuset: job.cpuset.clone(),
+            io_weight: job.io_weight,
             memory_bytes: job.resources.memory,
             pids_max: job.pids_max,
             grace: job.grace,
+            logs: job.logs,
             lease: None,
             isolation: job.isolation.clone(),
             user: job.user.clone(),
             rlimits: job.rlimits.clone(),
             low_port: ports.iter().any(|(_, port)| *port < FREE_PORTS),
             secrets: TaskSecrets::default(),
-        }
+        })
     }
 
     fn watch_exit(&self, run: RunId) {
         let hands = self.clone();
         tokio::spawn(async move {
             let exit = hands.executor.wait(run.as_str()).await;
-            hands.report(Input::Exited(run, exit)).await;
+            hands.report_end(run, exit).await;
         });
     }
 
@@ -461,6 +538,11 @@ impl Hands {
         self.report(Input::Forgotten(run)).await;
     }
 
+    async fn report_end(&self, run: RunId, exit: Exit) {
+        let words = self.executor.end_words(run.as_str()).await;
+        self.report(Input::Exited(run, exit, words)).await;
+    }
+
     async fn report(&self, input: Input) {
         let _ = self.inbox.send(input).await; // the driver ends with the process only
     }
@@ -478,6 +560,12 @@ fn task_secrets(assigned: &Assigned, values: &BTreeMap<SecretName, Secret>) -> T
     }
 }
 
+/// What a set wants to run, by task.
+fn placements(set: &AssignedSet) -> BTreeMap<TaskId, Fence> {
+    let runs = set.tasks.iter().filter(|(_, assigned)| assigned.ended.is_none());
+    runs.map(|(task, assigned)| (task.clone(), assigned.fence)).collect()
+}
+
 fn found_run(found: Found) -> Option<FoundRun> {
     let run: RunId = match RunId::try_from(found.run_id.clone()) {
         Ok(run) => run,
@@ -491,13 +579,13 @@ fn found_run(found: Found) -> Option<FoundRun> {
         let (name, port) = entry.split_once('=')?;
         Some((name.to_owned(), port.parse().ok()?))
     };
-    let state = match found.state {
-        OnDisk::Running { pid, started_at } => FoundState::Running { pid, started_at },
-        OnDisk::Exited { exit, .. } => FoundState::Exited { exit },
-        OnDisk::Lost => FoundState::Lost,
+    let (state, words) = match found.state {
+        OnDisk::Running { pid, started_at } => (FoundState::Running { pid, started_at }, None),
+        OnDisk::Exited { exit, words, .. } => (FoundState::Exited { exit }, words),
+        OnDisk::Lost => (FoundState::Lost, None),
     };
     let (ports, exclusive) = (listed.split(',').filter_map(port).collect(), found.spec.lease.is_some());
-    Some(FoundRun { run, ports, exclusive, state })
+    Some(FoundRun { run, ports, exclusive, state, words })
 }
 
 fn now(epoch: Instant) -> Millis {

@@ -17,6 +17,9 @@ impl Core {
                 name: id.name.to_string(),
                 node: state.members.get(&volume.node).map(|member| member.name.to_string()),
                 size: volume.size,
+                used: None,
+                over: false,
+                limit: None,
                 state: word(state, id).into(),
                 born: volume.born.to_string(),
             };

@@ -1,26 +1,31 @@
 //! The folders of this machine's volumes: made before a task is started, and removed when an operator has dropped them.
 //!
 //! `DATA/volumes/APP/JOB.INDEX/NAME@BORN`, where `BORN` is the position of the placement that made the volume: one that
-//! was dropped is never taken for one of the same name that came after it. The size is not enforced here.
+//! was dropped is never taken for one of the same name that came after it. The file system holds each to its size where it can
+//! (project quotas); elsewhere they are measured.
 
-use crate::node::guarded;
+use crate::{node::guarded, wire::VolumeUse};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, DirBuilder, File},
     io,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+use taffeta_isolation_linux::{NoQuota, ProjectQuota};
 use taffeta_model::{AppName, AssignedSet, Fence, TaskId, VolumeId, VolumeName};
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 
 /// How soon it is tried again to remove what could not be removed.
 const AGAIN: Duration = Duration::from_secs(5);
 
+/// Most files and folders of one volume that are looked at to know how large it is.
+const COUNTED_MAX: usize = 200_000;
+
 /// A volume as it was made.
-type Made = (VolumeId, Fence);
+pub(crate) type Made = (VolumeId, Fence);
 
 /// What a confirmed set says.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +46,8 @@ pub(crate) struct VolumeFolders {
     lock: Arc<Mutex<()>>,
     /// What is kept though nobody lists it.
     left: Arc<Mutex<BTreeSet<String>>>,
+    /// What the tasks of the newest set have asked for.
+    sizes: Arc<Mutex<BTreeMap<Made, u64>>>,
 }
 
 impl VolumeFolders {
@@ -62,7 +69,18 @@ impl VolumeFolders {
             let work = keep_swept(root, seen, Arc::clone(&lock), Arc::clone(&left));
             loops.spawn(guarded("volumes", failed.clone(), work));
         }
-        Self { root, listed, lock, left }
+        let sizes = Arc::new(Mutex::new(persisted.map(sizes_of).unwrap_or_default()));
+        Self { root, listed, lock, left, sizes }
+    }
+
+    /// The tasks of a newer set ask for so much.
+    pub(crate) fn note_sizes(&self, sizes: BTreeMap<Made, u64>) {
+        *self.sizes.lock().unwrap_or_else(PoisonError::into_inner) = sizes;
+    }
+
+    /// What tasks have asked for, by volume.
+    pub(crate) fn sizes(&self) -> BTreeMap<Made, u64> {
+        self.sizes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A leader stands behind this set: what it does not list any more goes.
@@ -80,8 +98,9 @@ impl VolumeFolders {
         });
     }
 
-    /// Makes the folder of a task's volume, unless it is there. `None` in a world without disks.
-    pub(crate) fn ensure(&self, id: &VolumeId, born: Fence) -> io::Result<Option<PathBuf>> {
+    /// Makes the folder of a task's volume, unless it is there, and lets the file system hold it to its size where it can.
+    /// `None` in a world without disks.
+    pub(crate) fn ensure(&self, id: &VolumeId, born: Fence, size: u64) -> io::Result<Option<PathBuf>> {
         let Some(root) = &self.root else { return Ok(None) };
         let _lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         let above = folder_of(root, &id.task);
@@ -92,6 +111,11 @@ impl VolumeFolders {
             Ok(()) => File::open(&above)?.sync_all()?,
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists && fs::symlink_metadata(&path)?.is_dir() => {}
             Err(e) => return Err(e),
+        }
+        match ProjectQuota::set(&path, size) {
+            Ok(_) => {}
+            Err(NoQuota::Impossible(why)) => tracing::debug!(volume = %id, why, "measured, not bounded"),
+            Err(NoQuota::Failed(error)) => tracing::warn!(volume = %id, %error, "the file system does not bound it"),
         }
         Ok(Some(path))
     }
@@ -149,6 +173,9 @@ fn sweep(root: &Path, listed: &Listed, lock: &Mutex<()>) -> Swept {
             swept.left.insert(format!("{id}@{born}"));
             continue;
         }
+        if let Ok(Some(quota)) = ProjectQuota::of(&path) {
+            let _ = quota.lift(); // its number may be given again
+        }
         match fs::remove_dir_all(&path) {
             Ok(()) => tracing::info!(volume = %id, "a volume that was dropped is removed"),
             Err(error) => {
@@ -164,6 +191,49 @@ fn sweep(root: &Path, listed: &Listed, lock: &Mutex<()>) -> Swept {
         }
     }
     swept
+}
+
+/// What the volumes below a folder take.
+pub(crate) fn measure(root: &Path) -> Vec<VolumeUse> {
+    let taken = |((id, born), path): (Made, PathBuf)| {
+        let quota = ProjectQuota::of(&path).ok().flatten();
+        let bounded = quota.as_ref().is_some_and(|quota| quota.bound().is_ok_and(|bound| bound > 0));
+        let bytes = match quota.filter(|_| bounded) {
+            Some(quota) => quota.used().ok(),
+            None => taken_below(&path),
+        };
+        VolumeUse { id, born, bytes, enforced: bounded }
+    };
+    found(root).into_iter().map(taken).collect()
+}
+
+/// Bytes of the disk that all below a folder takes; `None` if that is too much to be counted. Links are not followed, and
+/// what goes while it is counted is left out.
+fn taken_below(folder: &Path) -> Option<u64> {
+    let (mut bytes, mut count, mut folders) = (0u64, 0, vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            count += 1;
+            if count > COUNTED_MAX {
+                return None;
+            }
+            let Ok(about) = entry.metadata() else { continue };
+            bytes += about.blocks() * 512; // the unit of st_blocks, whatever the file system's is
+            if about.is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    Some(bytes)
+}
+
+/// What the tasks of a set ask for.
+pub(crate) fn sizes_of(set: &AssignedSet) -> BTreeMap<Made, u64> {
+    let of = |(task, assigned): (&TaskId, &taffeta_model::Assigned)| {
+        let volume = assigned.job.volume.as_ref()?;
+        Some(((VolumeId { task: task.clone(), name: volume.name.clone() }, assigned.volume?), volume.size))
+    };
+    set.tasks.iter().filter_map(of).collect()
 }
 
 fn folder_of(root: &Path, task: &TaskId) -> PathBuf {
@@ -218,7 +288,8 @@ mod tests {
 
     fn folders(root: &Path) -> VolumeFolders {
         let (listed, _) = watch::channel(None);
-        VolumeFolders { root: Some(root.into()), listed, lock: Default::default(), left: Default::default() }
+        let (lock, left, sizes) = Default::default();
+        VolumeFolders { root: Some(root.into()), listed, lock, left, sizes }
     }
 
     fn listed(fence: Fence, volumes: &[(&str, Fence)], dropped: &[(&str, Fence)]) -> Listed {
@@ -231,13 +302,13 @@ mod tests {
     fn what_is_made_is_for_its_owner_alone_and_made_once() {
         let root = tempfile::tempdir().unwrap();
         let folders = folders(root.path());
-        let path = folders.ensure(&id("shop/db.1"), at(0, 7)).unwrap().unwrap();
+        let path = folders.ensure(&id("shop/db.1"), at(0, 7), 1 << 20).unwrap().unwrap();
         assert_eq!(path, root.path().join("shop/db.1/data@0.1.7"));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
         fs::write(path.join("file"), "kept").unwrap();
-        folders.ensure(&id("shop/db.1"), at(0, 7)).unwrap();
+        folders.ensure(&id("shop/db.1"), at(0, 7), 1 << 20).unwrap();
         assert_eq!(fs::read_to_string(path.join("file")).unwrap(), "kept");
-        let other = folders.ensure(&id("shop/db.1"), at(0, 9)).unwrap().unwrap();
+        let other = folders.ensure(&id("shop/db.1"), at(0, 9), 1 << 20).unwrap().unwrap();
         assert!(fs::read_dir(other).unwrap().next().is_none(), "one that was made later is another one");
     }
 
@@ -245,10 +316,10 @@ mod tests {
     fn a_link_is_not_taken_for_a_volume_and_what_it_leads_to_stays() {
         let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::write(elsewhere.path().join("precious"), "").unwrap();
-        let path = folders(root.path()).ensure(&id("shop/db.1"), at(0, 7)).unwrap().unwrap();
+        let path = folders(root.path()).ensure(&id("shop/db.1"), at(0, 7), 1 << 20).unwrap().unwrap();
         std::os::unix::fs::symlink(elsewhere.path(), path.join("link")).unwrap();
         std::os::unix::fs::symlink(elsewhere.path(), root.path().join("shop/db.1/data@0.1.8")).unwrap();
-        assert!(folders(root.path()).ensure(&id("shop/db.1"), at(0, 8)).is_err());
+        assert!(folders(root.path()).ensure(&id("shop/db.1"), at(0, 8), 1 << 20).is_err());
         assert_eq!(sweep(root.path(), &listed(at(0, 9), &[], &[]), &Mutex::default()), Swept::default());
         assert!(!path.exists() && elsewhere.path().join("precious").exists());
     }
@@ -256,7 +327,7 @@ mod tests {
     #[test]
     fn what_is_not_listed_goes_if_it_was_made_in_this_generation_or_listed_in_it() {
         let root = tempfile::tempdir().unwrap();
-        let make = |task: &str, born| folders(root.path()).ensure(&id(task), born).unwrap().unwrap();
+        let make = |task: &str, born| folders(root.path()).ensure(&id(task), born, 1 << 20).unwrap().unwrap();
         let listed_one = make("shop/db.1", at(1, 5));
         let gone = make("shop/db.1", at(1, 3));
         let older = make("shop/db.2", at(0, 9));
@@ -287,5 +358,19 @@ mod tests {
             folders.listed.borrow().clone().unwrap().dropped.is_empty(),
             "a new generation may have forgotten them"
         );
+    }
+
+    #[test]
+    fn what_a_volume_takes_is_counted_without_following_links() {
+        let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(elsewhere.path().join("large"), vec![1; 1 << 20]).unwrap();
+        let path = folders(root.path()).ensure(&id("shop/db.1"), at(0, 7), 1 << 20).unwrap().unwrap();
+        fs::create_dir(path.join("inner")).unwrap();
+        fs::write(path.join("inner/file"), vec![1; 100_000]).unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), path.join("link")).unwrap();
+        let taken = super::measure(root.path());
+        assert_eq!((taken.len(), &taken[0].id, taken[0].born), (1, &id("shop/db.1"), at(0, 7)));
+        let bytes = taken[0].bytes.expect("it can be counted");
+        assert!((100_000..1 << 20).contains(&bytes), "{bytes}");
     }
 }

@@ -1,6 +1,9 @@
 //! Which names a snapshot answers for.
 
-use crate::{Name, Snapshot, reverse::reverse_address};
+use crate::{Name, Snapshot, name::labels, reverse::reverse_address};
+
+/// Most labels of a name in front of the domain that is worth a look: `_http._tcp.canary.web.shop`.
+const LABELS_MAX: usize = 5;
 
 impl Snapshot {
     /// Whether [`crate::answer`] has something to say of a name of class IN, be it that it does not exist. `name` is a
@@ -10,6 +13,18 @@ impl Snapshot {
         let in_zone = |zone: &Name| is_within(name, zone.wire());
         let has_address = || reverse_address(name).is_some_and(|address| self.reverse.contains_key(&address));
         in_zone(&self.domain) || self.aliases.iter().any(|alias| in_zone(&alias.domain)) || has_address()
+    }
+
+    /// The fabric's own name for one that was written without its domain, as `web.shop` for `web.shop.fabric.internal`, if
+    /// there is something of that name. `name` as for [`Self::answers_for`]. One label alone is nobody's: it means
+    /// something else in each app.
+    pub fn completed(&self, name: &[u8]) -> Option<Name> {
+        let (_, name) = name.split_last()?;
+        if !self.ready || !(2..=LABELS_MAX).contains(&labels(name).count()) {
+            return None;
+        }
+        let whole = self.domain.below(labels(name)).ok()?;
+        self.locate(&whole).and_then(|located| located.place).map(|_| whole)
     }
 }
 

@@ -53,6 +53,6 @@ pub use forward::{CacheConfig, ForwardConfig, ForwardCounts};
 pub use limits::ServeLimits;
 pub use network::{InvalidNetwork, Network};
 pub use responder::{Responder, Transport};
-pub use serve::DnsServer;
+pub use serve::{DnsServer, DnsSockets};
 pub use udp::{DnsCounts, DnsMeter, UdpConfig};
 pub use upstreams::Upstreams;

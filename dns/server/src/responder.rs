@@ -24,7 +24,9 @@ use std::{
     },
     time::Duration,
 };
-use taffeta_dns_answer::{Answer, Data, NOT_READY_TEXT, Record, RecordType, STALE_TEXT, Snapshot, answer};
+use taffeta_dns_answer::{
+    Answer, Data, NOT_READY_TEXT, Name, Question, Record, RecordType, STALE_TEXT, Snapshot, answer,
+};
 use tokio::time::Instant;
 
 /// How a query came, which decides how long its reply may be and which options it may have.
@@ -75,6 +77,8 @@ pub struct Responder {
     config: DnsConfig,
     cookies: Option<Cookies>,
     nsid: Option<Arc<[u8]>>,
+    /// Whether it answers for names that lack the domain.
+    completes: bool,
     /// What clients are told of how long their streams may idle, in units of 100 ms.
     stream_idle: AtomicU16,
     /// Random numbers come from here: the order of records is `seed + n` for the n-th reply.
@@ -103,6 +107,7 @@ impl Responder {
             config: DnsConfig::default(),
             cookies: None,
             nsid: None,
+            completes: false,
             stream_idle: AtomicU16::new(0),
             next_seed: AtomicU64::new(seed),
         }
@@ -112,6 +117,21 @@ impl Responder {
     pub fn configured(self, config: DnsConfig) -> Self {
         let nsid = config.nsid.as_ref().map(|n| n.as_bytes().iter().copied().take(NSID_MAX).collect());
         Self { cookies: config.cookies.clone().map(Cookies::new), nsid, config, ..self }
+    }
+
+    /// The same answers for clients whose resolvers add the domain only after a name was not found as it is: what exists
+    /// below the domain is answered for without it, too, as `web.shop`. The cache is the same one.
+    pub fn completing(&self) -> Self {
+        Self {
+            snapshot: Arc::clone(&self.snapshot),
+            forwarder: Arc::clone(&self.forwarder),
+            config: self.config.clone(),
+            cookies: self.config.cookies.clone().map(Cookies::new),
+            nsid: self.nsid.clone(),
+            completes: true,
+            stream_idle: AtomicU16::new(0),
+            next_seed: AtomicU64::new(self.draw()),
+        }
     }
 
     /// Replies to one packet; `None` where silence is right (not a query). Never panics, whatever the bytes. A zone
@@ -153,8 +173,18 @@ impl Responder {
             return done(&query, reply);
         }
         let seed = self.next_seed.fetch_add(1, Ordering::Relaxed);
-        let answer = answer(snapshot, &query.question, Some(client), seed);
-        match reply_to(answer) {
+        let answered = |question: &Question| answer(snapshot, question, Some(client), seed);
+        let whole = match answered(&query.question) {
+            Answer::NotOurs => match self.completed(snapshot, &query) {
+                Some(name) => {
+                    let answer = answered(&Question { name: name.clone(), ..query.question.clone() });
+                    renamed(answer, &name, &query.question.name)
+                }
+                None => Answer::NotOurs,
+            },
+            ours => ours,
+        };
+        match reply_to(whole) {
             Some(reply) => done(&query, reply),
             None if !recursion_available => {
                 let why = "names outside the fabric are not resolved for this client";
@@ -177,6 +207,9 @@ impl Responder {
         out: &mut [u8],
     ) -> Option<usize> {
         let peeked = peek(packet).filter(|p| self.forwarder.serves(client) && !snapshot.answers_for(p.key.name()))?;
+        if self.completes && snapshot.completed(peeked.key.name()).is_some() {
+            return None; // the upstream may have been asked before there was such a service
+        }
         self.forwarder.write_fresh(now, &peeked.key, &peeked.asker, out)
     }
 
@@ -252,6 +285,12 @@ impl Responder {
         self.stream_idle.store(u16::try_from(idle.as_millis() / 100).unwrap_or(u16::MAX), Ordering::Relaxed);
     }
 
+    /// The name that is meant if the domain is added, where it is added and something has that name.
+    fn completed(&self, snapshot: &Snapshot, query: &Query) -> Option<Name> {
+        let (name, _) = query.question_bytes.split_last_chunk::<4>()?; // type and class
+        self.completes.then(|| snapshot.completed(name)).flatten()
+    }
+
     fn options(&self, edns: &ClientEdns, client: IpAddr, transport: Transport) -> ReplyOptions {
         let cookie = self.cookies.as_ref().zip(edns.cookie()).map(|(own, sent)| own.renewed(sent, client));
         let keepalive =
@@ -295,6 +334,13 @@ impl Responder {
 
 pub(crate) fn failure(code: ResponseCode, error: Option<(Ede, &'static str)>) -> Reply {
     Reply { code: ResponseCodeOrNoError(code), error, ..Reply::default() }
+}
+
+/// The answer about one name under another one.
+fn renamed(answer: Answer, of: &Name, to: &Name) -> Answer {
+    let Answer::Data { records, additional, stale } = answer else { return answer };
+    let rename = |record: Record| if record.name == *of { Record { name: to.clone(), ..record } } else { record };
+    Answer::Data { records: records.into_iter().map(rename).collect(), additional, stale }
 }
 
 /// `None` for a name that is not ours.

@@ -21,6 +21,27 @@ const ACCEPT_QUEUE: i32 = 1024;
 /// Pause after a socket error that may last (no descriptors left), so that it does not become a busy loop.
 pub(crate) const ERROR_PAUSE: Duration = Duration::from_millis(50);
 
+/// Sockets of a server to be: the port is held, and who asks waits.
+#[derive(Debug)]
+pub struct DnsSockets {
+    local_addr: SocketAddr,
+    udp: Vec<UdpSocket>,
+    tcp: TcpListener,
+}
+
+impl DnsSockets {
+    /// Listens; must be called within a tokio runtime. `config` says for how many threads.
+    pub fn bind(address: SocketAddr, config: &UdpConfig) -> Result<Self, BindError> {
+        let (udp, tcp, local_addr) = listen(address, config.thread_count())?;
+        Ok(Self { local_addr, udp, tcp })
+    }
+
+    /// Where.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+}
+
 /// A DNS server on one address, UDP and TCP. Serves until it is dropped or shut down.
 #[derive(Debug)]
 pub struct DnsServer {
@@ -47,7 +68,17 @@ impl DnsServer {
         limits: ServeLimits,
         config: UdpConfig,
     ) -> Result<Self, BindError> {
-        let (sockets, tcp, local_addr) = listen(address, config.thread_count())?;
+        Self::serve(DnsSockets::bind(address, &config)?, responder, limits, config)
+    }
+
+    /// Serves on sockets that listen already.
+    pub fn serve(
+        sockets: DnsSockets,
+        responder: Arc<Responder>,
+        limits: ServeLimits,
+        config: UdpConfig,
+    ) -> Result<Self, BindError> {
+        let DnsSockets { local_addr, udp: sockets, tcp } = sockets;
         responder.listens_on(local_addr);
         responder.lets_idle(limits.idle);
         let udp = UdpServer::start(sockets, responder.clone(), config).map_err(|source| BindError {

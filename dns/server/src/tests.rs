@@ -390,3 +390,40 @@ proptest! {
         }
     }
 }
+
+#[tokio::test]
+async fn a_completing_server_answers_for_names_that_lack_the_domain() {
+    let plain = responder(zone(1));
+    let completing = Arc::new(plain.completing());
+    let asked = question("Web.Shop.", RecordType::A, None);
+    assert_eq!(respond(&plain, &asked, LOCAL).await.metadata.response_code, ResponseCode::Refused, "nobody to ask");
+    let server = DnsServer::bind((LOCAL, 0).into(), Arc::clone(&completing)).unwrap();
+    let (udp, tcp) = (by_udp(server.local_addr(), &asked).await.0, by_tcp(server.local_addr(), &asked).await);
+    for reply in [udp, tcp] {
+        assert_eq!(texts(&reply), set(["10.1.0.1"]));
+        let owner = reply.answers[0].name.to_ascii();
+        assert!(owner.eq_ignore_ascii_case("web.shop."), "the record is of the name that was asked: {owner}");
+    }
+    let of = |name: &str| {
+        let (asked, completing) = (question(name, RecordType::A, None), Arc::clone(&completing));
+        async move { respond(&completing, &asked, LOCAL).await }
+    };
+    assert_eq!(texts(&of("1.web.shop.").await), set(["10.1.0.1"]));
+    let idle = of("idle.shop.").await;
+    assert_eq!((idle.metadata.response_code, idle.answers.len()), (ResponseCode::NoError, 0), "it has no instance");
+    for name in ["no-such.shop.", "web.", "web.shop.example."] {
+        assert_eq!(of(name).await.metadata.response_code, ResponseCode::Refused, "{name} is for the upstream");
+    }
+}
+
+#[tokio::test]
+async fn sockets_hold_their_port_until_they_are_served() {
+    let config = UdpConfig { threads: 1, ..UdpConfig::default() };
+    let sockets = DnsSockets::bind((LOCAL, 0).into(), &config).unwrap();
+    let address = sockets.local_addr();
+    assert!(DnsSockets::bind(address, &config).is_err(), "it is taken");
+    let server = DnsServer::serve(sockets, responder(zone(1)), ServeLimits::default(), config).unwrap();
+    let asked = question("web.shop.fabric.internal.", RecordType::A, None);
+    assert_eq!(texts(&by_udp(address, &asked).await.0), set(["10.1.0.1"]));
+    server.shut_down().await;
+}

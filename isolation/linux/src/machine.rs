@@ -2,12 +2,14 @@
 
 use crate::{
     group::Groups,
+    hierarchy::Hierarchies,
     leftover::kill_marked,
     limits,
     lock::RunLock,
     record::{EXIT_FILE, ExitRecord, LAUNCH_FILE, Launch, STATE_FILE, StateRecord, VERSION, read_record, write_record},
     secrets,
     settle::Settled,
+    unpack::unpack,
 };
 use std::{
     fs::{self, DirBuilder, OpenOptions},
@@ -33,6 +35,7 @@ pub(crate) struct Machine {
     pub(crate) tasks_root: PathBuf,
     pub(crate) shim: PathBuf,
     pub(crate) best_effort: bool,
+    pub(crate) hierarchies: Hierarchies,
     pub(crate) permitted: Permitted,
 }
 
@@ -44,7 +47,7 @@ impl Machine {
     /// Where the run's groups are: as its start found them, or as this start would.
     pub(crate) fn groups(&self, run_id: &str) -> Groups {
         let launch: Option<Launch> = read_record(&self.folder(run_id).join(LAUNCH_FILE)).ok().flatten();
-        let derived = || limits::groups(&group_path(&self.permitted, run_id), &self.permitted.cgroups);
+        let derived = || self.hierarchies.everywhere(&group_path(&self.permitted, run_id));
         launch.map(|launch| launch.groups).unwrap_or_else(derived)
     }
 
@@ -96,6 +99,12 @@ impl Machine {
                     (done + 1, write_file(path, body, *mode).map_err(|e| failed(path, &e)))
                 }
                 Step::MakeLink { path, to } => (done + 1, symlink(to, path).map_err(|e| failed(path, &e))),
+                Step::CopyFile { title, from, path, mode } => {
+                    (done + 1, copy_file(from, path, *mode).map_err(|e| failed_to("be copied", title, &e)))
+                }
+                Step::Unpack { title, from, folder, bytes_max } => {
+                    (done + 1, unpack(from, folder, *bytes_max).map_err(|e| failed_to("be unpacked", title, &e)))
+                }
                 Step::CreateGroup { path, limits } => (done + 1, self.create_group(path, limits, &mut launch)),
                 Step::PlaceSecrets { at, .. } => {
                     launch.secrets = Some(at.clone());
@@ -128,7 +137,7 @@ impl Machine {
         limits: &taffeta_isolation_plan::Limits,
         launch: &mut Launch,
     ) -> Result<(), StartError> {
-        let made = limits::create(path, limits, &self.permitted.cgroups);
+        let made = limits::create(&self.hierarchies, path, limits, &self.permitted.cgroups);
         let (groups, gaps) = made.map_err(|e| StartError::Failed(e.to_string()))?;
         if !gaps.is_empty() && !self.best_effort {
             return Err(StartError::NotIsolated(gaps));
@@ -207,6 +216,17 @@ pub(crate) fn kill_all(groups: &Groups, work: &Path) {
 
 fn failed(path: &Path, e: &io::Error) -> StartError {
     StartError::Failed(format!("{}: {e}", path.display()))
+}
+
+fn failed_to(what: &str, title: &str, e: &io::Error) -> StartError {
+    StartError::Failed(format!("{title} cannot {what}: {e}"))
+}
+
+/// A copy, so that nothing the task does to it reaches what others get; the file system may share the blocks.
+fn copy_file(from: &Path, path: &Path, mode: u32) -> io::Result<()> {
+    let mut file = OpenOptions::new().create_new(true).write(true).mode(mode).open(path)?;
+    io::copy(&mut fs::File::open(from)?, &mut file)?;
+    file.set_permissions(fs::Permissions::from_mode(mode))
 }
 
 fn make_folder(path: &Path, mode: u32) -> io::Result<()> {

@@ -10,7 +10,7 @@ use std::{
     process::{Child, Command, Stdio},
     time::Duration,
 };
-use support::{Bench, kill_9, lives, process, processes, until};
+use support::{Bench, guest, kill_9, lives, number, process, processes, until};
 use taffeta_isolation_linux::free_port;
 use taffeta_isolation_plan::{ActError, Executor, FoundState, StartError, Stream, TaskSpec};
 use taffeta_model::{Exit, ShippedFile};
@@ -19,6 +19,11 @@ use taffeta_model::{Exit, ShippedFile};
 const UNTIL_GO: [&str; 3] = ["sh", "-c", "echo $$ >> started; while [ ! -e go ]; do sleep 0.02; done; exit 7"];
 
 const FOR_EVER: [&str; 3] = ["sh", "-c", "echo $$ > main; while :; do sleep 1; done"];
+
+#[test]
+fn the_same_holds_in_a_guest_with_cgroup_v2() {
+    guest::run_tests(&["the_same_holds"]);
+}
 
 /// An agent in a process of its own, to be killed.
 fn agent(bench: &Bench, spec: &TaskSpec) -> Child {
@@ -124,7 +129,7 @@ async fn starting_a_run_at_once_from_many_places_makes_one_process() {
     }
     pids.dedup();
     assert_eq!(pids.len(), 1);
-    until("it has said so", || bench.work("r1").join("started").exists()).await;
+    until("it has said so", || number(&bench.work("r1").join("started")).is_some()).await;
     executor.kill("r1").await.unwrap();
     assert_eq!(fs::read_to_string(bench.work("r1").join("started")).unwrap().lines().count(), 1);
     let again = executor.start(bench.spec("r1", &UNTIL_GO)).await;

@@ -1,7 +1,7 @@
 //! What a task sees of the machine's files beyond its own folder.
 
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 /// One more thing that is mounted where only the task sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,4 +24,20 @@ pub enum MountSource {
         /// Its size.
         bytes: u64,
     },
+}
+
+impl MountPoint {
+    /// What of it is no absolute path in its shortest spelling.
+    pub(crate) fn unfit(&self) -> Option<&Path> {
+        let plain = |path: &Path| {
+            let mut parts = path.components();
+            parts.next() == Some(Component::RootDir) && parts.all(|part| matches!(part, Component::Normal(_)))
+        };
+        let host = match &self.source {
+            MountSource::Host(host) => Some(host.as_path()),
+            MountSource::Tmpfs { .. } => None,
+        };
+        let root = self.at.parent().is_none().then_some(self.at.as_path());
+        root.or_else(|| host.into_iter().chain([self.at.as_path()]).find(|path| !plain(path)))
+    }
 }

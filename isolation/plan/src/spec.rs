@@ -1,13 +1,13 @@
 //! What one process start needs, complete: nothing is looked up later.
 
-use crate::{Cgroups, Memory, MountPoint, Permitted, TaskSecrets, WORK_FOLDER};
+use crate::{Controller, Fetched, Memory, MountPoint, Permitted, TaskSecrets, WORK_FOLDER};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     path::{Component, Path, PathBuf},
     time::Duration,
 };
-use taffeta_model::{BootMillis, Isolation, Rlimit, RlimitBounds, RunAs, ShippedFile};
+use taffeta_model::{BootMillis, CpuSet, Isolation, LogBounds, Rlimit, RlimitBounds, RunAs, ShippedFile};
 use thiserror::Error;
 
 /// The search path of a task whose environment gives none.
@@ -41,16 +41,32 @@ pub struct TaskSpec {
     /// What else it sees of the machine, in the order in which it is mounted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<MountPoint>,
+    /// What is written into [`crate::RESOLV_FILE`], which one of its mounts brings to `/etc/resolv.conf`; `None`: it sees
+    /// the machine's own one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolv_conf: Option<String>,
+    /// What was downloaded for it, and how it comes into the working folder. Empty in a spec that was found again.
+    #[serde(skip)]
+    pub fetched: Vec<Fetched>,
     /// Share of the processors in thousandths of a core.
     pub cpus_milli: u64,
     /// Whether `cpus_milli` is also a hard upper limit.
     pub cpu_quota: bool,
+    /// The only processors on which it runs; `None`: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpuset: Option<CpuSet>,
+    /// Its share of the disks beside others, 1 to 10000, of which 100 is everybody's; `None`: as everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub io_weight: Option<u32>,
     /// Most memory in bytes, swap included where that can be limited.
     pub memory_bytes: u64,
     /// Most processes and threads.
     pub pids_max: u32,
     /// Time between SIGTERM and SIGKILL; kept here for whoever finds the run again, as the sender does the waiting.
     pub grace: Duration,
+    /// How much of its output is kept.
+    #[serde(default)]
+    pub logs: LogBounds,
     /// When the lease of an exclusive task ends, unless it is extended: by then nothing of it may run. `None` for others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<BootMillis>,
@@ -91,6 +107,9 @@ pub enum InvalidSpec {
     /// A link that leads to different places from different folders.
     #[error("the link to `{0}` is not absolute")]
     Link(PathBuf),
+    /// A mount whose ends are not both absolute and in their shortest spelling.
+    #[error("`{0}` cannot be mounted, or mounted at: an absolute path without `..` is needed")]
+    Mount(PathBuf),
     /// A file that would lie outside of the working folder, or two of one name.
     #[error("`{0}` is not a plain file name")]
     FileName(String),
@@ -149,6 +168,12 @@ impl TaskSpec {
         if let Some(path) = self.links.values().find(|path| !path.is_absolute()) {
             return Err(InvalidSpec::Link(path.clone()));
         }
+        if let Some(name) = self.fetched.iter().filter_map(Fetched::name).find(|name| !is_file_name(name)) {
+            return Err(InvalidSpec::FileName(name.into()));
+        }
+        if let Some(path) = self.mounts.iter().find_map(MountPoint::unfit) {
+            return Err(InvalidSpec::Mount(path.into()));
+        }
         if self.memory_bytes == 0 || i64::try_from(self.memory_bytes).is_err() {
             return Err(InvalidSpec::Memory(self.memory_bytes));
         }
@@ -159,16 +184,22 @@ impl TaskSpec {
     pub fn not_isolated(&self, permitted: &Permitted) -> Vec<String> {
         let mut gaps = permitted.not_limited();
         gaps.extend(permitted.measures.gaps(&self.isolation));
-        let quota_held = match &permitted.cgroups {
-            Cgroups::None { .. } => true, // the reason is among the gaps already
-            Cgroups::V1(have) | Cgroups::V2(have) => have.contains(&crate::Controller::Cpu),
-        };
+        let have = permitted.cgroups.controllers();
+        let lacks = |controller| have.is_none_or(|have| !have.contains(&controller));
         if let (Memory::Nowhere { why }, false) = (&permitted.memory, self.secrets.files.is_empty()) {
             gaps.push(format!("secrets: they would lie on the disk ({why})"));
         }
-        if self.cpu_quota && !quota_held {
-            gaps.push("cpu: the quota that was asked for is not enforced".into());
-        }
+        let asked = [
+            (self.cpu_quota, Controller::Cpu, "cpu: the quota"),
+            (self.cpuset.is_some(), Controller::CpuSet, "cpuset: the choice of processors"),
+            (self.io_weight.is_some(), Controller::Io, "io: the weight"),
+        ];
+        let missing = asked.into_iter().filter(|(asked, controller, _)| *asked && lacks(*controller));
+        gaps.extend(missing.map(|(_, controller, what)| {
+            format!(
+                "{what} that was asked for is not in force (the cgroup controller `{controller}` cannot be used here)"
+            )
+        }));
         gaps
     }
 }

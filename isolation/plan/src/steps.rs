@@ -1,13 +1,19 @@
 //! The steps of a start, and how each is taken back.
 
-use crate::{Cgroups, InvalidSpec, Limits, Permitted, Sandbox, SecretsAt, TaskSpec};
-use std::{collections::BTreeMap, path::PathBuf};
+use crate::{Cgroups, Fetched, InvalidSpec, Limits, Permitted, Placed, Sandbox, SecretsAt, TaskSpec};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// Name of the file that keeps the spec: written before anything else, so that whoever finds the folder knows whose it is.
 pub const SPEC_FILE: &str = "spec.json";
 
 /// Name of the working folder inside the folder of a run.
 pub const WORK_FOLDER: &str = "work";
+
+/// Name of the file in the folder of a run that its task sees as `/etc/resolv.conf`.
+pub const RESOLV_FILE: &str = "resolv.conf";
 
 /// One thing to do. Performed in order; a step that fails is followed by [`undo`] of those before it and of itself, but
 /// for a folder that could not be made: it may be another's.
@@ -35,6 +41,28 @@ pub enum Step {
         path: PathBuf,
         /// Where it leads.
         to: PathBuf,
+    },
+    /// Copies a file.
+    CopyFile {
+        /// For people.
+        title: String,
+        /// What.
+        from: PathBuf,
+        /// Where to; nothing may be there.
+        path: PathBuf,
+        /// Permission bits.
+        mode: u32,
+    },
+    /// Unpacks an archive: files, folders, and links that stay inside; with no more rights than its reader has.
+    Unpack {
+        /// For people.
+        title: String,
+        /// What.
+        from: PathBuf,
+        /// Where to: made if it is not there.
+        folder: PathBuf,
+        /// Most bytes of all its files together.
+        bytes_max: u64,
     },
     /// Makes a cgroup and sets its limits, each of which is read back.
     CreateGroup {
@@ -113,9 +141,16 @@ pub fn plan(spec: &TaskSpec, permitted: &Permitted) -> Result<Vec<Step>, Invalid
         mode: if file.executable { 0o755 } else { 0o644 },
     }));
     steps.extend(spec.links.iter().map(|(name, to)| Step::MakeLink { path: work.join(name), to: to.clone() }));
+    // After what was shipped: an archive that holds a file of the same name is refused.
+    steps.extend(spec.fetched.iter().map(|fetched| place(fetched, &work)));
+    steps.extend(spec.resolv_conf.iter().map(|text| Step::WriteFile {
+        path: spec.folder.join(RESOLV_FILE),
+        body: text.clone().into_bytes(),
+        mode: 0o644,
+    }));
     match permitted.cgroups {
         Cgroups::None { .. } => {}
-        Cgroups::V1(_) | Cgroups::V2(_) => {
+        Cgroups::V1(_) | Cgroups::Hybrid(_) | Cgroups::V2(_) => {
             steps.push(Step::CreateGroup { path: group_path(permitted, &spec.run_id), limits: Limits::of(spec) });
         }
     }
@@ -127,13 +162,28 @@ pub fn plan(spec: &TaskSpec, permitted: &Permitted) -> Result<Vec<Step>, Invalid
     Ok(steps)
 }
 
+fn place(fetched: &Fetched, work: &Path) -> Step {
+    let Fetched { title, from, placed } = fetched;
+    let (title, from) = (title.clone(), from.clone());
+    match placed {
+        Placed::Copy { name, executable } => {
+            Step::CopyFile { title, from, path: work.join(name), mode: if *executable { 0o755 } else { 0o644 } }
+        }
+        Placed::Unpack { name, bytes_max } => {
+            let folder = name.as_ref().map_or_else(|| work.to_owned(), |name| work.join(name));
+            Step::Unpack { title, from, folder, bytes_max: *bytes_max }
+        }
+    }
+}
+
 /// What takes the steps back, in the order in which it has to happen: processes first, the folder last, since it is what
 /// tells a successor that something is left to do.
 pub fn undo(steps: &[Step]) -> Vec<Undo> {
     let back = |step: &Step| match step {
         Step::MakeFolder { path, .. } => Some(Undo::RemoveFolder { path: path.clone() }),
-        Step::WriteFile { .. } | Step::MakeLink { .. } => None, // goes with its folder
-        Step::SetApart { .. } => None,                          // goes with the task's processes
+        // These go with their folder.
+        Step::WriteFile { .. } | Step::MakeLink { .. } | Step::CopyFile { .. } | Step::Unpack { .. } => None,
+        Step::SetApart { .. } => None, // goes with the task's processes
         Step::CreateGroup { path, .. } => Some(Undo::RemoveGroup { path: path.clone() }),
         Step::PlaceSecrets { folder, .. } => Some(Undo::RemoveSecrets { folder: folder.clone() }),
         Step::StartShim { folder } => Some(Undo::StopTask { folder: folder.clone() }),

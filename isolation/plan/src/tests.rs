@@ -18,10 +18,15 @@ pub(crate) fn spec() -> TaskSpec {
         files: BTreeMap::from([("server".into(), ShippedFile { body: b"#!".into(), executable: true })]),
         links: BTreeMap::new(),
         mounts: vec![],
+        resolv_conf: None,
+        fetched: vec![],
         cpus_milli: 250,
         cpu_quota: false,
+        cpuset: None,
+        io_weight: None,
         memory_bytes: 64 << 20,
         pids_max: 100,
+        logs: Default::default(),
         lease: None,
         grace: Duration::from_secs(5),
         isolation: Isolation::default(),
@@ -86,6 +91,50 @@ fn a_link_lies_beside_the_files_and_cannot_lie_elsewhere() {
 }
 
 #[test]
+fn what_was_fetched_is_copied_or_unpacked_into_the_working_folder_alone() {
+    let fetched = |placed: Placed| Fetched { title: "x".into(), from: "/data/fetched/1".into(), placed };
+    let copy = |name: &str| fetched(Placed::Copy { name: name.into(), executable: true });
+    let unpack = |name: Option<&str>| fetched(Placed::Unpack { name: name.map(Into::into), bytes_max: 9 });
+    let all_of = |fetched| plan(&TaskSpec { fetched, ..spec() }, &all());
+    let work = spec().work();
+    let steps = all_of(vec![copy("tool"), unpack(None), unpack(Some("lib"))]).unwrap();
+    let (title, from) = ("x".to_owned(), std::path::PathBuf::from("/data/fetched/1"));
+    let step = |folder| Step::Unpack { title: title.clone(), from: from.clone(), folder, bytes_max: 9 };
+    for wanted in [
+        Step::CopyFile { title: title.clone(), from: from.clone(), path: work.join("tool"), mode: 0o755 },
+        step(work.clone()),
+        step(work.join("lib")),
+    ] {
+        assert!(steps.contains(&wanted), "{wanted:?} in {steps:?}");
+    }
+    for name in ["../x", "/x", ".."] {
+        assert!(matches!(all_of(vec![copy(name)]), Err(InvalidSpec::FileName(_))), "{name}");
+        assert!(matches!(all_of(vec![unpack(Some(name))]), Err(InvalidSpec::FileName(_))), "{name}");
+    }
+}
+
+#[test]
+fn a_mount_has_two_absolute_ends() {
+    let mount = |at: &str, host: &str| {
+        let source = MountSource::Host(host.into());
+        plan(&TaskSpec { mounts: vec![MountPoint { at: at.into(), source, read_only: true }], ..spec() }, &all())
+    };
+    mount("/data", "/srv/data").unwrap();
+    for (at, host) in [("/", "/srv"), ("data", "/srv"), ("/data", "srv"), ("/a/../b", "/srv"), ("/a", "/srv/../etc")] {
+        assert!(matches!(mount(at, host), Err(InvalidSpec::Mount(_))), "{at} {host}");
+    }
+}
+
+#[test]
+fn a_resolv_conf_of_its_own_is_written_before_the_shim_starts() {
+    let text = "nameserver 127.84.0.1\n";
+    let steps = plan(&TaskSpec { resolv_conf: Some(text.into()), ..spec() }, &all()).unwrap();
+    let path = spec().folder.join(RESOLV_FILE);
+    let wanted = Step::WriteFile { path, body: text.into(), mode: 0o644 };
+    assert!(steps.contains(&wanted), "{steps:?}");
+}
+
+#[test]
 fn the_group_is_named_after_node_and_run() {
     let steps = plan(&spec(), &all()).unwrap();
     let path = steps.iter().find_map(|s| match s {
@@ -93,7 +142,10 @@ fn the_group_is_named_after_node_and_run() {
         Step::MakeFolder { .. }
         | Step::WriteFile { .. }
         | Step::MakeLink { .. }
+        | Step::CopyFile { .. }
+        | Step::Unpack { .. }
         | Step::PlaceSecrets { .. }
+        | Step::SetApart { .. }
         | Step::StartShim { .. } => None,
     });
     assert_eq!(path, Some("taffeta/n1/shop.web.2-1.1.7"));
@@ -131,6 +183,36 @@ fn shares_follow_cpus_and_no_quota_is_set_unless_asked() {
     assert_eq!((limits.cpu_shares, limits.cpu_weight, limits.cpu_quota), (256, 10, None));
     let asked = Limits::of(&TaskSpec { cpu_quota: true, ..spec() });
     assert_eq!(asked.cpu_quota, Some(Quota { quota_us: 25_000, period_us: 100_000 }));
+}
+
+#[test]
+fn what_was_asked_for_and_cannot_be_had_is_named() {
+    let poor = permitted(Cgroups::Hybrid(BTreeSet::from([Controller::Cpu, Controller::Memory, Controller::Pids])));
+    let asked = TaskSpec { cpuset: Some("0".parse().unwrap()), io_weight: Some(50), ..spec() };
+    let gaps = asked.not_isolated(&poor);
+    assert!(gaps.len() == 2 && gaps[0].starts_with("cpuset:") && gaps[1].starts_with("io:"), "{gaps:?}");
+    assert_eq!(asked.not_isolated(&all()), Vec::<String>::new());
+    assert_eq!(spec().not_isolated(&poor), Vec::<String>::new());
+}
+
+#[test]
+fn a_weight_at_the_disks_is_the_same_share_on_each_scale() {
+    let scales = |weight| {
+        let IoWeight { cost, bfq, cfq } = IoWeight::new(weight);
+        (cost, bfq, cfq)
+    };
+    assert_eq!(scales(100), (100, 100, 500), "everybody's");
+    assert_eq!(scales(1), (1, 1, 10));
+    assert_eq!(scales(10_000), (10_000, 1_000, 1_000));
+    assert_eq!(scales(50), (50, 50, 250));
+}
+
+#[test]
+fn a_spec_of_an_older_release_asks_for_no_processors_and_no_weight() {
+    let mut old = serde_json::to_value(spec()).unwrap();
+    assert!(!old.as_object().unwrap().contains_key("cpuset"));
+    old.as_object_mut().unwrap().remove("io_weight");
+    assert_eq!(serde_json::from_value::<TaskSpec>(old).unwrap(), spec());
 }
 
 #[test]

@@ -133,3 +133,20 @@ fn a_restart_keeps_its_ports() {
     node.run_for(250);
     assert_eq!(node.record().ports, before);
 }
+
+#[test]
+fn what_is_done_before_the_process_is_made_is_told_until_it_is() {
+    let mut node = Node::with(set(3, &[("shop/web.1", 3, super::batch(0))]));
+    node.actions();
+    let reason = |node: &Node| node.agent.records()[0].reason.clone();
+    let before = node.agent.revision();
+    node.agent.handle_doing(&run(R0), "fetching x: 1 of 4 MiB".into());
+    assert_eq!((reason(&node).as_str(), node.agent.revision()), ("fetching x: 1 of 4 MiB", before + 1));
+    node.agent.handle_doing(&run(R0), "fetching x: 1 of 4 MiB".into());
+    node.agent.handle_doing(&run("shop.web.1-0.1.3-9"), "of another run".into());
+    assert_eq!(node.agent.revision(), before + 1, "nothing new");
+    node.agent.handle_started(node.now, &run(R0), 7, taffeta_model::UnixMillis(1), vec![]);
+    assert_eq!(reason(&node), "");
+    node.agent.handle_doing(&run(R0), "late".into());
+    assert_eq!(reason(&node), "");
+}

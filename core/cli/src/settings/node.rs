@@ -13,7 +13,10 @@ use std::{
     time::Duration,
 };
 use taffeta_model::{CUSTOM_MAX, NodeName};
-use taffeta_node::{DNS_PORT, DnsOptions, FABRIC_PORT, FabricConfig, HTTP_PORT, JoinToken, OfferChanges, RingPreset};
+use taffeta_node::{
+    DNS_PORT, DnsOptions, FABRIC_PORT, FabricConfig, HTTP_PORT, HostPaths, JoinToken, OfferChanges, RingPreset,
+    TaskDns, TaskOptions,
+};
 
 /// A whole number of seconds, 1 to a year.
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -47,6 +50,10 @@ impl NodeFlags {
             (Key::DnsQuic, self.dns_quic),
             (Key::DnsCertFile, self.dns_cert),
             (Key::DnsKeyFile, self.dns_key),
+            (Key::TaskDns, self.task_dns),
+            (Key::FetchMax, self.fetch_max),
+            (Key::FetchCache, self.fetch_cache),
+            (Key::FetchTimeout, self.fetch_timeout),
         ];
         let lists = [
             (Key::Attr, self.attr),
@@ -55,6 +62,7 @@ impl NodeFlags {
             (Key::DnsAlias, self.dns_alias),
             (Key::DnsUpstream, self.dns_upstream),
             (Key::DnsTransfer, self.dns_transfer),
+            (Key::AllowHostPath, self.allow_host_path),
         ];
         let switches = [(Key::NoGso, self.no_gso), (Key::ApiOpen, self.api_open), (Key::BestEffort, self.best_effort)];
         let texts = texts.into_iter().filter_map(|(key, text)| Some((key, Value::Text(text?))));
@@ -92,6 +100,7 @@ impl Settings {
             api_open: self.switch(Key::ApiOpen),
             best_effort: self.switch(Key::BestEffort),
             dns_options: self.dns_options()?,
+            task_options: self.task_options()?,
             ..FabricConfig::new(data)
         })
     }
@@ -118,6 +127,20 @@ impl Settings {
         };
         options.check().map_err(|(key, why)| Failure::wrong(format!("{key}: {why}")))?;
         Ok(options)
+    }
+
+    fn task_options(&self) -> Outcome<TaskOptions> {
+        let host_paths = match self.list(Key::AllowHostPath) {
+            (list, Some(source)) => Some(HostPaths::read(list).map_err(|why| wrong(Key::AllowHostPath, source, &why))?),
+            (_, None) => None,
+        };
+        Ok(TaskOptions {
+            dns: self.parsed(Key::TaskDns, |s| s.parse::<TaskDns>())?,
+            host_paths,
+            fetch_max: self.parsed(Key::FetchMax, size)?,
+            fetch_cache: self.parsed(Key::FetchCache, size)?,
+            fetch_seconds: self.parsed(Key::FetchTimeout, seconds)?.map(|limit| limit.as_secs()),
+        })
     }
 
     /// The values of a list; `None` if it was not given.

@@ -121,3 +121,30 @@ fn only_http_and_socket_targets_are_asked() {
     assert_eq!(failure.told().0, 2);
     assert!(failure.told().1.starts_with("--api: "), "{failure:?}");
 }
+
+#[test]
+fn what_tasks_find_around_themselves_is_set_in_each_places_own_way() {
+    let options = |variables: &[(&str, &str)], file: &str| {
+        settings(&[(Key::Data, "/d")], variables, file).unwrap().fabric_config().unwrap().task_options
+    };
+    let file =
+        "task_dns = \"off\"\nallow_host_path = [\"/srv:ro\", \"/data\"]\nfetch_max = \"2GiB\"\nfetch_cache = 4096\n";
+    let read = options(&[], file);
+    assert_eq!(read.dns, Some(taffeta_node::TaskDns::Off));
+    let paths = |options: &taffeta_node::TaskOptions| {
+        options.host_paths.iter().flat_map(|paths| &paths.0).map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(paths(&read), ["/srv:ro", "/data"]);
+    assert_eq!((read.fetch_max, read.fetch_cache, read.fetch_seconds), (Some(2 << 30), Some(4096), None));
+    let variables =
+        [("TAFFETA_ALLOW_HOST_PATH", "none"), ("TAFFETA_TASK_DNS", "127.84.0.7"), ("TAFFETA_FETCH_TIMEOUT", "9")];
+    let read = options(&variables, file);
+    assert_eq!((paths(&read).len(), read.host_paths.is_some(), read.fetch_seconds), (0, true, Some(9)));
+    assert_eq!(read.dns, Some(taffeta_node::TaskDns::At("127.84.0.7".parse().unwrap())));
+
+    assert!(fault(&[(Key::TaskDns, "10.0.0.1")], &[], "").starts_with("--task-dns: `10.0.0.1` can be reached"));
+    let file = "/etc/taffeta.toml: line 1: allow_host_path: `srv` does not begin";
+    assert!(fault(&[], &[], "allow_host_path = \"srv\"").starts_with(file));
+    assert!(fault(&[], &[("TAFFETA_FETCH_MAX", "big")], "").starts_with("TAFFETA_FETCH_MAX: `big` is not a size"));
+    assert!(fault(&[(Key::FetchTimeout, "0")], &[], "").starts_with("--fetch-timeout: `0` is not a number of seconds"));
+}

@@ -80,7 +80,12 @@ fn shown(settings: &Settings, key: Key) -> Shown {
         | Key::DnsHttps
         | Key::DnsQuic
         | Key::DnsCertFile
-        | Key::DnsKeyFile => Shown { value: Json::Null, from: "default", place: None },
+        | Key::DnsKeyFile
+        | Key::TaskDns
+        | Key::AllowHostPath
+        | Key::FetchMax
+        | Key::FetchCache
+        | Key::FetchTimeout => Shown { value: Json::Null, from: "default", place: None },
     }
 }
 
@@ -115,6 +120,10 @@ fn unset(key: Key) -> &'static str {
         Key::DnsRate => "(as before, else 1000)",
         Key::DnsTtl => "(as before, else 1)",
         Key::DnsCertFile | Key::DnsKeyFile => "(as before, else the node's own)",
+        Key::TaskDns => "(as before, else one of 127.84.0.0/16)",
+        Key::FetchMax => "(as before, else 1GiB)",
+        Key::FetchCache => "(as before, else 10GiB)",
+        Key::FetchTimeout => "(as before, else 600)",
         Key::Cpus | Key::Memory | Key::Disk => "(as before, else what the machine has)",
         Key::Zone
         | Key::Attr
@@ -126,7 +135,8 @@ fn unset(key: Key) -> &'static str {
         | Key::DnsTransfer
         | Key::DnsTls
         | Key::DnsHttps
-        | Key::DnsQuic => "(as before, else none)",
+        | Key::DnsQuic
+        | Key::AllowHostPath => "(as before, else none)",
         Key::Api | Key::Token | Key::Data | Key::Join | Key::JoinToken => "-",
     }
 }

@@ -1,6 +1,6 @@
 //! A local volume: data that stays on one machine, and keeps the task there.
 
-use crate::{Job, JobKind, Resources, VolumeName};
+use crate::{AbsolutePath, Job, JobKind, Resources, VolumeName};
 use serde::{Deserialize, Serialize};
 
 /// What each instance of a job asks for: a folder of its own that outlives its runs.
@@ -10,6 +10,8 @@ pub struct Volume {
     pub name: VolumeName,
     /// Bytes of its machine's disk that are counted for it; at least 1.
     pub size: u64,
+    /// Where the task finds it besides its own folder.
+    pub at: Option<AbsolutePath>,
 }
 
 impl Job {
@@ -21,7 +23,7 @@ impl Job {
     }
 
     pub(super) fn check_volume(&self) -> Result<(), (&'static str, String)> {
-        let Some(Volume { name, size }) = &self.volume else { return Ok(()) };
+        let Some(Volume { name, size, at: _ }) = &self.volume else { return Ok(()) };
         let bad = |message: String| Err(("volume", message));
         if self.kind == JobKind::Daemon {
             return bad(

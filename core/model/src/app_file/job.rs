@@ -7,19 +7,23 @@ use super::{
     cron::CronKeys,
     dns::read_dns,
     error::AppFileError,
+    fetch::read_fetch,
     health::read_health,
     isolation::{read_isolation, read_rlimits, read_user},
     item::Item,
+    logs::read_logs,
+    mount::{read_mounts, read_tmpfs},
     update::read_update,
     volume::read_volume,
 };
 use crate::{
-    COUNT_MAX, HISTORY_MAX, Job, JobKind, JobName, JobRef, PRIORITY_MAX, PlacementStrategy, PortSpec, SecretName,
+    COUNT_MAX, CpuSet, HISTORY_MAX, IO_WEIGHT_MAX, Job, JobKind, JobName, JobRef, PRIORITY_MAX, PlacementStrategy,
+    PortSpec, SecretName,
 };
 use std::{collections::BTreeMap, num::NonZeroU32};
 
 /// Each key with the example that an error about it shows.
-pub(super) const KEYS: [(&str, &str); 42] = [
+pub(super) const KEYS: [(&str, &str); 48] = [
     ("run", "run = [\"./server\", \"--port\", \"$PORT_HTTP\"]"),
     ("count", "count = 3"),
     ("ports", "ports = [\"http\"]` or `ports = { http = 8080 }"),
@@ -27,6 +31,8 @@ pub(super) const KEYS: [(&str, &str); 42] = [
     ("memory", "memory = \"64MiB\""),
     ("disk", "disk = \"1GiB\""),
     ("cpu_quota", "cpu_quota = true"),
+    ("cpuset", "cpuset = \"0,2-3\""),
+    ("io_weight", "io_weight = 50"),
     ("pids", "pids = 512"),
     ("env", "env = { GREETING = \"hello\" }"),
     ("health", "health = { http = \"/health\", port = \"http\", every = \"1s\" }"),
@@ -59,9 +65,16 @@ pub(super) const KEYS: [(&str, &str); 42] = [
     ("secrets", "secrets = [\"db-password\"]"),
     ("secret_env", "secret_env = { DB_PASSWORD = \"db-password\" }"),
     ("volume", "volume = { name = \"data\", size = \"1GiB\" }"),
+    ("mounts", "mounts = [{ host = \"/srv/static\", at = \"/static\", read_only = true }]"),
+    ("tmpfs", "tmpfs = [{ at = \"/scratch\", size = \"64MiB\" }]"),
+    (
+        "fetch",
+        "fetch = [\"https://example.org/x.tgz#sha256=e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"]",
+    ),
     ("isolation", "isolation = \"strict\"` or `isolation = { profile = \"standard\", without = [\"pid-namespace\"] }"),
     ("user", "user = \"www-data\"` or `user = \"1000:1000\""),
     ("rlimits", "rlimits = { nofile = 4096, memlock = \"unlimited\" }"),
+    ("logs", "logs = { size = \"8MiB\", files = 4 }"),
 ];
 
 /// Keys that the product promises and this version does not do yet.
@@ -132,6 +145,11 @@ fn read_key(job: &mut Job, key: &str, item: &Item<'_>, shipped: &mut Shipped<'_>
         "memory" => job.resources.memory = read_memory(item)?,
         "disk" => job.resources.disk = item.size()?,
         "cpu_quota" => job.cpu_quota = item.bool()?,
+        "cpuset" => {
+            let set: Result<CpuSet, _> = item.string()?.parse();
+            job.cpuset = Some(set.map_err(|bad| item.error(bad.to_string()))?);
+        }
+        "io_weight" => job.io_weight = Some(item.whole("a weight", 1, IO_WEIGHT_MAX)?),
         "pids" => job.pids_max = item.whole("a number of processes", 2, PIDS_MAX)?,
         "env" => job.env = read_env(item)?,
         "constraints" => {
@@ -205,9 +223,13 @@ fn read_key(job: &mut Job, key: &str, item: &Item<'_>, shipped: &mut Shipped<'_>
             return Err(item.error("a daemon has no volume: its instances may keep data in folders of their machines"));
         }
         "volume" => job.volume = Some(read_volume(item)?),
+        "mounts" => job.mounts = read_mounts(item)?,
+        "tmpfs" => job.tmpfs = read_tmpfs(item)?,
+        "fetch" => job.fetch = read_fetch(item)?,
         "isolation" => job.isolation = read_isolation(item)?,
         "user" => job.user = Some(read_user(item)?),
         "rlimits" => job.rlimits = read_rlimits(item)?,
+        "logs" => job.logs = read_logs(item)?,
         _ => return Err(unknown(item, key, job.kind)),
     }
     Ok(())

@@ -14,6 +14,16 @@ pub struct VolumeView {
     pub node: Option<String>,
     /// Bytes that are counted for it there.
     pub size: u64,
+    /// Bytes that it takes on the disk; `null` if its machine does not answer, or it holds too many files to be counted.
+    #[serde(default)]
+    pub used: Option<u64>,
+    /// Whether that is more than its size.
+    #[serde(default)]
+    pub over: bool,
+    /// `quota` where the file system lets it grow no larger, `measured` where it is looked at now and then; `null` if its
+    /// machine does not answer.
+    #[serde(default)]
+    pub limit: Option<String>,
     /// `used` by its task, `awaited` by a task that is nowhere now, or `kept` though no task uses it.
     pub state: String,
     /// Position of the placement that made it, which its folder is named after.

@@ -412,7 +412,7 @@ impl With for Job {
         self
     }
     fn volume(mut self, name: &str, gib: u64) -> Self {
-        self.volume = Some(Volume { name: name.parse().unwrap(), size: gib * GIB });
+        self.volume = Some(Volume { name: name.parse().unwrap(), size: gib * GIB, at: None });
         self
     }
 }

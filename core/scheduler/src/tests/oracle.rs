@@ -534,7 +534,7 @@ fn a_job() -> impl Strategy<Value = Job> {
             };
             job.exclusive = exclusive && max_surge == 0 && canary == 0 && !blue_green;
             if let Some((name, gib)) = volume {
-                job.volume = Some(Volume { name: name.parse().unwrap(), size: gib << 30 });
+                job.volume = Some(Volume { name: name.parse().unwrap(), size: gib << 30, at: None });
                 (job.update.max_surge, job.update.blue_green) = (0, false);
                 job.update.max_unavailable = job.update.max_unavailable.max(1);
             }

@@ -6,7 +6,7 @@
 use super::{devices, points::Points};
 use crate::sys::{Attributes, Which};
 use rustix::{
-    fs::CWD,
+    fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2},
     io::Errno,
     mount::{
         MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount, mount_change, move_mount, open_tree,
@@ -76,8 +76,11 @@ fn take(step: &ViewStep, ids: Option<BorrowedFd<'_>>) -> io::Result<Taken> {
 }
 
 fn take_tree(bind: &Bind, ids: Option<BorrowedFd<'_>>) -> io::Result<Tree> {
-    let folder = fs::metadata(&bind.from)?.is_dir();
-    let fd = clone_of(&bind.from)?;
+    let (folder, fd) = if bind.own || bind.optional {
+        (fs::metadata(&bind.from)?.is_dir(), clone_of(&bind.from)?)
+    } else {
+        plain_clone_of(&bind.from)?
+    };
     let attributes =
         Attributes { read_only: bind.read_only, no_devices: true, no_setuid: true, ids_of: ids.filter(|_| bind.own) };
     attributes.set(Which::Tree(fd.as_fd()))?;
@@ -153,6 +156,16 @@ fn mask(at: &Path) -> io::Result<()> {
 pub(super) fn clone_of(path: &Path) -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     Ok(open_tree(CWD, path, flags)?)
+}
+
+/// The same of what an operator has allowed: the path was without links when it was looked at, and whoever may write on the
+/// way has made none since.
+fn plain_clone_of(path: &Path) -> io::Result<(bool, OwnedFd)> {
+    let plain = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let found = openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), plain)?;
+    let folder = FileType::from_raw_mode(fstat(&found)?.st_mode) == FileType::Directory;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    Ok((folder, open_tree(found, "", flags | OpenTreeFlags::AT_EMPTY_PATH)?))
 }
 
 /// Mounts it there; `at` leads through no link.

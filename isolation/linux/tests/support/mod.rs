@@ -1,6 +1,8 @@
 //! A machine for one test: its own folder and cgroups, all of which are gone afterwards.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+pub mod guest;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -59,11 +61,16 @@ impl Bench {
             files: BTreeMap::new(),
             links: BTreeMap::new(),
             mounts: vec![],
+            resolv_conf: None,
+            fetched: vec![],
             cpus_milli: 250,
             cpu_quota: false,
+            cpuset: None,
+            io_weight: None,
             memory_bytes: 64 << 20,
             pids_max: 50,
             grace: Duration::from_secs(1),
+            logs: Default::default(),
             lease: None,
             isolation: Isolation::default(),
             user: None,
@@ -90,7 +97,9 @@ impl Bench {
         let path = format!("taffeta/{}/{run_id}", self.node_id);
         match executor.permitted().cgroups {
             Cgroups::None { .. } => None,
-            Cgroups::V1(_) => Some(Path::new("/sys/fs/cgroup").join(controller).join(path)),
+            Cgroups::V1(_) if controller == "unified" => None,
+            Cgroups::Hybrid(_) if controller == "unified" => Some(unified()?.join(path)),
+            Cgroups::V1(_) | Cgroups::Hybrid(_) => Some(Path::new("/sys/fs/cgroup").join(controller).join(path)),
             Cgroups::V2(_) => Some(Path::new("/sys/fs/cgroup").join(path)),
         }
     }
@@ -118,6 +127,13 @@ impl Drop for Bench {
             scope.spawn(|| tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(clean));
         });
     }
+}
+
+/// Where the hierarchy of version 2 is mounted.
+pub fn unified() -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let mount = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2"))?;
+    mount.split(' ').nth(1).map(PathBuf::from)
 }
 
 /// Waits until it is so.
