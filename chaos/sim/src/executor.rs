@@ -44,7 +44,13 @@ impl SimExecutor {
     /// Everything is in force on a simulated machine.
     pub(crate) fn permitted() -> Permitted {
         let cgroups = Cgroups::V2(taffeta_isolation_plan::Controller::ALL.into_iter().collect::<BTreeSet<_>>());
-        Permitted { root: true, cgroups, group_parent: "taffeta".into(), memory: Memory::Private, measures: Measures::default() }
+        Permitted {
+            root: true,
+            cgroups,
+            group_parent: "taffeta".into(),
+            memory: Memory::Private,
+            measures: Measures::default(),
+        }
     }
 
     fn is_dead(&self) -> bool {

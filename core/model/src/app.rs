@@ -6,10 +6,10 @@ mod cpuset;
 mod dns;
 mod fetch;
 mod isolation;
-mod mount;
-mod path;
 mod isolation;
 mod logs;
+mod mount;
+mod path;
 mod placement;
 mod recurrence;
 mod rlimit;
@@ -24,10 +24,10 @@ pub use cpuset::{CpuSet, InvalidCpuSet};
 pub use dns::{ANSWERS_MAX, DnsEmpty, DnsOrder, DnsPolicy, WEIGHT_DEFAULT, WEIGHT_MAX};
 pub use fetch::{FETCHES_MAX, Fetch, Sha256};
 pub use isolation::{Isolation, Measure, Profile};
-pub use mount::{HostMount, MOUNTS_MAX, Tmpfs};
-pub use path::{AbsolutePath, InvalidPath};
 pub use isolation::{Isolation, Measure, Profile};
 pub use logs::LogBounds;
+pub use mount::{HostMount, MOUNTS_MAX, Tmpfs};
+pub use path::{AbsolutePath, InvalidPath};
 pub use placement::{
     Constraint, JobRef, Operator, PREFERENCE_WEIGHT_MAX, PREFERENCES_MAX, PRIORITY_DEFAULT, PRIORITY_MAX,
     PlacementStrategy, Preference, whole,

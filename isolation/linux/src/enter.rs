@@ -15,9 +15,7 @@ use rustix::{
     event::{PollFd, PollFlags, poll},
     io::Errno,
     pipe::{PipeFlags, pipe_with},
-    process::{
-        Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, pidfd_open, pidfd_send_signal, waitpid,
-    },
+    process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, pidfd_open, pidfd_send_signal, waitpid},
     thread::move_into_thread_name_spaces,
 };
 use std::{
@@ -31,7 +29,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
-use taffeta_isolation_plan::{Confine, Identity, Sandbox, SPEC_FILE, TaskSpec};
+use taffeta_isolation_plan::{Confine, Identity, SPEC_FILE, Sandbox, TaskSpec};
 
 /// The word after `shim` on the command line; the folder of a run begins with a slash.
 pub(crate) const ENTER: &str = "enter";

@@ -69,7 +69,15 @@ impl LinuxConfig {
     /// The default: the shim is this program, and isolation must be complete.
     pub fn new(tasks_root: impl Into<PathBuf>, node_id: impl Into<String>) -> Self {
         let (tasks_root, node_id) = (tasks_root.into(), node_id.into());
-        Self { tasks_root, node_id, shim: "/proc/self/exe".into(), best_effort: false, memory: None, hidden: vec![], shown: vec![] }
+        Self {
+            tasks_root,
+            node_id,
+            shim: "/proc/self/exe".into(),
+            best_effort: false,
+            memory: None,
+            hidden: vec![],
+            shown: vec![],
+        }
     }
 }
 

@@ -10,8 +10,8 @@ mod check;
 #[allow(dead_code, unused_imports, reason = "the start of a task is to call it")]
 mod confine;
 mod control;
-mod enter;
 mod ending;
+mod enter;
 mod exec;
 mod executor;
 mod files;
@@ -23,11 +23,11 @@ mod limits;
 mod lock;
 mod log_files;
 mod machine;
-mod population;
 mod output;
+mod population;
 mod port;
-mod quota;
 mod processors;
+mod quota;
 mod record;
 mod sandbox;
 mod secrets;
@@ -35,8 +35,8 @@ mod settle;
 mod shim;
 mod survey;
 mod sys;
-mod unpack;
 mod terminal;
+mod unpack;
 mod usage;
 
 #[cfg(test)]

@@ -106,7 +106,8 @@ async fn a_task_sees_and_signals_its_own_processes_alone() {
     assert_eq!(exit, Exit::Code(3), "init cannot be killed from inside, and nobody else was met");
     assert!(lives(pid), "the neighbour is unharmed");
 
-    let loose = TaskSpec { isolation: without(&[Measure::PidNamespace, Measure::Landlock]), ..script(&bench, "loose", &look) };
+    let loose =
+        TaskSpec { isolation: without(&[Measure::PidNamespace, Measure::Landlock]), ..script(&bench, "loose", &look) };
     let (_, said) = ended(&executor, loose).await;
     assert!(said.contains("reached"), "{said}");
 }
@@ -135,7 +136,14 @@ async fn a_task_writes_to_its_folder_alone_and_its_temporary_files_are_its_own()
     assert!(said.contains("No space left") && said.contains("\n33554432\n"), "half of its memory: {said}");
 
     let loose = without(&[Measure::ReadOnlyRoot, Measure::PrivateTmp, Measure::Landlock]);
-    let (_, said) = ended(&executor, TaskSpec { isolation: loose, ..script(&bench, "loose", &format!("echo > {}/x && echo wrote", outside.path().display())) }).await;
+    let (_, said) = ended(
+        &executor,
+        TaskSpec {
+            isolation: loose,
+            ..script(&bench, "loose", &format!("echo > {}/x && echo wrote", outside.path().display()))
+        },
+    )
+    .await;
     assert_eq!(said, "wrote\n");
     assert!(outside.path().join("x").exists());
 }
@@ -171,7 +179,10 @@ async fn proc_and_sys_tell_and_change_nothing_of_the_kernel() {
     let (last, zeros) = numbers.split_last().unwrap();
     assert!(zeros.iter().all(|line| *line == "0"), "{said}");
     assert_eq!(*last, "7", "its own affairs are its own: {said}");
-    let loose = TaskSpec { isolation: without(&[Measure::MaskedProc]), ..script(&bench, "loose", "head -c 4 /proc/interrupts | wc -c") };
+    let loose = TaskSpec {
+        isolation: without(&[Measure::MaskedProc]),
+        ..script(&bench, "loose", "head -c 4 /proc/interrupts | wc -c")
+    };
     let (_, said) = ended(&executor, loose).await;
     assert_eq!(said, "4\n");
 }
@@ -231,7 +242,11 @@ async fn what_a_task_leaves_behind_is_reaped_and_dies_with_it() {
 async fn a_task_that_ignores_sigterm_is_killed() {
     let bench = Bench::new();
     let Some(executor) = executor(&bench) else { return };
-    let pid = executor.start(script(&bench, "r1", "trap '' TERM; : > ready; while :; do sleep 0.05; done")).await.unwrap().pid;
+    let pid = executor
+        .start(script(&bench, "r1", "trap '' TERM; : > ready; while :; do sleep 0.05; done"))
+        .await
+        .unwrap()
+        .pid;
     until("it is deaf", || bench.work("r1").join("ready").exists()).await;
     executor.signal("r1", 15).await.unwrap();
     assert!(lives(pid));
@@ -269,8 +284,12 @@ async fn what_an_app_mounts_is_where_it_says_in_that_order() {
     spec.mounts.remove(1);
     let (_, said) = ended(&executor, spec).await;
     let roots = fs::read_dir("/").unwrap().count() + 2;
-    let wanted = format!("of the machine\nhidden\nof the machine\n127.0.0.1 only\nrefused\n3\nNo space left\n{roots}\n");
-    assert_eq!(said.lines().filter(|line| !line.contains("cannot create")).map(|line| format!("{line}\n")).collect::<String>(), wanted);
+    let wanted =
+        format!("of the machine\nhidden\nof the machine\n127.0.0.1 only\nrefused\n3\nNo space left\n{roots}\n");
+    assert_eq!(
+        said.lines().filter(|line| !line.contains("cannot create")).map(|line| format!("{line}\n")).collect::<String>(),
+        wanted
+    );
     assert_eq!(fs::read_to_string(host.path().join("new")).unwrap(), "1\n");
     assert!(!Path::new("/data").exists() && !Path::new("/scratch").exists() && !Path::new("/srv/a").exists());
 
@@ -288,7 +307,15 @@ async fn a_volume_is_reached_by_its_link_and_its_path_though_all_around_it_is_hi
     let volume = data(&bench).join("volumes/shop/db.1/data@0.1.7");
     fs::create_dir_all(&volume).unwrap();
     fs::create_dir_all(data(&bench).join("volumes/shop/db.2/data@0.1.8")).unwrap();
-    let mut spec = script(&bench, "r1", &format!("echo kept > data/file; cat {}/file; ls {}", volume.display(), data(&bench).join("volumes/shop").display()));
+    let mut spec = script(
+        &bench,
+        "r1",
+        &format!(
+            "echo kept > data/file; cat {}/file; ls {}",
+            volume.display(),
+            data(&bench).join("volumes/shop").display()
+        ),
+    );
     spec.links = [("data".to_owned(), volume.clone())].into();
     let (exit, said) = ended(&executor, spec).await;
     assert_eq!((exit, said.as_str()), (Exit::Code(0), "kept\ndb.1\n"));
@@ -299,7 +326,10 @@ async fn a_volume_is_reached_by_its_link_and_its_path_though_all_around_it_is_hi
 async fn a_command_beside_the_task_is_inside_with_it() {
     let bench = Bench::new();
     let Some(executor) = executor(&bench) else { return };
-    executor.start(script(&bench, "r1", "echo here > /tmp/file; echo $$ > main; : > ready; exec sleep 1000")).await.unwrap();
+    executor
+        .start(script(&bench, "r1", "echo here > /tmp/file; echo $$ > main; : > ready; exec sleep 1000"))
+        .await
+        .unwrap();
     until("it runs", || bench.work("r1").join("ready").exists()).await;
     let check = async |script: &str| {
         let run = ["sh", "-c", script].map(str::to_owned);
@@ -331,11 +361,16 @@ async fn a_strict_task_is_nobody_on_the_machine_and_its_files_are_its_own() {
     fs::set_permissions(&volume, fs::Permissions::from_mode(0o700)).unwrap();
     let host = tempfile::tempdir_in("/var/tmp").unwrap();
     fs::set_permissions(host.path(), fs::Permissions::from_mode(0o777)).unwrap();
-    let mut spec = script(&bench, "r1", "id -u; echo x > file; stat -c %u file; echo y > v/file; cat $TAFFETA_SECRETS/db; echo; echo z > /srv/file || echo refused; : > ready; exec sleep 1000");
+    let mut spec = script(
+        &bench,
+        "r1",
+        "id -u; echo x > file; stat -c %u file; echo y > v/file; cat $TAFFETA_SECRETS/db; echo; echo z > /srv/file || echo refused; : > ready; exec sleep 1000",
+    );
     spec.env.insert("TAFFETA_SECRETS".into(), spec.folder.join("secrets").display().to_string());
     spec.secrets.files = [(SecretName::new("db").unwrap(), Secret::new(b"value".to_vec()))].into();
     spec.links = [("v".to_owned(), volume.clone())].into();
-    spec.mounts = vec![MountPoint { at: "/srv".into(), source: MountSource::Host(host.path().into()), read_only: false }];
+    spec.mounts =
+        vec![MountPoint { at: "/srv".into(), source: MountSource::Host(host.path().into()), read_only: false }];
     spec.isolation = strict.clone();
     let pid = executor.start(spec).await.unwrap().pid;
     until("it is ready", || bench.work("r1").join("ready").exists()).await;
@@ -346,7 +381,11 @@ async fn a_strict_task_is_nobody_on_the_machine_and_its_files_are_its_own() {
     for file in [bench.work("r1").join("file"), volume.join("file")] {
         assert_eq!(fs::metadata(&file).unwrap().uid(), 0, "{}", file.display());
     }
-    let check = ["sh", "-c", "[ $(id -u) = 0 ] && cat $TAFFETA_SECRETS/db | grep -q value && ! cat /etc/ssl/private/* && echo > check"];
+    let check = [
+        "sh",
+        "-c",
+        "[ $(id -u) = 0 ] && cat $TAFFETA_SECRETS/db | grep -q value && ! cat /etc/ssl/private/* && echo > check",
+    ];
     assert!(executor.run_check("r1", &check.map(str::to_owned), support::PATIENCE).await);
     assert_eq!(fs::metadata(bench.work("r1").join("check")).unwrap().uid(), 0);
 }
@@ -358,7 +397,11 @@ async fn a_profile_that_cannot_be_had_in_full_is_refused_unless_told_otherwise()
     let error = strict.start(bench.spec("r1", &["true"])).await.unwrap_err();
     let StartError::NotIsolated(gaps) = &error else { panic!("{error:?}") };
     assert!(gaps.iter().any(|gap| gap.starts_with("pid-namespace: it could not be tried")), "{gaps:?}");
-    assert!(strict.not_isolated().iter().any(|gap| gap.starts_with("mount-namespace and so ")), "{:?}", strict.not_isolated());
+    assert!(
+        strict.not_isolated().iter().any(|gap| gap.starts_with("mount-namespace and so ")),
+        "{:?}",
+        strict.not_isolated()
+    );
     let none = Isolation { profile: Some(Profile::None), without: BTreeSet::new() };
     let error = strict.start(TaskSpec { isolation: none, ..bench.spec("r1", &["true"]) }).await.unwrap_err();
     assert!(!error.to_string().contains("namespace"), "who asks for nothing misses nothing: {error}");
@@ -420,7 +463,11 @@ fn without_root_a_user_namespace_does_it() {
     let tests = place(&std::env::current_exe().unwrap(), "tests");
     let shim = place(Path::new(env!("CARGO_BIN_EXE_taffeta-shim-test")), "shim");
     let mut command = Command::new(tests);
-    command.args(["--exact", "--nocapture", "--test-threads", "2"]).args(TESTS).env("TMPDIR", folder.path()).env("TAFFETA_TEST_SHIM", shim);
+    command
+        .args(["--exact", "--nocapture", "--test-threads", "2"])
+        .args(TESTS)
+        .env("TMPDIR", folder.path())
+        .env("TAFFETA_TEST_SHIM", shim);
     command.uid(65_534).gid(65_534).current_dir("/").stdin(Stdio::null());
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);

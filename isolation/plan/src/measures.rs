@@ -27,7 +27,11 @@ impl Measures {
     pub fn in_force(&self, isolation: &Isolation) -> BTreeSet<Measure> {
         let wanted = isolation.measures(PROFILE_DEFAULT);
         let had = |measure: &Measure| wanted.contains(measure) && !self.lacking.contains_key(measure);
-        wanted.iter().copied().filter(|measure| had(measure) && rests_on(*measure).is_none_or(|base| had(&base))).collect()
+        wanted
+            .iter()
+            .copied()
+            .filter(|measure| had(measure) && rests_on(*measure).is_none_or(|base| had(&base)))
+            .collect()
     }
 
     /// What a task wants that cannot be had, in words. What rests on another measure that is lacking is told with that.
@@ -63,15 +67,19 @@ pub struct Finding {
 impl Permitted {
     /// All of them, the limits first.
     pub fn findings(&self) -> Vec<Finding> {
-        let limits = [(Controller::Cpu, "cpu-weight"), (Controller::Memory, "memory-limit"), (Controller::Pids, "pids-limit")];
+        let limits =
+            [(Controller::Cpu, "cpu-weight"), (Controller::Memory, "memory-limit"), (Controller::Pids, "pids-limit")];
         let limits = limits.map(|(controller, what)| {
             let why = match &self.cgroups {
                 Cgroups::None { why } => Some(format!("no cgroup can be made: {why}")),
-                Cgroups::V1(have) | Cgroups::Hybrid(have) | Cgroups::V2(have) => {
-                    (!have.contains(&controller)).then(|| format!("the cgroup controller `{controller}` cannot be used here"))
-                }
+                Cgroups::V1(have) | Cgroups::Hybrid(have) | Cgroups::V2(have) => (!have.contains(&controller))
+                    .then(|| format!("the cgroup controller `{controller}` cannot be used here")),
             };
-            let advice = if self.root { "let the machine's cgroups be written to, with this controller" } else { CGROUPS_AS_USER };
+            let advice = if self.root {
+                "let the machine's cgroups be written to, with this controller"
+            } else {
+                CGROUPS_AS_USER
+            };
             finding(what, true, why, advice)
         });
         let standard = PROFILE_DEFAULT.measures();
@@ -88,7 +96,8 @@ impl Permitted {
     }
 }
 
-const CGROUPS_AS_USER: &str = "run the node as root, or give its user a cgroup: `systemd-run --user --scope -p Delegate=yes`";
+const CGROUPS_AS_USER: &str =
+    "run the node as root, or give its user a cgroup: `systemd-run --user --scope -p Delegate=yes`";
 
 fn finding(what: &str, standard: bool, why: Option<String>, advice: &'static str) -> Finding {
     Finding { what: what.into(), standard, in_force: why.is_none(), advice: why.is_some().then_some(advice), why }

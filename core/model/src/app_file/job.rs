@@ -11,8 +11,8 @@ use super::{
     health::read_health,
     isolation::{read_isolation, read_rlimits, read_user},
     item::Item,
-    mount::{read_mounts, read_tmpfs},
     logs::read_logs,
+    mount::{read_mounts, read_tmpfs},
     update::read_update,
     volume::read_volume,
 };

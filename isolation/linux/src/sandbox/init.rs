@@ -10,7 +10,10 @@ use rustix::{
     fs::Mode,
     io::Errno,
     pipe::{PipeFlags, pipe_with},
-    process::{Gid, Pid, Signal, Uid, getegid, geteuid, pidfd_send_signal, set_parent_process_death_signal, umask, waitpid, WaitOptions},
+    process::{
+        Gid, Pid, Signal, Uid, WaitOptions, getegid, geteuid, pidfd_send_signal, set_parent_process_death_signal,
+        umask, waitpid,
+    },
 };
 use std::{
     fs::{self, File},

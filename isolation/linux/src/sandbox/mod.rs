@@ -230,7 +230,8 @@ fn give_birth_inside(
     let mut told = [0; 4];
     File::from(heard).read_exact(&mut told)?;
     let told = i32::from_ne_bytes(told);
-    let pid = Pid::from_raw(told).filter(|_| told > 0).ok_or_else(|| io::Error::from_raw_os_error(told.wrapping_neg()))?;
+    let pid =
+        Pid::from_raw(told).filter(|_| told > 0).ok_or_else(|| io::Error::from_raw_os_error(told.wrapping_neg()))?;
     // A child of this process, which has not reaped it: the number is its own.
     let fd = pidfd_open(pid, PidfdFlags::empty())?;
     Ok(Born { pid, fd })

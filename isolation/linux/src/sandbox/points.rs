@@ -76,7 +76,11 @@ impl Points {
     /// Finds the path; where some of it is missing, what exists of it lies on a tmpfs of ours afterwards.
     fn reach(&mut self, at: &Path) -> io::Result<Found> {
         let found = find(at)?;
-        let on = self.mounts.iter().filter(|(path, _)| found.folder.starts_with(path)).max_by_key(|(path, _)| path.as_os_str().len());
+        let on = self
+            .mounts
+            .iter()
+            .filter(|(path, _)| found.folder.starts_with(path))
+            .max_by_key(|(path, _)| path.as_os_str().len());
         if found.missing.is_empty() || on.is_some_and(|(_, ours)| *ours) {
             return Ok(found);
         }

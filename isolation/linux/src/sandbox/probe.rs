@@ -165,7 +165,9 @@ fn is_made(measure: Measure) -> bool {
         | Measure::MaskedProc
         | Measure::PrivateDevices
         | Measure::HiddenFolders => true,
-        Measure::NoNewPrivs | Measure::Capabilities | Measure::Seccomp | Measure::Landlock | Measure::CoreDumps => false,
+        Measure::NoNewPrivs | Measure::Capabilities | Measure::Seccomp | Measure::Landlock | Measure::CoreDumps => {
+            false
+        }
     }
 }
 

@@ -13,7 +13,8 @@ use rustix::{
     fs::Mode,
     io::Errno,
     process::{
-        DumpableBehavior, Pid, Signal, chdir, getppid, set_dumpable_behavior, set_parent_process_death_signal, setsid, umask,
+        DumpableBehavior, Pid, Signal, chdir, getppid, set_dumpable_behavior, set_parent_process_death_signal, setsid,
+        umask,
     },
     thread::{LinkNameSpaceType, ThreadNameSpaceType, move_into_link_name_space, move_into_thread_name_spaces},
 };
@@ -99,9 +100,17 @@ impl Program<'_> {
         self.doors.files().chain(place).chain(outputs).chain(self.nobody.map(Nobody::namespace)).collect()
     }
 
-    fn enter(mut self, place: Place<'_>, in_group: bool, go: impl FnOnce() -> io::Result<()>) -> Result<Command, Stuck> {
-        // None of the task's processes may look into this one, which still has files and rights of the machine's.
-        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    fn enter(
+        mut self,
+        place: Place<'_>,
+        in_group: bool,
+        go: impl FnOnce() -> io::Result<()>,
+    ) -> Result<Command, Stuck> {
+        match place {
+            // No process that is there may look into this one, which still has files and rights of the machine's.
+            Place::Of(_) => set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(io::Error::from)?,
+            Place::New | Place::Mounts(_) | Place::Here => {} // it is the first
+        }
         let entered = self.doors.enter(in_group).map_err(io::Error::from);
         entered.map_err(|e| Stuck::Sandbox(format!("cannot enter its cgroups: {e}")))?;
         go().map_err(|e| Stuck::Sandbox(e.to_string()))?;
@@ -132,7 +141,11 @@ impl Program<'_> {
         match place {
             Place::Of(init) => {
                 let kinds = joined(self.sandbox);
-                if kinds.is_empty() { Ok(()) } else { move_into_thread_name_spaces(init, kinds).map_err(failed("its namespaces")) }
+                if kinds.is_empty() {
+                    Ok(())
+                } else {
+                    move_into_thread_name_spaces(init, kinds).map_err(failed("its namespaces"))
+                }
             }
             Place::New => {
                 let owner = Owner::this();
@@ -140,9 +153,8 @@ impl Program<'_> {
                 sys::part_from(&kinds).map_err(|e| Stuck::Sandbox(format!("cannot make its namespaces: {e}")))?;
                 furnish(self.sandbox, owner, self.nobody.map(Nobody::namespace)).map_err(Stuck::Sandbox)
             }
-            Place::Mounts(mounts) => {
-                move_into_link_name_space(mounts, Some(LinkNameSpaceType::Mount)).map_err(failed("the view of its secrets"))
-            }
+            Place::Mounts(mounts) => move_into_link_name_space(mounts, Some(LinkNameSpaceType::Mount))
+                .map_err(failed("the view of its secrets")),
             Place::Here => Ok(()),
         }
     }

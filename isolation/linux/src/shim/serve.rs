@@ -117,12 +117,15 @@ impl Shim {
             self.check_lease();
             self.logs.pump(date());
             if let Some((status, at)) = self.ended {
-                self.kill_namespace();
                 if alone && self.state.groups.is_empty() {
                     return self.finish(status, at);
                 }
-                self.state.groups.kill();
-                kill_children();
+                if self.init.is_some() && !alone {
+                    self.kill_namespace(); // its end tells that of all that is in there
+                } else {
+                    self.state.groups.kill();
+                    kill_children();
+                }
             }
             self.accept();
             self.serve();

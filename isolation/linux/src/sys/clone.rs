@@ -26,14 +26,16 @@ pub(crate) enum New {
 
 impl New {
     fn flag(self) -> u64 {
-        u64::from(match self {
-            Self::User => libc::CLONE_NEWUSER,
-            Self::Pid => libc::CLONE_NEWPID,
-            Self::Mount => libc::CLONE_NEWNS,
-            Self::Ipc => libc::CLONE_NEWIPC,
-            Self::Uts => libc::CLONE_NEWUTS,
-        }
-        .cast_unsigned())
+        u64::from(
+            match self {
+                Self::User => libc::CLONE_NEWUSER,
+                Self::Pid => libc::CLONE_NEWPID,
+                Self::Mount => libc::CLONE_NEWNS,
+                Self::Ipc => libc::CLONE_NEWIPC,
+                Self::Uts => libc::CLONE_NEWUTS,
+            }
+            .cast_unsigned(),
+        )
     }
 }
 
@@ -72,7 +74,8 @@ impl Birth<'_> {
         let mut pidfd: libc::c_int = -1;
         // SAFETY: all zero is a valid `clone_args`: integers, of which 0 means "not asked for".
         let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-        args.flags = self.new.iter().fold(u64::from(libc::CLONE_PIDFD.cast_unsigned()), |flags, new| flags | new.flag());
+        args.flags =
+            self.new.iter().fold(u64::from(libc::CLONE_PIDFD.cast_unsigned()), |flags, new| flags | new.flag());
         args.pidfd = (&raw mut pidfd) as u64;
         args.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned());
         if self.sibling {

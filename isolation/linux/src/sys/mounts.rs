@@ -64,6 +64,10 @@ impl Attributes<'_> {
                 size_of::<libc::mount_attr>(),
             )
         };
-        if done == 0 { Ok(()) } else { Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL)) }
+        if done == 0 {
+            Ok(())
+        } else {
+            Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL))
+        }
     }
 }

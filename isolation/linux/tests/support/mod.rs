@@ -40,7 +40,8 @@ impl Bench {
 
     pub fn config(&self) -> LinuxConfig {
         // Elsewhere for tests that run as a user who cannot reach it where it was built.
-        let shim = std::env::var_os("TAFFETA_TEST_SHIM").unwrap_or_else(|| env!("CARGO_BIN_EXE_taffeta-shim-test").into());
+        let shim =
+            std::env::var_os("TAFFETA_TEST_SHIM").unwrap_or_else(|| env!("CARGO_BIN_EXE_taffeta-shim-test").into());
         let shim = shim.into();
         LinuxConfig { shim, ..LinuxConfig::new(&self.root, &self.node_id) }
     }
