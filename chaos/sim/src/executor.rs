@@ -10,13 +10,16 @@ use std::{
     io,
     net::SocketAddr,
     path::PathBuf,
+    pin::Pin,
     sync::{Arc, atomic::AtomicBool, atomic::Ordering},
     time::Duration,
 };
 use taffeta_isolation_plan::{
-    ActError, Cgroups, Executor, Found, Measures, Memory, Permitted, Piece, StartError, Started, Stream, TaskSpec, Usage,
+    ActError, Cgroups, CommandError, CommandEvent, CommandInput, CommandOutput, CommandSpec, Executor, FileAsk,
+    FileEntry, FileError, FileKind, FilePiece, FileTold, Found, LogPiece, Measures, Memory, Permitted, Piece, Running,
+    StartError, Started, Stream, TaskSpec, TerminalSize, Usage,
 };
-use taffeta_model::{BootMillis, Exit};
+use taffeta_model::{BootMillis, Exit, UnixMillis};
 use taffeta_net::Clock;
 use taffeta_node::Prober;
 use tokio::time::sleep;
@@ -112,6 +115,38 @@ impl Executor for SimExecutor {
         answer(self.tasks.pulse_of(self.time.now(), run_id), limit).await.is_ok()
     }
 
+    async fn exec(&self, run_id: &str, _: CommandSpec) -> Result<Running, CommandError> {
+        sleep(MAKING).await;
+        let mut exit = self.tasks.exit_of(run_id).ok_or_else(|| CommandError::Unknown(run_id.into()))?;
+        if exit.borrow().is_some() {
+            return Err(CommandError::Ended(run_id.into()));
+        }
+        // A simulated command has nothing to say either: it ends with success, or with its task.
+        let ends = async move {
+            tokio::select! {
+                () = sleep(MAKING) => Exit::Code(0),
+                _ = exit.wait_for(Option::is_some) => Exit::Signal(9),
+            }
+        };
+        Ok(Running { input: Box::new(NoInput), output: Box::new(SimCommand(Box::pin(ends))) })
+    }
+
+    async fn look(&self, run_id: &str, ask: FileAsk) -> Result<FileTold, FileError> {
+        sleep(ASKING).await;
+        let (at, files) = self.tasks.files_of(run_id).ok_or_else(|| FileError::Unknown(run_id.into()))?;
+        if ask.path.is_empty() {
+            return Ok(FileTold::Folder {
+                entries: files.into_iter().map(|file| listed(at, file)).collect(),
+                more: false,
+            });
+        }
+        let found = files.into_iter().find(|(name, _)| *name == ask.path);
+        let (_, body) = found.ok_or_else(|| FileError::NotFound(ask.path.clone()))?;
+        let from = usize::try_from(ask.offset).unwrap_or(usize::MAX).min(body.len());
+        let to = body.len().min(from.saturating_add(ask.bytes_max as usize));
+        Ok(FileTold::Piece(FilePiece { bytes: body[from..to].to_vec(), size: body.len() as u64, identity: 1 }))
+    }
+
     async fn usage(&self, run_id: &str) -> Option<Usage> {
         sleep(ASKING).await;
         self.tasks.usage_of(self.clock.date(), run_id)
@@ -123,12 +158,40 @@ impl Executor for SimExecutor {
         PathBuf::from("/tasks").join(run_id)
     }
 
-    async fn read_log(&self, _: &str, _: Stream, _: Piece) -> io::Result<(Vec<u8>, u64)> {
-        Ok((vec![], 0)) // simulated tasks have nothing to say
+    async fn read_log(&self, _: &str, _: Stream, _: Piece) -> io::Result<LogPiece> {
+        Ok(LogPiece { at_line: true, ..LogPiece::default() }) // simulated tasks have nothing to say
     }
 
     fn permitted(&self) -> &Permitted {
         &self.permitted
+    }
+}
+
+fn listed(modified: UnixMillis, (name, body): (String, Vec<u8>)) -> FileEntry {
+    FileEntry { name, kind: FileKind::File, size: body.len() as u64, mode: 0o644, modified }
+}
+
+/// The input of a command that reads none.
+struct NoInput;
+
+#[async_trait]
+impl CommandInput for NoInput {
+    async fn write(&mut self, _: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+
+    async fn end(&mut self) {}
+
+    fn resize(&mut self, _: TerminalSize) {}
+}
+
+/// A simulated command.
+struct SimCommand(Pin<Box<dyn Future<Output = Exit> + Send>>);
+
+#[async_trait]
+impl CommandOutput for SimCommand {
+    async fn next(&mut self) -> CommandEvent {
+        CommandEvent::Ended(self.0.as_mut().await)
     }
 }
 

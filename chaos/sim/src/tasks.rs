@@ -158,6 +158,13 @@ impl Tasks {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// When a run was started, and the files that lie in its folder, by name.
+    pub(crate) fn files_of(&self, run_id: &str) -> Option<(UnixMillis, Vec<(String, Vec<u8>)>)> {
+        let inner = self.lock();
+        let run = inner.runs.get(run_id)?;
+        Some((run.started_at, run.spec.files.iter().map(|(name, file)| (name.clone(), file.body.clone())).collect()))
+    }
+
     /// Makes a process; the one that is there if the run has one; how it ended if it has had one.
     pub(crate) fn start(&self, now: Duration, at: UnixMillis, spec: TaskSpec) -> Result<(u32, UnixMillis), Exit> {
         let inner = &mut *self.lock();
@@ -304,7 +311,7 @@ impl Tasks {
             spec: TaskSpec { files: BTreeMap::new(), ..process.spec.clone() },
             state: match &*process.exit.borrow() {
                 _ if process.lost => FoundState::Lost,
-                Some(exit) => FoundState::Exited { exit: exit.clone(), at: process.started_at },
+                Some(exit) => FoundState::Exited { exit: exit.clone(), at: process.started_at, words: None },
                 None => FoundState::Running { pid: process.pid, started_at: process.started_at },
             },
         });
@@ -339,7 +346,7 @@ impl Tasks {
         let inner = self.lock();
         let process = inner.runs.get(run_id).filter(|process| process.is_alive())?;
         let lived = Duration::from_millis(at.0.saturating_sub(process.started_at.0));
-        Some(Usage { cpu: lived / BUSY, memory: process.spec.memory_bytes / u64::from(BUSY) })
+        Some(Usage { cpu: lived / BUSY, memory: process.spec.memory_bytes / u64::from(BUSY), ..Usage::default() })
     }
 
     pub(crate) fn pulse_of(&self, now: Duration, run_id: &str) -> Result<(), String> {

@@ -83,6 +83,8 @@ pub struct FoundRun {
     pub exclusive: bool,
     /// How it was found.
     pub state: FoundState,
+    /// What is known of its end beyond the exit, in words that follow it.
+    pub words: Option<String>,
 }
 
 /// How a run was found.

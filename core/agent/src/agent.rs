@@ -6,7 +6,7 @@ use crate::{
     record::record,
     room::Room,
     run::{Run, Why},
-    slot::{Course, Slot},
+    slot::{Course, Slot, Verdict},
 };
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 use taffeta_model::{
@@ -64,14 +64,14 @@ impl Agent {
         let standing = Standing::Unconfirmed(now + UNCONFIRMED_WAIT);
         let mut agent = Self { config, standing, obeyed: None, slots: BTreeMap::new(), rid: vec![], revision: 1 };
         for found in found {
-            let FoundRun { run, exclusive, state, .. } = found.clone();
+            let FoundRun { run, exclusive, state, words, .. } = found.clone();
             let slot = agent.slots.entry(run.task()).or_default();
             slot.exclusive |= exclusive;
             match state {
                 FoundState::Running { .. } if planted(Bug::StartTwice) => slot.adopt_ended(run, None),
                 FoundState::Running { pid, started_at } => slot.adopt(Run::found(now, found, pid, started_at)),
                 FoundState::Exited { exit: Exit::LeaseEnded } => slot.adopt_ended(run, None),
-                FoundState::Exited { exit } => slot.adopt_ended(run, Some(exit)),
+                FoundState::Exited { exit } => slot.adopt_ended(run, Some(Verdict { exit, words })),
                 // Not the task's doing: it is started again at once, and no batch job loses a try.
                 FoundState::Lost => slot.adopt_ended(run, None),
             }
@@ -151,7 +151,7 @@ impl Agent {
         let changed = match failure {
             StartFailure::PortTaken(ports) => slot.handle_port_taken(now, run, &ports),
             StartFailure::NotStarted(why) if slot.is_starting(run) => {
-                slot.handle_exit(now, run, &Exit::NotStarted(why))
+                slot.handle_exit(now, run, Exit::NotStarted(why), None)
             }
             StartFailure::NotStarted(_) => false,
             StartFailure::Withheld(why) => slot.handle_withheld(now, run, &why),
@@ -159,10 +159,11 @@ impl Agent {
         self.revision += u64::from(changed);
     }
 
-    /// The process ended. Telling it again, or of an unknown run, changes nothing.
-    pub fn handle_exit(&mut self, now: Millis, run: &RunId, exit: Exit) {
+    /// The process ended. `words` are what is known of that beyond the exit, to follow it. Telling it again, or of an
+    /// unknown run, changes nothing.
+    pub fn handle_exit(&mut self, now: Millis, run: &RunId, exit: Exit, words: Option<String>) {
         let Some(slot) = self.slots.get_mut(&run.task()) else { return };
-        self.revision += u64::from(slot.handle_exit(now, run, &exit));
+        self.revision += u64::from(slot.handle_exit(now, run, exit, words));
     }
 
     /// A health check passed, or failed for this reason.

@@ -9,6 +9,7 @@ use crate::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     sync::Arc,
     time::Duration,
 };
@@ -81,9 +82,26 @@ struct Ended {
     fence: Fence,
     restart: u32,
     /// How it ended by itself; `None` if it was stopped, or if nobody saw it end.
-    verdict: Option<Exit>,
+    verdict: Option<Verdict>,
     /// Whether the removal of its folder is under way.
     forgetting: bool,
+}
+
+/// How a run ended by itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Verdict {
+    pub(crate) exit: Exit,
+    /// What is known of it beyond that, to follow it.
+    pub(crate) words: Option<String>,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.words {
+            Some(words) => write!(f, "{}: {words}", self.exit),
+            None => self.exit.fmt(f),
+        }
+    }
 }
 
 impl Slot {
@@ -95,7 +113,7 @@ impl Slot {
     }
 
     /// Takes in a run that was found ended.
-    pub(crate) fn adopt_ended(&mut self, id: RunId, verdict: Option<Exit>) {
+    pub(crate) fn adopt_ended(&mut self, id: RunId, verdict: Option<Verdict>) {
         let (fence, restart) = (id.fence(), id.restart());
         self.ended.push(Ended { id, fence, restart, verdict, forgetting: false });
         self.ended.sort_by_key(|ended| (ended.fence, ended.restart));
@@ -139,8 +157,8 @@ impl Slot {
             port_tries: 0,
             taken: BTreeSet::new(),
         };
-        if let Some(exit) = ended.and_then(|ended| ended.verdict.as_ref()) {
-            wanted.handle_exit(now, exit, Duration::ZERO);
+        if let Some(verdict) = ended.and_then(|ended| ended.verdict.as_ref()) {
+            wanted.handle_exit(now, verdict, Duration::ZERO);
         }
         wanted
     }
@@ -164,25 +182,26 @@ impl Slot {
     }
 
     /// The run ended; tells whether it was one that lived.
-    pub(crate) fn handle_exit(&mut self, now: Millis, id: &RunId, exit: &Exit) -> bool {
+    pub(crate) fn handle_exit(&mut self, now: Millis, id: &RunId, exit: Exit, words: Option<String>) -> bool {
         let Some(at) = self.runs.iter().position(|run| run.id == *id) else { return false };
         let run = self.runs.remove(at);
         let wanted = self.wanted.as_mut().filter(|wanted| wanted.assigned.fence == run.fence);
+        let end = Verdict { exit, words };
         let verdict = match run.stage {
-            Stage::Starting | Stage::Up { .. } if *exit == Exit::LeaseEnded => None, // not the task's doing
-            Stage::Starting | Stage::Up { .. } => Some(exit.clone()),
+            Stage::Starting | Stage::Up { .. } if end.exit == Exit::LeaseEnded => None, // not the task's doing
+            Stage::Starting | Stage::Up { .. } => Some(end.clone()),
             Stage::Draining { .. } | Stage::Terminating { .. } | Stage::Killed { .. } => None,
         };
         self.ended.push(Ended { id: run.id, fence: run.fence, restart: run.restart, verdict, forgetting: false });
         let Some(wanted) = wanted else { return true };
         match run.stage {
-            Stage::Starting | Stage::Up { .. } if *exit == Exit::LeaseEnded => {
-                wanted.handle_stopped(now, exit, Why::LeaseEnds);
+            Stage::Starting | Stage::Up { .. } if end.exit == Exit::LeaseEnded => {
+                wanted.handle_stopped(now, &end.exit, Why::LeaseEnds);
             }
-            Stage::Starting => wanted.handle_exit(now, exit, Duration::ZERO),
-            Stage::Up { since, .. } => wanted.handle_exit(now, exit, now.since(since)),
+            Stage::Starting => wanted.handle_exit(now, &end, Duration::ZERO),
+            Stage::Up { since, .. } => wanted.handle_exit(now, &end, now.since(since)),
             Stage::Draining { why, .. } | Stage::Terminating { why, .. } | Stage::Killed { why, .. } => {
-                wanted.handle_stopped(now, exit, why);
+                wanted.handle_stopped(now, &end.exit, why);
             }
         }
         true
@@ -302,16 +321,16 @@ impl Wanted {
     }
 
     /// A run ended by itself after it worked for a while.
-    fn handle_exit(&mut self, now: Millis, exit: &Exit, worked: Duration) {
-        self.exit = Some(exit.clone());
+    fn handle_exit(&mut self, now: Millis, end: &Verdict, worked: Duration) {
+        self.exit = Some(end.exit.clone());
         match self.assigned.job.kind {
-            JobKind::Batch { .. } | JobKind::Cron { .. } if exit.is_success() => self.become_over(exit.to_string()),
+            JobKind::Batch { .. } | JobKind::Cron { .. } if end.exit.is_success() => self.become_over(end.to_string()),
             JobKind::Batch { retries } | JobKind::Cron { retries } if self.next > retries => {
                 let tries = if retries == 0 { String::new() } else { format!(" in the last of {} tries", self.next) };
-                self.become_over(format!("{}{tries}", brief(&exit.to_string())));
+                self.become_over(format!("{}{tries}", brief(&end.to_string())));
             }
             JobKind::Batch { .. } | JobKind::Cron { .. } | JobKind::Service | JobKind::Daemon => {
-                self.back_off(now, &exit.to_string(), worked);
+                self.back_off(now, &end.to_string(), worked);
             }
         }
     }

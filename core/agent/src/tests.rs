@@ -85,7 +85,7 @@ fn set(at: u64, tasks: &[(&str, u64, Job)]) -> AssignedSet {
 }
 
 fn found(id: &str, state: FoundState) -> FoundRun {
-    FoundRun { run: run(id), ports: vec![("http".into(), 20_007)], exclusive: false, state }
+    FoundRun { run: run(id), ports: vec![("http".into(), 20_007)], exclusive: false, state, words: None }
 }
 
 fn running() -> FoundState {
@@ -154,7 +154,7 @@ impl Node {
     }
 
     fn exits(&mut self, id: &str, exit: Exit) {
-        self.agent.handle_exit(self.now, &run(id), exit);
+        self.agent.handle_exit(self.now, &run(id), exit, None);
     }
 
     fn check(&mut self, id: &str, outcome: Result<(), &str>) {

@@ -3,15 +3,17 @@
 
 mod apps;
 mod members;
+mod tasks;
 mod upkeep;
 
 pub(crate) use apps::{
-    DeployArgs, LogsArgs, PlanArgs, PsArgs, RestartArgs, RollbackArgs, RunArgs, RunsArgs, ScaleArgs, StopArgs, WhyArgs,
+    DeployArgs, PlanArgs, PsArgs, RestartArgs, RollbackArgs, RunArgs, RunsArgs, ScaleArgs, StopArgs, WhyArgs,
 };
 pub(crate) use members::{
     BackupArgs, CaVerb, DrainArgs, QuotaSetArgs, QuotaVerb, RecoverArgs, RemoveArgs, RestoreArgs, SecretVerb,
     TokenArgs, TokenVerb,
 };
+pub(crate) use tasks::{ExecArgs, FilesArgs, LogsArgs, Since, Tail};
 pub(crate) use upkeep::{MaintenanceArgs, VolumeVerb};
 
 use crate::{chaos::ChaosVerb, dns::DnsVerb, output::Format};
@@ -101,6 +103,10 @@ pub(crate) enum Verb {
     Ca(CaVerb),
     /// Print what a task has written
     Logs(LogsArgs),
+    /// Run a command beside a task, in its folder, with its environment and inside of its limits
+    Exec(ExecArgs),
+    /// List what is in a task's folder, or fetch a file of it
+    Files(FilesArgs),
     /// Print what DNS answers for a name, and why
     Resolve(ResolveArgs),
     /// Print what has happened, and with -f what happens

@@ -16,8 +16,8 @@ pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 /// An end that is not a success.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// 1 it failed, 2 the command or file is wrong, 3 refused, 4 timed out; 127 to 129 from the simulator alone; 0 if
-    /// only the reader went away.
+    /// 1 it failed, 2 the command or file is wrong, 3 refused, 4 timed out; 127 to 129 from the simulator alone; of `exec`
+    /// whatever its command has returned; 0 if only the reader went away.
     code: u8,
     /// Empty if everything has been said.
     message: String,
@@ -57,6 +57,11 @@ impl Failure {
     /// The exit code alone says it, as with an answer that was printed.
     pub(crate) fn silent(code: ErrorCode) -> Self {
         Self::new(code, "")
+    }
+
+    /// A command that was run elsewhere ended so, and has said itself what there is to say.
+    pub(crate) fn ended(code: u8) -> Self {
+        Self { code, message: String::new(), help: None }
     }
 
     /// Nobody reads our output any more, as with `taffeta ps | head -1`: nothing went wrong.

@@ -70,7 +70,7 @@ fn json(said: &Said) -> Value {
     serde_json::from_str(&said.stdout).unwrap_or_else(|e| panic!("{e}: {said:?}"))
 }
 
-const VERBS: [&str; 34] = [
+const VERBS: [&str; 36] = [
     "demo",
     "up",
     "token",
@@ -93,6 +93,8 @@ const VERBS: [&str; 34] = [
     "run",
     "runs",
     "logs",
+    "exec",
+    "files",
     "drain",
     "remove",
     "quota",
@@ -136,6 +138,12 @@ fn a_wrong_command_line_exits_2_and_says_what_is_wrong() {
         (&["ps", "nodes"], "reserved"),
         (&["deploy", "--wait", "--timeout", "60", "x.toml"], "60s"),
         (&["logs", "shop/web.1", "--tail", "much"], "64KiB"),
+        (&["logs", "shop/web.1", "--since", "yesterday"], "10m"),
+        (&["logs", "shop/web.1", "--stderr", "--both"], "--both"),
+        (&["exec", "shop/web.1"], "<CMD>"),
+        (&["exec", "shop/web.1", "ls"], "ls"),
+        (&["exec", "shop/web", "--", "ls"], "APP/SERVICE.INDEX"),
+        (&["files"], "<TASK>"),
         (&["token", "create", "--role", "king"], "king"),
         (&["demo", "--nodes", "0"], "0"),
         (&["up", "--address", "here"], "--address: `here` is not an address"),

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 use support::{alone, binary};
-use taffeta_harness::{Cluster, Output, ask, within};
+use taffeta_harness::{Cluster, Output, ask, get, within};
 
 /// How long a decision may take until it is seen: placing, starting, and the way of a record to the machine that is asked.
 const SOON: Duration = Duration::from_secs(20);
@@ -469,4 +469,41 @@ fn a_service_grows_with_its_load_within_its_bounds_and_shrinks_again() {
         (told("app.version", "busy is at version 2"), told("service.updated", "busy/web works in version 2")),
         (1, 1)
     );
+}
+
+#[test]
+fn it_is_told_which_limit_ended_a_task_and_what_one_uses() {
+    let _alone = alone();
+    let cluster = of(&[&["--attr", "a=1"], &["--attr", "a=2"]]);
+    let gaps = node(&cluster, "n2").expect("it is listed")["not_isolated"].clone();
+    if gaps != json!([]) {
+        return eprintln!("SKIPPED: no limits are in force here: {gaps}");
+    }
+    // On the machine that is not asked.
+    let rule = "memory = \"32MiB\"\ncpus = 0.05\ncpu_quota = true\npids = 4\nconstraints = [\"hostname LIKE n2\"]\n";
+    let hungry = "[batch.hungry]\nrun = [\"tail\", \"/dev/zero\"]\n";
+    let forks =
+        "[batch.forks]\nrun = [\"sh\", \"-c\", \"sleep 9 & sleep 9 & sleep 9 & sleep 9 & sleep 9 & sleep 9\"]\n";
+    let spins = "[service.spins]\nrun = [\"sh\", \"-c\", \"while :; do :; done\"]\n";
+    deploy(&cluster, "hard", &format!("{hungry}{rule}{forks}{rule}{spins}{rule}"));
+    let why = |task: &str| cluster.machines[0].run(&["why", task]).stdout;
+    let says = |task: &str, words: &[&str]| {
+        within(SOON, &format!("{task} says {words:?}"), || {
+            let said = why(task);
+            if words.iter().all(|word| said.contains(word)) { Ok(()) } else { Err(said) }
+        });
+    };
+    says("hard/hungry.1", &["killed: out of memory: its limit of 32 MiB was reached"]);
+    says("hard/forks.1", &["exited with 2: ", "it could start no process, having the 4 that it may have"]);
+    says("hard/spins.1", &["s of processor time", "of 32.0 MiB", "its quota of processor time held it up in"]);
+    let usage = cluster.machines[0].try_json(&["why", "hard/spins.1"]).expect("JSON")["usage"].clone();
+    assert!(usage["cpu_seconds"].as_f64() > Some(0.0) && usage["throttled"]["throttled"].as_u64() > Some(0), "{usage}");
+    let series = |machine: usize, name: &str| {
+        let (_, text) = get(cluster.machines[machine].http(), "/metrics").expect("metrics");
+        let begin = format!("taffeta_task_{name}{{task=\"hard/spins.1\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(begin.as_str())?.parse::<f64>().ok())
+    };
+    assert_eq!(series(1, "memory_max_bytes"), Some(33_554_432.0));
+    assert!(series(1, "cpu_seconds_total") > Some(0.0) && series(1, "throttled_seconds_total") > Some(0.0));
+    assert_eq!(series(0, "cpu_seconds_total"), None, "it is not this machine's");
 }

@@ -1,5 +1,6 @@
 //! The walk: a real app on three machines of real processes, resolved by name, and machines killed.
 
+mod beside;
 mod support;
 
 use serde_json::Value;

@@ -2,9 +2,11 @@
 
 mod autoscale;
 mod check;
+mod cpuset;
 mod dns;
 mod fetch;
 mod isolation;
+mod logs;
 mod mount;
 mod path;
 mod placement;
@@ -17,9 +19,11 @@ mod volume;
 pub use autoscale::{Autoscale, DOWN_AFTER_MAX, Metric, TARGET_MAX};
 pub use check::check_resource_name;
 pub(crate) use check::is_plain_file_name;
+pub use cpuset::{CpuSet, InvalidCpuSet};
 pub use dns::{ANSWERS_MAX, DnsEmpty, DnsOrder, DnsPolicy, WEIGHT_DEFAULT, WEIGHT_MAX};
 pub use fetch::{FETCHES_MAX, Fetch, Sha256};
 pub use isolation::{Isolation, Measure, Profile};
+pub use logs::LogBounds;
 pub use mount::{HostMount, MOUNTS_MAX, Tmpfs};
 pub use path::{AbsolutePath, InvalidPath};
 pub use placement::{
@@ -52,6 +56,9 @@ pub const CUSTOM_MAX: usize = 32;
 
 /// Most instances of one job: one on each machine of the largest ring.
 pub const COUNT_MAX: u32 = 10_000;
+
+/// Highest share of the disks that a job can ask for: the largest `io.weight` of Linux.
+pub const IO_WEIGHT_MAX: u32 = 10_000;
 
 /// An app as deployed: named jobs and the small files they need.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +118,10 @@ pub struct Job {
     pub resources: Resources,
     /// Whether `cpus` is also a hard upper limit (CFS quota). Off unless asked for.
     pub cpu_quota: bool,
+    /// The only processors on which an instance runs; `None`: all of its machine.
+    pub cpuset: Option<CpuSet>,
+    /// Share of the disks beside others, 1 to [`IO_WEIGHT_MAX`], of which 100 is everybody's; `None`: as everybody.
+    pub io_weight: Option<u32>,
     /// Most processes and threads of one instance.
     pub pids_max: u32,
     /// How to tell that an instance works; without it a running instance counts as working.
@@ -178,6 +189,8 @@ pub struct Job {
     pub user: Option<RunAs>,
     /// What their processes may use, beyond what the machine gives every process.
     pub rlimits: BTreeMap<Rlimit, RlimitBounds>,
+    /// How much of its output is kept.
+    pub logs: LogBounds,
 }
 
 /// A named port of a job.
@@ -245,6 +258,8 @@ impl Job {
             ports: vec![],
             resources: Resources { cpus: Cpus(100), memory: 128 << 20, disk: 0, ports: 0 },
             cpu_quota: false,
+            cpuset: None,
+            io_weight: None,
             pids_max: 512,
             health: None,
             custom: BTreeMap::new(),
@@ -280,6 +295,7 @@ impl Job {
             isolation: Isolation::default(),
             user: None,
             rlimits: BTreeMap::new(),
+            logs: LogBounds::default(),
         }
     }
 }

@@ -13,6 +13,7 @@ mod health;
 mod isolation;
 mod item;
 mod job;
+mod logs;
 mod mount;
 mod units;
 mod update;

@@ -378,7 +378,7 @@ pub enum Exit {
     Signal(i32),
     /// It could not be started.
     NotStarted(String),
-    /// The kernel killed it for memory.
+    /// The kernel killed it for memory: its own limit was reached, or there was none left.
     OutOfMemory,
     /// Its status was lost with its supervisor or with a reboot.
     Lost,
@@ -411,7 +411,7 @@ impl fmt::Display for Exit {
             Self::Code(code) => write!(f, "exited with {code}"),
             Self::Signal(signal) => write!(f, "killed by signal {signal}"),
             Self::NotStarted(why) => write!(f, "could not be started: {why}"),
-            Self::OutOfMemory => f.write_str("killed by the kernel: over its memory limit"),
+            Self::OutOfMemory => f.write_str("killed: out of memory"),
             Self::Lost => f.write_str("its exit status was lost"),
             Self::Deadline => f.write_str("ended at the deadline of its run"),
             Self::LeaseEnded => f.write_str("ended as its lease ran out"),

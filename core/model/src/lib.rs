@@ -23,12 +23,13 @@ pub mod v1;
 mod versions;
 
 pub use app::{
-    ANSWERS_MAX, AbsolutePath, Account, App, Autoscale, COUNT_MAX, CUSTOM_MAX, Constraint, DOWN_AFTER_MAX, DnsEmpty,
-    DnsOrder, DnsPolicy, EPSILON_DEFAULT, FETCHES_MAX, FILE_BYTES_MAX, Fetch, HISTORY_MAX, Health, HealthProbe,
-    HostMount, InvalidApp, InvalidPath, Isolation, JOBS_MAX, Job, JobKind, JobRef, MOUNTS_MAX, Measure, Metric,
-    MissedPolicy, Operator, Overlap, PREFERENCE_WEIGHT_MAX, PREFERENCES_MAX, PRIORITY_DEFAULT, PRIORITY_MAX,
-    PlacementStrategy, PortSpec, Preference, Profile, Recurrence, Rlimit, RlimitBounds, RunAs, Sha256, ShippedFile,
-    TARGET_MAX, Tmpfs, UpdatePolicy, Volume, WEIGHT_DEFAULT, WEIGHT_MAX, check_resource_name, whole,
+    ANSWERS_MAX, AbsolutePath, Account, App, Autoscale, COUNT_MAX, CUSTOM_MAX, Constraint, CpuSet, DOWN_AFTER_MAX,
+    DnsEmpty, DnsOrder, DnsPolicy, EPSILON_DEFAULT, FETCHES_MAX, FILE_BYTES_MAX, Fetch, HISTORY_MAX, Health,
+    HealthProbe, HostMount, IO_WEIGHT_MAX, InvalidApp, InvalidCpuSet, InvalidPath, Isolation, JOBS_MAX, Job, JobKind,
+    JobRef, LogBounds, MOUNTS_MAX, Measure, Metric, MissedPolicy, Operator, Overlap, PREFERENCE_WEIGHT_MAX,
+    PREFERENCES_MAX, PRIORITY_DEFAULT, PRIORITY_MAX, PlacementStrategy, PortSpec, Preference, Profile, Recurrence,
+    Rlimit, RlimitBounds, RunAs, Sha256, ShippedFile, TARGET_MAX, Tmpfs, UpdatePolicy, Volume, WEIGHT_DEFAULT,
+    WEIGHT_MAX, check_resource_name, whole,
 };
 pub use app_file::{AppFileError, FileSource, line_of_field, nearest, parse_app_file};
 pub use assigned::{Assigned, AssignedSet, Directory, DirectoryJob, DirectoryMember};

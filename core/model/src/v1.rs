@@ -340,6 +340,8 @@ impl From<Job> for crate::Job {
             ports: old.ports,
             resources: old.resources,
             cpu_quota: old.cpu_quota,
+            cpuset: None,
+            io_weight: None,
             pids_max: old.pids_max,
             health: old.health,
             custom: BTreeMap::new(),
@@ -372,6 +374,7 @@ impl From<Job> for crate::Job {
             isolation: Default::default(),
             user: None,
             rlimits: BTreeMap::new(),
+            logs: Default::default(),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     serve::STRANGERS_MAX,
     shared_socket::SharedSocket,
     stream::FrameSink,
+    talk::Talk,
     tls::{self, FOREIGN_CA, Means, TlsError, Whom},
     token::JoinToken,
 };
@@ -57,6 +58,10 @@ pub trait Service: Send + Sync + 'static {
     /// who then knows that the frames before it are incomplete. Dropped when the caller has given up.
     async fn stream(&self, _peer: Peer, _lane: Lane, _request: Bytes, _sink: &mut FrameSink) -> Result<(), String> {
         Err("nothing is streamed here".into())
+    }
+    /// Holds a conversation, to its end. Dropped when the connection has ended.
+    async fn talk(&self, _peer: Peer, _lane: Lane, talk: Talk) {
+        talk.says.end(Err("there is nobody to talk to".into())).await;
     }
     /// Takes a message that wants no answer.
     fn push(&self, from: NodeId, lane: Lane, message: Bytes);

@@ -32,6 +32,7 @@ mod seams;
 mod serve;
 mod shared_socket;
 mod stream;
+mod talk;
 mod tls;
 mod token;
 
@@ -47,6 +48,7 @@ pub use rustls::crypto::CryptoProvider;
 pub use sealed::{Header as SealedHeader, KeyRefused, Refused, Session};
 pub use seams::{Clock, Entropy, SystemClock, SystemEntropy};
 pub use stream::{FrameSink, Frames};
+pub use talk::{Hears, Talk};
 pub use tls::{TlsError, crypto, server_name, spiffe_id};
 pub use token::{InvalidToken, JoinToken};
 

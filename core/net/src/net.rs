@@ -95,8 +95,8 @@ impl Net {
     /// Calls a node and waits for its reply, at most `limit`. A call that is refused because the connection is older than
     /// this node's present certificate is made once more, on a new one.
     pub async fn call(&self, node: NodeId, lane: Lane, request: &[u8], limit: Duration) -> Result<Vec<u8>, CallError> {
-        if lane.is_streamed() {
-            return Err(CallError::Refused(format!("the lane {lane:?} answers with a stream")));
+        if lane.is_streamed() || lane.is_talk() {
+            return Err(CallError::Refused(format!("the lane {lane:?} gives no single answer")));
         }
         let deadline = Instant::now() + limit;
         let link = timeout_at(deadline, self.link(node)).await.map_err(|_| CallError::Timeout)??;

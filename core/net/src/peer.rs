@@ -37,6 +37,8 @@ pub enum Lane {
     Snapshot,
     /// A node wants its certificate renewed: all that one whose certificate has ended long ago may ask for.
     Renew,
+    /// A conversation, as with a command that a person runs beside a task. Nothing is called or pushed on it.
+    Talk,
 }
 
 impl Lane {
@@ -49,19 +51,30 @@ impl Lane {
             Self::Ping => 5,
             Self::Snapshot => 6,
             Self::Renew => 7,
+            Self::Talk => 8,
         }
     }
 
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {
         let lanes = [Self::Raft, Self::Control, Self::Catalogue, Self::Join, Self::Ping, Self::Snapshot, Self::Renew];
-        lanes.into_iter().find(|lane| lane.byte() == byte)
+        lanes.into_iter().chain([Self::Talk]).find(|lane| lane.byte() == byte)
     }
 
     /// Whether replies on this lane are streams: [`crate::Net::stream`] asks on it, and no call does.
     pub fn is_streamed(self) -> bool {
         match self {
             Self::Snapshot => true,
-            Self::Raft | Self::Control | Self::Catalogue | Self::Join | Self::Ping | Self::Renew => false,
+            Self::Raft | Self::Control | Self::Catalogue | Self::Join | Self::Ping | Self::Renew | Self::Talk => false,
+        }
+    }
+
+    /// Whether frames go both ways on this lane: [`crate::Net::talk`] begins it, and no call does.
+    pub fn is_talk(self) -> bool {
+        match self {
+            Self::Talk => true,
+            Self::Raft | Self::Control | Self::Catalogue | Self::Join | Self::Ping | Self::Snapshot | Self::Renew => {
+                false
+            }
         }
     }
 
@@ -71,23 +84,24 @@ impl Lane {
         match peer {
             Peer::Node(_) => match self {
                 Self::Raft | Self::Control | Self::Catalogue | Self::Join => true,
-                Self::Ping | Self::Snapshot | Self::Renew => true,
+                Self::Ping | Self::Snapshot | Self::Renew | Self::Talk => true,
             },
             Peer::Expired(_) => match self {
                 Self::Control | Self::Catalogue | Self::Ping | Self::Snapshot | Self::Renew => true,
-                Self::Raft | Self::Join => false,
+                Self::Raft | Self::Join | Self::Talk => false,
             },
             Peer::Lapsed(_) => match self {
                 Self::Ping | Self::Renew => true,
-                Self::Raft | Self::Control | Self::Catalogue | Self::Join | Self::Snapshot => false,
+                Self::Raft | Self::Control | Self::Catalogue | Self::Join | Self::Snapshot | Self::Talk => false,
             },
             Peer::Removed(_) => match self {
                 Self::Raft | Self::Control | Self::Catalogue | Self::Join => false,
-                Self::Ping | Self::Snapshot | Self::Renew => false,
+                Self::Ping | Self::Snapshot | Self::Renew | Self::Talk => false,
             },
             Peer::Stranger => match self {
                 Self::Join => true,
                 Self::Raft | Self::Control | Self::Catalogue | Self::Ping | Self::Snapshot | Self::Renew => false,
+                Self::Talk => false,
             },
         }
     }

@@ -13,6 +13,7 @@ use crate::{
     packed,
     peer::{Lane, Peer},
     stream::FrameSink,
+    talk::{Hears, Talk},
     tls,
 };
 use bytes::Bytes;
@@ -151,10 +152,13 @@ impl Net {
         }
     }
 
-    async fn answer(self, link: Link, _open: OpenCall, version: u32, mut send: SendStream, receive: RecvStream) {
+    async fn answer(self, link: Link, _open: OpenCall, version: u32, mut send: SendStream, mut receive: RecvStream) {
         let peer = link.terms.map(|terms| terms.peer);
-        let Some((lane, request)) = read_message(self.standing(peer), receive).await else { return };
+        let Some((lane, request)) = read_message(self.standing(peer), &mut receive).await else { return };
         let peer = self.standing(peer); // when the whole message is there, which may be later
+        if lane.is_talk() {
+            return self.talk_with(peer, lane, send, receive).await;
+        }
         if lane.is_streamed() {
             return self.answer_in_frames(peer, lane, request, send).await;
         }
@@ -198,13 +202,22 @@ impl Net {
         sink.end(result).await;
     }
 
-    async fn take(self, link: Link, _open: OpenCall, receive: RecvStream) {
+    async fn talk_with(self, peer: Peer, lane: Lane, send: SendStream, receive: RecvStream) {
+        let says = FrameSink::patient(send);
+        if lane.allows(peer) {
+            self.inner.service.talk(peer, lane, Talk { says, hears: Hears::new(receive) }).await;
+        } else {
+            says.end(Err(peer.refusal().into())).await;
+        }
+    }
+
+    async fn take(self, link: Link, _open: OpenCall, mut receive: RecvStream) {
         let peer = link.terms.map(|terms| terms.peer);
-        let Some((lane, message)) = read_message(self.standing(peer), receive).await else { return };
+        let Some((lane, message)) = read_message(self.standing(peer), &mut receive).await else { return };
         let standing = self.standing(peer);
         let pushed = match lane {
             Lane::Raft | Lane::Control | Lane::Catalogue => lane.allows(standing),
-            Lane::Join | Lane::Ping | Lane::Snapshot | Lane::Renew => false,
+            Lane::Join | Lane::Ping | Lane::Snapshot | Lane::Renew | Lane::Talk => false,
         };
         if let (Some(Certified { node, .. }), true) = (peer, pushed) {
             self.inner.service.push(node, lane, message);
@@ -222,10 +235,17 @@ async fn refuse(peer: Peer, mut send: SendStream) {
     }
 }
 
-async fn read_message(peer: Peer, mut receive: RecvStream) -> Option<(Lane, Bytes)> {
+/// The lane, and all that follows it; of a conversation, nothing yet.
+async fn read_message(peer: Peer, receive: &mut RecvStream) -> Option<(Lane, Bytes)> {
+    let mut first = [0];
+    receive.read_exact(&mut first).await.ok()?;
+    let (lane, nothing) = frame::split_lane(Bytes::copy_from_slice(&first))?;
+    if lane.is_talk() {
+        return Some((lane, nothing));
+    }
     let limit = match peer {
         Peer::Node(_) | Peer::Expired(_) => MESSAGE_BYTES_MAX,
         Peer::Lapsed(_) | Peer::Removed(_) | Peer::Stranger => STRANGER_BYTES_MAX,
     };
-    frame::split_lane(receive.read_to_end(limit).await.ok()?.into())
+    Some((lane, receive.read_to_end(limit - 1).await.ok()?.into()))
 }

@@ -23,6 +23,8 @@ pub struct FrameSink {
     send: SendStream,
     /// A frame was begun and not ended: nothing that follows could be told from its rest.
     cut: bool,
+    /// How long the other side may take nothing.
+    stall_max: Option<Duration>,
 }
 
 /// The frames of a reply, as they come. Dropping it tells the callee to stop.
@@ -40,7 +42,12 @@ pub struct Frames {
 
 impl FrameSink {
     pub(crate) fn new(send: SendStream) -> Self {
-        Self { send, cut: false }
+        Self { send, cut: false, stall_max: Some(STALL_MAX) }
+    }
+
+    /// One for a conversation, whose other side may have a reason to take nothing for long.
+    pub(crate) fn patient(send: SendStream) -> Self {
+        Self { send, cut: false, stall_max: None }
     }
 
     /// Sends a frame of at most [`crate::FRAME_BYTES_MAX`] bytes: returns when the transport has it, which is when the
@@ -53,7 +60,10 @@ impl FrameSink {
             self.send.write_all(frame).await.map_err(broken)
         };
         self.cut = true; // also if the caller drops this future
-        let sent = timeout(STALL_MAX, work).await.map_err(|_| CallError::Timeout)?;
+        let sent = match self.stall_max {
+            Some(limit) => timeout(limit, work).await.map_err(|_| CallError::Timeout)?,
+            None => work.await,
+        };
         self.cut = sent.is_err();
         sent
     }
@@ -63,7 +73,8 @@ impl FrameSink {
         async { drop(stopped.await) }
     }
 
-    pub(crate) async fn end(mut self, result: Result<(), String>) {
+    /// Sends the last frame: the end, or the reason why there is no more.
+    pub async fn end(mut self, result: Result<(), String>) {
         if self.cut {
             let _ = self.send.reset(VarInt::from_u32(0));
             return;

@@ -9,11 +9,13 @@ mod frames;
 mod pool;
 mod sealed;
 mod strangers;
+mod talks;
 mod versions;
 
 use crate::{
     Authority, Bytes, CONNECTIONS_MAX, CallError, Credentials, DATAGRAM_BYTES_MAX, FRAME_BYTES_MAX, FrameSink,
-    Identity, JoinError, JoinToken, Lane, Lives, MESSAGE_BYTES_MAX, Net, NetConfig, NodeKey, Peer, Service, Unjoined,
+    Identity, JoinError, JoinToken, Lane, Lives, MESSAGE_BYTES_MAX, Net, NetConfig, NodeKey, Peer, Service, Talk,
+    Unjoined,
     endpoint::DIAL_TIMEOUT,
     net::exchange,
     serve::{STRANGER_BYTES_MAX, STRANGERS_MAX},
@@ -90,6 +92,22 @@ impl Service for Echo {
             sink.send(&[(n % 251) as u8; 1_000]).await.map_err(|e| e.to_string())?;
         }
         if rest.is_empty() { Ok(()) } else { Err("that was not all".into()) }
+    }
+
+    /// Says each frame back, reversed, until there is no more or one says `enough`.
+    async fn talk(&self, peer: Peer, lane: Lane, mut talk: Talk) {
+        let _ = self.0.send(Heard::Call(peer, lane, Bytes::new()));
+        let _given_up = OnDrop(self.0.clone());
+        while let Ok(Some(frame)) = talk.hears.next().await {
+            if &frame[..] == b"enough" {
+                return talk.says.end(Err("as you like".into())).await;
+            }
+            let reversed: Vec<u8> = frame.iter().rev().copied().collect();
+            if talk.says.send(&reversed).await.is_err() {
+                return;
+            }
+        }
+        talk.says.end(Ok(())).await;
     }
 
     fn push(&self, from: NodeId, lane: Lane, message: Bytes) {

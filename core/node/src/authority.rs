@@ -236,6 +236,9 @@ impl Core {
             | Ask::HoldsKeys
             | Ask::Usage(_)
             | Ask::Volumes
+            | Ask::Figures(_)
+            | Ask::Output(..)
+            | Ask::Files(..)
             | Ask::Lease(_) => Err(ApiError::new(ErrorCode::Failed, "this is asked in another way")),
         }
     }

@@ -2,16 +2,15 @@
 
 use crate::{
     api::{
-        ApiError, AppView, AuthoritiesView, Backend, DeployRequest, Deployed, ErrorCode, Event, LeaderView, LogChunk,
-        LogRead, MaintenanceRequest, MaintenanceView, NodeView, PlanView, QuotaRequest, QuotaView, ResolveView,
-        ScaleRequest, SecretView, ServiceView, StatusView, Steer, TaskView, TokenEntry, TokenRequest, TokenView,
-        VolumeView, WhyView, ZoneView,
+        ApiError, AppView, AuthoritiesView, Backend, DeployRequest, Deployed, ErrorCode, Event, ExecRequest,
+        ExecSession, LeaderView, LogChunk, LogRead, MaintenanceRequest, MaintenanceView, NodeView, PlanView,
+        QuotaRequest, QuotaView, ResolveView, ScaleRequest, SecretView, ServiceView, StatusView, Steer, TaskView,
+        TokenEntry, TokenRequest, TokenView, VolumeView, WhyView, ZoneView,
     },
     config::RingPreset,
     events::rfc3339,
     node::Core,
     quotas, upkeep,
-    view::records,
     wire::{Ask, Query, Told},
 };
 use async_trait::async_trait;
@@ -19,7 +18,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::de::DeserializeOwned;
 use std::{sync::Arc, time::Duration};
 use subtle::ConstantTimeEq;
-use taffeta_isolation_plan::{Piece, PieceStart, Stream};
+use taffeta_isolation_plan::{FileAsk, FileTold};
 use taffeta_model::{
     App, AppName, Command, DirectoryMember, Fence, FileSource, JobName, Liveness, NodeId, Refusal, Secret, SecretName,
     ShippedFile, TaskId, TeamName, Token, TokenId, TokenRole, VolumeName, line_of_field, nearest, parse_app_file,
@@ -36,8 +35,6 @@ const APPLY_LIMIT: Duration = Duration::from_millis(300);
 /// Life of a token that is asked for without one, and the longest.
 const TOKEN_LIFE: Duration = Duration::from_secs(3_600);
 const TOKEN_LIFE_MAX: Duration = Duration::from_secs(365 * 86_400);
-/// Largest piece of output in one reply.
-const LOG_BYTES_MAX: u32 = 256 << 10;
 
 /// A node's [`Backend`].
 pub(crate) struct NodeBackend(pub(crate) Arc<Core>);
@@ -143,6 +140,10 @@ impl Backend for NodeBackend {
         self.0.measure_dns();
     }
 
+    async fn figures(&self) -> String {
+        self.0.figures_text().await
+    }
+
     async fn status(&self) -> Result<StatusView, ApiError> {
         let core = &self.0;
         let mut own = core.status_view();
@@ -192,7 +193,9 @@ impl Backend for NodeBackend {
     }
 
     async fn why(&self, task: TaskId) -> Result<WhyView, ApiError> {
-        self.read(Query::Why(task)).await
+        let mut why: WhyView = self.read(Query::Why(task.clone())).await?;
+        self.0.add_figures(task, &mut why).await;
+        Ok(why)
     }
 
     async fn resolve(&self, name: String, record_type: String) -> Result<ResolveView, ApiError> {
@@ -367,24 +370,15 @@ impl Backend for NodeBackend {
     }
 
     async fn logs(&self, task: TaskId, read: LogRead) -> Result<LogChunk, ApiError> {
-        let core = &self.0;
-        let sets = core.gossip.sets();
-        let newest = records(&sets).filter(|(_, r)| r.task == task).max_by_key(|(_, r)| r.fence);
-        let Some((owner, _)) = newest else {
-            return Err(ApiError::new(ErrorCode::NotFound, format!("no machine has output of `{task}`"))
-                .help("`taffeta ps` lists the tasks; `taffeta why TASK` says why one waits"));
-        };
-        if owner == core.me {
-            return core.logs_here(&task, &read).await;
-        }
-        match core.ask(owner, &Ask::Logs(task, read), READ_LIMIT).await {
-            Ok(Told::Logs(chunk)) => chunk,
-            Ok(_) => Err(ApiError::new(ErrorCode::Failed, "an unexpected reply")),
-            Err(e) => {
-                let node = core.name_of(owner);
-                Err(ApiError::new(ErrorCode::Failed, format!("its machine {node} does not answer: {e}")))
-            }
-        }
+        self.0.logs(task, read).await
+    }
+
+    async fn exec(&self, task: TaskId, request: ExecRequest) -> Result<ExecSession, ApiError> {
+        self.0.exec(task, request).await
+    }
+
+    async fn files(&self, task: TaskId, ask: FileAsk) -> Result<FileTold, ApiError> {
+        self.0.files(task, ask).await
     }
 
     fn events(&self) -> (Vec<Event>, broadcast::Receiver<Event>) {
@@ -405,24 +399,5 @@ impl Core {
             (Query::Apps | Query::Tasks(_) | Query::Why(_) | Query::Plan(_), _) => READ_LIMIT,
             (Query::Tokens | Query::Secrets | Query::Quotas | Query::Volumes | Query::Maintenance, _) => READ_LIMIT,
         }
-    }
-
-    pub(crate) async fn logs_here(&self, task: &TaskId, read: &LogRead) -> Result<LogChunk, ApiError> {
-        let runs = self.tasks.runs_of(task.clone()).await;
-        let Some(run) = runs.last() else {
-            return Err(ApiError::new(ErrorCode::NotFound, format!("`{task}` has no output here")));
-        };
-        let stream = if read.stderr { Stream::Stderr } else { Stream::Stdout };
-        let from = read.offset.map_or(PieceStart::BeforeEnd(read.tail), PieceStart::At);
-        let piece = Piece { from, bytes_max: read.limit.clamp(1, LOG_BYTES_MAX) as usize };
-        let failed = |e| ApiError::new(ErrorCode::Failed, format!("the output cannot be read: {e}"));
-        let (bytes, next) = self.executor.read_log(run.as_str(), stream, piece).await.map_err(failed)?;
-        let run = run.as_str().to_owned();
-        let sets = self.gossip.sets();
-        let mut own = records(&sets).filter(|(owner, r)| *owner == self.me && r.task == *task);
-        let ended = own
-            .next()
-            .is_none_or(|(_, r)| matches!(r.phase, taffeta_model::Phase::Finished | taffeta_model::Phase::Failed));
-        Ok(LogChunk { bytes, next, run, ended })
     }
 }

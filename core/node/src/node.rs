@@ -251,13 +251,18 @@ impl Core {
                     Told::No
                 }
             }
-            Ask::Logs(task, read) => Told::Logs(self.logs_here(&task, &read).await),
+            Ask::Logs(task, read) => Told::Logs(self.logs_for_older(&task, read).await),
+            Ask::Output(task, read) => Told::Output(self.logs_here(&task, &read).await),
+            Ask::Files(task, ask) => Told::Files(self.files_here(&task, ask).await),
             Ask::Keyring => self.give_keyring(from),
             Ask::SetSecret(name, Veiled(value)) => Told::SecretSet(self.set_secret_here(&name, &value).await),
             Ask::Secrets(wanted) => self.give_secrets(from, &wanted),
             Ask::Backup => Told::Backup(self.backup_here().await),
             Ask::Usage(asked) => self.usage_here(asked).await,
             Ask::Volumes => Told::Volumes(self.volumes_here().await),
+            Ask::Figures(task) => Told::Document(Ok(
+                serde_json::to_vec(&self.figures_here(&task).await).unwrap_or_default(), // plain figures are always JSON
+            )),
             Ask::Lease(ask) => self.answer_lease(from, &ask).await.map_or(Told::No, Told::Leases),
             Ask::HoldsKeys => {
                 if self.holds_keys() {

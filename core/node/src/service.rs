@@ -11,7 +11,7 @@ use crate::{
 use async_trait::async_trait;
 use std::sync::{Arc, OnceLock, Weak};
 use taffeta_model::NodeId;
-use taffeta_net::{Bytes, FrameSink, Lane, Peer, Service};
+use taffeta_net::{Bytes, FrameSink, Lane, Peer, Service, Talk};
 
 /// Hands messages to the node. It holds the node weakly: the endpoint is a part of the node.
 pub(crate) struct Inlet(pub(crate) Arc<OnceLock<Weak<Core>>>);
@@ -33,9 +33,10 @@ impl Service for Inlet {
             (Lane::Control, Peer::Expired(from)) => answer_control(&core, from, &request, true).await,
             (Lane::Renew, Peer::Node(from) | Peer::Expired(from) | Peer::Lapsed(from)) => core.answer_renewal(from),
             (Lane::Join, Peer::Node(_) | Peer::Stranger) => Ok(encode(&core.decide_join(decode(&request)?).await?)),
-            (Lane::Catalogue | Lane::Snapshot | Lane::Ping, Peer::Node(_) | Peer::Expired(_) | Peer::Lapsed(_)) => {
-                Err("nothing is called on this lane".into())
-            }
+            (
+                Lane::Catalogue | Lane::Snapshot | Lane::Ping | Lane::Talk,
+                Peer::Node(_) | Peer::Expired(_) | Peer::Lapsed(_),
+            ) => Err("nothing is called on this lane".into()),
             (Lane::Raft | Lane::Control | Lane::Join, Peer::Expired(_) | Peer::Lapsed(_))
             | (_, Peer::Removed(_) | Peer::Stranger) => Err("not for this peer".into()),
         }
@@ -46,6 +47,16 @@ impl Service for Inlet {
         core.gossip.give_all(sink).await.map_err(|e| e.to_string())
     }
 
+    async fn talk(&self, peer: Peer, _lane: Lane, talk: Talk) {
+        match (self.core(), peer) {
+            (Some(core), Peer::Node(from)) => core.talk(from, talk).await,
+            (None, _) => talk.says.end(Err(format!("{NOT_NOW}this node is starting or ending"))).await,
+            (Some(_), Peer::Expired(_) | Peer::Lapsed(_) | Peer::Removed(_) | Peer::Stranger) => {
+                talk.says.end(Err("not for this peer".into())).await;
+            }
+        }
+    }
+
     fn push(&self, from: NodeId, lane: Lane, message: Bytes) {
         let Some(core) = self.core() else { return };
         match lane {
@@ -54,7 +65,7 @@ impl Service for Inlet {
                     core.gossip.take(from, unmarked);
                 }
             }
-            Lane::Raft | Lane::Control | Lane::Join | Lane::Ping | Lane::Snapshot | Lane::Renew => {
+            Lane::Raft | Lane::Control | Lane::Join | Lane::Ping | Lane::Snapshot | Lane::Renew | Lane::Talk => {
                 tracing::debug!(%from, ?lane, "nothing is pushed on this lane");
             }
         }

@@ -52,7 +52,7 @@ enum Input {
     Started(RunId, u32, UnixMillis, Vec<String>),
     Doing(RunId, String),
     StartFailed(RunId, StartFailure),
-    Exited(RunId, Exit),
+    Exited(RunId, Exit, Option<String>),
     Checked(RunId, Result<(), String>),
     Forgotten(RunId),
     RunsOf(TaskId, oneshot::Sender<Vec<RunId>>),
@@ -239,9 +239,9 @@ impl Driver {
             }
             Input::Doing(run, words) => self.agent.handle_doing(&run, words),
             Input::StartFailed(run, failure) => self.agent.handle_start_failed(now, &run, failure),
-            Input::Exited(run, exit) => {
-                tracing::info!(run = run.as_str(), %exit, "a task ended");
-                self.agent.handle_exit(now, &run, exit);
+            Input::Exited(run, exit, words) => {
+                tracing::info!(run = run.as_str(), %exit, words = words.as_deref().unwrap_or_default(), "a task ended");
+                self.agent.handle_exit(now, &run, exit, words);
             }
             Input::Checked(run, outcome) => self.agent.handle_check(now, &run, outcome),
             Input::Forgotten(run) => self.agent.handle_forgotten(&run),
@@ -369,7 +369,7 @@ impl Hands {
                 self.watch_exit(run.clone());
                 self.report(Input::Started(run, pid, started_at, not_isolated)).await;
             }
-            Err(StartError::AlreadyRan { exit, .. }) => self.report(Input::Exited(run, exit)).await,
+            Err(StartError::AlreadyRan { exit, .. }) => self.report_end(run, exit).await,
             Err(error) if lease.is_some_and(|end| end.left(self.executor.boot_time()) <= assigned.job.grace) => {
                 tracing::warn!(run = run.as_str(), %error, "a task was not started in the time of its lease");
                 self.report(Input::StartFailed(run, StartFailure::Withheld("its lease ended too early".into()))).await;
@@ -474,9 +474,12 @@ impl Hands {
             fetched: vec![],
             cpus_milli: job.resources.cpus.0,
             cpu_quota: job.cpu_quota,
+            cpuset: job.cpuset.clone(),
+            io_weight: job.io_weight,
             memory_bytes: job.resources.memory,
             pids_max: job.pids_max,
             grace: job.grace,
+            logs: job.logs,
             lease: None,
             isolation: job.isolation.clone(),
             user: job.user.clone(),
@@ -490,7 +493,7 @@ impl Hands {
         let hands = self.clone();
         tokio::spawn(async move {
             let exit = hands.executor.wait(run.as_str()).await;
-            hands.report(Input::Exited(run, exit)).await;
+            hands.report_end(run, exit).await;
         });
     }
 
@@ -535,6 +538,11 @@ impl Hands {
         self.report(Input::Forgotten(run)).await;
     }
 
+    async fn report_end(&self, run: RunId, exit: Exit) {
+        let words = self.executor.end_words(run.as_str()).await;
+        self.report(Input::Exited(run, exit, words)).await;
+    }
+
     async fn report(&self, input: Input) {
         let _ = self.inbox.send(input).await; // the driver ends with the process only
     }
@@ -571,13 +579,13 @@ fn found_run(found: Found) -> Option<FoundRun> {
         let (name, port) = entry.split_once('=')?;
         Some((name.to_owned(), port.parse().ok()?))
     };
-    let state = match found.state {
-        OnDisk::Running { pid, started_at } => FoundState::Running { pid, started_at },
-        OnDisk::Exited { exit, .. } => FoundState::Exited { exit },
-        OnDisk::Lost => FoundState::Lost,
+    let (state, words) = match found.state {
+        OnDisk::Running { pid, started_at } => (FoundState::Running { pid, started_at }, None),
+        OnDisk::Exited { exit, words, .. } => (FoundState::Exited { exit }, words),
+        OnDisk::Lost => (FoundState::Lost, None),
     };
     let (ports, exclusive) = (listed.split(',').filter_map(port).collect(), found.spec.lease.is_some());
-    Some(FoundRun { run, ports, exclusive, state })
+    Some(FoundRun { run, ports, exclusive, state, words })
 }
 
 fn now(epoch: Instant) -> Millis {

@@ -445,7 +445,7 @@ impl Core {
         if attempt > 1 {
             reasons.push(format!("it has been placed {attempt} times"));
         }
-        Ok(WhyView { task: id.to_string(), state: view.state, node: view.node, reasons })
+        Ok(WhyView { task: id.to_string(), state: view.state, node: view.node, reasons, usage: None })
     }
 
     pub(crate) fn plan_view(&self, app: &App) -> Result<PlanView, ApiError> {

@@ -3,6 +3,7 @@
 use crate::api::{ApiError, LogChunk, LogRead};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{net::SocketAddr, time::Duration};
+use taffeta_isolation_plan::{FileAsk, FileTold};
 use taffeta_model::{
     App, AppName, AssignedSet, ClusterId, Command, Directory, Fence, Member, Metric, NodeId, Recovery, Secret,
     SecretName, TaskId, TokenId, UnixMillis, Versions, VolumeId,
@@ -57,8 +58,8 @@ pub(crate) enum Ask {
     Read(Query),
     /// I am about to stop: let a stand-by have my vote. To the leader.
     Depart,
-    /// The output of a task of yours.
-    Logs(TaskId, LogRead),
+    /// The output of a task of yours, as older nodes ask for it.
+    Logs(TaskId, LogReadV1),
     /// I vote now: give me the key-encryption key.
     Keyring,
     /// Set this secret for a user. To the leader, which encrypts it before it is written anywhere.
@@ -75,6 +76,12 @@ pub(crate) enum Ask {
     Usage(Vec<Gauge>),
     /// What do the volumes on your disks take?
     Volumes,
+    /// What is there to say of this task of yours, for a person? Answered with a document.
+    Figures(TaskId),
+    /// The output of a task of yours.
+    Output(TaskId, LogRead),
+    /// What is in the folder of a task of yours?
+    Files(TaskId, FileAsk),
 }
 
 /// A reply on the control lane.
@@ -102,8 +109,8 @@ pub(crate) enum Told {
     Document(Result<Vec<u8>, ApiError>),
     /// I do not lead, and nothing was written. Perhaps that one does.
     Elsewhere(Option<NodeId>),
-    /// A piece of output.
-    Logs(Result<LogChunk, ApiError>),
+    /// A piece of output, for older nodes.
+    Logs(Result<LogChunkV1, ApiError>),
     /// The key-encryption key.
     Keyring(Veiled),
     /// What became of a secret; its version.
@@ -118,6 +125,10 @@ pub(crate) enum Told {
     Usage(Vec<Metered>),
     /// What they take.
     Volumes(Vec<VolumeUse>),
+    /// A piece of output.
+    Output(Result<LogChunk, ApiError>),
+    /// What is there.
+    Files(Result<FileTold, ApiError>),
 }
 
 /// What a volume takes of its machine's disk.
@@ -131,6 +142,24 @@ pub(crate) struct VolumeUse {
     pub(crate) bytes: Option<u64>,
     /// Whether the file system lets it grow no larger than it asked for.
     pub(crate) enforced: bool,
+}
+
+/// What older nodes ask of an output: see [`LogRead`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct LogReadV1 {
+    pub(crate) stderr: bool,
+    pub(crate) offset: Option<u64>,
+    pub(crate) tail: u64,
+    pub(crate) limit: u32,
+}
+
+/// What they are told: see [`LogChunk`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct LogChunkV1 {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) next: u64,
+    pub(crate) run: String,
+    pub(crate) ended: bool,
 }
 
 /// A task whose use is asked for.
@@ -267,7 +296,7 @@ impl Ask {
             Self::Rotate | Self::FinishRotation { .. } | Self::Remove { .. } => false,
             Self::Submit(_) | Self::Join(_) | Self::Read(_) | Self::Depart | Self::Logs(..) => false,
             Self::Keyring | Self::SetSecret(..) | Self::Secrets(_) | Self::Backup | Self::HoldsKeys => false,
-            Self::Usage(_) | Self::Volumes => false,
+            Self::Usage(_) | Self::Volumes | Self::Figures(_) | Self::Output(..) | Self::Files(..) => false,
             Self::Lease(_) => false,
         }
     }

@@ -291,11 +291,11 @@ impl Rules {
             if !s.machines.fits(at, spec) {
                 continue;
             }
-            let machine = &s.machines.all[at];
             let against = self.against(s, at);
             let rough = if groups.is_empty() {
                 (0, against)
             } else {
+                let machine = &s.machines.all[at];
                 let value = |i: &usize| self.constraints[*i].field.and_then(|field| machine.value(field));
                 let values: Vec<_> = groups.iter().map(value).collect();
                 (self.grouped(&groups, &values), against)
@@ -309,7 +309,7 @@ impl Rules {
             if best.as_ref().is_some_and(|(least, ..)| rough > *least) || !self.lets_machine(s, at, &[]) {
                 continue;
             }
-            let fine = (self.key(s, at), machine.id);
+            let fine = (self.key(s, at), s.machines.all[at].id);
             if best.as_ref().is_none_or(|(least, than, _)| (rough, fine) < (*least, *than)) {
                 best = Some((rough, fine, at));
             }
@@ -320,7 +320,7 @@ impl Rules {
     /// What speaks against a machine that may be taken: that it comes and goes, and what is preferred elsewhere.
     fn against(&self, s: &Scheduler, at: MachineId) -> i32 {
         let wishes = if self.prefer.is_empty() { 0 } else { -self.weight(s, at) };
-        if s.machines.all[at].is_avoided() { wishes + AVOIDED } else { wishes }
+        if s.machines.is_avoided(at) { wishes + AVOIDED } else { wishes }
     }
 
     fn weight(&self, s: &Scheduler, at: MachineId) -> i32 {

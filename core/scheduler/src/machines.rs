@@ -65,7 +65,8 @@ struct Free {
     disk: u64,
     ports: u32,
     open: bool,
-    /// Kept here, too, as choosing asks every machine for it.
+    /// This and the zone are kept here, too, as choosing asks every machine for them.
+    avoided: bool,
     zone: Option<ValueId>,
 }
 
@@ -230,6 +231,7 @@ impl Machines {
             disk: capacity.disk.saturating_sub(used.disk),
             ports: capacity.ports.saturating_sub(used.ports),
             open: machine.is_open(),
+            avoided: machine.is_avoided(),
             zone: machine.zone(),
         };
     }
@@ -253,6 +255,11 @@ impl Machines {
     /// Whether the machine takes tasks, whatever it has left.
     pub(crate) fn is_open(&self, at: MachineId) -> bool {
         self.free[at].open
+    }
+
+    /// Whether the machine was not there several times lately: it is chosen last.
+    pub(crate) fn is_avoided(&self, at: MachineId) -> bool {
+        self.free[at].avoided
     }
 
     /// What tasks of this kind may still take.
@@ -302,8 +309,8 @@ impl Machine {
         self.drained || self.maintained.is_some()
     }
 
-    /// Whether it was not there several times lately: it is chosen last.
-    pub(crate) fn is_avoided(&self) -> bool {
+    /// Whether it was not there several times lately.
+    fn is_avoided(&self) -> bool {
         self.view.is_some_and(|view| view.avoided)
     }
 
@@ -346,5 +353,6 @@ impl Machine {
 }
 
 impl Free {
-    const NOTHING: Self = Self { cpus: 0, revocable_cpus: 0, memory: 0, disk: 0, ports: 0, open: false, zone: None };
+    const NOTHING: Self =
+        Self { cpus: 0, revocable_cpus: 0, memory: 0, disk: 0, ports: 0, open: false, avoided: false, zone: None };
 }

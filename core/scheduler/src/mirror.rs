@@ -106,6 +106,8 @@ pub(crate) struct JobMirror {
 /// A job in a version before.
 struct Older {
     revision: u64,
+    /// Whether it was promoted.
+    promoted: bool,
     app: Arc<App>,
     spec: Spec,
 }
@@ -563,6 +565,14 @@ impl AppMirror {
         let app = version.checked_sub(1).map_or(&self.app, |older| &job.older[older].app);
         app.jobs.get(&job.name).expect("a mirror has the jobs of its app")
     }
+
+    /// Whether that version of the job was promoted.
+    pub(crate) fn is_promoted(&self, j: usize, version: VersionId) -> bool {
+        let job = &self.jobs[j];
+        version
+            .checked_sub(1)
+            .map_or_else(|| self.rollout.promoted.contains(&job.name), |older| job.older[older].promoted)
+    }
 }
 
 impl JobMirror {
@@ -584,7 +594,8 @@ impl JobMirror {
         };
         // Whose an app is does not depend on the version.
         let spec = Spec { team: deployed.app.team.clone(), ..new_spec(job, app) };
-        self.older.push(Older { revision, app: Arc::clone(app), spec });
+        let promoted = deployed.was_promoted(&self.name, revision);
+        self.older.push(Older { revision, promoted, app: Arc::clone(app), spec });
         self.older.len()
     }
 }

@@ -165,7 +165,8 @@ impl Turn<'_> {
             }
             let cause = if draining { Cause::Drained } else { Cause::Outdated };
             let held = if current { None } else { self.held(task) };
-            roll.due.push(Due { task, machine, cause, serves: serves && !kind.is_batch(), held });
+            let serves = serves && !kind.is_batch() && !self.is_hidden(task);
+            roll.due.push(Due { task, machine, cause, serves, held });
         }
         let first = if policy.blue_green { count } else { policy.canary.min(count) };
         roll.tried_since = (first > 0 && tried >= first).then_some(since);
@@ -242,15 +243,12 @@ impl Turn<'_> {
         serves(self.s, job, &job.slots[task.slot])
     }
 
-    /// Whether DNS does not give the task out, as it waits beside others for its version to be promoted.
+    /// Whether DNS does not give the task out: it came beside others, and its version was never promoted.
     fn is_hidden(&self, task: TaskRef) -> bool {
-        let app = self.s.app(task.app);
-        let definition = app.definition(task.job);
-        let slot = self.s.slot(task);
-        definition.update.blue_green
-            && slot.index > definition.count
-            && slot.revision == app.jobs[task.job].revision
-            && !app.rollout.promoted.contains(&app.jobs[task.job].name)
+        let (app, slot) = (self.s.app(task.app), self.s.slot(task));
+        app.definition_of(task.job, slot.version).update.blue_green
+            && slot.index > app.definition(task.job).count
+            && !app.is_promoted(task.job, slot.version)
     }
 
     /// Starts instances besides the others, as far as the policy has it. Gives whether such are wanted now.
@@ -269,8 +267,8 @@ impl Turn<'_> {
             true => free.min(usize::from(policy.max_unavailable == 0)),
             false => free.min(policy.max_surge as usize),
         };
-        // Those of a version that was never promoted may be all that serves, and cannot be replaced then: the newer ones come
-        // beside them, too, or there would never be enough of them to be promoted.
+        // Those beside of the version before, once promoted, may be all that serves, and cannot be replaced then: the newer
+        // ones come beside them, too, or there would never be enough of them to be promoted.
         let needed = |due: &&Due| due.serves && self.s.slot(due.task).index > count;
         let kept = if policy.blue_green && outdated && self.spare(app, job, true) == 0 {
             roll.due.iter().filter(needed).count()

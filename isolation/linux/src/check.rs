@@ -1,4 +1,4 @@
-//! Running a health-check command beside its task.
+//! Running a command beside its task: a health check here, a person's in `exec`.
 
 use crate::{enter::enter_command, group::Groups};
 use rustix::process::{Pid, Signal, kill_process_group};

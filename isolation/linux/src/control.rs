@@ -11,6 +11,9 @@ use tokio::{
 /// Longest line in bytes: far more than any request needs, small enough for the shim to hold one for each connection.
 pub(crate) const LINE_BYTES_MAX: usize = 512;
 
+/// Begins the error about a request that this release does not know, or that is none. Part of the protocol.
+pub(crate) const NOT_UNDERSTOOD: &str = "not understood";
+
 /// What can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
@@ -52,7 +55,7 @@ pub(crate) struct Reply {
 
 /// Reads a request; the error is for the asker.
 pub(crate) fn parse(line: &[u8]) -> Result<Action, String> {
-    let request: Request = serde_json::from_slice(line).map_err(|e| format!("not understood: {e}"))?;
+    let request: Request = serde_json::from_slice(line).map_err(|e| format!("{NOT_UNDERSTOOD}: {e}"))?;
     if request.v != VERSION {
         return Err(format!("version {} is not known; this shim speaks {VERSION}", request.v));
     }

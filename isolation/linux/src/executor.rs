@@ -2,28 +2,31 @@
 
 use crate::{
     check,
-    control::{Action, Client, Reply},
+    control::{Action, Client, NOT_UNDERSTOOD, Reply},
+    exec::{self, Commands},
+    files,
+    hierarchy::Hierarchies,
     lease, limits,
+    log_files::log_file,
     machine::Machine,
-    record::log_file,
-    sandbox, secrets,
+    output, sandbox, secrets,
     settle::Settled,
     usage,
 };
 use async_trait::async_trait;
 use std::{
     collections::BTreeMap,
-    fs::{DirBuilder, File},
-    io::{self, Read, Seek, SeekFrom},
+    fs::DirBuilder,
+    io,
     os::unix::fs::DirBuilderExt,
     panic::resume_unwind,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use taffeta_isolation_plan::{
-    ActError, Executor, Found, InvalidSpec, Memory, Permitted, Piece, PieceStart, StartError, Started, Stream,
-    TaskSpec, Usage, check_name,
+    ActError, CommandError, CommandSpec, Executor, FileAsk, FileError, FileTold, Found, InvalidSpec, LogPiece, Memory,
+    Permitted, Piece, Running, StartError, Started, Stream, TaskSpec, Usage, check_name,
 };
 use taffeta_model::{BootMillis, Exit};
 use thiserror::Error;
@@ -87,6 +90,7 @@ pub struct LinuxExecutor {
     machine: Arc<Machine>,
     /// One lock for each run that is being started, looked at or removed at this moment, and no others.
     busy: Mutex<BTreeMap<String, Arc<AsyncMutex<()>>>>,
+    commands: Arc<Commands>,
 }
 
 impl LinuxExecutor {
@@ -96,20 +100,22 @@ impl LinuxExecutor {
         let made = DirBuilder::new().recursive(true).mode(0o711).create(&config.tasks_root);
         let tasks_root = made.and_then(|()| config.tasks_root.canonicalize());
         let tasks_root = tasks_root.map_err(|e| OpenError::Folder(config.tasks_root, e))?;
-        let mut permitted = limits::probe(&config.node_id);
+        let hierarchies = Hierarchies::find();
+        let mut permitted = limits::probe(&hierarchies, &config.node_id);
         permitted.memory = config.memory.unwrap_or_else(|| secrets::probe(&tasks_root));
         let mut hidden: Vec<PathBuf> = config.hidden.iter().filter_map(|folder| folder.canonicalize().ok()).collect();
         if !hidden.iter().any(|above| tasks_root.starts_with(above)) {
             hidden.push(tasks_root.clone());
         }
         permitted.measures = sandbox::measures(&config.shim, &tasks_root, &hidden, &config.shown);
-        let machine = Machine { tasks_root, shim: config.shim, best_effort: config.best_effort, permitted };
-        Ok(Self { machine: Arc::new(machine), busy: Mutex::default() })
+        let (shim, best_effort) = (config.shim, config.best_effort);
+        let machine = Machine { tasks_root, shim, best_effort, hierarchies, permitted };
+        Ok(Self { machine: Arc::new(machine), busy: Mutex::default(), commands: Arc::default() })
     }
 
-    /// The file that holds one of a run's outputs.
+    /// The first file of one of a run's outputs.
     pub fn log_path(&self, run_id: &str, stream: Stream) -> PathBuf {
-        log_file(&self.machine.folder(run_id), stream)
+        log_file(&self.machine.folder(run_id), stream, 0)
     }
 
     /// Does something with a run while nothing else is done with it. What has begun goes on to its end even if the caller
@@ -195,6 +201,13 @@ impl Executor for LinuxExecutor {
         }
     }
 
+    async fn end_words(&self, run_id: &str) -> Option<String> {
+        match self.settle(run_id).await {
+            Ok(Settled::Ended(record)) => record.words(),
+            Ok(Settled::Unknown | Settled::NeverRan(_) | Settled::Starting | Settled::Running(_)) | Err(_) => None,
+        }
+    }
+
     async fn signal(&self, run_id: &str, signal: i32) -> Result<(), ActError> {
         match self.settle(run_id).await? {
             Settled::Unknown | Settled::NeverRan(_) => Err(ActError::Unknown(run_id.to_owned())),
@@ -202,7 +215,7 @@ impl Executor for LinuxExecutor {
             Settled::Starting => Err(ActError::Failed(format!("run `{run_id}` is being started"))),
             Settled::Running(_) => match self.ask(run_id, Action::Signal { n: signal }).await {
                 Some(Reply { error: None, .. }) => Ok(()),
-                Some(Reply { error: Some(why), .. }) => Err(ActError::Failed(format!("run `{run_id}`: {why}"))),
+                Some(Reply { error: Some(why), .. }) => Err(not_granted(run_id, &why)),
                 None => Err(ActError::Failed(format!("the shim of run `{run_id}` does not answer"))),
             },
         }
@@ -227,7 +240,7 @@ impl Executor for LinuxExecutor {
         // No look at the run first, as for a signal: a process that has ended and been replaced has no socket here.
         match self.ask(run_id, Action::Extend { until: until.0 }).await {
             Some(Reply { error: None, .. }) => Ok(()),
-            Some(Reply { error: Some(why), .. }) => Err(ActError::Failed(format!("run `{run_id}`: {why}"))),
+            Some(Reply { error: Some(why), .. }) => Err(not_granted(run_id, &why)),
             None => Err(ActError::Failed(format!("the shim of run `{run_id}` does not answer"))),
         }
     }
@@ -254,6 +267,33 @@ impl Executor for LinuxExecutor {
         }
     }
 
+    async fn exec(&self, run_id: &str, command: CommandSpec) -> Result<Running, CommandError> {
+        let failed = |why: String| CommandError::Failed(why);
+        match self.settle(run_id).await.map_err(|e| failed(e.to_string()))? {
+            Settled::Unknown | Settled::NeverRan(_) => return Err(CommandError::Unknown(run_id.to_owned())),
+            Settled::Ended(_) => return Err(CommandError::Ended(run_id.to_owned())),
+            Settled::Starting => return Err(failed(format!("run `{run_id}` is being started"))),
+            Settled::Running(_) => {}
+        }
+        let place = self.commands.take(run_id)?;
+        let (machine, run_id) = (Arc::clone(&self.machine), run_id.to_owned());
+        let task = timeout(ANSWER, Client::ask(&machine.folder(&run_id), Action::Watch)).await;
+        let task = task.map_err(|_| failed(format!("the shim of run `{run_id}` does not answer")))?;
+        let task = task.map_err(|_| CommandError::Ended(run_id.clone()))?;
+        finished(spawn_blocking(move || {
+            exec::start(&machine.folder(&run_id), &machine.groups(&run_id), &command, task, place)
+        }))
+        .await
+    }
+
+    async fn look(&self, run_id: &str, ask: FileAsk) -> Result<FileTold, FileError> {
+        if check_name(run_id).is_err() {
+            return Err(FileError::Unknown(run_id.to_owned()));
+        }
+        let (folder, run_id) = (self.machine.folder(run_id), run_id.to_owned());
+        finished(spawn_blocking(move || files::look(&folder, &run_id, &ask))).await
+    }
+
     async fn usage(&self, run_id: &str) -> Option<Usage> {
         check_name(run_id).ok()?;
         let (machine, run_id) = (Arc::clone(&self.machine), run_id.to_owned());
@@ -269,9 +309,10 @@ impl Executor for LinuxExecutor {
         self.machine.folder(run_id)
     }
 
-    async fn read_log(&self, run_id: &str, stream: Stream, piece: Piece) -> io::Result<(Vec<u8>, u64)> {
-        let path = self.log_path(run_id, stream);
-        finished(spawn_blocking(move || read_piece(&path, piece))).await
+    async fn read_log(&self, run_id: &str, stream: Stream, piece: Piece) -> io::Result<LogPiece> {
+        check_name(run_id).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
+        let folder = self.machine.folder(run_id);
+        finished(spawn_blocking(move || output::read(&folder, stream, piece))).await
     }
 
     fn permitted(&self) -> &Permitted {
@@ -279,16 +320,13 @@ impl Executor for LinuxExecutor {
     }
 }
 
-fn read_piece(path: &Path, piece: Piece) -> io::Result<(Vec<u8>, u64)> {
-    let mut file = File::open(path)?;
-    let length = file.metadata()?.len();
-    let from = match piece.from {
-        PieceStart::At(at) => at.min(length),
-        PieceStart::BeforeEnd(back) => length.saturating_sub(back),
+/// The shim's refusal in words for whoever asked.
+fn not_granted(run_id: &str, why: &str) -> ActError {
+    // A shim lives as long as its task, and this one is from before the release that taught shims this.
+    let older = if why.starts_with(NOT_UNDERSTOOD) {
+        "; its shim is of an older release: once the task is started anew, it has one of this release"
+    } else {
+        ""
     };
-    file.seek(SeekFrom::Start(from))?;
-    let mut bytes = vec![];
-    file.take(piece.bytes_max as u64).read_to_end(&mut bytes)?;
-    let next = from + bytes.len() as u64;
-    Ok((bytes, next))
+    ActError::Failed(format!("run `{run_id}`: {why}{older}"))
 }

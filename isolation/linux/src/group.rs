@@ -1,10 +1,11 @@
 //! The cgroups of one run: enter, kill, count, remove. Limits are set elsewhere (`limits`).
 
+use crate::population::Population;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File, OpenOptions},
+    fs::{self, OpenOptions},
     io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
@@ -15,10 +16,14 @@ use std::{
 /// How deep a task may have nested groups of its own inside ours: enough for a container engine inside a task.
 const DEPTH_MAX: usize = 8;
 
-/// The name under which the only folder of a v2 group is listed.
+/// The name under which the folder of a v2 group is listed: the only one of a task on v2, and the one that kills and
+/// tells who is left on a hybrid machine.
 pub(crate) const UNIFIED: &str = "unified";
 
-/// The folders of a group by controller; v2 has one, called `unified`. Empty where there are no cgroups.
+/// Pause before a group is looked at again that was killed and is not empty.
+const AGAIN: Duration = Duration::from_millis(10);
+
+/// The folders of a group, by v1 controller or [`UNIFIED`]. Empty where there are no cgroups.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Groups(pub(crate) BTreeMap<String, PathBuf>);
 
@@ -27,63 +32,105 @@ impl Groups {
         self.0.is_empty()
     }
 
+    /// The v2 folder, into which a process can be born.
+    pub(crate) fn unified(&self) -> Option<&Path> {
+        self.0.get(UNIFIED).map(PathBuf::as_path)
+    }
+
+    /// The folder of a v1 controller.
+    pub(crate) fn v1(&self, controller: &str) -> Option<&Path> {
+        self.0.get(controller).filter(|_| controller != UNIFIED).map(PathBuf::as_path)
+    }
+
     /// The distinct folders: v1 controllers may share one.
     pub(crate) fn folders(&self) -> BTreeSet<&Path> {
         self.0.values().map(PathBuf::as_path).collect()
     }
 
-    /// Opens the files through which a process enters.
+    fn v1_folders(&self) -> BTreeSet<&Path> {
+        self.0.iter().filter(|(name, _)| *name != UNIFIED).map(|(_, folder)| folder.as_path()).collect()
+    }
+
+    /// Opens the files through which a process of one thread enters by writing `0`.
     pub(crate) fn open_entries(&self) -> io::Result<Vec<OwnedFd>> {
-        let open = |folder: &Path| {
-            let path = folder.join("cgroup.procs");
+        // On v1 `tasks`, which moves the writing thread alone: for a whole process the kernel waits until no thread
+        // anywhere is being made, some 7 ms (`cgroup_threadgroup_rwsem`). v2 has no such file.
+        let v1 = self.v1_folders().into_iter().map(|folder| folder.join("tasks"));
+        let all = v1.chain(self.unified().map(|folder| folder.join("cgroup.procs")));
+        let open = |path: PathBuf| {
             let file = OpenOptions::new().write(true).open(&path);
             file.map(OwnedFd::from).map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))
         };
-        self.folders().into_iter().map(open).collect()
+        all.map(open).collect()
     }
 
-    /// Where "is anything left" is answered best: where nothing can move out unseen, else anywhere.
-    fn tracking(&self) -> Option<&Path> {
-        let named = [UNIFIED, "freezer", "pids"].iter().find_map(|name| self.0.get(*name));
-        named.or_else(|| self.0.values().next()).map(PathBuf::as_path)
-    }
-
-    /// All processes in the groups, nested ones included.
-    fn members(&self) -> BTreeSet<u32> {
+    /// All processes in these folders, nested groups included.
+    fn members_of<'a>(folders: impl IntoIterator<Item = &'a Path>) -> BTreeSet<u32> {
         let mut all = BTreeSet::new();
-        for folder in self.folders() {
+        for folder in folders {
             collect_members(folder, DEPTH_MAX, &mut all);
         }
         all
     }
 
-    /// Whether no process is left. A group that does not exist is empty.
+    /// All processes in the groups, nested ones included.
+    fn members(&self) -> BTreeSet<u32> {
+        Self::members_of(self.folders())
+    }
+
+    /// Whether no process is left in any of them. A group that does not exist is empty.
     pub(crate) fn is_empty(&self) -> bool {
-        self.members().is_empty()
+        match self.population() {
+            // The others are looked at all the same: a task with the right to may have left that one.
+            Some(population) => !population.look() && Self::members_of(self.v1_folders()).is_empty(),
+            None => self.members().is_empty(),
+        }
+    }
+
+    /// What tells when the group becomes empty; `None` where that has to be looked for.
+    pub(crate) fn population(&self) -> Option<Population> {
+        Population::open(self.unified()?)
     }
 
     /// Sends SIGKILL to everything inside, once. Whoever needs them gone repeats it until [`Groups::is_empty`].
     pub(crate) fn kill(&self) {
-        if let Some(unified) = self.0.get(UNIFIED)
-            && fs::write(unified.join("cgroup.kill"), "1").is_ok()
-        {
-            return;
-        }
-        // A frozen group cannot fork while it is walked; the walk is repeated, so a freeze that takes long costs nothing.
-        let state = self.0.get("freezer").map(|folder| folder.join("freezer.state"));
-        if let Some(state) = &state {
-            let _ = fs::write(state, "FROZEN");
-            for _ in 0..20 {
-                if fs::read_to_string(state).is_ok_and(|s| s.trim() == "FROZEN") {
-                    break;
-                }
-                sleep(Duration::from_millis(1));
+        let killed = self.unified().is_some_and(|unified| fs::write(unified.join("cgroup.kill"), "1").is_ok());
+        if killed {
+            // Nothing in it could fork away. What is left is in another of the folders alone.
+            let elsewhere = Self::members_of(self.v1_folders());
+            if elsewhere.is_empty() || elsewhere.is_subset(&Self::members_of(self.unified())) {
+                return;
             }
         }
+        // A frozen group cannot fork while it is walked; the walk is repeated, so a freeze that takes long costs nothing.
+        self.freeze();
         self.kill_members();
-        if let Some(state) = &state {
-            let _ = fs::write(state, "THAWED"); // v1 delivers the kill only then
+        self.thaw(); // v1 delivers the kill only then
+    }
+
+    /// Stops everything inside and waits a moment until it has; nothing where that cannot be done.
+    fn freeze(&self) {
+        let stopped = |file: &Path, word: &str| fs::read_to_string(file).is_ok_and(|text| text.contains(word));
+        let (file, stop, look, word) = match (self.v1("freezer"), self.unified()) {
+            (Some(v1), _) => (v1.join("freezer.state"), "FROZEN", v1.join("freezer.state"), "FROZEN"),
+            (None, Some(v2)) => (v2.join("cgroup.freeze"), "1", v2.join("cgroup.events"), "frozen 1"),
+            (None, None) => return,
+        };
+        let written = fs::write(file, stop).is_ok();
+        for _ in 0..20 {
+            if !written || stopped(&look, word) {
+                return;
+            }
+            sleep(Duration::from_millis(1));
         }
+    }
+
+    fn thaw(&self) {
+        let _ = match (self.v1("freezer"), self.unified()) {
+            (Some(v1), _) => fs::write(v1.join("freezer.state"), "THAWED"),
+            (None, Some(v2)) => fs::write(v2.join("cgroup.freeze"), "0"),
+            (None, None) => Ok(()),
+        };
     }
 
     /// A number read from a list may be another process's by the time it is used. So: open what has the number now, look
@@ -102,38 +149,18 @@ impl Groups {
 
     /// Kills until nothing is left; false if something survived ten seconds, as a process that hangs inside the kernel.
     pub(crate) fn kill_until_empty(&self) -> bool {
+        let population = self.population();
         for _ in 0..1000 {
             if self.is_empty() {
                 return true;
             }
             self.kill();
-            sleep(Duration::from_millis(10));
+            match population.as_ref().filter(|population| population.look()) {
+                Some(population) => population.wait(AGAIN),
+                None => sleep(AGAIN),
+            }
         }
         self.is_empty()
-    }
-
-    /// How many processes of the group the kernel has killed for memory; 0 where that is not counted.
-    pub(crate) fn oom_kills(&self) -> u64 {
-        let file = match (self.0.get("memory"), self.0.get(UNIFIED)) {
-            (Some(v1), _) => v1.join("memory.oom_control"),
-            (None, Some(v2)) => v2.join("memory.events"),
-            (None, None) => return 0,
-        };
-        let text = fs::read_to_string(file).unwrap_or_default();
-        let count = |line: &str| line.strip_prefix("oom_kill ")?.trim().parse().ok();
-        text.lines().find_map(count).unwrap_or(0)
-    }
-
-    /// A file that becomes readable when the memory limit is hit; v1 only: on v2 the kernel itself kills the whole group.
-    pub(crate) fn watch_oom(&self) -> Option<OwnedFd> {
-        use rustix::event::{EventfdFlags, eventfd};
-        use std::os::fd::AsRawFd;
-        let folder = self.0.get("memory")?;
-        let control = File::open(folder.join("memory.oom_control")).ok()?;
-        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok()?;
-        let line = format!("{} {}", event.as_raw_fd(), control.as_raw_fd());
-        fs::write(folder.join("cgroup.event_control"), line).ok()?;
-        Some(event)
     }
 
     /// Removes the groups, which must be empty; tries for a second, as the kernel lets go of the dead a little late.
@@ -144,14 +171,14 @@ impl Groups {
             if last.is_ok() {
                 break;
             }
-            sleep(Duration::from_millis(10));
+            sleep(AGAIN);
         }
         last
     }
 
     /// Whether any of the folders exists.
     pub(crate) fn exists(&self) -> bool {
-        self.tracking().is_some() && self.0.values().any(|folder| folder.exists())
+        self.0.values().any(|folder| folder.exists())
     }
 }
 

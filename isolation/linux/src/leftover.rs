@@ -45,14 +45,42 @@ pub(crate) fn kill_children() {
     }
 }
 
+/// Sends a signal to all processes of a session. The session's number is its own while its leader is not reaped.
+pub(crate) fn signal_session(session: u32, signal: Signal) {
+    for pid in numbers().filter(|pid| is_in_session(*pid, session)) {
+        let Some(fd) = pid_of(pid).and_then(|p| pidfd_open(p, PidfdFlags::empty()).ok()) else { continue };
+        if is_in_session(pid, session) {
+            let _ = pidfd_send_signal(&fd, signal);
+        }
+    }
+}
+
+/// Whether any process of the session lives.
+pub(crate) fn session_lives(session: u32) -> bool {
+    numbers().any(|pid| is_in_session(pid, session))
+}
+
+fn is_in_session(pid: u32, session: u32) -> bool {
+    let is = |fields: Vec<String>| {
+        let dead = matches!(fields.first().map(String::as_str), Some("Z" | "X"));
+        !dead && fields.get(3).and_then(|field| field.parse().ok()) == Some(session)
+    };
+    fields(pid).is_some_and(is)
+}
+
 fn numbers() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 fn parent_of(pid: u32) -> Option<u32> {
+    fields(pid)?.get(1)?.parse().ok()
+}
+
+/// What follows the name in `/proc/PID/stat`: first the state, then the parent, the process group, the session.
+fn fields(pid: u32) -> Option<Vec<String>> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+    Some(stat.rsplit_once(')')?.1.split_whitespace().take(4).map(str::to_owned).collect())
 }
 
 fn pid_of(pid: u32) -> Option<Pid> {

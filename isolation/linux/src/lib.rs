@@ -2,24 +2,32 @@
 //!
 //! [`LinuxExecutor`] performs and undoes the steps of `taffeta-isolation-plan`; [`shim_main`] is the other half, run by the
 //! same binary in a process of its own. On disk a run is one folder: `spec.json` (intent), `launch.json`, `lock` (held by
-//! the shim for life), `state.json` (who runs), `exit.json` (how it ended), `ctl.sock`, two logs and the task's working
-//! folder. Left out on purpose: what runs and when (`taffeta-agent`), numbers and names (`plan`), images, namespaces and
-//! system call filters, rotation of logs.
+//! the shim for life), `state.json` (who runs), `exit.json` (how it ended), `ctl.sock`, the files of two outputs and the
+//! task's working folder. Left out on purpose: what runs and when (`taffeta-agent`), numbers and names (`plan`), images,
+//! namespaces and system call filters.
 
 mod check;
 #[allow(dead_code, unused_imports, reason = "the start of a task is to call it")]
 mod confine;
 mod control;
 mod enter;
+mod ending;
+mod exec;
 mod executor;
+mod files;
 mod group;
+mod hierarchy;
 mod lease;
 mod leftover;
 mod limits;
 mod lock;
+mod log_files;
 mod machine;
+mod population;
+mod output;
 mod port;
 mod quota;
+mod processors;
 mod record;
 mod sandbox;
 mod secrets;
@@ -28,6 +36,7 @@ mod shim;
 mod survey;
 mod sys;
 mod unpack;
+mod terminal;
 mod usage;
 
 #[cfg(test)]

@@ -1,91 +1,119 @@
-//! What cgroups this machine permits, and making one with limits that are in force, not merely asked for.
-//!
-//! `cgroups-rs` makes the groups and writes the limits, but swallows errors; so each limit is set on its own and read back
-//! from the kernel afterwards.
+//! What cgroups this machine permits, and making one with limits that are in force, not merely asked for: each is read
+//! back from the kernel after it was set.
 
-use crate::group::{Groups, UNIFIED, subfolders};
-use cgroups_rs::fs::{Cgroup, MaxValue, cpu::CpuController, hierarchies, memory::MemController, pid::PidController};
+use crate::{
+    group::{Groups, UNIFIED, subfolders},
+    hierarchy::Hierarchies,
+    processors,
+    usage::number,
+};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::{Debug, Display},
-    fs, io,
+    fs::{self, OpenOptions},
+    io::{self, ErrorKind, Write},
     path::{Path, PathBuf},
+    thread::sleep,
+    time::Duration,
 };
-use taffeta_isolation_plan::{Cgroups, Controller, Limits, Measures, Memory, Permitted};
+use taffeta_isolation_plan::{Cgroups, Controller, IoWeight, Limits, Measures, Memory, Permitted};
+use taffeta_model::CpuSet;
 
-/// Where a v2 hierarchy is mounted; `cgroups-rs` knows no other place.
-const MOUNT: &str = "/sys/fs/cgroup";
+/// Tries to make a group that another node's agent of this machine may be removing, as the last of its tasks is gone.
+const TRIES: u32 = 20;
 
 /// Finds out by making the node's own group, which stays: its tasks get theirs inside.
-pub(crate) fn probe(node_id: &str) -> Permitted {
+pub(crate) fn probe(hierarchies: &Hierarchies, node_id: &str) -> Permitted {
     let group_parent = format!("taffeta/{node_id}");
     let root = rustix::process::geteuid().is_root();
-    let cgroups =
-        if hierarchies::is_cgroup2_unified_mode() { probe_v2(&group_parent) } else { probe_v1(&group_parent) };
+    let cgroups = if hierarchies.v1.is_empty() {
+        probe_v2(hierarchies, &group_parent)
+    } else {
+        probe_v1(hierarchies, &group_parent)
+    };
     let memory = Memory::Nowhere { why: "it was not looked for".into() };
     Permitted { root, cgroups, group_parent, memory, measures: Measures::default() }
 }
 
-fn probe_v1(parent: &str) -> Cgroups {
+fn probe_v1(hierarchies: &Hierarchies, parent: &str) -> Cgroups {
     let mut have = BTreeSet::new();
     let mut why = String::from("no cgroup hierarchy is mounted");
-    for controller in Controller::ALL {
-        let Some(folder) = v1_folders(parent, &BTreeSet::from([controller])).into_values().next() else { continue };
-        match fs::create_dir_all(&folder).and_then(|()| writable(&folder)) {
+    for (controller, root) in &hierarchies.v1 {
+        match make(&root.join(parent)) {
             Ok(()) => {
-                have.insert(controller);
+                have.insert(*controller);
             }
-            Err(e) => why = format!("{}: {e}", folder.display()),
+            Err(e) => why = e,
         }
     }
-    if have.is_empty() { Cgroups::None { why } } else { Cgroups::V1(have) }
+    let tracked = hierarchies.unified.as_ref().is_some_and(|root| make(&root.join(parent)).is_ok());
+    match (have.is_empty(), tracked) {
+        (true, _) => Cgroups::None { why },
+        (false, true) => Cgroups::Hybrid(have),
+        (false, false) => Cgroups::V1(have),
+    }
 }
 
-fn probe_v2(parent: &str) -> Cgroups {
-    let wanted = BTreeSet::from([Controller::Cpu, Controller::Memory, Controller::Pids]);
-    let listed = |file: PathBuf| {
-        let text = fs::read_to_string(file).unwrap_or_default();
-        let have = |c: &Controller| text.split_whitespace().any(|name| name == c.name());
-        wanted.iter().copied().filter(have).collect::<BTreeSet<_>>()
+fn probe_v2(hierarchies: &Hierarchies, parent: &str) -> Cgroups {
+    let Some(root) = &hierarchies.unified else {
+        return Cgroups::None { why: "no cgroup hierarchy is mounted".into() };
     };
-    let offered = listed(Path::new(MOUNT).join("cgroup.controllers"));
-    let folder = Path::new(MOUNT).join(parent);
-    let made = Cgroup::new_with_specified_controllers(hierarchies::auto(), parent, Some(names(&offered)));
-    let made = made.map_err(|e| cause(&e)).and_then(|_| writable(&folder).map_err(|e| e.to_string()));
-    match made {
-        Ok(()) => Cgroups::V2(listed(folder.join("cgroup.controllers"))),
-        Err(e) => Cgroups::None { why: format!("{}: {e}", folder.display()) },
+    let folder = root.join(parent);
+    let offered = controllers_of(root);
+    for _ in 0..TRIES {
+        if let Err(why) = make(&folder) {
+            return Cgroups::None { why };
+        }
+        // Each on its own: the kernel may refuse one, as `cpu` where a process of real-time priority runs.
+        for outer in [root, &root.join("taffeta"), &folder] {
+            for controller in &offered {
+                let _ = write(&outer.join("cgroup.subtree_control"), &format!("+{controller}"));
+            }
+        }
+        let have = controllers_passed_on(&folder);
+        if !have.is_empty() || offered.is_empty() {
+            return Cgroups::V2(have);
+        }
+        sleep(Duration::from_millis(1)); // a folder on the way may have been made anew just now
     }
+    Cgroups::V2(controllers_passed_on(&folder))
+}
+
+fn controllers_of(group: &Path) -> BTreeSet<Controller> {
+    listed(&group.join("cgroup.controllers"))
+}
+
+fn controllers_passed_on(group: &Path) -> BTreeSet<Controller> {
+    listed(&group.join("cgroup.subtree_control"))
+}
+
+fn listed(file: &Path) -> BTreeSet<Controller> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let have = |c: &Controller| text.split_whitespace().any(|name| name == c.name());
+    Controller::UNIFIED.into_iter().filter(have).collect()
+}
+
+/// Makes a group and those above it, and sees whether groups can be made inside.
+fn make(folder: &Path) -> Result<(), String> {
+    let mut made = Ok(());
+    for _ in 0..TRIES {
+        made = fs::create_dir_all(folder).and_then(|()| writable(folder));
+        match &made {
+            Err(e) if e.kind() == ErrorKind::NotFound => sleep(Duration::from_millis(1)),
+            Ok(()) | Err(_) => break,
+        }
+    }
+    made.map_err(|e| format!("{}: {e}", folder.display()))
 }
 
 fn writable(folder: &Path) -> io::Result<()> {
     Ok(accessat(CWD, folder, Access::WRITE_OK, AtFlags::EACCESS)?)
 }
 
-fn names(controllers: &BTreeSet<Controller>) -> Vec<String> {
-    controllers.iter().map(|c| c.name().to_owned()).collect()
-}
-
-fn v1_folders(path: &str, controllers: &BTreeSet<Controller>) -> BTreeMap<String, PathBuf> {
-    let group = Cgroup::load_with_specified_controllers(hierarchies::auto(), path, names(controllers));
-    let folder = |s: &cgroups_rs::fs::Subsystem| (s.controller_name(), s.to_controller().path().to_path_buf());
-    group.subsystems().iter().map(folder).collect()
-}
-
-/// Where the group of this path lies, whether or not it exists.
-pub(crate) fn groups(path: &str, cgroups: &Cgroups) -> Groups {
-    Groups(match cgroups {
-        Cgroups::None { .. } => BTreeMap::new(),
-        Cgroups::V1(controllers) => v1_folders(path, controllers),
-        Cgroups::V2(_) => BTreeMap::from([(UNIFIED.to_owned(), Path::new(MOUNT).join(path))]),
-    })
-}
-
-/// The groups inside the node's own, by name; with all the folders that have it.
-pub(crate) fn groups_of_node(permitted: &Permitted) -> BTreeMap<String, Groups> {
+/// The groups inside the node's own, by name; with all the folders that have it, in whatever hierarchy.
+pub(crate) fn groups_of_node(hierarchies: &Hierarchies, permitted: &Permitted) -> BTreeMap<String, Groups> {
     let mut found: BTreeMap<String, Groups> = BTreeMap::new();
-    for (controller, folder) in groups(&permitted.group_parent, &permitted.cgroups).0 {
+    for (controller, folder) in hierarchies.everywhere(&permitted.group_parent).0 {
         for inner in subfolders(&folder) {
             let Some(name) = inner.file_name().and_then(|n| n.to_str()).map(str::to_owned) else { continue };
             found.entry(name).or_default().0.insert(controller.clone(), inner);
@@ -95,81 +123,164 @@ pub(crate) fn groups_of_node(permitted: &Permitted) -> BTreeMap<String, Groups> 
 }
 
 /// Makes the group and sets the limits. Gives where it lies and, in words, which limits are not in force.
-pub(crate) fn create(path: &str, limits: &Limits, cgroups: &Cgroups) -> io::Result<(Groups, Vec<String>)> {
-    let (controllers, v2) = match cgroups {
-        Cgroups::None { .. } => return Ok((Groups::default(), vec![])),
-        Cgroups::V1(have) => (have, false),
-        Cgroups::V2(have) => (have, true),
-    };
-    let group = Cgroup::new_with_specified_controllers(hierarchies::auto(), path, Some(names(controllers)));
-    let group = group.map_err(|e| io::Error::other(format!("cannot make the cgroup {path}: {}", cause(&e))))?;
-    let mut gaps = Vec::new();
-    if let Some(cpu) = controllers.contains(&Controller::Cpu).then(|| group.controller_of()).flatten() {
-        limit_cpu(cpu, limits, v2, &mut gaps);
+pub(crate) fn create(
+    hierarchies: &Hierarchies,
+    path: &str,
+    limits: &Limits,
+    cgroups: &Cgroups,
+) -> io::Result<(Groups, Vec<String>)> {
+    let mut groups = hierarchies.groups(path, cgroups);
+    if limits.cpuset.is_none() {
+        // A group of v1 without processors of its own lets nobody in, and all tasks would have to be given some.
+        groups.0.remove(Controller::CpuSet.v1_name());
     }
-    if let Some(memory) = controllers.contains(&Controller::Memory).then(|| group.controller_of()).flatten() {
-        limit_memory(memory, limits, v2, &mut gaps);
+    for folder in groups.folders() {
+        make(folder).map_err(|why| io::Error::other(format!("cannot make the cgroup {why}")))?;
     }
-    if let Some(pids) = controllers.contains(&Controller::Pids).then(|| group.controller_of()).flatten() {
-        limit_pids(pids, limits, &mut gaps);
+    let Some(have) = cgroups.controllers() else { return Ok((groups, vec![])) };
+    let v1 = !hierarchies.v1.is_empty();
+    let mut limiter = Limiter { groups: &groups, have, v1, gaps: vec![] };
+    limiter.limit_cpu(limits);
+    limiter.limit_memory(limits);
+    limiter.limit_pids(limits);
+    limiter.limit_io(limits.io_weight);
+    let confined = limits.cpuset.as_ref().is_none_or(|wanted| limiter.confine_to(hierarchies, wanted));
+    let gaps = limiter.gaps;
+    let useless = (!confined && v1).then(|| groups.0.remove(Controller::CpuSet.v1_name())).flatten();
+    if let Some(folder) = useless {
+        fs::remove_dir(&folder)?; // it has no processors: whoever starts the task regardless could not let it in
     }
-    Ok((groups(path, cgroups), gaps))
+    Ok((groups, gaps))
 }
 
-fn limit_cpu(cpu: &CpuController, limits: &Limits, v2: bool, gaps: &mut Vec<String>) {
-    let weight = if v2 { limits.cpu_weight } else { limits.cpu_shares };
-    let set = cpu.set_shares(weight);
-    confirm("cpu: the weight", weight, &set, cpu.shares(), |is| *is == weight, gaps);
-    if let Some(quota) = limits.cpu_quota {
-        let wanted = i64::try_from(quota.quota_us).unwrap_or(i64::MAX);
-        let set = cpu.set_cfs_quota_and_period(Some(wanted), Some(quota.period_us));
-        confirm("cpu: the quota in microseconds", wanted, &set, cpu.cfs_quota(), |is| *is == wanted, gaps);
-        confirm("cpu: the period", quota.period_us, &set, cpu.cfs_period(), |is| *is == quota.period_us, gaps);
+/// Sets the limits of one group, and notes which are not in force. What the machine has no controller for is known
+/// before, and left out.
+struct Limiter<'a> {
+    groups: &'a Groups,
+    have: &'a BTreeSet<Controller>,
+    v1: bool,
+    gaps: Vec<String>,
+}
+
+impl Limiter<'_> {
+    /// The folder in which a controller's files are.
+    fn folder(&self, controller: Controller) -> Option<PathBuf> {
+        let name = if self.v1 { controller.v1_name() } else { UNIFIED };
+        self.groups.0.get(name).filter(|_| self.have.contains(&controller)).cloned()
+    }
+
+    fn limit_cpu(&mut self, limits: &Limits) {
+        let Some(folder) = self.folder(Controller::Cpu) else { return };
+        if self.v1 {
+            self.set("cpu: the weight", &folder.join("cpu.shares"), limits.cpu_shares);
+        } else {
+            self.set("cpu: the weight", &folder.join("cpu.weight"), limits.cpu_weight);
+        }
+        match limits.cpu_quota {
+            Some(quota) if self.v1 => {
+                self.set("cpu: the period", &folder.join("cpu.cfs_period_us"), quota.period_us);
+                self.set("cpu: the quota in microseconds", &folder.join("cpu.cfs_quota_us"), quota.quota_us);
+            }
+            Some(quota) => {
+                let both = format!("{} {}", quota.quota_us, quota.period_us);
+                self.set("cpu: the quota in microseconds", &folder.join("cpu.max"), both);
+            }
+            None => {}
+        }
+    }
+
+    fn limit_memory(&mut self, limits: &Limits) {
+        let Some(folder) = self.folder(Controller::Memory) else { return };
+        let page = rustix::param::page_size() as u64;
+        let bytes = limits.memory_bytes / page * page; // the kernel counts in pages
+        let (limit, swap, swapped) = if self.v1 {
+            ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", bytes) // the second is the sum of both
+        } else {
+            ("memory.max", "memory.swap.max", 0)
+        };
+        self.set("memory: the limit", &folder.join(limit), bytes);
+        // Without the file swap is not counted, which is nothing to the machine that has none.
+        if folder.join(swap).exists() || swaps() {
+            self.set("memory: the limit of swap", &folder.join(swap), swapped);
+        }
+        if !self.v1 {
+            // A task of which one process was killed for memory is half dead: all of it goes. The shim does so on v1.
+            self.set("memory: the end of the whole task at its limit", &folder.join("memory.oom.group"), 1);
+        }
+    }
+
+    fn limit_pids(&mut self, limits: &Limits) {
+        if let Some(folder) = self.folder(Controller::Pids) {
+            self.set("pids: the limit", &folder.join("pids.max"), limits.pids_max);
+        }
+    }
+
+    fn limit_io(&mut self, wanted: Option<IoWeight>) {
+        let (Some(wanted), Some(folder)) = (wanted, self.folder(Controller::Io)) else { return };
+        let files = match self.v1 {
+            true => [("blkio.bfq.weight", wanted.bfq, "[bfq]"), ("blkio.weight", wanted.cfq, "[cfq]")],
+            false => [("io.bfq.weight", wanted.bfq, "[bfq]"), ("io.weight", wanted.cost, "")],
+        };
+        let present = files.iter().filter(|(name, ..)| folder.join(name).exists());
+        let present: Vec<_> = present.collect();
+        for (name, weight, _) in &present {
+            self.set("io: the weight", &folder.join(name), weight);
+        }
+        if !present.iter().any(|(_, _, scheduler)| is_heeded(&folder, scheduler)) {
+            let why = "no disk of this machine has the scheduler `bfq` or a cost model (io.cost.qos)";
+            self.gaps.push(format!("io: the weight of {} is not in force: {why}", wanted.cost));
+        }
+    }
+
+    /// Whether that was possible; without the controller there is nothing to do.
+    fn confine_to(&mut self, hierarchies: &Hierarchies, wanted: &CpuSet) -> bool {
+        let root = if self.v1 { hierarchies.v1.get(&Controller::CpuSet) } else { hierarchies.unified.as_ref() };
+        let (Some(root), Some(folder)) = (root, self.folder(Controller::CpuSet)) else { return true };
+        let done = processors::confine(root, &folder, wanted, self.v1);
+        let failed = |why| format!("cpuset: the processors {wanted} cannot be given: {why}");
+        self.gaps.extend(done.as_ref().err().map(failed));
+        done.is_ok()
+    }
+
+    /// Writes a limit and reads it back.
+    fn set(&mut self, what: &str, file: &Path, wanted: impl ToString) {
+        let wanted = wanted.to_string();
+        let set = write(file, &wanted);
+        let is = fs::read_to_string(file).map(|text| text.trim().to_owned());
+        // `io.weight` says `default 100`, where others may follow for single disks.
+        let fits = |is: &String| is.lines().next().map(|line| line.trim_start_matches("default ")) == Some(&*wanted);
+        let name = file.file_name().unwrap_or_default().display();
+        let why = match (is, set) {
+            (Ok(is), _) if fits(&is) => return,
+            (_, Err(e)) if e.kind() == ErrorKind::NotFound => format!("this kernel has no {name}"),
+            (_, Err(e)) => format!("{name}: {e}"),
+            (Ok(is), Ok(())) => format!("{name} says {is}"),
+            (Err(e), Ok(())) => format!("{name} cannot be read back: {e}"),
+        };
+        self.gaps.push(format!("{what} of {wanted} is not in force: {why}"));
     }
 }
 
-fn limit_memory(memory: &MemController, limits: &Limits, v2: bool, gaps: &mut Vec<String>) {
-    use cgroups_rs::fs::Controller as _;
-    let wanted = i64::try_from(limits.memory_bytes).unwrap_or(i64::MAX);
-    let set = memory.set_limit(wanted);
-    let file = memory.path().join(if v2 { "memory.max" } else { "memory.limit_in_bytes" });
-    let is = fs::read_to_string(file).map(|text| text.trim().to_owned());
-    // The kernel counts whole pages, of 64 KiB at most.
-    let close = |is: &String| is.parse::<i64>().is_ok_and(|is| is <= wanted && wanted - is < 65_536);
-    confirm("memory: the limit in bytes", wanted, &set, is, close, gaps);
-    // Swap off where it is counted: v1 limits the sum of both, v2 swap alone. Kernels without that have no file for it.
-    let _ = memory.set_memswap_limit(if v2 { 0 } else { wanted });
-    if v2 {
-        // A task of which one process was killed for memory is half dead: all of it goes. The shim does so on v1.
-        let _ = fs::write(memory.path().join("memory.oom.group"), "1");
+/// Writes to a file of the kernel's, which is not to be made.
+pub(crate) fn write(file: &Path, text: &str) -> io::Result<()> {
+    OpenOptions::new().write(true).open(file)?.write_all(text.as_bytes())
+}
+
+/// Whether the machine moves memory to a disk.
+fn swaps() -> bool {
+    fs::read_to_string("/proc/swaps").is_ok_and(|text| text.lines().count() > 1) // the first line is a heading
+}
+
+/// Whether any disk orders its requests by this scheduler, given as its file shows it; or, for "", by a model of cost.
+fn is_heeded(group: &Path, scheduler: &str) -> bool {
+    if scheduler.is_empty() {
+        // Only the root has the file: the groups above ours lead there.
+        let qos = group.ancestors().find_map(|above| fs::read_to_string(above.join("io.cost.qos")).ok());
+        return qos.is_some_and(|text| text.contains("enable=1"));
     }
-}
-
-fn limit_pids(pids: &PidController, limits: &Limits, gaps: &mut Vec<String>) {
-    let wanted = MaxValue::Value(i64::from(limits.pids_max));
-    let set = pids.set_pid_max(wanted);
-    confirm("pids: the limit", limits.pids_max, &set, pids.get_pid_max(), |is| *is == wanted, gaps);
-}
-
-/// Adds a gap unless what the kernel says is what was asked for.
-fn confirm<T: Debug, E: Display>(
-    what: &str,
-    wanted: impl Display,
-    set: &cgroups_rs::fs::error::Result<()>,
-    is: Result<T, E>,
-    fits: impl Fn(&T) -> bool,
-    gaps: &mut Vec<String>,
-) {
-    match (is, set) {
-        (Ok(is), _) if fits(&is) => {}
-        (_, Err(e)) => gaps.push(format!("{what} of {wanted} is not in force: {}", cause(e))),
-        (Ok(is), Ok(())) => gaps.push(format!("{what} of {wanted} is not in force: the kernel says {is:?}")),
-        (Err(e), Ok(())) => gaps.push(format!("{what} of {wanted} cannot be read back: {e}")),
-    }
-}
-
-/// The error with its cause, which `cgroups-rs` leaves out of its text.
-fn cause(error: &cgroups_rs::fs::error::Error) -> String {
-    use std::error::Error as _;
-    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+    let disks = fs::read_dir("/sys/block").into_iter().flatten().flatten();
+    // A loop device without a file has no size.
+    let disks = disks.filter(|disk| number(&disk.path().join("size")).is_some_and(|size| size > 0));
+    let mut schedulers = disks.filter_map(|disk| fs::read_to_string(disk.path().join("queue/scheduler")).ok());
+    schedulers.any(|text| text.contains(scheduler))
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     group::Groups,
+    hierarchy::Hierarchies,
     leftover::kill_marked,
     limits,
     lock::RunLock,
@@ -34,6 +35,7 @@ pub(crate) struct Machine {
     pub(crate) tasks_root: PathBuf,
     pub(crate) shim: PathBuf,
     pub(crate) best_effort: bool,
+    pub(crate) hierarchies: Hierarchies,
     pub(crate) permitted: Permitted,
 }
 
@@ -45,7 +47,7 @@ impl Machine {
     /// Where the run's groups are: as its start found them, or as this start would.
     pub(crate) fn groups(&self, run_id: &str) -> Groups {
         let launch: Option<Launch> = read_record(&self.folder(run_id).join(LAUNCH_FILE)).ok().flatten();
-        let derived = || limits::groups(&group_path(&self.permitted, run_id), &self.permitted.cgroups);
+        let derived = || self.hierarchies.everywhere(&group_path(&self.permitted, run_id));
         launch.map(|launch| launch.groups).unwrap_or_else(derived)
     }
 
@@ -135,7 +137,7 @@ impl Machine {
         limits: &taffeta_isolation_plan::Limits,
         launch: &mut Launch,
     ) -> Result<(), StartError> {
-        let made = limits::create(path, limits, &self.permitted.cgroups);
+        let made = limits::create(&self.hierarchies, path, limits, &self.permitted.cgroups);
         let (groups, gaps) = made.map_err(|e| StartError::Failed(e.to_string()))?;
         if !gaps.is_empty() && !self.best_effort {
             return Err(StartError::NotIsolated(gaps));

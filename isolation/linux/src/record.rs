@@ -1,6 +1,9 @@
 //! What is kept on disk about a run, and how it gets there whole.
 
-use crate::group::Groups;
+use crate::{
+    ending::{Ending, Exhausted},
+    group::Groups,
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     fs::{self, File, OpenOptions},
@@ -9,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
-use taffeta_isolation_plan::{SPEC_FILE, Sandbox, SecretsAt, Stream};
+use taffeta_isolation_plan::{SPEC_FILE, Sandbox, SecretsAt};
 use taffeta_model::{Exit, UnixMillis};
 
 /// Version of the files below and of the control protocol; a new agent must read what an older shim wrote.
@@ -93,6 +96,15 @@ pub(crate) struct ExitRecord {
     /// With `lost`: it was ended as its lease had run out. An older agent takes it for lost.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) lease: bool,
+    /// With `oom`: what was full; `None` as well from an older shim, which did not look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) exhausted: Option<Exhausted>,
+    /// With `oom`: the limit in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) memory_max: Option<u64>,
+    /// Of a task that failed: how many of its forks were refused, and at which limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) forks_refused: Option<(u64, u64)>,
 }
 
 impl ExitRecord {
@@ -106,6 +118,30 @@ impl ExitRecord {
             Exit::LeaseEnded => Self { lost: true, lease: true, ..record },
             Exit::Lost | Exit::Deadline => Self { lost: true, ..record }, // no process ends by a deadline: it is stopped
         }
+    }
+
+    /// The record with what the counters say about such an end.
+    pub(crate) fn with(self, ending: &Ending) -> Self {
+        let (exhausted, memory_max) = if self.oom { (ending.exhausted, ending.memory_max) } else { (None, None) };
+        let failed = !self.exit().is_success() && ending.forks_refused > 0;
+        let forks_refused = ending.pids_max.filter(|_| failed).map(|max| (ending.forks_refused, max));
+        Self { exhausted, memory_max, forks_refused, ..self }
+    }
+
+    /// The same in words, to follow those of the exit.
+    pub(crate) fn words(&self) -> Option<String> {
+        let limit = self.memory_max.map(|bytes| format!(" of {}", size(bytes))).unwrap_or_default();
+        let memory = self.exhausted.map(|exhausted| match exhausted {
+            Exhausted::Limit => format!("its limit{limit} was reached"),
+            Exhausted::Inner => "the limit of a group that it has made itself was reached".into(),
+            Exhausted::Machine => format!("the machine had no memory left; its own limit{limit} was not reached"),
+        });
+        let forks = self.forks_refused.map(|(refused, max)| {
+            let times = if refused == 1 { "once".into() } else { format!("{refused} times") };
+            format!("{times} it could start no process, having the {max} that it may have")
+        });
+        let words: Vec<String> = memory.into_iter().chain(forks).collect();
+        (!words.is_empty()).then(|| words.join("; "))
     }
 
     pub(crate) fn exit(&self) -> Exit {
@@ -132,6 +168,13 @@ impl Process {
     }
 }
 
+/// `64 MiB`; bytes if it is no whole number of KiB.
+fn size(bytes: u64) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let unit = units.iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit));
+    unit.map_or_else(|| format!("{bytes} bytes"), |(unit, name)| format!("{} {name}", bytes / unit))
+}
+
 /// Names this boot of the machine.
 pub(crate) fn boot_id() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
@@ -141,14 +184,6 @@ pub(crate) fn boot_id() -> io::Result<String> {
 pub(crate) fn date() -> UnixMillis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// The log file of a stream.
-pub(crate) fn log_file(folder: &Path, stream: Stream) -> PathBuf {
-    folder.join(match stream {
-        Stream::Stdout => "stdout.log",
-        Stream::Stderr => "stderr.log",
-    })
 }
 
 /// Writes a record so that nobody ever reads half of it, readable for its owner alone. After a power cut it may be gone or

@@ -118,7 +118,7 @@ impl Machine {
                 | Exit::Signal(_)
                 | Exit::NotStarted(_)
                 | Exit::OutOfMemory
-                | Exit::LeaseEnded) => FoundState::Exited { exit, at: UnixMillis(record.at) },
+                | Exit::LeaseEnded) => FoundState::Exited { exit, at: UnixMillis(record.at), words: record.words() },
             },
         };
         Ok(Some(Found { run_id: run_id.to_owned(), spec, state }))
@@ -149,7 +149,7 @@ impl Machine {
     /// Kills and removes groups of this node whose run has no folder, and secrets likewise.
     fn sweep(&self) {
         secrets::sweep(&self.permitted, |run_id| self.folder(run_id).exists());
-        for (name, groups) in limits::groups_of_node(&self.permitted) {
+        for (name, groups) in limits::groups_of_node(&self.hierarchies, &self.permitted) {
             if !self.folder(&name).exists() {
                 tracing::warn!(run = name, "removing a cgroup that belongs to no run");
                 groups.kill_until_empty();
@@ -162,7 +162,7 @@ impl Machine {
 
     /// Removes the node's own groups if no task's group is inside.
     pub(crate) fn tidy(&self) {
-        let node = limits::groups(&self.permitted.group_parent, &self.permitted.cgroups);
+        let node = self.hierarchies.everywhere(&self.permitted.group_parent);
         for folder in node.folders() {
             if fs::remove_dir(folder).is_ok() {
                 let _ = folder.parent().map(fs::remove_dir); // fails while another node of this machine needs it

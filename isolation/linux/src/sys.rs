@@ -11,7 +11,7 @@ use rustix::{
     fs::Mode,
     io::{Errno, write},
     mount::{MountPropagationFlags, mount_change},
-    process::{Pid, Signal, chdir, getppid, set_parent_process_death_signal, setsid, umask},
+    process::{Pid, Signal, chdir, getppid, ioctl_tiocsctty, set_parent_process_death_signal, setsid, umask},
     thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe},
 };
 use std::{
@@ -22,6 +22,7 @@ use std::{
     path::Path,
     process::Command,
 };
+use tokio::io::unix::AsyncFd;
 
 /// Which side of [`fork`] this is.
 pub(crate) enum Fork {
@@ -255,4 +256,17 @@ pub(crate) fn reset_signals() {
         libc::sigemptyset(&raw mut mask);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const mask, std::ptr::null_mut());
     }
+}
+
+/// Gives `command` this terminal as its own. It must lead a session of its own by then, as [`Entry`] makes it.
+pub(crate) fn take_terminal(command: &mut Command, terminal: OwnedFd) {
+    // SAFETY: the hook makes one system call. It neither allocates nor locks, so it may run between fork and exec of a process
+    // with many threads. The file is moved into it, and open in the child as it is here.
+    unsafe { command.pre_exec(move || Ok(ioctl_tiocsctty(&terminal)?)) };
+}
+
+/// Lets the runtime that this is called in watch a file.
+pub(crate) fn watched(file: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` is the file that it says, and stays that, as long as it lives.
+    Ok(unsafe { AsyncFd::register(file)? })
 }

@@ -3,7 +3,7 @@
 mod support;
 
 use std::{fs, process::Command, time::Duration};
-use support::{Bench, kill_9, lives, number, until};
+use support::{Bench, kill_9, lives, process, until};
 use taffeta_isolation_plan::{Executor, Found, FoundState, StartError, TaskSpec};
 use taffeta_model::{BootMillis, Exit};
 
@@ -24,8 +24,8 @@ async fn a_task_is_told_at_its_grace_before_the_end_and_gone_at_the_end_with_its
     let end = spec.lease.unwrap();
     executor.start(spec).await.unwrap();
     let work = bench.work("r1");
-    until("both are there", || work.join("main").exists() && number(&work.join("child")).is_some()).await;
-    let (main, child) = (number(&work.join("main")).unwrap(), number(&work.join("child")).unwrap());
+    until("both are there", || process(&work.join("child")).is_some() && process(&work.join("main")).is_some()).await;
+    let (main, child) = (process(&work.join("main")).unwrap(), process(&work.join("child")).unwrap());
     assert!(!work.join("told").exists(), "not before its time");
     until("it is told to end", || work.join("told").exists()).await;
     let left = end.left(executor.boot_time());
@@ -78,8 +78,8 @@ async fn it_ends_while_no_agent_lives_and_with_its_shim() {
         .unwrap();
     drop(executor); // nobody is connected to the shim any more
     let file = bench.work("r1").join("main");
-    until("it is there", || number(&file).is_some()).await;
-    let main = number(&file).unwrap();
+    until("it is there", || process(&file).is_some()).await;
+    let main = process(&file).unwrap();
     until("its lease has ended it", || !lives(main)).await;
     let executor = bench.executor();
     assert_eq!(executor.wait("r1").await, Exit::LeaseEnded);
@@ -88,8 +88,8 @@ async fn it_ends_while_no_agent_lives_and_with_its_shim() {
         .start(leased(&bench, &executor, &["sh", "-c", "echo $$ > main; exec sleep 1000"], 60_000, 200))
         .await
         .unwrap();
-    until("it is there again", || number(&file).is_some()).await;
-    let main = number(&file).unwrap();
+    until("it is there again", || process(&file).is_some()).await;
+    let main = process(&file).unwrap();
     kill_9(bench.shim_pid("r1"));
     until("it has died with its shim", || !lives(main)).await;
 }
@@ -120,7 +120,7 @@ async fn a_stopped_shim_cannot_be_helped_and_kills_at_once_when_it_goes_on() {
     let signal = |name: &str| assert!(Command::new("kill").args([name, &shim]).status().unwrap().success());
     signal("-STOP");
     tokio::time::sleep(Duration::from_millis(1_500)).await;
-    let main = number(&bench.work("r1").join("main")).unwrap();
+    let main = process(&bench.work("r1").join("main")).unwrap();
     assert!(lives(main), "this is what TAFFETA_FENCE is for");
     signal("-CONT");
     until("it is killed", || !lives(main)).await;

@@ -10,7 +10,7 @@ use std::{
     process::{Child, Command, Stdio},
     time::Duration,
 };
-use support::{Bench, kill_9, lives, number, until};
+use support::{Bench, guest, kill_9, lives, number, process, processes, until};
 use taffeta_isolation_linux::free_port;
 use taffeta_isolation_plan::{ActError, Executor, FoundState, StartError, Stream, TaskSpec};
 use taffeta_model::{Exit, ShippedFile};
@@ -19,6 +19,11 @@ use taffeta_model::{Exit, ShippedFile};
 const UNTIL_GO: [&str; 3] = ["sh", "-c", "echo $$ >> started; while [ ! -e go ]; do sleep 0.02; done; exit 7"];
 
 const FOR_EVER: [&str; 3] = ["sh", "-c", "echo $$ > main; while :; do sleep 1; done"];
+
+#[test]
+fn the_same_holds_in_a_guest_with_cgroup_v2() {
+    guest::run_tests(&["the_same_holds"]);
+}
 
 /// An agent in a process of its own, to be killed.
 fn agent(bench: &Bench, spec: &TaskSpec) -> Child {
@@ -124,6 +129,7 @@ async fn starting_a_run_at_once_from_many_places_makes_one_process() {
     }
     pids.dedup();
     assert_eq!(pids.len(), 1);
+    until("it has said so", || number(&bench.work("r1").join("started")).is_some()).await;
     executor.kill("r1").await.unwrap();
     assert_eq!(fs::read_to_string(bench.work("r1").join("started")).unwrap().lines().count(), 1);
     let again = executor.start(bench.spec("r1", &UNTIL_GO)).await;
@@ -157,7 +163,7 @@ async fn a_killed_shim_takes_the_task_along_and_the_run_reads_lost() {
     let executor = bench.executor();
     let daemon = "(setsid sh -c 'echo $$ > daemon; sleep 1000' &) ; echo $$ > main; sleep 1000";
     executor.start(bench.spec("r1", &["sh", "-c", daemon])).await.unwrap();
-    let pid_of = |name: &str| number(&bench.work("r1").join(name));
+    let pid_of = |name: &str| process(&bench.work("r1").join(name));
     until("both run", || pid_of("main").is_some() && pid_of("daemon").is_some()).await;
     let (main, daemon) = (pid_of("main").unwrap(), pid_of("daemon").unwrap());
     assert!(lives(main) && lives(daemon));
@@ -187,7 +193,7 @@ async fn daemons_that_forked_twice_are_killed_with_the_task() {
     let daemons = "for i in 1 2 3; do (setsid sh -c \"echo \\$\\$ > d$i; sleep 1000\" &); done; echo $$ > main; ";
     for (run_id, end) in [("ends", "while [ ! -e go ]; do sleep 0.02; done"), ("killed", "sleep 1000")] {
         executor.start(bench.spec(run_id, &["sh", "-c", &format!("{daemons}{end}")])).await.unwrap();
-        let pids = || ["d1", "d2", "d3", "main"].map(|name| number(&bench.work(run_id).join(name)));
+        let pids = || ["d1", "d2", "d3", "main"].map(|name| process(&bench.work(run_id).join(name)));
         until("all run", || pids().iter().all(Option::is_some)).await;
         let pids = pids().map(Option::unwrap);
         if run_id == "ends" {
@@ -294,9 +300,10 @@ async fn a_check_runs_beside_the_task_and_a_slow_one_is_killed() {
     };
     assert!(check("test $GREETING = hello -a $PWD = $HOME", support::PATIENCE).await);
     assert!(!check("exit 1", support::PATIENCE).await);
-    assert!(!check("echo $$ > slow; sleep 1000", Duration::from_millis(700)).await);
-    let slow = number(&bench.work("r1").join("slow")).unwrap();
-    assert!(!lives(slow));
+    let mark = format!("2000.{}", std::process::id());
+    assert!(!check(&format!("echo > slow; sleep {mark}; :"), Duration::from_millis(700)).await);
+    assert!(bench.work("r1").join("slow").exists());
+    until("nothing of the check is left", || processes(&mark) == 0).await;
     assert!(!executor.run_check("r1", &["./absent".into()], support::PATIENCE).await);
     assert!(!executor.run_check("unknown", &["true".into()], support::PATIENCE).await);
 }

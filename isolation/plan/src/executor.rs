@@ -1,37 +1,13 @@
 //! The seam at which the agent starts, finds and ends processes. A simulator implements it without any.
 
-use crate::{InvalidSpec, Permitted, TaskSpec};
+use crate::{
+    CommandError, CommandSpec, FileAsk, FileError, FileTold, InvalidSpec, LogPiece, Permitted, Piece, Running, Stream,
+    TaskSpec, Usage,
+};
 use async_trait::async_trait;
 use std::{io, path::PathBuf, time::Duration};
 use taffeta_model::{BootMillis, Exit, UnixMillis};
 use thiserror::Error;
-
-/// One of a task's two outputs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stream {
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
-}
-
-/// A piece of an output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece {
-    /// Where it begins.
-    pub from: PieceStart,
-    /// Most bytes of it.
-    pub bytes_max: usize,
-}
-
-/// Where a piece of an output begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PieceStart {
-    /// At this byte, or at the end if there are not so many.
-    At(u64),
-    /// So many bytes before the end.
-    BeforeEnd(u64),
-}
 
 /// A start that succeeded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,15 +18,6 @@ pub struct Started {
     pub started_at: UnixMillis,
     /// What is not isolated, in words; empty if all is in force.
     pub not_isolated: Vec<String>,
-}
-
-/// What a run uses.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Processor time of all its processes since it began, those that have ended included where the kernel counts them.
-    pub cpu: Duration,
-    /// Bytes of memory, without what the kernel would give back at once.
-    pub memory: u64,
 }
 
 /// Why a task was not started. Nothing of the run is left, except after `AlreadyRan`.
@@ -134,6 +101,8 @@ pub enum FoundState {
         exit: Exit,
         /// When.
         at: UnixMillis,
+        /// As [`Executor::end_words`] gives them.
+        words: Option<String>,
     },
     /// Its shim died or the machine was restarted: whatever was left of it has been killed.
     Lost,
@@ -152,6 +121,12 @@ pub trait Executor: Send + Sync {
 
     /// Returns when the task has ended and nothing of it runs any more; [`Exit::Lost`] for an unknown run.
     async fn wait(&self, run_id: &str) -> Exit;
+
+    /// What the kernel's counters say of the end of a run beyond its exit, in words that follow it, as `its limit of 64 MiB
+    /// was reached`; `None` if nothing, or if it has not ended.
+    async fn end_words(&self, _run_id: &str) -> Option<String> {
+        None
+    }
 
     /// Sends a signal to the task's main process.
     async fn signal(&self, run_id: &str, signal: i32) -> Result<(), ActError>;
@@ -174,6 +149,14 @@ pub trait Executor: Send + Sync {
     /// returned 0 within `timeout`. It is killed when the time is up.
     async fn run_check(&self, run_id: &str, run: &[String], timeout: Duration) -> bool;
 
+    /// Runs a command beside a task, in its working folder, with its environment and inside of its group. It is told that its
+    /// terminal is gone, and killed soon after, when [`Running::output`] is dropped before its end.
+    async fn exec(&self, run_id: &str, command: CommandSpec) -> Result<Running, CommandError>;
+
+    /// Looks into the working folder of a run, also of one that has ended and is not forgotten; never outside of it and of
+    /// the volumes that are linked into it.
+    async fn look(&self, run_id: &str, ask: FileAsk) -> Result<FileTold, FileError>;
+
     /// What a run uses now; `None` if that is not counted here, or it does not run.
     async fn usage(&self, run_id: &str) -> Option<Usage>;
 
@@ -183,8 +166,9 @@ pub trait Executor: Send + Sync {
     /// The folder of a run: what [`TaskSpec::folder`] has to be.
     fn folder(&self, run_id: &str) -> PathBuf;
 
-    /// Reads a piece of one of the task's outputs, and tells where the next piece begins.
-    async fn read_log(&self, run_id: &str, stream: Stream, piece: Piece) -> io::Result<(Vec<u8>, u64)>;
+    /// Reads a piece of one of the task's outputs, and tells where the next piece begins. A run that is not there has
+    /// written nothing.
+    async fn read_log(&self, run_id: &str, stream: Stream, piece: Piece) -> io::Result<LogPiece>;
 
     /// What this machine permits.
     fn permitted(&self) -> &Permitted;

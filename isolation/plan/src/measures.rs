@@ -67,7 +67,7 @@ impl Permitted {
         let limits = limits.map(|(controller, what)| {
             let why = match &self.cgroups {
                 Cgroups::None { why } => Some(format!("no cgroup can be made: {why}")),
-                Cgroups::V1(have) | Cgroups::V2(have) => {
+                Cgroups::V1(have) | Cgroups::Hybrid(have) | Cgroups::V2(have) => {
                     (!have.contains(&controller)).then(|| format!("the cgroup controller `{controller}` cannot be used here"))
                 }
             };

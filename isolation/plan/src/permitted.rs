@@ -17,13 +17,21 @@ pub enum Controller {
     Pids,
     /// Stops a group so that nothing in it can escape a kill; v1 only, v2 kills a group in one go.
     Freezer,
+    /// Weight at the disks, and what is read and written; called `blkio` on v1.
+    Io,
+    /// On which processors a group runs.
+    CpuSet,
 }
 
 impl Controller {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Cpu, Self::CpuAcct, Self::Memory, Self::Pids, Self::Freezer];
+    pub const ALL: [Self; 7] =
+        [Self::Cpu, Self::CpuAcct, Self::Memory, Self::Pids, Self::Freezer, Self::Io, Self::CpuSet];
 
-    /// The kernel's name.
+    /// Those of v2; the others are parts of these, or of every group.
+    pub const UNIFIED: [Self; 5] = [Self::Cpu, Self::Memory, Self::Pids, Self::Io, Self::CpuSet];
+
+    /// The kernel's name on v2, and on v1 but for [`Self::v1_name`].
     pub fn name(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",
@@ -31,6 +39,16 @@ impl Controller {
             Self::Memory => "memory",
             Self::Pids => "pids",
             Self::Freezer => "freezer",
+            Self::Io => "io",
+            Self::CpuSet => "cpuset",
+        }
+    }
+
+    /// The kernel's name on v1.
+    pub fn v1_name(self) -> &'static str {
+        match self {
+            Self::Io => "blkio",
+            Self::Cpu | Self::CpuAcct | Self::Memory | Self::Pids | Self::Freezer | Self::CpuSet => self.name(),
         }
     }
 }
@@ -51,8 +69,21 @@ pub enum Cgroups {
     },
     /// One hierarchy for each controller.
     V1(BTreeSet<Controller>),
+    /// As v1, and beside it a unified hierarchy, in which tasks are kept track of: it kills a group in one go and tells
+    /// when one becomes empty. No limit is set there.
+    Hybrid(BTreeSet<Controller>),
     /// The unified hierarchy.
     V2(BTreeSet<Controller>),
+}
+
+impl Cgroups {
+    /// The controllers that can be used; `None` where no group can be made.
+    pub fn controllers(&self) -> Option<&BTreeSet<Controller>> {
+        match self {
+            Self::None { .. } => None,
+            Self::V1(have) | Self::Hybrid(have) | Self::V2(have) => Some(have),
+        }
+    }
 }
 
 /// What this machine permits.
@@ -86,7 +117,7 @@ impl Permitted {
                 let missing = ["cpu: no weight", "memory: no limit", "pids: no limit"];
                 missing.iter().map(|what| format!("{what} (no cgroup can be made: {why}{who})")).collect()
             }
-            Cgroups::V1(have) | Cgroups::V2(have) => [
+            Cgroups::V1(have) | Cgroups::Hybrid(have) | Cgroups::V2(have) => [
                 (Controller::Cpu, "cpu: no weight"),
                 (Controller::Memory, "memory: no limit"),
                 (Controller::Pids, "pids: no limit"),

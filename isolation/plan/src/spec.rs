@@ -1,13 +1,13 @@
 //! What one process start needs, complete: nothing is looked up later.
 
-use crate::{Cgroups, Fetched, Memory, MountPoint, Permitted, TaskSecrets, WORK_FOLDER};
+use crate::{Controller, Fetched, Memory, MountPoint, Permitted, TaskSecrets, WORK_FOLDER};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     path::{Component, Path, PathBuf},
     time::Duration,
 };
-use taffeta_model::{BootMillis, Isolation, Rlimit, RlimitBounds, RunAs, ShippedFile};
+use taffeta_model::{BootMillis, CpuSet, Isolation, LogBounds, Rlimit, RlimitBounds, RunAs, ShippedFile};
 use thiserror::Error;
 
 /// The search path of a task whose environment gives none.
@@ -52,12 +52,21 @@ pub struct TaskSpec {
     pub cpus_milli: u64,
     /// Whether `cpus_milli` is also a hard upper limit.
     pub cpu_quota: bool,
+    /// The only processors on which it runs; `None`: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpuset: Option<CpuSet>,
+    /// Its share of the disks beside others, 1 to 10000, of which 100 is everybody's; `None`: as everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub io_weight: Option<u32>,
     /// Most memory in bytes, swap included where that can be limited.
     pub memory_bytes: u64,
     /// Most processes and threads.
     pub pids_max: u32,
     /// Time between SIGTERM and SIGKILL; kept here for whoever finds the run again, as the sender does the waiting.
     pub grace: Duration,
+    /// How much of its output is kept.
+    #[serde(default)]
+    pub logs: LogBounds,
     /// When the lease of an exclusive task ends, unless it is extended: by then nothing of it may run. `None` for others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<BootMillis>,
@@ -175,16 +184,22 @@ impl TaskSpec {
     pub fn not_isolated(&self, permitted: &Permitted) -> Vec<String> {
         let mut gaps = permitted.not_limited();
         gaps.extend(permitted.measures.gaps(&self.isolation));
-        let quota_held = match &permitted.cgroups {
-            Cgroups::None { .. } => true, // the reason is among the gaps already
-            Cgroups::V1(have) | Cgroups::V2(have) => have.contains(&crate::Controller::Cpu),
-        };
+        let have = permitted.cgroups.controllers();
+        let lacks = |controller| have.is_none_or(|have| !have.contains(&controller));
         if let (Memory::Nowhere { why }, false) = (&permitted.memory, self.secrets.files.is_empty()) {
             gaps.push(format!("secrets: they would lie on the disk ({why})"));
         }
-        if self.cpu_quota && !quota_held {
-            gaps.push("cpu: the quota that was asked for is not enforced".into());
-        }
+        let asked = [
+            (self.cpu_quota, Controller::Cpu, "cpu: the quota"),
+            (self.cpuset.is_some(), Controller::CpuSet, "cpuset: the choice of processors"),
+            (self.io_weight.is_some(), Controller::Io, "io: the weight"),
+        ];
+        let missing = asked.into_iter().filter(|(asked, controller, _)| *asked && lacks(*controller));
+        gaps.extend(missing.map(|(_, controller, what)| {
+            format!(
+                "{what} that was asked for is not in force (the cgroup controller `{controller}` cannot be used here)"
+            )
+        }));
         gaps
     }
 }

@@ -150,7 +150,7 @@ pub fn plan(spec: &TaskSpec, permitted: &Permitted) -> Result<Vec<Step>, Invalid
     }));
     match permitted.cgroups {
         Cgroups::None { .. } => {}
-        Cgroups::V1(_) | Cgroups::V2(_) => {
+        Cgroups::V1(_) | Cgroups::Hybrid(_) | Cgroups::V2(_) => {
             steps.push(Step::CreateGroup { path: group_path(permitted, &spec.run_id), limits: Limits::of(spec) });
         }
     }

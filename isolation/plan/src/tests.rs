@@ -22,8 +22,11 @@ pub(crate) fn spec() -> TaskSpec {
         fetched: vec![],
         cpus_milli: 250,
         cpu_quota: false,
+        cpuset: None,
+        io_weight: None,
         memory_bytes: 64 << 20,
         pids_max: 100,
+        logs: Default::default(),
         lease: None,
         grace: Duration::from_secs(5),
         isolation: Isolation::default(),
@@ -142,6 +145,7 @@ fn the_group_is_named_after_node_and_run() {
         | Step::CopyFile { .. }
         | Step::Unpack { .. }
         | Step::PlaceSecrets { .. }
+        | Step::SetApart { .. }
         | Step::StartShim { .. } => None,
     });
     assert_eq!(path, Some("taffeta/n1/shop.web.2-1.1.7"));
@@ -179,6 +183,36 @@ fn shares_follow_cpus_and_no_quota_is_set_unless_asked() {
     assert_eq!((limits.cpu_shares, limits.cpu_weight, limits.cpu_quota), (256, 10, None));
     let asked = Limits::of(&TaskSpec { cpu_quota: true, ..spec() });
     assert_eq!(asked.cpu_quota, Some(Quota { quota_us: 25_000, period_us: 100_000 }));
+}
+
+#[test]
+fn what_was_asked_for_and_cannot_be_had_is_named() {
+    let poor = permitted(Cgroups::Hybrid(BTreeSet::from([Controller::Cpu, Controller::Memory, Controller::Pids])));
+    let asked = TaskSpec { cpuset: Some("0".parse().unwrap()), io_weight: Some(50), ..spec() };
+    let gaps = asked.not_isolated(&poor);
+    assert!(gaps.len() == 2 && gaps[0].starts_with("cpuset:") && gaps[1].starts_with("io:"), "{gaps:?}");
+    assert_eq!(asked.not_isolated(&all()), Vec::<String>::new());
+    assert_eq!(spec().not_isolated(&poor), Vec::<String>::new());
+}
+
+#[test]
+fn a_weight_at_the_disks_is_the_same_share_on_each_scale() {
+    let scales = |weight| {
+        let IoWeight { cost, bfq, cfq } = IoWeight::new(weight);
+        (cost, bfq, cfq)
+    };
+    assert_eq!(scales(100), (100, 100, 500), "everybody's");
+    assert_eq!(scales(1), (1, 1, 10));
+    assert_eq!(scales(10_000), (10_000, 1_000, 1_000));
+    assert_eq!(scales(50), (50, 50, 250));
+}
+
+#[test]
+fn a_spec_of_an_older_release_asks_for_no_processors_and_no_weight() {
+    let mut old = serde_json::to_value(spec()).unwrap();
+    assert!(!old.as_object().unwrap().contains_key("cpuset"));
+    old.as_object_mut().unwrap().remove("io_weight");
+    assert_eq!(serde_json::from_value::<TaskSpec>(old).unwrap(), spec());
 }
 
 #[test]

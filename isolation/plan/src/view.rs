@@ -166,7 +166,8 @@ pub(crate) fn view(spec: &TaskSpec, permitted: &Permitted, measures: &BTreeSet<M
         steps.extend(SECRETS_OF_MACHINE.map(|at| ViewStep::Mask { at: at.into() }));
     }
     steps.extend(hide(spec, permitted, hiding));
-    if has(Measure::PidNamespace) || has(Measure::MaskedProc) {
+    // In a user namespace the kernel permits only that of its own processes.
+    if has(Measure::PidNamespace) || (has(Measure::MaskedProc) && permitted.root) {
         steps.push(ViewStep::Proc);
     }
     if has(Measure::MaskedProc) {

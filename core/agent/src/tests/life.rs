@@ -1,7 +1,7 @@
 //! Starting, stopping, restarting, ending.
 
-use super::{Node, assigned, batch, checked, fence, run, service, set, task};
-use crate::{Accepted, Action, StaleFence, StartFailure};
+use super::{Node, assigned, batch, checked, fence, found, run, service, set, task};
+use crate::{Accepted, Action, FoundRun, FoundState, StaleFence, StartFailure};
 use taffeta_model::{AssignedSet, Exit, Phase};
 
 const R0: &str = "shop.web.1-0.1.3-0";
@@ -152,6 +152,18 @@ fn a_service_is_restarted_whatever_its_exit() {
         assert_eq!(node.run_for(1_000), [format!("250 start {R1}")]);
         assert_eq!((node.record().restarts, node.record().exit), (1, Some(exit)));
     }
+}
+
+#[test]
+fn what_is_known_of_an_end_follows_its_exit() {
+    let words = || Some("its limit of 64 MiB was reached".to_owned());
+    let mut node = Node::up(service());
+    node.agent.handle_exit(node.now, &run(R0), Exit::OutOfMemory, words());
+    assert_eq!(node.says(), "starting [killed: out of memory: its limit of 64 MiB was reached; restart 1 in 250 ms]");
+    // Also when an earlier agent was there to see it, and for good.
+    let ended = FoundRun { words: words(), ..found(R0, FoundState::Exited { exit: Exit::OutOfMemory }) };
+    let node = Node::recovered(vec![ended], Some(set(3, &[("shop/web.1", 3, batch(0))])));
+    assert_eq!(node.says(), "failed [killed: out of memory: its limit of 64 MiB was reached]");
 }
 
 #[test]

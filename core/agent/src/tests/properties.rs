@@ -242,7 +242,7 @@ impl Machine {
     fn exit(&mut self, run: &RunId, exit: Exit) {
         self.alive.remove(run);
         self.ended.insert(run.clone(), Some(exit.clone()));
-        self.agent.handle_exit(self.now, run, exit);
+        self.agent.handle_exit(self.now, run, exit, None);
     }
 
     fn restart_agent(&mut self, made: bool) {
@@ -267,7 +267,7 @@ impl Machine {
             .chain(ended)
             .map(|(run, ports, state)| {
                 let exclusive = self.leases.contains_key(run);
-                FoundRun { run: run.clone(), ports, exclusive, state }
+                FoundRun { run: run.clone(), ports, exclusive, state, words: None }
             })
             .collect();
         self.agent = Agent::recover(self.now, small(), found, self.newest.clone());

@@ -129,7 +129,7 @@ fn the_life_of_a_batch_task() {
          0 < started 0
              shop/web.1 running, serving restarts=0
          0 < exit 0: out of memory
-             shop/web.1 starting restarts=0 killed by the kernel: over its memory limit; restart 1 in 250 ms
+             shop/web.1 starting restarts=0 killed: out of memory; restart 1 in 250 ms
        250 > start shop.web.1-0.1.3-1
              shop/web.1 starting restarts=1
        250 < started 1

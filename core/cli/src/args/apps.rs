@@ -112,20 +112,3 @@ pub(crate) struct RunsArgs {
     #[command(flatten)]
     pub(crate) api: ApiFlags,
 }
-
-#[derive(Debug, Args)]
-pub(crate) struct LogsArgs {
-    /// Go on with what the task writes, until it has ended
-    #[arg(short, long)]
-    pub(crate) follow: bool,
-    /// What it wrote to stderr instead of stdout
-    #[arg(long)]
-    pub(crate) stderr: bool,
-    /// How much of the end to begin with
-    #[arg(long, value_name = "BYTES", default_value = "64KiB", value_parser = units::size)]
-    pub(crate) tail: u64,
-    /// APP/SERVICE.INDEX, as shop/web.2
-    pub(crate) task: TaskId,
-    #[command(flatten)]
-    pub(crate) api: ApiFlags,
-}

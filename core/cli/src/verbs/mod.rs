@@ -5,8 +5,11 @@ mod change;
 mod deploy;
 mod doctor;
 mod drain;
+mod exec;
 mod files;
+mod folder;
 mod local;
+mod logs;
 mod look;
 mod maintenance;
 mod quota;
@@ -96,7 +99,15 @@ pub(crate) fn run(before: ApiFlags, verb: Verb) -> Outcome {
         Verb::Runs(args) => block_on(look::runs(ask(args.api)?, args.output.format, args.job)),
         Verb::Logs(mut args) => {
             let client = ask(std::mem::take(&mut args.api))?;
-            block_on(watch::logs(client, args))
+            block_on(logs::logs(client, args))
+        }
+        Verb::Exec(mut args) => {
+            let client = ask(std::mem::take(&mut args.api))?;
+            block_on(exec::exec(client, args))
+        }
+        Verb::Files(mut args) => {
+            let client = ask(std::mem::take(&mut args.api))?;
+            block_on(folder::files(client, args))
         }
         Verb::Events(args) if args.follow => block_on(watch::follow_events(ask(args.api)?, args.output.format)),
         Verb::Events(args) => block_on(watch::events(ask(args.api)?, args.output.format)),

@@ -7,8 +7,8 @@ use crate::{
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use taffeta_node::api::{
-    AppView, AuthoritiesView, Event, LeaderView, NodeView, PlanView, ResolveView, RunView, ServiceView, StatusView,
-    TaskView, TokenEntry, WhyView,
+    AppView, AuthoritiesView, Event, FolderView, LeaderView, NodeView, PlanView, ResolveView, RunView, ServiceView,
+    StatusView, TaskView, TokenEntry, WhyView,
 };
 
 pub(super) fn apps(apps: &[AppView]) -> String {
@@ -28,6 +28,13 @@ pub(super) fn runs(runs: &[RunView]) -> String {
         vec![run.what.clone(), time(&run.started_at), time(&run.ended_at), run.result.clone()]
     });
     table(&["RUN", "STARTED", "ENDED", "RESULT"], rows)
+}
+
+pub(super) fn folder(folder: &FolderView) -> String {
+    let rows = folder.entries.iter().map(|entry| {
+        vec![entry.kind.clone(), entry.mode.clone(), entry.size.to_string(), entry.modified.clone(), entry.name.clone()]
+    });
+    table(&["KIND", "MODE", "SIZE", "MODIFIED", "NAME"], rows)
 }
 
 pub(super) fn tasks(tasks: &[TaskView]) -> String {

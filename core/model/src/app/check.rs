@@ -2,8 +2,8 @@
 
 use super::{
     ANSWERS_MAX, App, COUNT_MAX, CUSTOM_MAX, Constraint, DnsPolicy, FILE_BYTES_MAX, HISTORY_MAX, Health, HealthProbe,
-    InvalidApp, JOBS_MAX, Job, JobKind, Operator, PREFERENCE_WEIGHT_MAX, PREFERENCES_MAX, PRIORITY_MAX, PortSpec,
-    Preference, UpdatePolicy, WEIGHT_MAX,
+    IO_WEIGHT_MAX, InvalidApp, JOBS_MAX, Job, JobKind, Operator, PREFERENCE_WEIGHT_MAX, PREFERENCES_MAX, PRIORITY_MAX,
+    PortSpec, Preference, UpdatePolicy, WEIGHT_MAX,
 };
 use crate::{AppName, JOB_SECRETS_MAX, JobName, SURGE_MAX, SecretName};
 use std::{collections::BTreeSet, time::Duration};
@@ -88,6 +88,9 @@ impl App {
         if job.pids_max < 2 {
             return Err(invalid(at("pids"), "at least 2 processes are needed"));
         }
+        if let Some(weight) = job.io_weight.filter(|weight| !(1..=IO_WEIGHT_MAX).contains(weight)) {
+            return Err(invalid(at("io_weight"), format!("{weight}; expected a weight from 1 to {IO_WEIGHT_MAX}")));
+        }
         if job.kind.is_batch() && job.health.is_some() {
             let message = format!("a {} job has no health check: it is done when it ends with 0", job.kind.table());
             return Err(invalid(at("health"), message));
@@ -99,6 +102,7 @@ impl App {
         job.check_volume().map_err(|(field, message)| invalid(at(field), message))?;
         job.check_mounts().map_err(|(field, message)| invalid(at(field), message))?;
         job.check_fetch().map_err(|message| invalid(at("fetch"), message))?;
+        job.check_logs().map_err(|(field, message)| invalid(at(field), message))?;
         job.check_runs().map_err(|(field, message)| invalid(at(field), message))
     }
 

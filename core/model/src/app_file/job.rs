@@ -11,17 +11,19 @@ use super::{
     health::read_health,
     isolation::{read_isolation, read_rlimits, read_user},
     item::Item,
+    logs::read_logs,
     mount::{read_mounts, read_tmpfs},
     update::read_update,
     volume::read_volume,
 };
 use crate::{
-    COUNT_MAX, HISTORY_MAX, Job, JobKind, JobName, JobRef, PRIORITY_MAX, PlacementStrategy, PortSpec, SecretName,
+    COUNT_MAX, CpuSet, HISTORY_MAX, IO_WEIGHT_MAX, Job, JobKind, JobName, JobRef, PRIORITY_MAX, PlacementStrategy,
+    PortSpec, SecretName,
 };
 use std::{collections::BTreeMap, num::NonZeroU32};
 
 /// Each key with the example that an error about it shows.
-pub(super) const KEYS: [(&str, &str); 45] = [
+pub(super) const KEYS: [(&str, &str); 48] = [
     ("run", "run = [\"./server\", \"--port\", \"$PORT_HTTP\"]"),
     ("count", "count = 3"),
     ("ports", "ports = [\"http\"]` or `ports = { http = 8080 }"),
@@ -29,6 +31,8 @@ pub(super) const KEYS: [(&str, &str); 45] = [
     ("memory", "memory = \"64MiB\""),
     ("disk", "disk = \"1GiB\""),
     ("cpu_quota", "cpu_quota = true"),
+    ("cpuset", "cpuset = \"0,2-3\""),
+    ("io_weight", "io_weight = 50"),
     ("pids", "pids = 512"),
     ("env", "env = { GREETING = \"hello\" }"),
     ("health", "health = { http = \"/health\", port = \"http\", every = \"1s\" }"),
@@ -70,6 +74,7 @@ pub(super) const KEYS: [(&str, &str); 45] = [
     ("isolation", "isolation = \"strict\"` or `isolation = { profile = \"standard\", without = [\"pid-namespace\"] }"),
     ("user", "user = \"www-data\"` or `user = \"1000:1000\""),
     ("rlimits", "rlimits = { nofile = 4096, memlock = \"unlimited\" }"),
+    ("logs", "logs = { size = \"8MiB\", files = 4 }"),
 ];
 
 /// Keys that the product promises and this version does not do yet.
@@ -140,6 +145,11 @@ fn read_key(job: &mut Job, key: &str, item: &Item<'_>, shipped: &mut Shipped<'_>
         "memory" => job.resources.memory = read_memory(item)?,
         "disk" => job.resources.disk = item.size()?,
         "cpu_quota" => job.cpu_quota = item.bool()?,
+        "cpuset" => {
+            let set: Result<CpuSet, _> = item.string()?.parse();
+            job.cpuset = Some(set.map_err(|bad| item.error(bad.to_string()))?);
+        }
+        "io_weight" => job.io_weight = Some(item.whole("a weight", 1, IO_WEIGHT_MAX)?),
         "pids" => job.pids_max = item.whole("a number of processes", 2, PIDS_MAX)?,
         "env" => job.env = read_env(item)?,
         "constraints" => {
@@ -219,6 +229,7 @@ fn read_key(job: &mut Job, key: &str, item: &Item<'_>, shipped: &mut Shipped<'_>
         "isolation" => job.isolation = read_isolation(item)?,
         "user" => job.user = Some(read_user(item)?),
         "rlimits" => job.rlimits = read_rlimits(item)?,
+        "logs" => job.logs = read_logs(item)?,
         _ => return Err(unknown(item, key, job.kind)),
     }
     Ok(())

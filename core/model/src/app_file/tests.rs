@@ -1,10 +1,11 @@
 mod around;
+mod isolation;
 
 use super::{AppFileError, FileSource, parse_app_file};
 use crate::{
-    Account, App, AppName, Constraint, Cpus, DnsEmpty, DnsOrder, DnsPolicy, EPSILON_DEFAULT, FILE_BYTES_MAX,
-    HISTORY_MAX, Health, HealthProbe, Isolation, Job, JobKind, JobName, JobRef, Measure, MissedPolicy, Operator,
-    Overlap, PlacementStrategy, PortSpec, Profile, Rlimit, RlimitBounds, RunAs, ShippedFile, UnixMillis,
+    App, AppName, Constraint, Cpus, DnsEmpty, DnsOrder, DnsPolicy, EPSILON_DEFAULT, FILE_BYTES_MAX, HISTORY_MAX,
+    Health, HealthProbe, Job, JobKind, JobName, JobRef, LogBounds, MissedPolicy, Operator, Overlap, PlacementStrategy,
+    PortSpec, ShippedFile, UnixMillis,
 };
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
@@ -111,6 +112,13 @@ fn a_job_that_says_nothing_has_the_published_defaults() {
     assert_eq!((migrate.grace, migrate.reschedule_after), (Duration::from_secs(10), Duration::from_secs(5)));
     assert_eq!((&migrate.health, migrate.ports.len(), migrate.tags.len()), (&None, 0, 0));
     assert_eq!(job("").count, 1);
+    assert_eq!((&migrate.cpuset, migrate.io_weight), (&None, None));
+}
+
+#[test]
+fn processors_and_a_share_of_the_disks_are_read_when_asked_for() {
+    let asked = job("cpuset = \"3,0-1\"\nio_weight = 10000");
+    assert_eq!((asked.cpuset, asked.io_weight), (Some("0-1,3".parse().unwrap()), Some(10_000)));
 }
 
 #[test]
@@ -164,6 +172,9 @@ fn a_wrong_type_says_what_was_expected_and_what_was_found() {
         ("ports = \"http\"", "ports", "expected an array of port names"),
         ("ports = [7]", "ports", "expected a port name or { NAME = NUMBER }, found 7"),
         ("cpu_quota = 1", "cpu_quota", "expected true or false, found 1"),
+        ("cpuset = 1", "cpuset", "expected a string, found 1"),
+        ("cpuset = \"3-1\"", "cpuset", "`3-1` names no processors"),
+        ("io_weight = 0", "io_weight", "expected a weight from 1 to 10000, found 0"),
         ("env = [\"A=b\"]", "env", "expected a table, found an array"),
         ("env = { LEVEL = 3 }", "env.LEVEL", "expected a string, found 3"),
         ("env = { ON = true }", "env.ON", "expected a string, found true"),
@@ -713,89 +724,20 @@ fn a_volume_goes_with_no_daemon_and_no_instances_beside_the_others() {
 }
 
 #[test]
-fn a_job_says_how_it_is_kept_apart() {
-    assert_eq!(job("").isolation, Isolation::default());
-    let named = |name: &str| job(&format!("isolation = \"{name}\"")).isolation;
-    for profile in Profile::ALL {
-        assert_eq!(named(profile.name()), Isolation { profile: Some(profile), without: [].into() });
-    }
-    let read = job("isolation = { profile = \"standard\", without = [\"seccomp\", \"pid-namespace\"] }").isolation;
-    assert_eq!(read.without, [Measure::PidNamespace, Measure::Seccomp].into());
-    assert_eq!(read.to_string(), "standard without pid-namespace, seccomp");
-    assert!(!read.measures(Profile::None).contains(&Measure::Seccomp));
-    assert!(read.measures(Profile::None).contains(&Measure::Landlock), "the profile that is named counts");
-    let loosened = job("isolation = { without = [\"landlock\"] }").isolation;
-    assert_eq!((loosened.profile, loosened.measures(Profile::Standard).len()), (None, Measure::ALL.len() - 2));
-    for measure in Measure::ALL {
-        let read = job(&format!("isolation = {{ profile = \"strict\", without = [\"{measure}\"] }}")).isolation;
-        assert_eq!(&Profile::Strict.measures() - &read.measures(Profile::None), [measure].into());
-    }
-}
-
-#[test]
-fn a_job_says_who_it_runs_as_and_what_it_may_use() {
-    let user = |text: &str| job(&format!("user = \"{text}\"")).user.expect("a user").to_string();
-    for text in ["www-data", "1000", "1000:1000", "www-data:adm", "svc.web_1:0"] {
-        assert_eq!(user(text), text);
-    }
-    assert_eq!(
-        job("user = \"1000:www\"").user,
-        Some(RunAs { user: Account::Id(1000), group: Some(Account::Name("www".into())) })
-    );
-    let limits = job(
-        "rlimits = { nofile = 4096, core = 0, memlock = \"unlimited\", nproc = { soft = 10, hard = \"unlimited\" } }",
-    );
-    let both = RlimitBounds::both;
-    let wanted = [
-        (Rlimit::Core, both(Some(0))),
-        (Rlimit::Memlock, both(None)),
-        (Rlimit::Nofile, both(Some(4096))),
-        (Rlimit::Nproc, RlimitBounds { soft: Some(10), hard: None }),
-    ];
-    assert_eq!(limits.rlimits, wanted.into());
-    for limit in Rlimit::ALL {
-        job(&format!("isolation = \"none\"\nrlimits = {{ {limit} = 1 }}"));
-    }
-    let dumps = "isolation = { without = [\"core-dumps\"] }\nrlimits = { core = \"unlimited\" }";
-    assert_eq!(job(dumps).rlimits[&Rlimit::Core], both(None));
-}
-
-#[test]
-fn a_wrong_isolation_user_or_limit_is_told_by_field() {
-    let cases = [
-        ("isolation = \"stric\"", "isolation", "`stric` is no profile; did you mean `strict`?"),
-        ("isolation = true", "isolation", "expected the name of a profile, or a table, found true"),
-        ("isolation = { profil = \"none\" }", "isolation.profil", "did you mean `profile`?"),
-        ("isolation = { without = \"seccomp\" }", "isolation.without", "expected an array of measures"),
-        (
-            "isolation = { without = [\"secomp\"] }",
-            "isolation.without",
-            "`secomp` is no measure; did you mean `seccomp`?",
-        ),
-        ("isolation = { profile = \"none\", without = [\"seccomp\"] }", "isolation", "leave `without` out"),
-        ("user = 1000", "user", "expected a string, found 1000"),
-        ("user = \"\"", "user", "is not a user or group"),
-        ("user = \"a b\"", "user", "is not a user or group"),
-        ("user = \"root:\"", "user", "is not a user or group"),
-        ("user = \"1:2:3\"", "user", "is not a user or group"),
-        ("user = \"4294967295\"", "user", "is too large"),
-        ("rlimits = { nofiles = 1 }", "rlimits.nofiles", "did you mean `nofile`?"),
-        ("rlimits = { nofile = -1 }", "rlimits.nofile", "expected a whole number, `unlimited`, or a table"),
-        ("rlimits = { nofile = \"many\" }", "rlimits.nofile", "found the string \"many\""),
-        ("rlimits = { nofile = { soft = 1 } }", "rlimits.nofile.hard", "missing"),
-        (
-            "rlimits = { nofile = { soft = 2, hard = 1 } }",
-            "rlimits",
-            "nofile: the soft limit 2 is above the hard one, 1",
-        ),
-        ("rlimits = { nofile = { soft = \"unlimited\", hard = 1 } }", "rlimits", "the soft limit unlimited is above"),
-        ("rlimits = { core = 1000 }", "rlimits", "add `core-dumps` to `without`"),
-    ];
-    for (line, field, message) in cases {
+fn what_is_kept_of_an_output_is_bounded() {
+    let LogBounds { size, files } = job("cpus = 1").logs;
+    assert_eq!((size, files), (8 << 20, 4));
+    let logs = job("logs = { size = \"1MiB\" }").logs;
+    assert_eq!((logs.size, logs.files, logs.disk_max()), (1 << 20, 4, 10 << 20));
+    assert_eq!(job("logs = { files = 2 }").logs, LogBounds { size: 8 << 20, files: 2 });
+    for (line, field, word) in [
+        ("logs = \"8MiB\"", "service.web.logs", "expected a table"),
+        ("logs = { size = \"63KiB\" }", "service.web.logs.size", "64KiB to 1GiB"),
+        ("logs = { size = \"2GiB\" }", "service.web.logs.size", "64KiB to 1GiB"),
+        ("logs = { files = 1 }", "service.web.logs.files", "a number of files from 2 to 32"),
+        ("logs = { file = 3 }", "service.web.logs.file", "did you mean `files`"),
+    ] {
         let error = refuse_line(line);
-        assert_eq!(error.field, format!("service.web.{field}"), "{line}");
-        assert!(error.message.contains(message), "{line}: {error}");
+        assert!(error.field == field && error.to_string().contains(word), "{line}: {error:?}");
     }
-    let help = refuse_line("isolation = { without = [\"x\"] }").help.expect("what there is");
-    assert!(help.contains("known measures: pid-namespace,"), "{help}");
 }

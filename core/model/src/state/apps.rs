@@ -243,6 +243,8 @@ fn runs_the_same(was: &Job, old: &App, now: &Job, new: &App) -> bool {
         ports,
         resources,
         cpu_quota,
+        cpuset,
+        io_weight,
         pids_max,
         health,
         custom,
@@ -263,13 +265,15 @@ fn runs_the_same(was: &Job, old: &App, now: &Job, new: &App) -> bool {
         isolation,
         user,
         rlimits,
+        logs,
     } = now;
     (kind, run, env, ports, resources) == (&was.kind, &was.run, &was.env, &was.ports, &was.resources)
         && (cpu_quota, pids_max, health, constraints) == (&was.cpu_quota, &was.pids_max, &was.health, &was.constraints)
+        && (cpuset, io_weight) == (&was.cpuset, &was.io_weight)
         && (custom, with, apart, revocable) == (&was.custom, &was.with, &was.apart, &was.revocable)
         && (files, tags, grace) == (&was.files, &was.tags, &was.grace)
         && (secrets, secret_env) == (&was.secrets, &was.secret_env)
-        && (exclusive, volume) == (&was.exclusive, &was.volume)
+        && (exclusive, volume, logs) == (&was.exclusive, &was.volume, &was.logs)
         && (mounts, tmpfs, fetch) == (&was.mounts, &was.tmpfs, &was.fetch)
         && (isolation, user, rlimits) == (&was.isolation, &was.user, &was.rlimits)
         && files.iter().all(|file| old.files.get(file) == new.files.get(file))

@@ -42,6 +42,8 @@ pub struct Kept {
     pub secrets: BTreeMap<JobName, SecretPins>,
     /// Why it was given up, if it was.
     pub failed: Option<String>,
+    /// As in [`Rollout::promoted`], when the next version came.
+    pub promoted: BTreeSet<JobName>,
 }
 
 impl Rollout {
@@ -60,12 +62,10 @@ impl AppState {
     /// What tasks of this revision of a job are: the app, its version, its secrets. The present one if it is not known any
     /// more, or only a restart has made it another.
     pub fn definition(&self, job: &JobName, revision: u64) -> (&App, u64, &BTreeMap<JobName, SecretPins>) {
-        if self.revisions.get(job) != Some(&revision)
-            && let Some(kept) = self.kept.iter().find(|kept| kept.revisions.get(job) == Some(&revision))
-        {
-            return (&kept.app, kept.version, &kept.secrets);
+        match self.kept_with(job, revision) {
+            Some(kept) => (&kept.app, kept.version, &kept.secrets),
+            None => (&self.app, self.version, &self.secrets),
         }
-        (&self.app, self.version, &self.secrets)
     }
 
     /// The kept versions of what comes next, this one included.
@@ -83,6 +83,7 @@ impl AppState {
             revisions: self.revisions.clone(),
             secrets: self.secrets.clone(),
             failed,
+            promoted: self.rollout.promoted.clone(),
         }
     }
 
@@ -90,13 +91,24 @@ impl AppState {
         self.app.jobs.iter().map(|(name, job)| (name.clone(), job.count)).collect()
     }
 
-    /// Whether DNS is not to give the task out: it came beside those of the version before, which serve on.
+    /// Whether DNS is not to give the task out: it came beside those of the version before, which serve on, and its own was
+    /// never promoted.
     pub(super) fn is_hidden(&self, id: &TaskId, task: &Task) -> bool {
-        let Some(job) = self.app.jobs.get(&id.job) else { return false };
-        job.update.blue_green
-            && id.index > job.count
-            && self.revisions.get(&id.job) == Some(&task.revision)
-            && !self.rollout.promoted.contains(&id.job)
+        let Some(count) = self.app.jobs.get(&id.job).map(|job| job.count) else { return false };
+        let (app, _, _) = self.definition(&id.job, task.revision);
+        let blue_green = app.jobs.get(&id.job).is_some_and(|job| job.update.blue_green);
+        blue_green && id.index > count && !self.was_promoted(&id.job, task.revision)
+    }
+
+    /// Whether the version with this revision of a job was promoted, as [`AppState::definition`] finds it.
+    pub fn was_promoted(&self, job: &JobName, revision: u64) -> bool {
+        self.kept_with(job, revision).map_or(&self.rollout.promoted, |kept| &kept.promoted).contains(job)
+    }
+
+    /// The kept version that tasks of this revision are of; `None`: the present one.
+    fn kept_with(&self, job: &JobName, revision: u64) -> Option<&Kept> {
+        let earlier = self.revisions.get(job) != Some(&revision);
+        self.kept.iter().find(|kept| earlier && kept.revisions.get(job) == Some(&revision))
     }
 }
 

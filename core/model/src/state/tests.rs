@@ -512,6 +512,10 @@ fn a_changed_job_changes_only_its_own_revision() {
     let at = log.deploy(&SHOP.replace("./web", "./web2"));
     assert_eq!((log.revision("web"), log.revision("migrate")), (at.index, migrate));
     assert!(web < at.index);
+    for line in ["cpuset = \"0\"", "io_weight = 50"] {
+        let at = log.deploy(&SHOP.replace("run = [\"./web\"]", &format!("run = [\"./web\"]\n{line}")));
+        assert_eq!((log.revision("web"), log.revision("migrate")), (at.index, migrate), "{line}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use super::*;
 
-const LANES: [Lane; 7] =
-    [Lane::Raft, Lane::Control, Lane::Catalogue, Lane::Join, Lane::Ping, Lane::Snapshot, Lane::Renew];
+const LANES: [Lane; 8] =
+    [Lane::Raft, Lane::Control, Lane::Catalogue, Lane::Join, Lane::Ping, Lane::Snapshot, Lane::Renew, Lane::Talk];
 
 #[test]
 fn a_lane_is_known_by_its_byte() {

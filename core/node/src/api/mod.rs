@@ -5,11 +5,23 @@
 //! answered, which is [`Backend`]'s, and how it travels, which is `http`'s and `client`'s.
 
 mod error;
+mod exec;
+mod files;
+mod logs;
 mod upkeep;
+mod usage;
 mod views;
 
 pub use error::{ApiError, ErrorBody, ErrorCode, ErrorDetail};
+pub(crate) use exec::WAITING_MAX;
+pub use exec::{
+    EXEC_ARGS_BYTES_MAX, EXEC_ARGS_MAX, ExecEnd, ExecInput, ExecOutput, ExecRequest, ExecSession, ExecSize,
+    ExecTerminal,
+};
+pub use files::{FileView, FolderView};
+pub use logs::{LogChunk, LogCursor, LogRead, LogStep};
 pub use upkeep::{MaintenanceRequest, MaintenanceView, VolumeView};
+pub use usage::{PressureView, PressuresView, ThrottledView, UsageView};
 pub use views::{
     AppView, AuthoritiesView, AuthorityView, BehindView, BoundsView, DeployRequest, Deployed, DrainRequest, Event,
     FinishRequest, HiddenView, JobView, LeaderView, LimitsView, NodeCounts, NodeView, PlanStep, PlanView,
@@ -19,6 +31,7 @@ pub use views::{
 };
 
 use async_trait::async_trait;
+use taffeta_isolation_plan::{FileAsk, FileTold};
 use taffeta_model::{AppName, JobName, Secret, SecretName, TaskId, TeamName, TokenId, VolumeName};
 
 /// What a node does for its users. Every verb works on every node: what only the leader can do is passed on to it.
@@ -26,6 +39,10 @@ use taffeta_model::{AppName, JobName, Secret, SecretName, TaskId, TeamName, Toke
 pub trait Backend: Send + Sync + 'static {
     /// Brings those metrics up to date that are only summed when somebody asks.
     fn measure(&self) {}
+    /// What this node's tasks use, in Prometheus' text format.
+    async fn figures(&self) -> String {
+        String::new()
+    }
     /// The state of the cluster as this node knows it.
     async fn status(&self) -> Result<StatusView, ApiError>;
     /// The leader, if one is known.
@@ -89,8 +106,11 @@ pub trait Backend: Send + Sync + 'static {
     /// Ends the CA before the one that signs; with `force` even if members have no certificate of the new one.
     async fn finish_rotation(&self, force: bool) -> Result<(), ApiError>;
     /// A piece of a task's output, from wherever the task runs or last ran.
-    /// `offset` counts bytes from the start of the stream; `None` begins `tail` bytes before its end.
     async fn logs(&self, task: TaskId, read: LogRead) -> Result<LogChunk, ApiError>;
+    /// Runs a command beside a task, on the machine where it runs.
+    async fn exec(&self, task: TaskId, request: ExecRequest) -> Result<ExecSession, ApiError>;
+    /// Looks into a task's working folder, on the machine where it runs or last ran.
+    async fn files(&self, task: TaskId, ask: FileAsk) -> Result<FileTold, ApiError>;
     /// The recent events, oldest first, and a receiver of those that follow.
     fn events(&self) -> (Vec<Event>, tokio::sync::broadcast::Receiver<Event>);
     /// The secrets, by name, without their values.
@@ -103,30 +123,4 @@ pub trait Backend: Send + Sync + 'static {
     async fn backup(&self) -> Result<Vec<u8>, ApiError>;
     /// Whether `token` is the administrator's bearer token.
     fn is_admin_token(&self, token: &str) -> bool;
-}
-
-/// Which piece of a task's output is wanted.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct LogRead {
-    /// `true` for stderr.
-    pub stderr: bool,
-    /// Where to begin, in bytes; `None`: `tail` bytes before the end.
-    pub offset: Option<u64>,
-    /// Bytes before the end at which to begin when there is no offset.
-    pub tail: u64,
-    /// Most bytes to give; at most 256 KiB are.
-    pub limit: u32,
-}
-
-/// A piece of a task's output.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct LogChunk {
-    /// The bytes.
-    pub bytes: Vec<u8>,
-    /// Where the next read begins.
-    pub next: u64,
-    /// Identity of the process start that wrote it: when it changes, offsets begin anew.
-    pub run: String,
-    /// Whether the task has ended and nothing will follow.
-    pub ended: bool,
 }

@@ -1,5 +1,6 @@
 //! The JSON documents of the API, as CONTRACT names their fields.
 
+use super::UsageView;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use taffeta_model::JobName;
@@ -329,7 +330,7 @@ pub struct ServiceView {
 }
 
 /// Why a task is where it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct WhyView {
     /// `shop/web.2`.
     pub task: String,
@@ -339,6 +340,9 @@ pub struct WhyView {
     pub node: Option<String>,
     /// The reasons, one a line.
     pub reasons: Vec<String>,
+    /// What its newest process uses, or has used; `null` if there is none, or its machine does not answer.
+    #[serde(default)]
+    pub usage: Option<UsageView>,
 }
 
 /// A small file beside the app file.

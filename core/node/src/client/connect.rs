@@ -54,7 +54,7 @@ impl Caller {
     pub(super) async fn open(&self, request: Request<Full<Bytes>>) -> Result<(Response<Incoming>, Driver), ApiError> {
         let head = async {
             let (answer, driver) = self.send(request).await?;
-            if answer.status().is_success() {
+            if answer.status().is_success() || answer.status() == StatusCode::SWITCHING_PROTOCOLS {
                 return Ok((answer, driver));
             }
             let (head, body) = answer.into_parts();
@@ -101,7 +101,7 @@ impl Caller {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         // Its failures also reach whoever waits for the answer or reads it.
         let driver = Driver(tokio::spawn(async move {
-            let _ = connection.await;
+            let _ = connection.with_upgrades().await;
         }));
         Ok((sender.send_request(request).await.map_err(broken)?, driver))
     }

@@ -5,19 +5,22 @@
 //! and any retry, which only the caller can know to be safe.
 
 mod connect;
+mod exec;
 mod probe;
 mod read;
 mod stream;
 mod target;
 mod unix;
 mod verbs;
+pub(crate) mod websocket;
 
 #[cfg(test)]
 mod tests;
 
+pub use exec::{ExecReceiver, ExecSender};
 pub use probe::{http_probe, tcp_probe};
 pub use read::http_read;
-pub use stream::{EventStream, LogStream, Received};
+pub use stream::{ByteStream, EventStream, LogStream, Received};
 pub use target::ApiTarget;
 pub use verbs::ApiClient;
 

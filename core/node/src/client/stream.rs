@@ -146,3 +146,27 @@ impl LogStream {
         Ok(None)
     }
 }
+
+/// A file of a task as it comes. Dropping it ends the connection.
+pub struct ByteStream {
+    caller: Caller,
+    body: Incoming,
+    _driver: Driver,
+}
+
+impl ByteStream {
+    pub(super) fn new(caller: Caller, body: Incoming, driver: Driver) -> Self {
+        Self { caller, body, _driver: driver }
+    }
+
+    /// The next bytes; nothing at the end. An error means that these are not all. Safe to cancel.
+    pub async fn next_bytes(&mut self) -> Result<Option<Bytes>, ApiError> {
+        while let Some(frame) = self.body.frame().await {
+            let frame = frame.map_err(|e| self.caller.failed("broke off the file", &e.to_string()))?;
+            if let Ok(data) = frame.into_data() {
+                return Ok(Some(data));
+            }
+        }
+        Ok(None)
+    }
+}

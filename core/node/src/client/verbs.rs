@@ -2,17 +2,24 @@
 
 use super::ApiTarget;
 use super::connect::Caller;
-use super::stream::{EventStream, LogStream};
+use super::exec::{self, ExecReceiver, ExecSender};
+use super::stream::{ByteStream, EventStream, LogStream};
 use super::target::Endpoint;
 use crate::api::{
-    ApiError, AppView, AuthoritiesView, DeployRequest, Deployed, DrainRequest, ErrorCode, Event, FinishRequest,
-    LeaderView, LogChunk, LogRead, MaintenanceRequest, MaintenanceView, NodeView, PlanView, PromoteRequest,
-    QuotaRequest, QuotaView, ResolveView, RestartRequest, RollbackRequest, RunRequest, ScaleRequest, SecretView,
-    ServiceView, StatusView, TaskView, TokenEntry, TokenRequest, TokenView, VolumeView, WhyView,
+    ApiError, AppView, AuthoritiesView, DeployRequest, Deployed, DrainRequest, ErrorCode, Event, ExecRequest,
+    FinishRequest, FolderView, LeaderView, LogChunk, LogRead, MaintenanceRequest, MaintenanceView, NodeView, PlanView,
+    PromoteRequest, QuotaRequest, QuotaView, ResolveView, RestartRequest, RollbackRequest, RunRequest, ScaleRequest,
+    SecretView, ServiceView, StatusView, TaskView, TokenEntry, TokenRequest, TokenView, VolumeView, WhyView,
 };
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
+use http_body_util::{BodyExt, Limited};
+use hyper::header::{
+    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
+};
 use hyper::{Method, Request, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -22,6 +29,9 @@ use taffeta_model::{AppName, JobName, Secret, SecretName, TaskId, TeamName, Toke
 
 /// How long a verb may take unless told otherwise: longer than an election, shorter than a person's patience.
 const TIME_LIMIT_DEFAULT: Duration = Duration::from_secs(10);
+
+/// Most bytes of a folder's list: each name has 255 bytes at most, and as many more that say the rest.
+const LIST_BYTES_MAX: usize = 16 << 20;
 
 /// A client of one node. Cheap to clone; each request opens a connection of its own.
 #[derive(Clone, Debug)]
@@ -285,8 +295,11 @@ impl ApiClient {
         let next = header("x-taffeta-next").and_then(|v| v.parse().ok());
         let next = next.ok_or_else(|| self.caller.stranger("its answer has no X-Taffeta-Next"))?;
         let run = header("x-taffeta-run").unwrap_or_default().to_owned();
-        let ended = header("x-taffeta-ended") == Some("true");
-        Ok(LogChunk { bytes: answer.into_body().into(), next, run, ended })
+        let number = |name: &str| header(name).and_then(|v| v.parse().ok()).unwrap_or_default();
+        let (from, gone) = (number("x-taffeta-from"), number("x-taffeta-gone"));
+        let node = header("x-taffeta-node").unwrap_or_default().to_owned();
+        let (ended, over) = (header("x-taffeta-ended") == Some("true"), header("x-taffeta-over") == Some("true"));
+        Ok(LogChunk { bytes: answer.into_body().into(), next, run, ended, from, gone, node, over })
     }
 
     /// A task's output as it comes, until the task has ended. `read.limit` is of no matter here.
@@ -294,6 +307,41 @@ impl ApiClient {
         let request = self.request(Method::GET, &log_path(&task, &read, true), &[], None)?;
         let (answer, driver) = self.caller.open(request).await?;
         Ok(LogStream::new(self.caller.clone(), answer.into_body(), driver))
+    }
+
+    /// Runs a command beside a task. `nonce` is fresh randomness, by which the node's answer is known to be to this request.
+    pub async fn exec(
+        &self,
+        task: TaskId,
+        request: &ExecRequest,
+        nonce: [u8; 16],
+    ) -> Result<(ExecSender, ExecReceiver), ApiError> {
+        let key = STANDARD.encode(nonce);
+        let unsendable = |_| ApiError::new(ErrorCode::Invalid, "the request cannot be sent");
+        let headers = [
+            (CONNECTION, HeaderValue::from_static("Upgrade")),
+            (UPGRADE, HeaderValue::from_static("websocket")),
+            (SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
+            (SEC_WEBSOCKET_KEY, HeaderValue::try_from(&key).map_err(unsendable)?),
+        ];
+        let request = self.request(Method::GET, &exec_path(&task, request), &headers, None)?;
+        let (answer, driver) = self.caller.open(request).await?;
+        let begun = exec::begin(self.caller.clone(), &key, answer).await;
+        drop(driver); // the connection was handed over
+        begun
+    }
+
+    /// What is in a folder of a task, or a file as it comes; an empty path is the working folder.
+    pub async fn files(&self, task: TaskId, path: &str) -> Result<Result<FolderView, ByteStream>, ApiError> {
+        let path = format!("/v1/files/{}/{}?path={}", task.app, task.short(), escape(path));
+        let request = self.request(Method::GET, &path, &[], None)?;
+        let (answer, driver) = self.caller.open(request).await?;
+        if answer.headers().get("x-taffeta-kind").is_some_and(|kind| kind == "file") {
+            return Ok(Err(ByteStream::new(self.caller.clone(), answer.into_body(), driver)));
+        }
+        let list = Limited::new(answer.into_body(), LIST_BYTES_MAX).collect().await;
+        let list = list.map_err(|e| self.caller.failed("broke off its answer", &e.to_string()))?.to_bytes();
+        Ok(Ok(self.decode(Response::new(list))?))
     }
 
     /// The recent events, oldest first.
@@ -390,8 +438,27 @@ fn log_path(task: &TaskId, read: &LogRead, follow: bool) -> String {
     let stream = if read.stderr { "stderr" } else { "stdout" };
     let (app, short, tail, limit) = (&task.app, task.short(), read.tail, read.limit);
     let mut path = format!("/v1/logs/{app}/{short}?stream={stream}&tail={tail}&limit={limit}&follow={follow}");
-    if let Some(offset) = read.offset {
-        let _ = write!(path, "&offset={offset}");
+    let mut add = |key: &str, value: Option<String>| {
+        if let Some(value) = value {
+            let _ = write!(path, "&{key}={value}");
+        }
+    };
+    add("offset", read.offset.map(|offset| offset.to_string()));
+    add("lines", read.lines.map(|lines| lines.to_string()));
+    add("since", read.since.map(|since| since.0.to_string()));
+    add("times", read.times.then(|| "true".into()));
+    add("run", read.run.as_deref().map(escape));
+    path
+}
+
+fn exec_path(task: &TaskId, request: &ExecRequest) -> String {
+    let mut path = format!("/v1/exec/{}/{}?input={}", task.app, task.short(), request.input);
+    for arg in &request.run {
+        let _ = write!(path, "&arg={}", escape(arg));
+    }
+    if let Some(terminal) = &request.terminal {
+        let (kind, size) = (escape(&terminal.kind), terminal.size);
+        let _ = write!(path, "&terminal={kind}&columns={}&rows={}", size.columns, size.rows);
     }
     path
 }

@@ -4,7 +4,7 @@ use super::body::{Segments, parse_query};
 use super::read::parse_task;
 use super::refusal::Refusal;
 use super::server::Shared;
-use crate::api::{ApiError, ErrorBody, ErrorCode, LogChunk, LogRead};
+use crate::api::{ApiError, ErrorBody, ErrorCode, LogChunk, LogCursor, LogRead, LogStep};
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -14,7 +14,7 @@ use hyper::header::{CONTENT_TYPE, HeaderName};
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
-use taffeta_model::TaskId;
+use taffeta_model::{TaskId, UnixMillis};
 
 /// Between two looks at a followed output: quick for a person, cheap for the node that has it.
 const POLL: Duration = Duration::from_millis(300);
@@ -50,6 +50,11 @@ struct LogsQuery {
     limit: u32,
     #[serde(default)]
     follow: bool,
+    lines: Option<u32>,
+    since: Option<String>,
+    #[serde(default)]
+    times: bool,
+    run: Option<String>,
 }
 
 fn stdout() -> Stream {
@@ -66,11 +71,18 @@ fn limit() -> u32 {
 
 /// A task's output as text. At most 256 KiB at once, with the next offset in `X-Taffeta-Next`, the identity of the
 /// process start in `X-Taffeta-Run` and whether more may come in `X-Taffeta-Ended`; or all that comes, with `follow`.
+/// `X-Taffeta-Gone` counts the bytes that were asked for and have made room for newer ones, `X-Taffeta-From` says where these
+/// begin, `X-Taffeta-Node` on which machine they lie, `X-Taffeta-Over` whether the task was started anew since.
 #[utoipa::path(get, path = "/v1/logs/{app}/{task}",
     params(("app" = String, Path, description = "`shop`"), ("task" = String, Path, description = "`web.2`"),
         ("stream" = Option<String>, Query, description = "`stdout` (default) or `stderr`"),
         ("tail" = Option<u64>, Query, description = "Begin so many bytes before the end; 65536 by default"),
+        ("lines" = Option<u32>, Query, description = "Begin so many lines before the end"),
+        ("since" = Option<String>, Query, description = "Begin with what was written then or later: RFC 3339, or \
+            milliseconds since 1970"),
         ("offset" = Option<u64>, Query, description = "Begin here, in bytes from the start"),
+        ("run" = Option<String>, Query, description = "Of this process start, if its output is still there"),
+        ("times" = Option<bool>, Query, description = "Put the time in front of each line"),
         ("limit" = Option<u32>, Query, description = "Most bytes to give, if not following"),
         ("follow" = Option<bool>, Query, description = "Go on until the task ends")),
     responses((status = 200, body = String, content_type = "text/plain",
@@ -88,6 +100,10 @@ pub(super) async fn show(
         offset: query.offset,
         tail: query.tail,
         limit: query.limit.min(PIECE_BYTES_MAX),
+        lines: query.lines,
+        since: query.since.as_deref().map(parse_since).transpose()?,
+        times: query.times,
+        run: query.run,
     };
     if query.follow {
         return follow(shared, task, LogRead { limit: PIECE_BYTES_MAX, ..read }).await;
@@ -95,10 +111,28 @@ pub(super) async fn show(
     let chunk = shared.backend.logs(task, read).await?;
     let mut answer = ([TEXT], chunk.bytes).into_response();
     let headers = answer.headers_mut();
-    headers.insert("x-taffeta-next", chunk.next.into());
-    headers.insert("x-taffeta-ended", if chunk.ended { "true" } else { "false" }.parse().map_err(unsendable)?);
-    headers.insert("x-taffeta-run", chunk.run.parse().map_err(unsendable)?);
+    for (name, number) in
+        [("x-taffeta-next", chunk.next), ("x-taffeta-from", chunk.from), ("x-taffeta-gone", chunk.gone)]
+    {
+        headers.insert(name, number.into());
+    }
+    for (name, is) in [("x-taffeta-ended", chunk.ended), ("x-taffeta-over", chunk.over)] {
+        headers.insert(name, if is { "true" } else { "false" }.parse().map_err(unsendable)?);
+    }
+    for (name, text) in [("x-taffeta-run", &chunk.run), ("x-taffeta-node", &chunk.node)] {
+        headers.insert(name, text.parse().map_err(unsendable)?);
+    }
     Ok(answer)
+}
+
+fn parse_since(text: &str) -> Result<UnixMillis, Refusal> {
+    if let Ok(millis) = text.parse() {
+        return Ok(UnixMillis(millis));
+    }
+    let at = text.parse::<jiff::Timestamp>().ok().and_then(|at| u64::try_from(at.as_millisecond()).ok());
+    let wrong =
+        || ApiError::new(ErrorCode::Invalid, format!("`{text}` is no time, as 2026-11-25T01:30:00Z")).field("since");
+    Ok(at.map(UnixMillis).ok_or_else(wrong)?)
 }
 
 fn unsendable(e: hyper::header::InvalidHeaderValue) -> Refusal {
@@ -108,7 +142,7 @@ fn unsendable(e: hyper::header::InvalidHeaderValue) -> Refusal {
 /// The first look is made before the answer begins, so that a wrong task still gets a status.
 async fn follow(shared: Arc<Shared>, task: TaskId, read: LogRead) -> Result<Response, Refusal> {
     let first = shared.backend.logs(task.clone(), read.clone()).await?;
-    let mut follower = Follower { shared, task, read, run: first.run.clone(), ended: false, ready: None };
+    let mut follower = Follower { shared, task, cursor: LogCursor::new(read), ended: false, ready: None };
     follower.take_chunk(first);
     let body = stream::unfold(Some(follower), |follower| async move {
         let mut follower = follower?;
@@ -126,8 +160,7 @@ async fn follow(shared: Arc<Shared>, task: TaskId, read: LogRead) -> Result<Resp
 struct Follower {
     shared: Arc<Shared>,
     task: TaskId,
-    read: LogRead,
-    run: String,
+    cursor: LogCursor,
     ended: bool,
     ready: Option<Vec<u8>>,
 }
@@ -145,13 +178,9 @@ impl Follower {
             // A full piece is followed by the next at once: only at the end is there something to wait for.
             let looked = tokio::select! {
                 () = self.shared.ended() => return Ok(None),
-                looked = self.shared.backend.logs(self.task.clone(), self.read.clone()) => looked,
+                looked = self.shared.backend.logs(self.task.clone(), self.cursor.next_read()) => looked,
             };
             match looked {
-                Ok(chunk) if chunk.run != self.run => {
-                    self.begin_anew(chunk.run);
-                    self.pause().await;
-                }
                 Ok(chunk) => {
                     failures = 0;
                     if !self.take_chunk(chunk) {
@@ -178,18 +207,12 @@ impl Follower {
         }
     }
 
-    /// The task was started again: what was just read is from the middle of another output.
-    fn begin_anew(&mut self, run: String) {
-        self.run = run;
-        self.read.offset = Some(0);
-    }
-
     /// Whether there was something in it.
     fn take_chunk(&mut self, chunk: LogChunk) -> bool {
-        self.read.offset = Some(chunk.next);
-        let some = !chunk.bytes.is_empty();
-        self.ended = chunk.ended && !some;
-        self.ready = some.then_some(chunk.bytes);
+        let LogStep { bytes, ended, .. } = self.cursor.take(chunk);
+        let some = !bytes.is_empty();
+        self.ended = ended;
+        self.ready = some.then_some(bytes);
         some
     }
 }

@@ -8,6 +8,8 @@ mod access;
 mod bind;
 mod body;
 mod events;
+mod exec;
+mod files;
 mod logs;
 mod openapi;
 mod page;

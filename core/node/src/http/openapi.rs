@@ -1,6 +1,6 @@
 //! The API's own description.
 
-use super::{events, logs, page, quotas, read, secrets, steer, upkeep, write};
+use super::{events, exec, files, logs, page, quotas, read, secrets, steer, upkeep, write};
 use crate::api::ErrorBody;
 use axum::Json;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -13,7 +13,7 @@ use utoipa::{Modify, OpenApi};
         leader what only the leader can do. Errors are always an ErrorBody."),
     paths(
         show, read::health, read::metrics, read::status, read::leader, read::nodes, read::apps, read::ps,
-        read::services, read::why, read::resolve, read::zone, logs::show, events::show, write::deploy, write::plan, write::stop,
+        read::services, read::why, read::resolve, read::zone, logs::show, exec::run, files::show, events::show, write::deploy, write::plan, write::stop,
         write::scale, write::restart, steer::rollback, steer::pause, steer::resume, steer::promote, steer::run, write::create_token, read::tokens, write::revoke_token,
         upkeep::volumes, upkeep::reset, upkeep::remove, upkeep::windows, upkeep::add_window, upkeep::end_windows,
         write::remove_node, write::drain_node, quotas::list, quotas::set, quotas::remove, read::authorities, write::rotate_authority, write::finish_rotation, page::show, page::login::take_login,

@@ -34,7 +34,8 @@ pub(super) async fn health() -> Json<HealthView> {
 #[utoipa::path(get, path = "/metrics", responses((status = 200, body = String, content_type = "text/plain")))]
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     shared.backend.measure();
-    let text = shared.metrics.as_ref().map(|handle| handle.render()).unwrap_or_default();
+    let mut text = shared.metrics.as_ref().map(|handle| handle.render()).unwrap_or_default();
+    text += &shared.backend.figures().await;
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 

@@ -2,7 +2,7 @@
 
 use super::refusal::{unknown_route, wrong_method};
 use super::server::Shared;
-use super::{events, logs, openapi, page, quotas, read, secrets, steer, upkeep, write};
+use super::{events, exec, files, logs, openapi, page, quotas, read, secrets, steer, upkeep, write};
 use axum::Router;
 use axum::routing::{MethodRouter, delete, get, post, put};
 use std::sync::Arc;
@@ -36,6 +36,8 @@ pub(super) fn routes() -> Vec<Route> {
         got("/v1/dns", get(read::zone)),
         got("/v1/dns/{name}", get(read::resolve)),
         got("/v1/logs/{app}/{task}", get(logs::show)),
+        got("/v1/exec/{app}/{task}", get(exec::run)),
+        got("/v1/files/{app}/{task}", get(files::show)),
         got("/v1/events", get(events::show)),
         posted("/v1/apps", post(write::deploy)),
         posted("/v1/plan", post(write::plan)),

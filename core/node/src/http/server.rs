@@ -186,7 +186,7 @@ async fn serve(stream: Box<dyn Stream>, door: Door, router: Router, shared: Arc<
         let answered = access::guard(&shared, door, router.clone(), request.map(Body::new));
         answered.map(Ok::<_, Infallible>)
     });
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), answer));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), answer).with_upgrades());
     let served = tokio::select! {
         served = &mut connection => served,
         () = shared.ended() => match tokio::time::timeout(FIRST_WORD, &mut connection).await {

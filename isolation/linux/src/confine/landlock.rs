@@ -51,12 +51,6 @@ pub(super) fn prepare(access: &FileAccess, gaps: &mut Vec<String>) -> io::Result
             Err(_) => continue,
         }
     }
-    // What a task writes to its outputs it may also open by `/dev/stdout`, as many a server's settings have it.
-    for output in [rustix::stdio::stdout(), rustix::stdio::stderr()] {
-        if fstat(output).is_ok_and(|about| FileType::from_raw_mode(about.st_mode) == FileType::RegularFile) {
-            ruleset = add(ruleset, output, FileRight::WriteThere).map_err(io::Error::other)?;
-        }
-    }
     Ok(ruleset.into())
 }
 

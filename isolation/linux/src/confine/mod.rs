@@ -5,6 +5,7 @@
 //! exec. What is to be given up is data of `taffeta-isolation-plan`.
 
 mod accounts;
+mod always;
 mod landlock;
 mod numbers;
 mod owner;

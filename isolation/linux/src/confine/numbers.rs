@@ -8,11 +8,11 @@ pub(super) const NEWEST: u32 = 469;
 
 /// The number of a system call on the processor this was built for; `None` if that does not have it, or nobody asked
 /// for it yet.
-pub(super) fn number(name: &str) -> Option<i64> {
+pub(super) fn number(name: &str) -> Option<u32> {
     let at = NUMBERS.binary_search_by_key(&name, |(known, ..)| known).ok()?;
     let (_, x86_64, aarch64) = NUMBERS[at];
     let number = if cfg!(target_arch = "x86_64") { x86_64 } else { aarch64 };
-    (number >= 0).then_some(number.into())
+    u32::try_from(number).ok()
 }
 
 /// Name, number on x86-64, number on aarch64 and other processors with the generic table; -1 where there is none. Sorted

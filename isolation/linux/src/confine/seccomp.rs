@@ -1,13 +1,20 @@
 //! The filter of system calls.
 #![allow(unsafe_code, reason = "seccomp(2) has no safe form")]
 
-use super::numbers::{NEWEST, number};
+use super::{
+    always,
+    numbers::{NEWEST, number},
+};
 use rustix::io::Errno;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
     TargetArch, sock_filter,
 };
-use std::{collections::BTreeMap, env::consts::ARCH, io, ptr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env::consts::ARCH,
+    io, ptr,
+};
 use taffeta_isolation_plan::{Allowed, Condition, SyscallPolicy, Test};
 
 /// A filter, compiled.
@@ -20,22 +27,34 @@ struct Program {
     instructions: *const sock_filter,
 }
 
-/// Compiles a policy for this processor. System calls of another one, as those of 32-bit programs, kill the process; the
-/// x32 ones have numbers that are on no list.
+/// Compiles a policy for this processor. The x32 form of a call has a number that is on no list, and above all that are
+/// known.
 pub(super) fn compile(policy: &SyscallPolicy) -> io::Result<Filter> {
     let arch = TargetArch::try_from(ARCH).map_err(|_| unsupported())?;
-    let mut rules = BTreeMap::new();
+    let (mut always, mut conditional) = (BTreeSet::new(), BTreeMap::new());
     for Allowed { name, when } in &policy.allowed {
-        let Some(number) = number(name) else { continue };
-        let any = when.iter().map(|all| rule(all)).collect::<Result<_, _>>().map_err(io::Error::other)?;
-        rules.insert(number, any);
+        match number(name) {
+            None => {} // this processor never had it
+            Some(number) if when.is_empty() => drop(always.insert(number)),
+            Some(number) => {
+                let any = when.iter().map(|all| rule(all)).collect::<Result<_, _>>().map_err(io::Error::other)?;
+                conditional.insert(number.into(), any);
+            }
+        }
     }
     let refused = SeccompAction::Errno(Errno::PERM.raw_os_error().unsigned_abs());
-    let filter = SeccompFilter::new(rules, refused, SeccompAction::Allow, arch).map_err(io::Error::other)?;
-    let list = BpfProgram::try_from(filter).map_err(io::Error::other)?;
-    let mut program = unheard_of(policy.unheard_of);
-    program.extend(list);
-    Ok(Filter(program))
+    let rest = SeccompFilter::new(conditional, refused, SeccompAction::Allow, arch).map_err(io::Error::other)?;
+    let unheard_of = policy.unheard_of.iter().filter_map(|name| number(name));
+    let allowed = always::allowed(&always).ok_or_else(|| io::Error::other("the list of system calls is too long"))?;
+    let parts = [
+        always::same_processor(arch),
+        // C libraries go another way at that answer, where `EPERM` would be an error to them: runc found that out with
+        // `faccessat2`.
+        always::unheard_of(unheard_of, NEWEST),
+        allowed,
+        BpfProgram::try_from(rest).map_err(io::Error::other)?,
+    ];
+    Ok(Filter(parts.concat()))
 }
 
 fn unsupported() -> io::Error {
@@ -54,26 +73,12 @@ fn rule(all: &[Condition]) -> Result<SeccompRule, seccompiler::BackendError> {
     SeccompRule::new(all.iter().map(condition).collect::<Result<_, _>>()?)
 }
 
-/// What runs before the list: it answers `ENOSYS` to what is not to be known, and to whatever is newer than our knowledge,
-/// as C libraries then go another way, where `EPERM` would be an error to them (runc found that out with `faccessat2`).
-/// Everything else goes on to the list. Numbers of other processors may meet it, too: they get that answer or go on.
-fn unheard_of(names: &[&str]) -> BpfProgram {
-    const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
-    const IF_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
-    const IF_GREATER: u16 = 0x25; // BPF_JMP | BPF_JGT | BPF_K
-    const RETURN: u16 = 0x06; // BPF_RET | BPF_K
-    const NUMBER_OFFSET: u32 = 0; // of seccomp_data.nr
-    let answer = u32::from(SeccompAction::Errno(Errno::NOSYS.raw_os_error().unsigned_abs()));
-    let numbers = names.iter().filter_map(|name| u32::try_from(number(name)?).ok());
-    let mut program = vec![sock_filter { code: LOAD, jt: 0, jf: 0, k: NUMBER_OFFSET }];
-    for (code, k) in numbers.map(|number| (IF_EQUAL, number)).chain([(IF_GREATER, NEWEST)]) {
-        program.push(sock_filter { code, jt: 0, jf: 1, k });
-        program.push(sock_filter { code: RETURN, jt: 0, jf: 0, k: answer });
-    }
-    program
-}
-
 impl Filter {
+    #[cfg(test)]
+    pub(super) fn instructions(&self) -> &[sock_filter] {
+        &self.0
+    }
+
     /// Installs it, for good, in this thread and all that it starts.
     pub(super) fn install(&self) -> Result<(), Errno> {
         let length = libc::c_ushort::try_from(self.0.len()).map_err(|_| Errno::TOOBIG)?;

@@ -80,7 +80,9 @@ impl Points {
         if found.missing.is_empty() || on.is_some_and(|(_, ours)| *ours) {
             return Ok(found);
         }
-        rebuild(&found.folder)?;
+        for entry in rebuild(&found.folder)? {
+            self.mounts.entry(entry).or_insert(false); // it is the machine's, as before
+        }
         self.mounts.insert(found.folder.clone(), true);
         self.rebuilt.push(found.folder.clone());
         Ok(found)
@@ -124,8 +126,8 @@ fn find(at: &Path) -> io::Result<Found> {
     Ok(Found { folder, missing: vec![] })
 }
 
-/// Replaces a folder by a tmpfs that has all its entries, so that there is room for one more.
-fn rebuild(folder: &Path) -> io::Result<()> {
+/// Replaces a folder by a tmpfs that has all its entries, so that there is room for one more. Gives those that are mounts.
+fn rebuild(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let about = fs::metadata(folder)?;
     if !about.is_dir() {
         return Err(Errno::NOTDIR.into());
@@ -139,12 +141,20 @@ fn rebuild(folder: &Path) -> io::Result<()> {
     let mut taken = Vec::with_capacity(entries.len());
     for entry in entries {
         let kind = entry.file_type()?;
-        let kept = if kind.is_symlink() { Kept::Link(fs::read_link(entry.path())?) } else { Kept::Tree(clone_of(&entry.path())?, kind.is_dir()) };
+        let kept = if kind.is_symlink() {
+            Kept::Link(fs::read_link(entry.path())?)
+        } else {
+            Kept::Tree(clone_of(&entry.path())?, kind.is_dir())
+        };
         taken.push((entry.file_name(), kept));
     }
     mount("taffeta", draft, "tmpfs", MountFlags::NODEV, options)?;
+    let mut mounts = vec![];
     for (name, kept) in taken {
-        let path = draft.join(name);
+        let path = draft.join(&name);
+        if matches!(kept, Kept::Tree(..)) {
+            mounts.push(folder.join(&name));
+        }
         match kept {
             Kept::Link(to) => symlink(to, path)?,
             Kept::Tree(tree, true) => {
@@ -158,7 +168,10 @@ fn rebuild(folder: &Path) -> io::Result<()> {
         }
     }
     fs::set_permissions(draft, Permissions::from_mode(about.permissions().mode() & 0o7777))?;
-    if root { enter_root(draft, &old) } else { Ok(()) }
+    if root {
+        enter_root(draft, &old)?;
+    }
+    Ok(mounts)
 }
 
 /// An entry of a folder that is rebuilt.

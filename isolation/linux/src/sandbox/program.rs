@@ -19,12 +19,14 @@ use rustix::{
 };
 use std::{
     ffi::OsString,
-    fmt, io,
+    fmt,
+    fs::File,
+    io,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::process::CommandExt,
     },
-    process::{Command, Stdio},
+    process::Command,
 };
 use taffeta_isolation_plan::{Confine, Identity, Namespace, Sandbox, TaskSpec};
 
@@ -97,13 +99,17 @@ impl Program<'_> {
         self.doors.files().chain(place).chain(outputs).chain(self.nobody.map(Nobody::namespace)).collect()
     }
 
-    fn enter(self, place: Place<'_>, in_group: bool, go: impl FnOnce() -> io::Result<()>) -> Result<Command, Stuck> {
+    fn enter(mut self, place: Place<'_>, in_group: bool, go: impl FnOnce() -> io::Result<()>) -> Result<Command, Stuck> {
         // None of the task's processes may look into this one, which still has files and rights of the machine's.
         let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
         let entered = self.doors.enter(in_group).map_err(io::Error::from);
         entered.map_err(|e| Stuck::Sandbox(format!("cannot enter its cgroups: {e}")))?;
         go().map_err(|e| Stuck::Sandbox(e.to_string()))?;
         self.join(place)?;
+        if let Some(outputs) = self.outputs.take() {
+            take_up(&outputs).map_err(|e| Stuck::Sandbox(format!("cannot take up its outputs: {e}")))?;
+        }
+        // What it may still do is worked out here, where its paths mean what they will mean to it, and its outputs are its own.
         let prepared = Confinement::prepare(&self.confine).map_err(|e| Stuck::Program(e.to_string()))?;
         let (confinement, _gaps) = prepared; // told by the agent, which knows what the machine lacks
         chdir(self.spec.work()).map_err(|e| Stuck::Program(cannot_run(&self.run[0], e.into())))?;
@@ -145,9 +151,6 @@ impl Program<'_> {
         let (program, args) = self.run.split_first().expect("a spec without a program is refused");
         let mut command = Command::new(program);
         command.args(args).env_clear().envs(self.spec.environment()).envs(self.variables);
-        if let Some((stdout, stderr)) = self.outputs {
-            command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
-        }
         let dies_with = self.dies_with;
         sys::before_exec(&mut command, move || {
             confinement.apply().map_err(|stuck| io::Error::other(stuck.to_string()))?;
@@ -158,6 +161,12 @@ impl Program<'_> {
         });
         command
     }
+}
+
+fn take_up((stdout, stderr): &(OwnedFd, OwnedFd)) -> io::Result<()> {
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    rustix::stdio::dup2_stdout(stdout)?;
+    Ok(rustix::stdio::dup2_stderr(stderr)?)
 }
 
 /// The namespaces of a running sandbox that a process joins which is in its pid namespace, and user namespace, already.

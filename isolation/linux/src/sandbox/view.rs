@@ -141,7 +141,8 @@ fn perform_one(step: &ViewStep, taken: Taken, points: &mut Points) -> io::Result
 /// Covers a file with one that is empty, a folder with one that is.
 fn mask(at: &Path) -> io::Result<()> {
     match fs::metadata(at) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        // What nobody but root can reach needs no mask where nobody is.
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => Ok(()),
         Err(e) => Err(e),
         Ok(about) if about.is_dir() => {
             let flags = TASKS_OWN | MountFlags::RDONLY | MountFlags::NOEXEC;

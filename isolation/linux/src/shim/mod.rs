@@ -3,6 +3,7 @@
 //! It owns the task: starts it, reaps what it leaves behind, keeps its outputs and its exit status on disk, and answers
 //! on a socket. It decides nothing. When it dies, the kernel kills the task's main process, and the agent the rest.
 
+mod logs;
 mod serve;
 mod task;
 

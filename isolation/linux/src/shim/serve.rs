@@ -1,9 +1,12 @@
 //! The shim's life while the task runs: one loop over everything that can happen.
 
+use super::logs::Logs;
 use crate::{
     control::{Action, LINE_BYTES_MAX, Reply, line, parse},
+    ending::{Ending, OutOfMemory, oom_kills},
     lease::{Due, Lease},
     leftover::kill_children,
+    population::Population,
     record::{ExitRecord, SOCKET, StateRecord, VERSION, date, write_exit},
     sandbox::Running,
     secrets,
@@ -33,6 +36,9 @@ const CONNECTIONS_MAX: usize = 32;
 /// How often something is tried again that no file announces.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
+/// The same where a file announces it, in case that what was announced did not help.
+const TICK_LONG: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
 /// Ticks to wait after the memory limit was hit for the kernel to count the kill: two seconds. It may also make room.
 const OOM_TICKS: u32 = 100;
 
@@ -47,14 +53,19 @@ pub(super) struct Shim {
     init: Option<OwnedFd>,
     listener: UnixListener,
     signals: OwnedFd,
-    oom: Option<OwnedFd>,
+    oom: Option<OutOfMemory>,
     oom_ticks: u32,
+    /// Tells when nothing is left in the groups, where they have a v2 folder.
+    population: Option<Population>,
+    /// What it said last: any change since then wakes the loop.
+    inside: bool,
     /// Whether its lease has ended: it is killed in each round until it has.
     killing: bool,
     lease: Option<Lease>,
     /// How the main process ended. While this is `None` it has not been reaped, and its number is its own.
     ended: Option<(WaitStatus, UnixMillis)>,
     connections: Vec<Connection>,
+    logs: Logs,
 }
 
 #[derive(Debug)]
@@ -72,9 +83,10 @@ impl Shim {
         running: Running,
         listener: UnixListener,
         signals: OwnedFd,
-        oom: Option<OwnedFd>,
-        lease: Option<Lease>,
+        oom: Option<OutOfMemory>,
+        (lease, logs): (Option<Lease>, Logs),
     ) -> Self {
+        let population = state.groups.population();
         Self {
             folder,
             state,
@@ -84,10 +96,13 @@ impl Shim {
             signals,
             oom,
             oom_ticks: 0,
+            population,
+            inside: false,
             killing: false,
             lease,
             ended: None,
             connections: vec![],
+            logs,
         }
     }
 
@@ -96,9 +111,11 @@ impl Shim {
     pub(super) fn run(mut self) -> ExitCode {
         loop {
             self.sleep();
+            self.inside = self.population.as_ref().is_some_and(Population::look);
             let alone = self.reap();
             self.check_memory();
             self.check_lease();
+            self.logs.pump(date());
             if let Some((status, at)) = self.ended {
                 self.kill_namespace();
                 if alone && self.state.groups.is_empty() {
@@ -116,10 +133,16 @@ impl Shim {
         let watched = self.connections.iter().map(|c| c.stream.as_fd());
         let files = [self.signals.as_fd(), self.listener.as_fd()].into_iter();
         let files = files.chain(self.oom.as_ref().map(AsFd::as_fd)).chain(self.lease.as_ref().map(Lease::timer));
-        let files = files.chain(watched);
+        let files = files.chain(watched).chain(self.logs.pipes());
         let mut files: Vec<_> = files.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
-        let ticking = self.ended.is_some() || self.oom_ticks > 0 || self.killing;
-        let _ = poll(&mut files, ticking.then_some(&TICK)); // an interruption is a round without news
+        files.extend(self.population.as_ref().map(Population::watched));
+        let hurries = self.oom_ticks > 0 || self.logs.is_slowed_down();
+        let waits_for_end = self.ended.is_some() || self.killing;
+        let tick = match waits_for_end && self.inside && !hurries {
+            true => Some(&TICK_LONG), // the group says when it is empty
+            false => (hurries || waits_for_end).then_some(&TICK),
+        };
+        let _ = poll(&mut files, tick); // an interruption is a round without news
     }
 
     /// Collects the dead; true if no child is left, dead or alive.
@@ -142,13 +165,12 @@ impl Shim {
 
     /// On v1 the kernel kills one process of a group that is out of memory; the rest would stay, half a task.
     fn check_memory(&mut self) {
-        let mut count = [0u8; 8];
-        if self.oom.as_ref().is_some_and(|oom| read(oom, &mut count).is_ok_and(|n| n > 0)) {
+        if self.oom.as_mut().is_some_and(OutOfMemory::news) {
             self.oom_ticks = OOM_TICKS;
         }
         if self.oom_ticks > 0 {
             self.oom_ticks -= 1;
-            if self.state.groups.oom_kills() > 0 {
+            if oom_kills(&self.state.groups) > 0 {
                 self.oom_ticks = 0;
                 self.kill();
             }
@@ -234,26 +256,30 @@ impl Shim {
     }
 
     fn finish(mut self, status: WaitStatus, at: UnixMillis) -> ExitCode {
-        // Read now, as the counter goes with the group; never guessed from the signal.
+        // Read now, as the counters go with the group; never guessed from the signal.
+        let ending = Ending::read(&self.state.groups, self.oom.as_mut().is_some_and(OutOfMemory::heard));
         let by_lease = self.lease.as_ref().is_some_and(Lease::has_ended);
         let exit = match (status.exit_status(), status.terminating_signal()) {
             // Also with a status of its own: it was told to end, and did.
             _ if by_lease => Exit::LeaseEnded,
             (Some(0), _) => Exit::Code(0),
-            _ if self.state.groups.oom_kills() > 0 => Exit::OutOfMemory,
+            _ if ending.exhausted.is_some() => Exit::OutOfMemory,
             (Some(code), _) => Exit::Code(code),
             (None, Some(signal)) => Exit::Signal(signal),
             (None, None) => Exit::Lost,
         };
         // Before the end is told: nobody reads them any more. What stays goes with the folder.
         let _ = secrets::remove(&self.folder);
-        let record = ExitRecord::new(&exit, at);
+        // What it wrote is there in full when its end is told; of what cannot be stored, the amount.
+        self.logs.drain(date());
+        let record = ExitRecord::new(&exit, at).with(&ending);
         // A full disk may have room again; a folder that is gone takes the run with it.
         while let Err(e) = write_exit(&self.folder, &record) {
             if e.kind() == ErrorKind::NotFound {
                 return ExitCode::FAILURE;
             }
             sleep(Duration::from_secs(1));
+            self.logs.settle(date());
         }
         let last = Reply { v: VERSION, exit: Some(record), ..Reply::default() };
         self.connections.iter_mut().filter(|c| c.watches).for_each(|c| {

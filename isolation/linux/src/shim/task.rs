@@ -1,13 +1,18 @@
 //! Starting the task.
 
-use super::{Refusal, serve::Shim};
+use super::{
+    Refusal,
+    logs::{Logs, Writers},
+    serve::Shim,
+};
 use crate::{
     control::short_path,
+    ending::OutOfMemory,
     group::Groups,
     lease::{Lease, boot_time},
     record::{
-        EXIT_FILE, LAUNCH_FILE, Launch, Process, STATE_FILE, StateRecord, VERSION, boot_id, date, log_file,
-        read_record, write_record,
+        EXIT_FILE, LAUNCH_FILE, Launch, Process, STATE_FILE, StateRecord, VERSION, boot_id, date, read_record,
+        write_record,
     },
     sandbox::{Running, Start, Stuck},
     secrets::{self, Carried},
@@ -15,12 +20,12 @@ use crate::{
 };
 use rustix::process::{Pid, getpid};
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io,
-    os::unix::{fs::OpenOptionsExt, net::UnixListener},
+    os::unix::net::UnixListener,
     path::Path,
 };
-use taffeta_isolation_plan::{SPEC_FILE, Sandbox, Stream, TaskSpec};
+use taffeta_isolation_plan::{SPEC_FILE, Sandbox, TaskSpec};
 
 /// Starts what the folder describes, once: a folder that knows a start or an end is refused.
 pub(super) fn start(folder: &Path, carried: Carried) -> Result<Shim, Refusal> {
@@ -41,12 +46,13 @@ pub(super) fn start(folder: &Path, carried: Carried) -> Result<Shim, Refusal> {
     }
     let listener = listen(folder)?;
     let signals = sys::child_signals()?; // before the child exists: its end must not be missed
-    let oom = launch.groups.watch_oom();
+    let oom = OutOfMemory::watch(&launch.groups);
     let sandbox = launch.sandbox.unwrap_or_default();
-    let running = spawn(folder, &spec, &sandbox, &launch.groups, &carried)?;
+    let (logs, writers) = Logs::open(folder, spec.logs)?;
+    let running = spawn(&spec, &sandbox, &launch.groups, &carried, writers)?;
     let state = describe(&spec.run_id, launch.groups, &running)?;
     write_record(&folder.join(STATE_FILE), &state)?;
-    Ok(Shim::new(folder.to_path_buf(), state, running, listener, signals, oom, lease))
+    Ok(Shim::new(folder.to_path_buf(), state, running, listener, signals, oom, (lease, logs)))
 }
 
 fn listen(folder: &Path) -> io::Result<UnixListener> {
@@ -62,14 +68,13 @@ fn listen(folder: &Path) -> io::Result<UnixListener> {
 }
 
 fn spawn(
-    folder: &Path,
     spec: &TaskSpec,
     sandbox: &Sandbox,
     groups: &Groups,
     carried: &Carried,
+    writers: Writers,
 ) -> Result<Running, Refusal> {
-    let log = |stream| OpenOptions::new().create(true).append(true).mode(0o600).open(log_file(folder, stream));
-    let outputs = (log(Stream::Stdout)?.into(), log(Stream::Stderr)?.into());
+    let outputs = (writers.stdout, writers.stderr);
     let started = Start { spec, sandbox, groups, variables: carried.variables(), outputs }.start();
     started.map_err(|stuck| match stuck {
         Stuck::Program(why) => Refusal::NotStarted(why),

@@ -1,6 +1,8 @@
 //! A machine for one test: its own folder and cgroups, all of which are gone afterwards.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+pub mod guest;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -62,9 +64,12 @@ impl Bench {
             fetched: vec![],
             cpus_milli: 250,
             cpu_quota: false,
+            cpuset: None,
+            io_weight: None,
             memory_bytes: 64 << 20,
             pids_max: 50,
             grace: Duration::from_secs(1),
+            logs: Default::default(),
             lease: None,
             isolation: Isolation::default(),
             user: None,
@@ -91,7 +96,9 @@ impl Bench {
         let path = format!("taffeta/{}/{run_id}", self.node_id);
         match executor.permitted().cgroups {
             Cgroups::None { .. } => None,
-            Cgroups::V1(_) => Some(Path::new("/sys/fs/cgroup").join(controller).join(path)),
+            Cgroups::V1(_) if controller == "unified" => None,
+            Cgroups::Hybrid(_) if controller == "unified" => Some(unified()?.join(path)),
+            Cgroups::V1(_) | Cgroups::Hybrid(_) => Some(Path::new("/sys/fs/cgroup").join(controller).join(path)),
             Cgroups::V2(_) => Some(Path::new("/sys/fs/cgroup").join(path)),
         }
     }
@@ -121,6 +128,13 @@ impl Drop for Bench {
     }
 }
 
+/// Where the hierarchy of version 2 is mounted.
+pub fn unified() -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let mount = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2"))?;
+    mount.split(' ').nth(1).map(PathBuf::from)
+}
+
 /// Waits until it is so.
 pub async fn until(what: &str, mut is: impl FnMut() -> bool) {
     let begin = Instant::now();
@@ -138,6 +152,35 @@ pub fn lives(pid: u32) -> bool {
 
 pub fn number(path: &Path) -> Option<u32> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// The process whose number a task has written to a file in its working folder, while it lives: to the task it has another
+/// number than on the machine.
+pub fn process(path: &Path) -> Option<u32> {
+    let inside = number(path)?;
+    let state = fs::read(path.parent()?.parent()?.join("state.json")).ok()?;
+    let state: serde_json::Value = serde_json::from_slice(&state).ok()?;
+    let Some(init) = state["init"]["pid"].as_u64() else { return Some(inside) };
+    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let home = namespace(&init.to_string())?;
+    let numbers = fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let is_it = |pid: &String| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let line = status.lines().find(|line| line.starts_with("NSpid:")).unwrap_or_default();
+        line.split_whitespace().last() == Some(&inside.to_string()) && namespace(pid).as_ref() == Some(&home)
+    };
+    numbers.filter(|name| name.parse::<u32>().is_ok()).find(is_it)?.parse().ok()
+}
+
+/// How many processes of the machine have this among their arguments.
+pub fn processes(mark: &str) -> usize {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let numbers = entries.filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok());
+    let marked = |path: PathBuf| {
+        let line = fs::read(path.join("cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).any(|arg| arg == mark.as_bytes())
+    };
+    numbers.filter(|entry| marked(entry.path())).count()
 }
 
 pub fn kill_9(pid: u32) {

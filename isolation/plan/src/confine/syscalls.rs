@@ -9,338 +9,60 @@ use super::Capability;
 use std::collections::BTreeSet;
 
 /// Reading, writing and waiting for files, whatever they are.
-const FILES: &[&str] = &[
-    "read",
-    "write",
-    "readv",
-    "writev",
-    "pread64",
-    "pwrite64",
-    "preadv",
-    "pwritev",
-    "preadv2",
-    "pwritev2",
-    "lseek",
-    "close",
-    "close_range",
-    "dup",
-    "dup2",
-    "dup3",
-    "fcntl",
-    "ioctl",
-    "flock",
-    "fsync",
-    "fdatasync",
-    "sync",
-    "syncfs",
-    "sync_file_range",
-    "ftruncate",
-    "fallocate",
-    "fadvise64",
-    "readahead",
-    "sendfile",
-    "splice",
-    "tee",
-    "vmsplice",
-    "copy_file_range",
-    "pipe",
-    "pipe2",
-    "poll",
-    "ppoll",
-    "select",
-    "pselect6",
-    "epoll_create",
-    "epoll_create1",
-    "epoll_ctl",
-    "epoll_wait",
-    "epoll_pwait",
-    "epoll_pwait2",
-    "eventfd",
-    "eventfd2",
-    "signalfd",
-    "signalfd4",
-    "inotify_init",
-    "inotify_init1",
-    "inotify_add_watch",
-    "inotify_rm_watch",
-    "io_setup",
-    "io_destroy",
-    "io_submit",
-    "io_cancel",
-    "io_getevents",
-    "io_pgetevents",
-    "memfd_create",
-    "cachestat",
-];
+const FILES: &str = "
+    read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek close close_range dup dup2 dup3
+    fcntl ioctl flock fsync fdatasync sync syncfs sync_file_range ftruncate fallocate fadvise64 readahead sendfile
+    splice tee vmsplice copy_file_range pipe pipe2 poll ppoll select pselect6 epoll_create epoll_create1 epoll_ctl
+    epoll_wait epoll_pwait epoll_pwait2 eventfd eventfd2 signalfd signalfd4 inotify_init inotify_init1
+    inotify_add_watch inotify_rm_watch io_setup io_destroy io_submit io_cancel io_getevents io_pgetevents memfd_create
+    cachestat";
 
 /// Paths and what they name.
-const PATHS: &[&str] = &[
-    "open",
-    "openat",
-    "openat2",
-    "creat",
-    "access",
-    "faccessat",
-    "faccessat2",
-    "stat",
-    "lstat",
-    "fstat",
-    "newfstatat",
-    "statx",
-    "statfs",
-    "fstatfs",
-    "getdents",
-    "getdents64",
-    "readlink",
-    "readlinkat",
-    "getcwd",
-    "chdir",
-    "fchdir",
-    "mkdir",
-    "mkdirat",
-    "rmdir",
-    "rename",
-    "renameat",
-    "renameat2",
-    "link",
-    "linkat",
-    "unlink",
-    "unlinkat",
-    "symlink",
-    "symlinkat",
-    "mknod",
-    "mknodat",
-    "truncate",
-    "chmod",
-    "fchmod",
-    "fchmodat",
-    "fchmodat2",
-    "chown",
-    "fchown",
-    "lchown",
-    "fchownat",
-    "umask",
-    "utime",
-    "utimes",
-    "futimesat",
-    "utimensat",
-    "getxattr",
-    "lgetxattr",
-    "fgetxattr",
-    "getxattrat",
-    "setxattr",
-    "lsetxattr",
-    "fsetxattr",
-    "setxattrat",
-    "listxattr",
-    "llistxattr",
-    "flistxattr",
-    "listxattrat",
-    "removexattr",
-    "lremovexattr",
-    "fremovexattr",
-    "removexattrat",
-    "name_to_handle_at",
-    "file_getattr",
-    "file_setattr",
-    "statmount",
-    "listmount",
-];
+const PATHS: &str = "
+    open openat openat2 creat access faccessat faccessat2 stat lstat fstat newfstatat statx statfs fstatfs getdents
+    getdents64 readlink readlinkat getcwd chdir fchdir mkdir mkdirat rmdir rename renameat renameat2 link linkat
+    unlink unlinkat symlink symlinkat mknod mknodat truncate chmod fchmod fchmodat fchmodat2 chown fchown lchown
+    fchownat umask utime utimes futimesat utimensat getxattr lgetxattr fgetxattr getxattrat setxattr lsetxattr
+    fsetxattr setxattrat listxattr llistxattr flistxattr listxattrat removexattr lremovexattr fremovexattr
+    removexattrat name_to_handle_at file_getattr file_setattr statmount listmount";
 
 /// Sockets; `socket` itself has conditions.
-const SOCKETS: &[&str] = &[
-    "socketpair",
-    "bind",
-    "listen",
-    "accept",
-    "accept4",
-    "connect",
-    "getsockname",
-    "getpeername",
-    "getsockopt",
-    "setsockopt",
-    "shutdown",
-    "sendto",
-    "sendmsg",
-    "sendmmsg",
-    "recvfrom",
-    "recvmsg",
-    "recvmmsg",
-];
+const SOCKETS: &str = "
+    socketpair bind listen accept accept4 connect getsockname getpeername getsockopt setsockopt shutdown sendto
+    sendmsg sendmmsg recvfrom recvmsg recvmmsg";
 
 /// Memory.
-const MEMORY: &[&str] = &[
-    "brk",
-    "mmap",
-    "munmap",
-    "mremap",
-    "mprotect",
-    "madvise",
-    "process_madvise",
-    "msync",
-    "mincore",
-    "mlock",
-    "mlock2",
-    "munlock",
-    "mlockall",
-    "munlockall",
-    "membarrier",
-    "mseal",
-    "memfd_secret",
-    "map_shadow_stack",
-    "remap_file_pages",
-    "pkey_alloc",
-    "pkey_free",
-    "pkey_mprotect",
-    "get_mempolicy",
-    "process_mrelease",
-];
+const MEMORY: &str = "
+    brk mmap munmap mremap mprotect madvise process_madvise msync mincore mlock mlock2 munlock mlockall munlockall
+    membarrier mseal memfd_secret map_shadow_stack remap_file_pages pkey_alloc pkey_free pkey_mprotect get_mempolicy
+    process_mrelease";
 
 /// Processes, threads and their ids; `clone` and `personality` have conditions.
-const PROCESSES: &[&str] = &[
-    "fork",
-    "vfork",
-    "execve",
-    "execveat",
-    "exit",
-    "exit_group",
-    "wait4",
-    "waitid",
-    "kill",
-    "tkill",
-    "tgkill",
-    "pidfd_open",
-    "pidfd_send_signal",
-    "getpid",
-    "getppid",
-    "gettid",
-    "getpgid",
-    "setpgid",
-    "getpgrp",
-    "getsid",
-    "setsid",
-    "getuid",
-    "geteuid",
-    "getresuid",
-    "setuid",
-    "setreuid",
-    "setresuid",
-    "setfsuid",
-    "getgid",
-    "getegid",
-    "getresgid",
-    "setgid",
-    "setregid",
-    "setresgid",
-    "setfsgid",
-    "getgroups",
-    "setgroups",
-    "capget",
-    "capset",
-    "prctl",
-    "arch_prctl",
-    "modify_ldt",
-    "seccomp",
-    "landlock_create_ruleset",
-    "landlock_add_rule",
-    "landlock_restrict_self",
-    "set_tid_address",
-    "set_robust_list",
-    "get_robust_list",
-    "set_thread_area",
-    "get_thread_area",
-    "rseq",
-    "uretprobe",
-    "getrlimit",
-    "setrlimit",
-    "prlimit64",
-    "getrusage",
-    "times",
-    "sysinfo",
-    "uname",
-    "getcpu",
-    "getpriority",
-    "setpriority",
-    "ioprio_get",
-    "ioprio_set",
-    "sched_yield",
-    "sched_getaffinity",
-    "sched_setaffinity",
-    "sched_getattr",
-    "sched_setattr",
-    "sched_getparam",
-    "sched_setparam",
-    "sched_getscheduler",
-    "sched_setscheduler",
-    "sched_get_priority_max",
-    "sched_get_priority_min",
-    "sched_rr_get_interval",
-];
+const PROCESSES: &str = "
+    fork vfork execve execveat exit exit_group wait4 waitid kill tkill tgkill pidfd_open pidfd_send_signal getpid
+    getppid gettid getpgid setpgid getpgrp getsid setsid getuid geteuid getresuid setuid setreuid setresuid setfsuid
+    getgid getegid getresgid setgid setregid setresgid setfsgid getgroups setgroups capget capset prctl arch_prctl
+    modify_ldt seccomp landlock_create_ruleset landlock_add_rule landlock_restrict_self set_tid_address
+    set_robust_list get_robust_list set_thread_area get_thread_area rseq uretprobe getrlimit setrlimit prlimit64
+    getrusage times sysinfo uname getcpu getpriority setpriority ioprio_get ioprio_set sched_yield sched_getaffinity
+    sched_setaffinity sched_getattr sched_setattr sched_getparam sched_setparam sched_getscheduler sched_setscheduler
+    sched_get_priority_max sched_get_priority_min sched_rr_get_interval";
 
 /// Signals, locks between threads, clocks and timers, random numbers.
-const TIME_AND_SIGNALS: &[&str] = &[
-    "rt_sigaction",
-    "rt_sigprocmask",
-    "rt_sigpending",
-    "rt_sigqueueinfo",
-    "rt_tgsigqueueinfo",
-    "rt_sigreturn",
-    "rt_sigsuspend",
-    "rt_sigtimedwait",
-    "sigaltstack",
-    "restart_syscall",
-    "pause",
-    "futex",
-    "futex_wait",
-    "futex_waitv",
-    "futex_wake",
-    "futex_requeue",
-    "time",
-    "gettimeofday",
-    "clock_gettime",
-    "clock_getres",
-    "clock_nanosleep",
-    "nanosleep",
-    "clock_adjtime",
-    "adjtimex",
-    "alarm",
-    "getitimer",
-    "setitimer",
-    "timer_create",
-    "timer_settime",
-    "timer_gettime",
-    "timer_getoverrun",
-    "timer_delete",
-    "timerfd_create",
-    "timerfd_settime",
-    "timerfd_gettime",
-    "getrandom",
-];
+const TIME_AND_SIGNALS: &str = "
+    rt_sigaction rt_sigprocmask rt_sigpending rt_sigqueueinfo rt_tgsigqueueinfo rt_sigreturn rt_sigsuspend
+    rt_sigtimedwait sigaltstack restart_syscall pause futex futex_wait futex_waitv futex_wake futex_requeue time
+    gettimeofday clock_gettime clock_getres clock_nanosleep nanosleep clock_adjtime adjtimex alarm getitimer setitimer
+    timer_create timer_settime timer_gettime timer_getoverrun timer_delete timerfd_create timerfd_settime
+    timerfd_gettime getrandom";
 
 /// System V objects and POSIX message queues.
-const IPC: &[&str] = &[
-    "shmget",
-    "shmat",
-    "shmdt",
-    "shmctl",
-    "semget",
-    "semop",
-    "semtimedop",
-    "semctl",
-    "msgget",
-    "msgsnd",
-    "msgrcv",
-    "msgctl",
-    "mq_open",
-    "mq_unlink",
-    "mq_timedsend",
-    "mq_timedreceive",
-    "mq_notify",
-    "mq_getsetattr",
-];
+const IPC: &str = "
+    shmget shmat shmdt shmctl semget semop semtimedop semctl msgget msgsnd msgrcv msgctl mq_open mq_unlink
+    mq_timedsend mq_timedreceive mq_notify mq_getsetattr";
 
 /// Looking into other processes of the task: debuggers need it, and whoever has taken over one of them.
-const DEBUGGING: &[&str] = &["ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "kcmp"];
+const DEBUGGING: [&str; 5] = ["ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "kcmp"];
 
 /// What is answered as by a kernel that has never heard of it (`ENOSYS`), so that a C library falls back: `clone3` has its
 /// flags in memory, where no filter can look.
@@ -410,10 +132,11 @@ pub enum Test {
 impl SyscallPolicy {
     /// For a task that keeps these capabilities; `strict` also takes from it what helps an intruder only.
     pub fn new(strict: bool, kept: &BTreeSet<Capability>) -> Self {
-        let groups = [FILES, PATHS, SOCKETS, MEMORY, PROCESSES, TIME_AND_SIGNALS, IPC, UNHEARD_OF];
-        let mut allowed: Vec<Allowed> = groups.into_iter().flatten().map(|name| always(name)).collect();
+        let groups = [FILES, PATHS, SOCKETS, MEMORY, PROCESSES, TIME_AND_SIGNALS, IPC];
+        let names = groups.into_iter().flat_map(str::split_ascii_whitespace);
+        let mut allowed: Vec<Allowed> = names.chain(UNHEARD_OF.iter().copied()).map(always).collect();
         if !strict {
-            allowed.extend(DEBUGGING.iter().map(|name| always(name)));
+            allowed.extend(DEBUGGING.into_iter().map(always));
         }
         if kept.contains(&Capability::SysChroot) {
             allowed.push(always("chroot"));

@@ -64,7 +64,7 @@ fn limits_and_user_are_those_of_the_spec_in_any_profile() {
     let rlimits = [(Rlimit::Nofile, RlimitBounds::both(Some(9)))].into();
     let asked = TaskSpec { rlimits, user: Some("www-data".parse().unwrap()), ..asking(Profile::None, &[]) };
     let confine = Confine::of(&asked, &machine(&[]));
-    let bare = Confine { rlimits: asked.rlimits.clone(), user: asked.user.clone(), ..Confine::default() };
+    let bare = Confine { rlimits: asked.rlimits, user: asked.user, ..Confine::default() };
     assert_eq!(confine, bare);
 }
 

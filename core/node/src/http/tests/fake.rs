@@ -1,17 +1,18 @@
 //! A backend that remembers what it was asked and answers with the same shop each time.
 
 use crate::api::{
-    ApiError, AppView, AuthoritiesView, AuthorityView, Backend, DeployRequest, Deployed, ErrorCode, Event, HiddenView,
-    JobView, LeaderView, LimitsView, LogChunk, LogRead, MaintenanceRequest, MaintenanceView, NodeCounts, NodeView,
-    PlanStep, PlanView, QuotaRequest, QuotaView, RecordView, ResolveView, ResourcesView, Role, ScaleRequest,
-    SecretUser, SecretView, ServiceInstanceView, ServiceView, StatusView, Steer, TaskView, TokenEntry, TokenRequest,
-    TokenView, VolumeView, WhyView, ZoneView,
+    ApiError, AppView, AuthoritiesView, AuthorityView, Backend, DeployRequest, Deployed, ErrorCode, Event, ExecEnd,
+    ExecInput, ExecOutput, ExecRequest, ExecSession, HiddenView, JobView, LeaderView, LimitsView, LogChunk, LogRead,
+    MaintenanceRequest, MaintenanceView, NodeCounts, NodeView, PlanStep, PlanView, QuotaRequest, QuotaView, RecordView,
+    ResolveView, ResourcesView, Role, ScaleRequest, SecretUser, SecretView, ServiceInstanceView, ServiceView,
+    StatusView, Steer, TaskView, TokenEntry, TokenRequest, TokenView, VolumeView, WhyView, ZoneView,
 };
 use async_trait::async_trait;
 use std::collections::VecDeque;
 use std::sync::Mutex;
-use taffeta_model::{AppName, JobName, Secret, SecretName, TaskId, TeamName, TokenId, VolumeName};
-use tokio::sync::broadcast;
+use taffeta_isolation_plan::{FileAsk, FileEntry, FileKind, FilePiece, FileTold};
+use taffeta_model::{AppName, JobName, Secret, SecretName, TaskId, TeamName, TokenId, UnixMillis, VolumeName};
+use tokio::sync::{broadcast, mpsc};
 
 pub(super) const TOKEN: &str = "4f1c9a-right-token";
 
@@ -60,7 +61,7 @@ pub(super) fn event(id: u64) -> Event {
 }
 
 pub(super) fn chunk(text: &str, next: u64, run: &str, ended: bool) -> LogChunk {
-    LogChunk { bytes: text.into(), next, run: run.into(), ended }
+    LogChunk { bytes: text.into(), next, run: run.into(), ended, ..LogChunk::default() }
 }
 
 pub(super) fn node(name: &str, state: &str, role: Role) -> NodeView {
@@ -204,7 +205,7 @@ impl Backend for Fake {
         let reasons = vec!["needs 2 GiB, 1.2 GiB free".into()];
         self.note(
             format!("why {task}"),
-            WhyView { task: task.to_string(), state: "waiting".into(), node: None, reasons },
+            WhyView { task: task.to_string(), state: "waiting".into(), node: None, reasons, usage: None },
         )
     }
 
@@ -384,6 +385,41 @@ impl Backend for Fake {
         self.note(format!("logs {task} {stderr} {offset:?} {tail} {limit}"), ())?;
         let scripted = self.chunks.lock().unwrap().pop_front();
         scripted.unwrap_or_else(|| Ok(chunk("", read.offset.unwrap_or(0), "run-1", false)))
+    }
+
+    async fn exec(&self, task: TaskId, request: ExecRequest) -> Result<ExecSession, ApiError> {
+        let ExecRequest { run, terminal, input } = request;
+        let terminal = terminal.map(|t| format!("{} {}x{}", t.kind, t.size.columns, t.size.rows));
+        self.note(format!("exec {task} {run:?} {terminal:?} {input}"), ())?;
+        let ((input, mut asked), (told, output)) = (mpsc::channel(4), mpsc::channel(4));
+        // Says what it is told, and ends with the number of bytes.
+        tokio::spawn(async move {
+            let mut count = 0;
+            while let Some(ExecInput::Bytes(bytes)) = asked.recv().await {
+                count += bytes.len();
+                let _ = told.send(ExecOutput::Stdout(bytes)).await;
+            }
+            let _ = told.send(ExecOutput::Ended(ExecEnd::Code(i32::try_from(count).unwrap()))).await;
+        });
+        Ok(ExecSession { input, output })
+    }
+
+    async fn files(&self, task: TaskId, ask: FileAsk) -> Result<FileTold, ApiError> {
+        let FileAsk { path, offset, .. } = ask;
+        self.note(format!("files {task} {path:?} {offset}"), ())?;
+        Ok(match path.as_str() {
+            "" => {
+                let (kind, modified) = (FileKind::File, UnixMillis(1_000));
+                let entry = FileEntry { name: "a b".into(), kind, size: 6, mode: 0o644, modified };
+                FileTold::Folder { entries: vec![entry], more: true }
+            }
+            // Three bytes at a time, and put anew before the third time.
+            _ => {
+                let bytes: Vec<u8> = b"abcdef".iter().skip(usize::try_from(offset).unwrap()).take(3).copied().collect();
+                let identity = if path == "changing" && offset > 3 { 2 } else { 1 };
+                FileTold::Piece(FilePiece { bytes, size: 6, identity })
+            }
+        })
     }
 
     fn events(&self) -> (Vec<Event>, broadcast::Receiver<Event>) {

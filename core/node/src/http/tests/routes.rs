@@ -184,7 +184,7 @@ async fn volumes_and_windows_travel_to_the_backend_and_back() {
 async fn a_piece_of_the_logs_says_where_the_next_begins() {
     let running = run(false);
     running.fake.chunks.lock().unwrap().push_back(Ok(fake::chunk("hello\n", 106, "run-7", true)));
-    let read = LogRead { stderr: true, offset: Some(100), tail: 10, limit: 4096 };
+    let read = LogRead { stderr: true, offset: Some(100), tail: 10, limit: 4096, ..LogRead::default() };
     let chunk = running.client().logs("shop/web.2".parse().unwrap(), read).await.unwrap();
     assert_eq!(chunk, fake::chunk("hello\n", 106, "run-7", true));
     assert_eq!(call(&running), "logs shop/web.2 true Some(100) 10 4096");

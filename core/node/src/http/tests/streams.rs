@@ -2,8 +2,11 @@
 
 use super::fake::{LIVE_MAX, chunk, event};
 use super::{DEADLINE, Running, raw, run, with_token};
-use crate::api::{ApiError, ErrorCode, LogRead};
+use crate::api::{
+    ApiError, ErrorCode, ExecEnd, ExecInput, ExecOutput, ExecRequest, ExecSize, ExecTerminal, LogChunk, LogRead,
+};
 use crate::client::{EventStream, LogStream, Received};
+use bytes::Bytes;
 use tokio::time::timeout;
 
 async fn next(stream: &mut EventStream) -> Received {
@@ -106,7 +109,7 @@ async fn shutdown_ends_streams_and_frees_the_address() {
 }
 
 fn from_start() -> LogRead {
-    LogRead { stderr: false, offset: Some(0), tail: 0, limit: 10 }
+    LogRead { stderr: false, offset: Some(0), tail: 0, limit: 10, ..LogRead::default() }
 }
 
 async fn rest(stream: &mut LogStream) -> Result<String, ApiError> {
@@ -128,15 +131,16 @@ async fn followed_logs_come_until_the_task_ends() {
         Ok(chunk("", 4, "a", false)),
         Err(ApiError::new(ErrorCode::NoQuorum, "for a moment")),
         Ok(chunk("two\n", 8, "a", false)),
-        // Started again: this piece is from the middle of the new output.
-        Ok(chunk("ree\n", 13, "b", false)),
+        // Started again: the last words first.
+        Ok(LogChunk { over: true, ..chunk("last\n", 13, "a", false) }),
+        Ok(LogChunk { over: true, ..chunk("", 13, "a", false) }),
         Ok(chunk("three\n", 6, "b", true)),
         Ok(chunk("", 6, "b", true)),
     ]);
     let mut stream = running.client().follow_logs("shop/web.1".parse().unwrap(), from_start()).await.unwrap();
-    assert_eq!(rest(&mut stream).await.unwrap(), "one\ntwo\nthree\n");
+    assert_eq!(rest(&mut stream).await.unwrap(), "one\ntwo\nlast\nthree\n");
     let offsets: Vec<_> = running.fake.take_calls().iter().map(|c| c.split(' ').nth(3).unwrap().to_owned()).collect();
-    let expected = ["Some(0)", "Some(4)", "Some(4)", "Some(4)", "Some(8)", "Some(0)", "Some(6)"];
+    let expected = ["Some(0)", "Some(4)", "Some(4)", "Some(4)", "Some(8)", "Some(13)", "Some(0)", "Some(6)"];
     assert_eq!(offsets, expected);
 }
 
@@ -152,4 +156,65 @@ async fn followed_logs_that_fail_are_told_from_those_that_end() {
     running.fake.chunks.lock().unwrap().push_back(gone());
     let error = running.client().follow_logs("shop/web.1".parse().unwrap(), from_start()).await.err().unwrap();
     assert_eq!((error.code, error.message.as_str()), (ErrorCode::NotFound, "there is no task shop/web.1"));
+}
+
+fn command(run: &[&str]) -> ExecRequest {
+    let size = ExecSize { columns: 80, rows: 24 };
+    let terminal = Some(ExecTerminal { kind: "vt100".into(), size });
+    ExecRequest { run: run.iter().map(|arg| (*arg).to_owned()).collect(), terminal, input: true }
+}
+
+#[tokio::test]
+async fn a_command_speaks_over_a_websocket() {
+    let running = run(false);
+    let client = running.client();
+    let begun = client.exec("shop/web.1".parse().unwrap(), &command(&["ls", "a b&c"]), [7; 16]).await;
+    let (mut sender, mut receiver) = begun.unwrap();
+    assert_eq!(running.fake.take_calls(), ["exec shop/web.1 [\"ls\", \"a b&c\"] Some(\"vt100 80x24\") true"]);
+    let bytes = Bytes::from(vec![7; 30_000]);
+    sender.send(&ExecInput::Bytes(bytes.clone())).await.unwrap();
+    assert_eq!(timeout(DEADLINE, receiver.next()).await.unwrap().unwrap(), ExecOutput::Stdout(bytes));
+    sender.send(&ExecInput::End).await.unwrap();
+    let end = timeout(DEADLINE, receiver.next()).await.unwrap().unwrap();
+    assert_eq!(end, ExecOutput::Ended(ExecEnd::Code(30_000)));
+}
+
+#[tokio::test]
+async fn a_command_is_refused_in_plain_words_and_never_run_by_a_cookie() {
+    let running = run(false);
+    let answer = with_token(running.addr, "GET /v1/exec/shop/web.1?arg=ls", &[], b"").await;
+    assert_eq!(answer.status, 426, "{answer:?}");
+    let upgrade = ["Connection: upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: abc"];
+    for (query, field) in [("", "arg"), ("?arg=ls&argument=x", "argument"), ("?arg=ls&rows=many", "rows")] {
+        let answer = with_token(running.addr, &format!("GET /v1/exec/shop/web.1{query}"), &upgrade, b"").await;
+        assert_eq!((answer.status, answer.json()["error"]["field"].as_str()), (400, Some(field)), "{answer:?}");
+    }
+    let cookie = format!("Cookie: {}={}", super::super::access::COOKIE_NAME, super::TOKEN);
+    let with_cookie = [&[cookie.as_str()], &upgrade[..]].concat();
+    let answer = raw(running.addr, "GET /v1/exec/shop/web.1?arg=ls", &with_cookie, b"").await;
+    assert_eq!(answer.status, 401, "{answer:?}");
+    assert!(running.fake.take_calls().is_empty(), "nothing was run");
+    *running.fake.failure.lock().unwrap() = Some(ApiError::new(ErrorCode::Conflict, "`shop/web.1` does not run"));
+    let refused = running.client().exec("shop/web.1".parse().unwrap(), &command(&["ls"]), [7; 16]).await;
+    assert_eq!(refused.err().unwrap().code, ErrorCode::Conflict);
+}
+
+#[tokio::test]
+async fn a_folder_is_a_list_and_a_file_comes_whole_or_breaks_off() {
+    let running = run(false);
+    let client = running.client();
+    let Ok(folder) = client.files("shop/web.1".parse().unwrap(), "").await.unwrap() else { panic!("a folder") };
+    let entry = &folder.entries[0];
+    assert_eq!((entry.name.as_str(), entry.mode.as_str(), folder.more), ("a b", "0644", true));
+    async fn whole(client: &crate::client::ApiClient, path: &str) -> Result<Vec<u8>, ApiError> {
+        let Err(mut file) = client.files("shop/web.1".parse().unwrap(), path).await? else { panic!("a file") };
+        let mut all = vec![];
+        while let Some(bytes) = file.next_bytes().await? {
+            all.extend(bytes);
+        }
+        Ok(all)
+    }
+    assert_eq!(whole(&client, "a b/c").await.unwrap(), b"abcdef");
+    assert!(running.fake.take_calls().iter().any(|call| call == "files shop/web.1 \"a b/c\" 6"), "to its end");
+    whole(&client, "changing").await.unwrap_err();
 }

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod files;
+mod filter;
 mod limits;
 mod programs;
 mod rights;
@@ -76,8 +77,13 @@ impl Place {
             files: BTreeMap::new(),
             links: BTreeMap::new(),
             mounts: vec![],
+            fetched: vec![],
+            resolv_conf: None,
+            logs: taffeta_model::LogBounds::default(),
             cpus_milli: 100,
             cpu_quota: false,
+            cpuset: None,
+            io_weight: None,
             memory_bytes: 64 << 20,
             pids_max: 50,
             grace: Duration::from_secs(1),

@@ -54,13 +54,13 @@ fn a_task_with_a_low_port_can_listen_on_it_and_do_nothing_else_of_roots() {
     if !is_root() || !has(&["python3"]) {
         return;
     }
-    let bind = "00000000".to_owned() + "00000400";
+    let bind = "0000000000000400";
     let spec = TaskSpec { low_port: true, ..place.spec(Profile::Standard, &[]) };
-    assert_eq!(sets(&place, &spec), [NOTHING, &bind, &bind, &bind, NOTHING]);
+    assert_eq!(sets(&place, &spec), [NOTHING, bind, bind, bind, NOTHING]);
     let nobody = as_user(spec, "65534:65534");
     assert_eq!(
         sets(&place, &nobody),
-        [&bind; 5],
+        [bind; 5],
         "another user's are kept across the start of a program as ambient ones"
     );
     // The port is any free one of the low ones: it is the right that is tested.

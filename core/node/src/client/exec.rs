@@ -1,0 +1,70 @@
+//! A command beside a task, as its person's end has it.
+
+use super::connect::Caller;
+use super::websocket;
+use crate::api::{ApiError, ErrorCode, ExecInput, ExecOutput};
+use bytes::Bytes;
+use futures::stream::{SplitSink, SplitStream};
+use futures::{SinkExt, StreamExt};
+use hyper::Response;
+use hyper::body::Incoming;
+use hyper::header::SEC_WEBSOCKET_ACCEPT;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+
+type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+/// What goes to a command.
+pub struct ExecSender(SplitSink<Socket, Message>);
+
+/// What comes from a command. Dropping both ends the command.
+pub struct ExecReceiver {
+    caller: Caller,
+    messages: SplitStream<Socket>,
+}
+
+pub(super) async fn begin(
+    caller: Caller,
+    key: &str,
+    answer: Response<Incoming>,
+) -> Result<(ExecSender, ExecReceiver), ApiError> {
+    let proof = answer.headers().get(SEC_WEBSOCKET_ACCEPT).and_then(|proof| proof.to_str().ok());
+    if proof != Some(websocket::accept(key).as_str()) {
+        return Err(caller.stranger("it does not speak WebSocket"));
+    }
+    let upgraded = hyper::upgrade::on(answer).await;
+    let upgraded = upgraded.map_err(|e| caller.failed("broke off", &e.to_string()))?;
+    let (sender, messages) = websocket::client(TokioIo::new(upgraded)).await.split();
+    Ok((ExecSender(sender), ExecReceiver { caller, messages }))
+}
+
+impl ExecSender {
+    /// Sends; returns when the connection has taken it. An error means that the command has ended, or the connection.
+    pub async fn send(&mut self, input: &ExecInput) -> Result<(), ApiError> {
+        let sent = self.0.send(Message::Binary(input.encode())).await;
+        sent.map_err(|e| ApiError::new(ErrorCode::Failed, format!("the command takes nothing any more: {e}")))
+    }
+}
+
+impl ExecReceiver {
+    /// What comes next. An error means that the connection has ended before the command, which ends by that. Safe to cancel.
+    pub async fn next(&mut self) -> Result<ExecOutput, ApiError> {
+        loop {
+            let message = match self.messages.next().await {
+                Some(Ok(message)) => message,
+                Some(Err(e)) => return Err(self.caller.failed("broke off the command", &e.to_string())),
+                None => return Err(self.caller.failed("broke off the command", "the connection ended")),
+            };
+            match message {
+                Message::Binary(bytes) => {
+                    let bytes: Bytes = bytes;
+                    return ExecOutput::decode(&bytes).map_err(|e| self.caller.stranger(&e));
+                }
+                Message::Close(_) => return Err(self.caller.failed("broke off the command", "the node stops")),
+                Message::Text(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+            }
+        }
+    }
+}
