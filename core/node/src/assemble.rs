@@ -35,7 +35,6 @@ use crate::{
 use arc_swap::ArcSwap;
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
     sync::{Arc, Mutex, OnceLock, atomic::AtomicBool},
     time::Duration,
 };

@@ -27,7 +27,7 @@ fn read_one(item: &Item<'_>) -> Result<Fetch, AppFileError> {
     }
     let fetch = url.ok_or_else(|| item.missing("url", "an address with the digest behind it"))?;
     // What is in an archive comes into the task's folder itself, unless a folder is named.
-    let name = if unpack { name } else { name.or(fetch.name.clone()) };
+    let name = if unpack { name } else { name.or_else(|| fetch.name.clone()) };
     Ok(Fetch { name, unpack, executable, ..fetch })
 }
 
