@@ -19,7 +19,7 @@ use taffeta_isolation_plan::{
     FileEntry, FileError, FileKind, FilePiece, FileTold, Found, LogPiece, Measures, Memory, Permitted, Piece, Running,
     StartError, Started, Stream, TaskSpec, TerminalSize, Usage,
 };
-use taffeta_model::{BootMillis, Exit, UnixMillis};
+use taffeta_model::{BootMillis, Exit, ShippedFile, UnixMillis};
 use taffeta_net::Clock;
 use taffeta_node::Prober;
 use tokio::time::sleep;
@@ -146,8 +146,7 @@ impl Executor for SimExecutor {
                 more: false,
             });
         }
-        let found = files.into_iter().find(|(name, _)| *name == ask.path);
-        let (_, body) = found.ok_or_else(|| FileError::NotFound(ask.path.clone()))?;
+        let body = files.get(&ask.path).map(|file| &file.body).ok_or_else(|| FileError::NotFound(ask.path.clone()))?;
         let from = usize::try_from(ask.offset).unwrap_or(usize::MAX).min(body.len());
         let to = body.len().min(from.saturating_add(ask.bytes_max as usize));
         Ok(FileTold::Piece(FilePiece { bytes: body[from..to].to_vec(), size: body.len() as u64, identity: 1 }))
@@ -173,8 +172,9 @@ impl Executor for SimExecutor {
     }
 }
 
-fn listed(modified: UnixMillis, (name, body): (String, Vec<u8>)) -> FileEntry {
-    FileEntry { name, kind: FileKind::File, size: body.len() as u64, mode: 0o644, modified }
+fn listed(modified: UnixMillis, (name, file): (String, ShippedFile)) -> FileEntry {
+    let mode = if file.executable { 0o755 } else { 0o644 };
+    FileEntry { name, kind: FileKind::File, size: file.body.len() as u64, mode, modified }
 }
 
 /// The input of a command that reads none.

@@ -13,7 +13,7 @@ use std::{
 };
 use taffeta_agent::RunId;
 use taffeta_isolation_plan::{Found, FoundState, TaskSpec, Usage};
-use taffeta_model::{BootMillis, Bug, Exit, UnixMillis, planted};
+use taffeta_model::{BootMillis, Bug, Exit, ShippedFile, UnixMillis, planted};
 use tokio::sync::watch;
 
 /// SIGTERM.
@@ -159,10 +159,10 @@ impl Tasks {
     }
 
     /// When a run was started, and the files that lie in its folder, by name.
-    pub(crate) fn files_of(&self, run_id: &str) -> Option<(UnixMillis, Vec<(String, Vec<u8>)>)> {
+    pub(crate) fn files_of(&self, run_id: &str) -> Option<(UnixMillis, BTreeMap<String, ShippedFile>)> {
         let inner = self.lock();
         let run = inner.runs.get(run_id)?;
-        Some((run.started_at, run.spec.files.iter().map(|(name, file)| (name.clone(), file.body.clone())).collect()))
+        Some((run.started_at, run.spec.files.clone()))
     }
 
     /// Makes a process; the one that is there if the run has one; how it ended if it has had one.

@@ -207,7 +207,7 @@ async fn feed(mut input: Box<dyn CommandInput>, asked: &mut mpsc::Receiver<ExecI
             ExecInput::Size(size) => input.resize(size_of(size)),
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 fn end_of(exit: &Exit) -> ExecEnd {

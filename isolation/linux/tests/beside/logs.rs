@@ -1,6 +1,6 @@
 //! Outputs: bounded, in order, complete, whatever happens to the agent.
 
-use super::support::{Bench, until};
+use super::support::{Bench, lives, until};
 use std::{
     fs,
     path::Path,
@@ -147,6 +147,29 @@ async fn what_a_task_says_last_is_there_when_its_end_is_told() {
         assert_eq!((out.bytes.len(), out.bytes.last()), (60_001, Some(&b'\n')));
         assert_eq!(executor.read_log(run, Stream::Stderr, at(0)).await.unwrap().bytes, b"bye\n");
     }
+}
+
+#[tokio::test]
+async fn what_is_still_in_the_pipe_of_a_task_that_has_ended_is_kept() {
+    if Command::new("python3").arg("--version").output().is_err() {
+        return eprintln!("SKIPPED: python3 is not there, which makes a pipe larger");
+    }
+    let bench = Bench::new();
+    let executor = bench.executor();
+    // F_SETPIPE_SZ: as much as any process may have, so that it ends before its shim has read anything.
+    let script = "import fcntl, os, time\nfcntl.fcntl(1, 1031, 1 << 20)\nopen('ready', 'w')\n\
+                  while not os.path.exists('go'): time.sleep(0.01)\nos.write(1, b'x' * ((1 << 20) - 3) + b'end')";
+    let started = executor.start(bench.spec("r1", &["python3", "-c", script])).await.unwrap();
+    until("it is ready", || bench.work("r1").join("ready").exists()).await;
+    let shim = rustix::process::Pid::from_raw(i32::try_from(bench.shim_pid("r1")).unwrap()).unwrap();
+    rustix::process::kill_process(shim, rustix::process::Signal::STOP).unwrap();
+    fs::write(bench.work("r1").join("go"), "").unwrap();
+    until("it has ended", || !lives(started.pid)).await;
+    rustix::process::kill_process(shim, rustix::process::Signal::CONT).unwrap();
+    assert_eq!(executor.wait("r1").await, Exit::Code(0));
+    let last = Piece { from: PieceStart::BeforeEnd(4), ..at(0) };
+    let out = read(&executor, last).await;
+    assert_eq!((out.bytes.as_slice(), out.next), (&b"xend"[..], 1 << 20));
 }
 
 #[tokio::test]

@@ -111,7 +111,7 @@ fn old_shim(bench: &Bench, dialogue: Vec<(String, Value)>) -> (PathBuf, File) {
     }
     fs::write(folder.join("stdout.log"), "one\ntwo\n").unwrap();
     fs::write(folder.join("stderr.log"), "").unwrap();
-    let lock = File::options().create(true).write(true).mode(0o600).open(folder.join("lock")).unwrap();
+    let lock = File::options().create(true).truncate(true).write(true).mode(0o600).open(folder.join("lock")).unwrap();
     flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
     let listener = UnixListener::bind(folder.join("ctl.sock")).unwrap();
     thread::spawn(move || {
