@@ -351,7 +351,9 @@ fn a_measure_that_is_loosened_or_lacking_leaves_out_its_own_steps_and_what_rests
     let writable = apart(&loosened(Profile::Standard, &[Measure::ReadOnlyRoot]), &[]);
     assert!(!writable.view.iter().any(|step| matches!(step, ViewStep::Seal { .. })));
     let shared = apart(&loosened(Profile::Standard, &[Measure::PrivateTmp]), &[]).view;
-    assert!(shared.iter().any(|step| matches!(step, ViewStep::Bind(bind) if bind.at.ends_with("tmp") && !bind.read_only)));
+    assert!(
+        shared.iter().any(|step| matches!(step, ViewStep::Bind(bind) if bind.at.ends_with("tmp") && !bind.read_only))
+    );
 }
 
 #[test]

@@ -13,8 +13,8 @@ use rustix::{
     fs::{Mode, fchown},
     io::Errno,
     process::{
-        DumpableBehavior, Pid, Signal, Uid, chdir, getppid, set_dumpable_behavior, set_parent_process_death_signal, setsid,
-        umask,
+        DumpableBehavior, Pid, Signal, Uid, chdir, getppid, set_dumpable_behavior, set_parent_process_death_signal,
+        setsid, umask,
     },
     thread::{LinkNameSpaceType, ThreadNameSpaceType, move_into_link_name_space, move_into_thread_name_spaces},
 };
