@@ -316,6 +316,25 @@ fn the_version_is_told_for_people_and_for_scripts() {
 }
 
 #[test]
+fn the_doctor_asks_the_machine_itself_and_its_status_says_whether_all_is_in_force() {
+    let said = run(&["doctor", "-o", "json"]);
+    let findings: Vec<Value> = serde_json::from_str(&said.stdout).unwrap_or_else(|e| panic!("{e}: {said:?}"));
+    let whats: Vec<&str> = findings.iter().map(|finding| finding["what"].as_str().unwrap()).collect();
+    for what in ["memory-limit", "pid-namespace", "read-only-root", "seccomp", "landlock", "secrets-in-memory"] {
+        assert!(whats.contains(&what), "{whats:?}");
+    }
+    let missing = |finding: &&Value| finding["standard"] == true && finding["in_force"] == false;
+    for finding in findings.iter().filter(|finding| finding["in_force"] == false) {
+        assert!(finding["why"].is_string() && finding["advice"].is_string(), "{finding}");
+    }
+    let missing = findings.iter().filter(missing).count();
+    assert_eq!(said.code, Some(i32::from(missing > 0)), "{said:?}");
+    assert_eq!(said.stderr.starts_with("error: tasks of the default profile"), missing > 0, "{said:?}");
+    let table = run(&["doctor"]);
+    assert_eq!(table.stdout.lines().count(), findings.len() + 1, "{table:?}");
+}
+
+#[test]
 fn without_a_leader_the_answer_is_null_and_the_exit_3() {
     let api = FakeApi::new(&[("GET /v1/leader", 200, "null")]);
     let script = asks(&api, &["leader", "-o", "json"]);

@@ -364,7 +364,7 @@ async fn a_strict_task_is_nobody_on_the_machine_and_its_files_are_its_own() {
     let mut spec = script(
         &bench,
         "r1",
-        "id -u; echo x > file; stat -c %u file; echo y > v/file; cat $TAFFETA_SECRETS/db; echo; echo z > /srv/file || echo refused; : > ready; exec sleep 1000",
+        "id -u; echo out > /dev/stdout; echo x > file; stat -c %u file; echo y > v/file; cat $TAFFETA_SECRETS/db; echo; echo z > /srv/file || echo refused; : > ready; exec sleep 1000",
     );
     spec.env.insert("TAFFETA_SECRETS".into(), spec.folder.join("secrets").display().to_string());
     spec.secrets.files = [(SecretName::new("db").unwrap(), Secret::new(b"value".to_vec()))].into();
@@ -375,7 +375,7 @@ async fn a_strict_task_is_nobody_on_the_machine_and_its_files_are_its_own() {
     let pid = executor.start(spec).await.unwrap().pid;
     until("it is ready", || bench.work("r1").join("ready").exists()).await;
     let said = fs::read_to_string(executor.log_path("r1", Stream::Stdout)).unwrap();
-    assert_eq!(said, "0\n0\nvalue\nrefused\n");
+    assert_eq!(said, "0\nout\n0\nvalue\nrefused\n");
     let uid = fs::metadata(format!("/proc/{pid}")).unwrap().uid();
     assert!(uid >= 0x7000_0000, "{uid}");
     for file in [bench.work("r1").join("file"), volume.join("file")] {

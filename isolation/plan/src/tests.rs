@@ -6,7 +6,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
-use taffeta_model::{Isolation, Secret, SecretName, ShippedFile};
+use taffeta_model::{Isolation, Measure, Profile, Secret, SecretName, ShippedFile};
 
 pub(crate) fn spec() -> TaskSpec {
     TaskSpec {
@@ -309,4 +309,85 @@ fn a_secret_that_no_variable_can_hold_is_refused_without_being_shown() {
     wrong.secrets.env.insert("BAD".into(), Secret::new(b"a\0hunter4".to_vec()));
     let refused = plan(&wrong, &all()).unwrap_err();
     assert_eq!(refused, InvalidSpec::Unrepresentable("the secret for the variable \"BAD\"".into()));
+}
+
+fn apart(spec: &TaskSpec, lacking: &[Measure]) -> Sandbox {
+    let mut permitted = all();
+    permitted.measures.hidden = vec!["/var/lib/taffeta".into()];
+    permitted.measures.lacking = lacking.iter().map(|measure| (*measure, "no".to_owned())).collect();
+    Sandbox::of(spec, &permitted)
+}
+
+fn loosened(profile: Profile, without: &[Measure]) -> TaskSpec {
+    let isolation = Isolation { profile: Some(profile), without: without.iter().copied().collect() };
+    let folder = "/var/lib/taffeta/tasks/shop.web.2-1.1.7".into();
+    TaskSpec { isolation, folder, ..spec() }
+}
+
+#[test]
+fn what_is_hidden_comes_before_what_is_the_tasks_own_and_is_closed_after() {
+    let view = apart(&loosened(Profile::Standard, &[]), &[]).view;
+    let position = |f: &dyn Fn(&ViewStep) -> bool| view.iter().position(f).unwrap_or_else(|| panic!("{view:#?}"));
+    let sealed = position(&|step| matches!(step, ViewStep::Seal { devices: false }));
+    let hidden = position(&|step| matches!(step, ViewStep::Tmpfs { at, .. } if at.ends_with("lib/taffeta")));
+    let own = position(&|step| matches!(step, ViewStep::Bind(bind) if bind.own && bind.at.ends_with("work")));
+    let closed = position(&|step| matches!(step, ViewStep::Close { .. }));
+    assert!(sealed < hidden && hidden < own && own < closed);
+    let binds = view.iter().filter(|step| matches!(step, ViewStep::Bind(bind) if bind.at.starts_with("/var/lib")));
+    assert_eq!(binds.count(), 1, "of the node's data nothing but the working folder: {view:#?}");
+}
+
+#[test]
+fn a_measure_that_is_loosened_or_lacking_leaves_out_its_own_steps_and_what_rests_on_it() {
+    let none = apart(&loosened(Profile::None, &[]), &[]);
+    assert!(none.is_nothing() && none.view.is_empty() && none.namespaces.is_empty());
+    for sandbox in [
+        apart(&loosened(Profile::Standard, &[Measure::MountNamespace]), &[]),
+        apart(&loosened(Profile::Standard, &[]), &[Measure::MountNamespace]),
+    ] {
+        assert!(sandbox.view.is_empty() && sandbox.has(Namespace::Pid) && !sandbox.has(Namespace::Mount));
+        assert!(!sandbox.measures.contains(&Measure::ReadOnlyRoot), "{sandbox:?}");
+    }
+    let writable = apart(&loosened(Profile::Standard, &[Measure::ReadOnlyRoot]), &[]);
+    assert!(!writable.view.iter().any(|step| matches!(step, ViewStep::Seal { .. })));
+    let shared = apart(&loosened(Profile::Standard, &[Measure::PrivateTmp]), &[]).view;
+    assert!(
+        shared.iter().any(|step| matches!(step, ViewStep::Bind(bind) if bind.at.ends_with("tmp") && !bind.read_only))
+    );
+}
+
+#[test]
+fn in_strict_a_task_is_nobody_and_only_its_own_mounts_are_writable() {
+    let point = |from: &str| MountPoint { at: "/at".into(), source: MountSource::Host(from.into()), read_only: false };
+    let mounts = vec![point("/srv/static"), point("/var/lib/taffeta/volumes/v")];
+    let sandbox = apart(&TaskSpec { mounts: mounts.clone(), ..loosened(Profile::Strict, &[]) }, &[]);
+    assert!(matches!(sandbox.identity, Identity::Unprivileged(id) if id >= 0x7000_0000), "{:?}", sandbox.identity);
+    let binds = sandbox.view.iter().filter_map(|step| match step {
+        ViewStep::Bind(bind) if bind.at == std::path::Path::new("/at") => Some((bind.read_only, bind.own)),
+        _ => None,
+    });
+    assert_eq!(binds.collect::<Vec<_>>(), [(true, false), (false, true)]);
+    let standard = apart(&TaskSpec { mounts, ..loosened(Profile::Standard, &[]) }, &[]);
+    assert_eq!(standard.identity, Identity::Machine);
+}
+
+#[test]
+fn what_rests_on_a_lacking_measure_is_told_with_it_and_what_was_not_asked_for_is_not() {
+    let lacking = [Measure::MountNamespace, Measure::ReadOnlyRoot, Measure::UserNamespace];
+    let lacking = lacking.map(|measure| (measure, "not permitted".to_owned())).into();
+    let measures = Measures { lacking, ..Measures::default() };
+    let gaps = measures.gaps(&Isolation::default());
+    let words = "mount-namespace and so read-only-root, private-tmp, masked-proc, private-devices, hidden-folders: not permitted";
+    assert_eq!(gaps, [words]);
+    let strict = Isolation { profile: Some(Profile::Strict), ..Isolation::default() };
+    assert_eq!(measures.gaps(&strict).len(), 2);
+    let none = Isolation { profile: Some(Profile::None), ..Isolation::default() };
+    assert_eq!(measures.gaps(&none), Vec::<String>::new());
+}
+
+#[test]
+fn a_sandbox_reads_back_as_it_was_kept() {
+    let sandbox = apart(&loosened(Profile::Strict, &[Measure::Seccomp]), &[Measure::Landlock]);
+    let kept = serde_json::to_vec(&sandbox).unwrap();
+    assert_eq!(serde_json::from_slice::<Sandbox>(&kept).unwrap(), sandbox);
 }

@@ -10,11 +10,11 @@ use crate::{
     sys::{self, New},
 };
 use rustix::{
-    fs::Mode,
+    fs::{Mode, fchown},
     io::Errno,
     process::{
-        DumpableBehavior, Pid, Signal, chdir, getppid, set_dumpable_behavior, set_parent_process_death_signal, setsid,
-        umask,
+        DumpableBehavior, Pid, Signal, Uid, chdir, getppid, set_dumpable_behavior, set_parent_process_death_signal,
+        setsid, umask,
     },
     thread::{LinkNameSpaceType, ThreadNameSpaceType, move_into_link_name_space, move_into_thread_name_spaces},
 };
@@ -116,7 +116,8 @@ impl Program<'_> {
         go().map_err(|e| Stuck::Sandbox(e.to_string()))?;
         self.join(place)?;
         if let Some(outputs) = self.outputs.take() {
-            take_up(&outputs).map_err(|e| Stuck::Sandbox(format!("cannot take up its outputs: {e}")))?;
+            let taken = take_up(&outputs).and_then(|()| self.give_outputs(&outputs));
+            taken.map_err(|e| Stuck::Sandbox(format!("cannot take up its outputs: {e}")))?;
         }
         // What it may still do is worked out here, where its paths mean what they will mean to it, and its outputs are its own.
         let prepared = Confinement::prepare(&self.confine).map_err(|e| Stuck::Program(e.to_string()))?;
@@ -131,6 +132,17 @@ impl Program<'_> {
         umask(Mode::from_raw_mode(0o022));
         sys::reset_signals();
         Ok(self.command(confinement))
+    }
+
+    /// Whoever it is, it may open its outputs by their names, as `/dev/stdout`.
+    fn give_outputs(&self, (stdout, stderr): &(OwnedFd, OwnedFd)) -> io::Result<()> {
+        match self.sandbox.identity {
+            Identity::Unprivileged(id) => {
+                let uid = Some(Uid::from_raw(id));
+                Ok(fchown(stdout, uid, None).and_then(|()| fchown(stderr, uid, None))?)
+            }
+            Identity::Machine | Identity::Agent => Ok(()),
+        }
     }
 
     fn join(&self, place: Place<'_>) -> Result<(), Stuck> {
