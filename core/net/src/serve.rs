@@ -152,13 +152,17 @@ impl Net {
         }
     }
 
-    async fn answer(self, link: Link, _open: OpenCall, version: u32, mut send: SendStream, mut receive: RecvStream) {
+    async fn answer(self, link: Link, _open: OpenCall, version: u32, mut send: SendStream, receive: RecvStream) {
         let peer = link.terms.map(|terms| terms.peer);
-        let Some((lane, request)) = read_message(self.standing(peer), &mut receive).await else { return };
+        let (lane, request) = match read_message(self.standing(peer), receive).await {
+            Some(Message::Whole(lane, request)) => (lane, request),
+            Some(Message::Begun(lane, receive)) => {
+                let peer = self.standing(peer);
+                return self.talk_with(peer, lane, send, receive).await;
+            }
+            None => return,
+        };
         let peer = self.standing(peer); // when the whole message is there, which may be later
-        if lane.is_talk() {
-            return self.talk_with(peer, lane, send, receive).await;
-        }
         if lane.is_streamed() {
             return self.answer_in_frames(peer, lane, request, send).await;
         }
@@ -211,9 +215,9 @@ impl Net {
         }
     }
 
-    async fn take(self, link: Link, _open: OpenCall, mut receive: RecvStream) {
+    async fn take(self, link: Link, _open: OpenCall, receive: RecvStream) {
         let peer = link.terms.map(|terms| terms.peer);
-        let Some((lane, message)) = read_message(self.standing(peer), &mut receive).await else { return };
+        let Some(Message::Whole(lane, message)) = read_message(self.standing(peer), receive).await else { return };
         let standing = self.standing(peer);
         let pushed = match lane {
             Lane::Raft | Lane::Control | Lane::Catalogue => lane.allows(standing),
@@ -235,17 +239,24 @@ async fn refuse(peer: Peer, mut send: SendStream) {
     }
 }
 
-/// The lane, and all that follows it; of a conversation, nothing yet.
-async fn read_message(peer: Peer, receive: &mut RecvStream) -> Option<(Lane, Bytes)> {
+/// What a stream brings.
+enum Message {
+    /// All of a message.
+    Whole(Lane, Bytes),
+    /// A conversation, of which nothing was read yet.
+    Begun(Lane, RecvStream),
+}
+
+async fn read_message(peer: Peer, mut receive: RecvStream) -> Option<Message> {
     let mut first = [0];
     receive.read_exact(&mut first).await.ok()?;
-    let (lane, nothing) = frame::split_lane(Bytes::copy_from_slice(&first))?;
+    let (lane, _) = frame::split_lane(Bytes::copy_from_slice(&first))?;
     if lane.is_talk() {
-        return Some((lane, nothing));
+        return Some(Message::Begun(lane, receive));
     }
     let limit = match peer {
         Peer::Node(_) | Peer::Expired(_) => MESSAGE_BYTES_MAX,
         Peer::Lapsed(_) | Peer::Removed(_) | Peer::Stranger => STRANGER_BYTES_MAX,
     };
-    Some((lane, receive.read_to_end(limit - 1).await.ok()?.into()))
+    Some(Message::Whole(lane, receive.read_to_end(limit - 1).await.ok()?.into()))
 }
