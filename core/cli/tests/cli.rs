@@ -631,7 +631,7 @@ fn nothing_is_lost_without_a_yes_and_it_is_told_what_would_be() {
         ("DELETE /v1/volumes/shop/db.1", 204, ""),
     ]);
     let listed = asks(&api, &["volume", "list"]);
-    assert!(listed.stdout.contains("shop/db.1   data     n2     1GiB   awaited   0.1.7"), "{listed:?}");
+    assert!(listed.stdout.contains("shop/db.1   data     n2     1GiB   -      -       awaited   0.1.7"), "{listed:?}");
     for verb in ["reset", "remove"] {
         let asked = api.asked().len();
         let told = asks(&api, &["volume", verb, "shop/db.1"]);

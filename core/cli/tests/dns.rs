@@ -110,7 +110,8 @@ fn a_task_leaves_dns_long_before_it_is_told_to_end() {
     let script = format!("trap 'touch {}; exit 0' TERM; while :; do sleep 0.02; done", told.display());
     let app = |count: u32| {
         format!(
-            "app = \"last\"\n[service.web]\ncount = {count}\nrun = [\"sh\", \"-c\", {script:?}]\nports = [\"http\"]\n"
+            "app = \"last\"\n[service.web]\ncount = {count}\nrun = [\"sh\", \"-c\", {script:?}]\nports = [\"http\"]\n\
+             isolation = \"none\"\n" // it tells by a file outside of its folder
         )
     };
     deploy(&cluster, &app(1));

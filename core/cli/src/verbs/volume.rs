@@ -68,7 +68,7 @@ fn in_words(volumes: &[&VolumeView]) -> String {
 fn as_table(volumes: &[VolumeView]) -> String {
     let rows = volumes.iter().map(|VolumeView { task, name, node, size, used, over, limit, state, born }| {
         let node = node.clone().unwrap_or_else(|| "(removed)".into());
-        let used = used.map_or_else(|| "-".into(), |used| bytes_in_words(used));
+        let used = used.map_or_else(|| "-".into(), bytes_in_words);
         let used = if *over { format!("{used} (over)") } else { used };
         let limit = limit.clone().unwrap_or_else(|| "-".into());
         vec![task.clone(), name.clone(), node, bytes_in_words(*size), used, limit, state.clone(), born.clone()]
