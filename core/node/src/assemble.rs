@@ -56,7 +56,7 @@ use tokio::{
 };
 
 /// The folder of this program, in which tasks find it and what lies beside it.
-fn programs() -> Option<std::path::PathBuf> {
+fn programs() -> Option<PathBuf> {
     std::env::current_exe().ok().and_then(|exe| exe.parent().map(Into::into))
 }
 
