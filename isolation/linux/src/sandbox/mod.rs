@@ -126,7 +126,7 @@ impl Doors {
         let owned = |part: BTreeMap<&String, &PathBuf>| {
             Groups(part.into_iter().map(|(name, folder)| (name.clone(), folder.clone())).collect())
         };
-        let folder = unified.values().next().map(|folder| File::open(folder)).transpose()?;
+        let folder = unified.values().next().map(File::open).transpose()?;
         let door = owned(unified).open_entries()?.pop();
         Ok(Self { unified: folder.map(OwnedFd::from).zip(door), others: owned(others).open_entries()? })
     }
