@@ -35,6 +35,7 @@ use crate::{
 use arc_swap::ArcSwap;
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{Arc, Mutex, OnceLock, atomic::AtomicBool},
     time::Duration,
 };
