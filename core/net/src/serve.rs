@@ -156,9 +156,9 @@ impl Net {
         let peer = link.terms.map(|terms| terms.peer);
         let (lane, request) = match read_message(self.standing(peer), receive).await {
             Some(Message::Whole(lane, request)) => (lane, request),
-            Some(Message::Begun(lane, receive)) => {
+            Some(Message::Begun(lane, receive, begin)) => {
                 let peer = self.standing(peer);
-                return self.talk_with(peer, lane, send, receive).await;
+                return self.talk_with(peer, lane, send, Hears::begun(receive, &begin)).await;
             }
             None => return,
         };
@@ -206,10 +206,10 @@ impl Net {
         sink.end(result).await;
     }
 
-    async fn talk_with(self, peer: Peer, lane: Lane, send: SendStream, receive: RecvStream) {
+    async fn talk_with(self, peer: Peer, lane: Lane, send: SendStream, hears: Hears) {
         let says = FrameSink::patient(send);
         if lane.allows(peer) {
-            self.inner.service.talk(peer, lane, Talk { says, hears: Hears::new(receive) }).await;
+            self.inner.service.talk(peer, lane, Talk { says, hears }).await;
         } else {
             says.end(Err(peer.refusal().into())).await;
         }
@@ -243,20 +243,31 @@ async fn refuse(peer: Peer, mut send: SendStream) {
 enum Message {
     /// All of a message.
     Whole(Lane, Bytes),
-    /// A conversation, of which nothing was read yet.
-    Begun(Lane, RecvStream),
+    /// A conversation, and what was read of it.
+    Begun(Lane, RecvStream, Bytes),
 }
 
+/// Read in order from its first byte to its last: quinn's `read_to_end` reads as bytes come, and a stream that was read both
+/// ways makes quinn-proto 0.11 miscount, and panic.
 async fn read_message(peer: Peer, mut receive: RecvStream) -> Option<Message> {
-    let mut first = [0];
-    receive.read_exact(&mut first).await.ok()?;
-    let (lane, _) = frame::split_lane(Bytes::copy_from_slice(&first))?;
-    if lane.is_talk() {
-        return Some(Message::Begun(lane, receive));
-    }
     let limit = match peer {
         Peer::Node(_) | Peer::Expired(_) => MESSAGE_BYTES_MAX,
         Peer::Lapsed(_) | Peer::Removed(_) | Peer::Stranger => STRANGER_BYTES_MAX,
     };
-    Some(Message::Whole(lane, receive.read_to_end(limit - 1).await.ok()?.into()))
+    let first = receive.read_chunk(limit, true).await.ok()??.bytes;
+    let (lane, rest) = frame::split_lane(first)?;
+    if lane.is_talk() {
+        return Some(Message::Begun(lane, receive, rest));
+    }
+    let mut message = Vec::new(); // stays empty if the first piece is all, as of most messages
+    while let Some(next) = receive.read_chunk(limit, true).await.ok()? {
+        if rest.len().max(message.len()) + next.bytes.len() >= limit {
+            return None;
+        }
+        if message.is_empty() {
+            message.extend_from_slice(&rest);
+        }
+        message.extend_from_slice(&next.bytes);
+    }
+    Some(Message::Whole(lane, if message.is_empty() { rest } else { message.into() }))
 }

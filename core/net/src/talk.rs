@@ -39,6 +39,13 @@ impl Hears {
         Self { receive, decoder: FrameDecoder::default(), _held: None }
     }
 
+    /// The same, of which this was read already.
+    pub(crate) fn begun(receive: RecvStream, begin: &[u8]) -> Self {
+        let mut hears = Self::new(receive);
+        hears.decoder.extend(begin);
+        hears
+    }
+
     /// The next frame; `None` when the other side has said its last. Safe to cancel.
     pub async fn next(&mut self) -> Result<Option<Bytes>, CallError> {
         loop {
