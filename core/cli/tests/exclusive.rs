@@ -20,11 +20,11 @@ const LEASE: Duration = Duration::from_secs(11);
 /// The same with a tenth more, the ring's verdict, the start and a busy machine.
 const AFTER_LEASE: Duration = Duration::from_secs(40);
 
-/// The task appends a line about every 50 ms and does not end for SIGTERM.
+/// The task appends a line about every 50 ms, to a file that all machines share, and does not end for SIGTERM.
 fn app(cluster: &Cluster, version: u32) -> String {
     let path = cluster.root().join("vault.toml");
     let text = format!(
-        "app = \"vault\"\n[service.one]\nexclusive = true\ngrace = \"1s\"\ncpus = 0.01\nenv = {{ VERSION = \"{version}\" }}\n\
+        "app = \"vault\"\n[service.one]\nexclusive = true\nisolation = \"none\"\ngrace = \"1s\"\ncpus = 0.01\nenv = {{ VERSION = \"{version}\" }}\n\
          run = [\"sh\", \"-c\", 'trap \"\" TERM; while :; do echo \"$TAFFETA_NODE $TAFFETA_FENCE $VERSION\" >> {}; sleep 0.05; done']\n",
         written(cluster).display()
     );

@@ -385,9 +385,10 @@ fn cron_jobs_run_when_due_once_also_when_the_leader_dies_and_jobs_run_by_hand_wi
     let mut cluster = of(&[&[], &[], &[]]);
     cluster.wait_voters(3);
     let ran = cluster.root().join("ran");
+    // Both tell by a file outside of their folders.
     let jobs = format!(
-        "[cron.tick]\nschedule = \"R//PT2S\"\nrun = [\"sh\", \"-c\", \"echo tick >> {0}\"]\ncpus = 0.01\n\
-         [batch.echo]\ncount = 1\nrun = [\"sh\", \"-c\", 'echo \"$0 $1\" >> {0}']\ncpus = 0.01\n\
+        "[cron.tick]\nschedule = \"R//PT2S\"\nrun = [\"sh\", \"-c\", \"echo tick >> {0}\"]\nisolation = \"none\"\ncpus = 0.01\n\
+         [batch.echo]\ncount = 1\nrun = [\"sh\", \"-c\", 'echo \"$0 $1\" >> {0}']\nisolation = \"none\"\ncpus = 0.01\n\
          [batch.long]\ncount = 1\nrun = [\"sleep\", \"600\"]\ndeadline = \"2s\"\ncpus = 0.01\n",
         ran.display()
     );
