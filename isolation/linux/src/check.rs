@@ -1,6 +1,9 @@
 //! Running a command beside its task: a health check here, a person's in `exec`.
 
-use crate::{enter::enter_command, group::Groups};
+use crate::{
+    enter::{Entering, enter_command},
+    group::Groups,
+};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::{io, path::Path, process::Stdio, time::Duration};
 use tokio::{
@@ -10,7 +13,7 @@ use tokio::{
 
 /// Starts the command beside its task. Blocking, as a fork is.
 pub(crate) fn spawn(folder: &Path, groups: &Groups, run: &[String]) -> io::Result<Child> {
-    let mut command = enter_command(folder, groups, run)?;
+    let Entering { mut command, .. } = enter_command(folder, groups, run)?;
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     AsyncCommand::from(command).kill_on_drop(true).spawn()
 }

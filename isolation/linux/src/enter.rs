@@ -16,40 +16,83 @@ use rustix::{
     io::Errno,
     pipe::{PipeFlags, pipe_with},
     process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, pidfd_open, pidfd_send_signal, waitpid},
+    stdio::stdin,
+    termios::isatty,
     thread::move_into_thread_name_spaces,
 };
 use std::{
+    env,
     ffi::OsString,
     fs::File,
     io::{self, Read, Write},
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, AsRawFd, OwnedFd},
         unix::process::CommandExt,
     },
     path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
-use taffeta_isolation_plan::{Confine, Identity, SPEC_FILE, Sandbox, TaskSpec};
+use taffeta_isolation_plan::{Confine, Identity, Namespace, SPEC_FILE, TaskSpec};
 
 /// The word after `shim` on the command line; the folder of a run begins with a slash.
 pub(crate) const ENTER: &str = "enter";
+
+/// Begins what is told of a program that runs in a session of its own.
+const LEADER: char = '=';
 
 /// Statuses that shells give for a program that is not there, or cannot be executed.
 const NOT_FOUND: u8 = 127;
 const NOT_EXECUTABLE: u8 = 126;
 
-/// A command that runs in the task's working folder, environment and groups, and sees what the task sees. Its inputs and
-/// outputs are for the caller to choose. It leads a session of its own.
-pub(crate) fn enter_command(folder: &Path, groups: &Groups, run: &[String]) -> io::Result<Command> {
+/// A command beside a task.
+#[derive(Debug)]
+pub(crate) struct Entering {
+    /// It runs in the task's working folder, environment and groups, and sees what the task sees. Its inputs, outputs and
+    /// further variables are for the caller to choose. It leads a session of its own.
+    pub(crate) command: Command,
+    /// Where terminals are made that have a name for it.
+    pub(crate) terminals: PathBuf,
+    /// To be looked at after it was spawned and dropped.
+    pub(crate) verdict: Verdict,
+}
+
+/// What has become of a command that was spawned.
+#[derive(Debug)]
+pub(crate) struct Verdict(Option<File>);
+
+impl Verdict {
+    /// Waits until it is the program, or is not. The leader of the session in which the program is, if that is not the
+    /// spawned process's own. Blocking.
+    pub(crate) fn wait(self) -> Result<Option<u32>, Stuck> {
+        let Some(mut told) = self.0 else { return Ok(None) };
+        let mut words = String::new();
+        told.read_to_string(&mut words)?;
+        match words.strip_prefix(LEADER) {
+            Some(leader) => Ok(leader.parse().ok()),
+            None => Stuck::decode(&words).map_or(Ok(None), Err),
+        }
+    }
+}
+
+/// The command; see [`Entering`].
+pub(crate) fn enter_command(folder: &Path, groups: &Groups, run: &[String]) -> io::Result<Entering> {
     let launch: Option<Launch> = read_record(&folder.join(LAUNCH_FILE))?;
     let launch = launch.ok_or(io::ErrorKind::NotFound)?;
-    if launch.sandbox.as_ref().is_none_or(Sandbox::is_nothing) {
-        return beside(folder, groups, run);
-    }
+    let machines = PathBuf::from("/dev/ptmx");
+    let Some(sandbox) = launch.sandbox.filter(|sandbox| !sandbox.is_nothing()) else {
+        let command = beside(folder, groups, run)?;
+        return Ok(Entering { command, terminals: machines, verdict: Verdict(None) });
+    };
+    let (told, tell) = pipe_with(PipeFlags::CLOEXEC)?;
     let mut command = Command::new(&launch.program);
-    command.arg0("taffeta").arg("shim").arg(ENTER).arg(folder).args(run).env_clear();
+    command.arg0("taffeta").arg("shim").arg(ENTER).arg(folder).arg(tell.as_raw_fd().to_string()).args(run).env_clear();
+    sys::lend(&mut command, tell);
     Entry { groups: vec![], dies_with: None, mounts: None }.install(&mut command);
-    Ok(command)
+    let state: Option<StateRecord> = read_record(&folder.join(STATE_FILE))?;
+    let host = state.map(|state| state.init.unwrap_or(state.task)).filter(|_| sandbox.has(Namespace::Mount));
+    let tasks = host.map(|process| PathBuf::from(format!("/proc/{}/root/dev/pts/ptmx", process.pid)));
+    let terminals = tasks.filter(|path| path.exists()).unwrap_or(machines);
+    Ok(Entering { command, terminals, verdict: Verdict(Some(told.into())) })
 }
 
 /// The same for a task without a sandbox, which is a process as any other.
@@ -69,21 +112,24 @@ fn beside(folder: &Path, groups: &Groups, run: &[String]) -> io::Result<Command>
     Ok(command)
 }
 
-/// `shim enter FOLDER PROGRAM ARGS`: what [`enter_command`] runs.
-pub(crate) fn enter_main(args: impl Iterator<Item = OsString>) -> ExitCode {
-    match enter(args) {
+/// `shim enter FOLDER FILE PROGRAM ARGS`: what [`enter_command`] runs. `FILE` is the number of an open one on which it tells
+/// what has become of the program.
+pub(crate) fn enter_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
+    let (Some(folder), Some(tell)) = (args.next().map(PathBuf::from), args.next()) else { return ExitCode::from(2) };
+    let tell = tell.to_str().and_then(|number| number.parse().ok()).map_or(Err(Errno::BADF.into()), sys::borrowed);
+    let Ok(tell) = tell.map(File::from) else { return ExitCode::from(2) };
+    let mut tell = Some(tell);
+    match enter(&folder, args, &mut tell) {
         Ok(status) => end_as(status),
         Err(stuck) => {
-            eprintln!("{stuck}");
-            let not_found = matches!(&stuck, Stuck::Program(why) if why.contains("No such file"));
-            ExitCode::from(if not_found { NOT_FOUND } else { NOT_EXECUTABLE })
+            let _ = tell.map(|mut tell| tell.write_all(stuck.encode().as_bytes()));
+            ExitCode::from(if matches!(stuck, Stuck::Absent(_)) { NOT_FOUND } else { NOT_EXECUTABLE })
         }
     }
 }
 
-fn enter(mut args: impl Iterator<Item = OsString>) -> Result<WaitStatus, Stuck> {
+fn enter(folder: &Path, args: impl Iterator<Item = OsString>, tell: &mut Option<File>) -> Result<WaitStatus, Stuck> {
     let missing = |what: &str| Stuck::Sandbox(format!("{what} is missing: the task does not run"));
-    let folder = args.next().map(PathBuf::from).ok_or_else(|| missing("the folder of a run"))?;
     let run: Vec<String> = args.map(|arg| arg.to_string_lossy().into_owned()).collect();
     let spec: TaskSpec = read_record(&folder.join(SPEC_FILE))?.ok_or_else(|| missing(SPEC_FILE))?;
     let launch: Launch = read_record(&folder.join(LAUNCH_FILE))?.ok_or_else(|| missing(LAUNCH_FILE))?;
@@ -93,7 +139,10 @@ fn enter(mut args: impl Iterator<Item = OsString>) -> Result<WaitStatus, Stuck> 
         return Err(missing("a program"));
     }
     let alone = SingleThread::check()?;
-    let inside = secrets::inside(&folder)?;
+    let inside = secrets::inside(folder)?;
+    // What the agent has set for this command alone, as its kind of terminal.
+    let variables = inside.variables.into_iter().chain(env::vars_os()).collect();
+    let terminal = isatty(stdin());
     // Without a first process of ours, the program itself is in all namespaces that it has.
     let host = open_process(state.init.unwrap_or(state.task))?;
     let nobody = match sandbox.identity {
@@ -112,11 +161,11 @@ fn enter(mut args: impl Iterator<Item = OsString>) -> Result<WaitStatus, Stuck> 
         sandbox: &sandbox,
         confine: confine_of(&spec, &sandbox, Confine::beside),
         run: &run,
-        variables: inside.variables,
+        variables,
         doors: Doors::open(&launch.groups)?,
         nobody: nobody.as_ref(),
         outputs: None,
-        leads: false,
+        leads: terminal,
         dies_with: None,
     };
     let signals = sys::all_signals()?;
@@ -125,7 +174,13 @@ fn enter(mut args: impl Iterator<Item = OsString>) -> Result<WaitStatus, Stuck> 
         let joined = move_into_thread_name_spaces(host.as_fd(), joined);
         joined.map_err(|e| Stuck::Sandbox(format!("cannot enter its namespaces: {}", io::Error::from(e))))?;
     }
+    if terminal {
+        sys::leave_terminal();
+    }
     let born = give_birth(alone, program, place)?;
+    if let Some(mut tell) = tell.take().filter(|_| terminal) {
+        let _ = write!(tell, "{LEADER}{}", born.pid.as_raw_nonzero());
+    }
     Ok(stand_for(&born, &signals)?)
 }
 

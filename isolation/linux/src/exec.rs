@@ -5,9 +5,10 @@
 
 use crate::{
     control::Client,
-    enter::enter_command,
+    enter::{Entering, enter_command},
     group::Groups,
     leftover::{session_lives, signal_session},
+    sandbox::Stuck,
     terminal::Terminal,
 };
 use async_trait::async_trait;
@@ -96,12 +97,12 @@ pub(crate) fn start(
     place: Place,
 ) -> Result<Running, CommandError> {
     let failed = |e: io::Error| CommandError::Failed(format!("the command cannot be started: {e}"));
-    let mut command = enter_command(folder, groups, &spec.run).map_err(failed)?;
+    let Entering { mut command, terminals, verdict } = enter_command(folder, groups, &spec.run).map_err(failed)?;
     let mut terminal = None;
     match &spec.terminal {
         Some(wanted) => {
             command.env("TERM", &wanted.kind);
-            terminal = Some(Arc::new(Terminal::give_to(&mut command, wanted.size).map_err(failed)?));
+            terminal = Some(Arc::new(Terminal::give_to(&mut command, wanted.size, &terminals).map_err(failed)?));
         }
         None => {
             command.stdin(if spec.input { Stdio::piped() } else { Stdio::null() });
@@ -111,7 +112,8 @@ pub(crate) fn start(
     let program = spec.run.first().map(String::as_str).unwrap_or_default();
     let mut command = AsyncCommand::from(command);
     let mut child = command.spawn().map_err(|e| refused(program, &e))?;
-    drop(command); // it holds the command's end of the terminal
+    drop(command); // it holds the command's end of the terminal, and of what is told
+    let leader = verdict.wait().map_err(stuck)?;
     let input = Input {
         pipe: child.stdin.take(),
         terminal: terminal.clone().filter(|_| spec.input),
@@ -121,7 +123,7 @@ pub(crate) fn start(
         Some(terminal) => [Some(Source::Terminal(terminal)), None],
         None => [child.stdout.take().map(Source::Stdout), child.stderr.take().map(Source::Stderr)],
     };
-    let session = child.id();
+    let session = leader.or(child.id());
     let (end, task_ended) = watch::channel(false);
     let watching = tokio::spawn(watch_task(task, end));
     let child = Some(child);
@@ -145,6 +147,14 @@ fn refused(program: &str, e: &io::Error) -> CommandError {
         io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory => CommandError::NotExecutable(said),
         _ if e.raw_os_error() == Some(libc::ENOEXEC) => CommandError::NotExecutable(said),
         _ => CommandError::Failed(said),
+    }
+}
+
+fn stuck(why: Stuck) -> CommandError {
+    match why {
+        Stuck::Absent(why) => CommandError::NotFound(why),
+        Stuck::Unfit(why) => CommandError::NotExecutable(why),
+        Stuck::Program(why) | Stuck::Sandbox(why) => CommandError::Failed(why),
     }
 }
 

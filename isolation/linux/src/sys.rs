@@ -8,8 +8,8 @@ pub(crate) use clone::{Birth, Born, New};
 pub(crate) use mounts::{Attributes, Which};
 
 use rustix::{
-    fs::Mode,
-    io::{Errno, write},
+    fs::{FdFlags, Mode},
+    io::{Errno, fcntl_setfd, write},
     mount::{MountPropagationFlags, mount_change},
     process::{Pid, Signal, chdir, getppid, ioctl_tiocsctty, set_parent_process_death_signal, setsid, umask},
     thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe},
@@ -155,6 +155,29 @@ pub(crate) fn end_by(signal: i32) -> ! {
         libc::kill(libc::getpid(), signal);
         libc::_exit(128 + signal)
     }
+}
+
+/// Lets a command have this file beside the standard three, under the same number.
+pub(crate) fn lend(command: &mut Command, file: OwnedFd) {
+    // SAFETY: the hook makes one system call.
+    unsafe { command.pre_exec(move || Ok(fcntl_setfd(&file, FdFlags::empty())?)) };
+}
+
+/// The file of this number, which [`lend`] has given to this process; it goes no further.
+pub(crate) fn borrowed(number: i32) -> io::Result<OwnedFd> {
+    if number <= 2 {
+        return Err(Errno::BADF.into());
+    }
+    // SAFETY: the number comes from the command line that the agent has made; nothing else in this process owns it.
+    let file = unsafe { OwnedFd::from_raw_fd(number) };
+    fcntl_setfd(&file, FdFlags::CLOEXEC)?;
+    Ok(file)
+}
+
+/// Gives up the terminal that this session has, so that another can have it.
+pub(crate) fn leave_terminal() {
+    // SAFETY: no pointer is passed. What is no terminal, or another session's, gives an error and stays as it was.
+    unsafe { libc::ioctl(0, libc::TIOCNOTTY) };
 }
 
 /// Turns SIGCHLD into a file that becomes readable, so that one `poll` sees everything.

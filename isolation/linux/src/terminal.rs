@@ -4,10 +4,10 @@ use crate::sys;
 use rustix::{
     fs::{Mode, OFlags, fcntl_getfl, fcntl_setfl, open},
     io::{read, write},
-    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt},
     termios::{Winsize, tcsetwinsize},
 };
-use std::{io, os::fd::OwnedFd, process::Command};
+use std::{io, os::fd::OwnedFd, path::Path, process::Command};
 use taffeta_isolation_plan::TerminalSize;
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -16,13 +16,13 @@ use tokio::io::{Interest, unix::AsyncFd};
 pub(crate) struct Terminal(AsyncFd<OwnedFd>);
 
 impl Terminal {
-    /// Makes one, and gives it to a command that leads a session of its own: see [`crate::check::command`]. To be called
-    /// inside of a runtime.
-    pub(crate) fn give_to(command: &mut Command, size: TerminalSize) -> io::Result<Self> {
-        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
-        grantpt(&ours)?;
+    /// Makes one, and gives it to a command that leads a session of its own: see [`crate::enter::Entering`]. To be called
+    /// inside of a runtime. `terminals` is the `ptmx` of where it has its name.
+    pub(crate) fn give_to(command: &mut Command, size: TerminalSize, terminals: &Path) -> io::Result<Self> {
+        let ours = open(terminals, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
         unlockpt(&ours)?;
-        let theirs = open(ptsname(&ours, vec![])?, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
+        // By the file and not by its name, which may be another's here.
+        let theirs = ioctl_tiocgptpeer(&ours, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
         fcntl_setfl(&ours, fcntl_getfl(&ours)? | OFlags::NONBLOCK)?;
         command.stdin(theirs.try_clone()?).stdout(theirs.try_clone()?).stderr(theirs.try_clone()?);
         sys::take_terminal(command, theirs);

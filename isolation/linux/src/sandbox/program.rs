@@ -13,9 +13,11 @@ use rustix::{
     fs::{Mode, fchown},
     io::Errno,
     process::{
-        DumpableBehavior, Pid, Signal, Uid, chdir, getppid, set_dumpable_behavior, set_parent_process_death_signal,
-        setsid, umask,
+        DumpableBehavior, Pid, Signal, Uid, chdir, getppid, ioctl_tiocsctty, set_dumpable_behavior,
+        set_parent_process_death_signal, setsid, umask,
     },
+    stdio::stdin,
+    termios::isatty,
     thread::{LinkNameSpaceType, ThreadNameSpaceType, move_into_link_name_space, move_into_thread_name_spaces},
 };
 use std::{
@@ -69,7 +71,11 @@ pub(crate) struct Program<'a> {
 /// Why a process has not become the program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Stuck {
-    /// The program cannot be executed, or not as asked.
+    /// There is no such program.
+    Absent(String),
+    /// The program is there, and cannot be executed.
+    Unfit(String),
+    /// It cannot be run as asked.
     Program(String),
     /// The sandbox could not be made or entered.
     Sandbox(String),
@@ -128,6 +134,9 @@ impl Program<'_> {
         }
         if self.leads {
             setsid().map_err(|e| Stuck::Sandbox(format!("cannot begin a session: {e}")))?;
+            // Only its leader can have a terminal for a session, and only one that sees itself in it can lead it well.
+            let terminal = if isatty(stdin()) { ioctl_tiocsctty(stdin()) } else { Ok(()) };
+            terminal.map_err(|e| Stuck::Sandbox(format!("cannot take up its terminal: {e}")))?;
         }
         umask(Mode::from_raw_mode(0o022));
         sys::reset_signals();
@@ -215,7 +224,14 @@ pub(crate) fn joined_by_parent(sandbox: &Sandbox) -> ThreadNameSpaceType {
 
 fn execute(mut command: Command) -> Stuck {
     let program = command.get_program().to_string_lossy().into_owned();
-    Stuck::Program(cannot_run(&program, command.exec()))
+    let e = command.exec();
+    let unfit = matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory)
+        || Errno::from_io_error(&e) == Some(Errno::NOEXEC);
+    match e.kind() {
+        io::ErrorKind::NotFound => Stuck::Absent(cannot_run(&program, e)),
+        _ if unfit => Stuck::Unfit(cannot_run(&program, e)),
+        _ => Stuck::Program(cannot_run(&program, e)),
+    }
 }
 
 fn cannot_run(program: &str, e: io::Error) -> String {
@@ -226,6 +242,8 @@ impl Stuck {
     /// As it goes through a pipe.
     pub(crate) fn encode(&self) -> String {
         match self {
+            Self::Absent(why) => format!("A{why}"),
+            Self::Unfit(why) => format!("U{why}"),
             Self::Program(why) => format!("P{why}"),
             Self::Sandbox(why) => format!("S{why}"),
         }
@@ -234,6 +252,8 @@ impl Stuck {
     /// What came through; `None` for nothing, which is what a process leaves that has become the program.
     pub(crate) fn decode(told: &str) -> Option<Self> {
         match told.split_at_checked(1)? {
+            ("A", why) => Some(Self::Absent(why.into())),
+            ("U", why) => Some(Self::Unfit(why.into())),
             ("P", why) => Some(Self::Program(why.into())),
             (_, why) => Some(Self::Sandbox(why.into())),
         }
@@ -243,7 +263,7 @@ impl Stuck {
 impl fmt::Display for Stuck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Program(why) | Self::Sandbox(why) => f.write_str(why),
+            Self::Absent(why) | Self::Unfit(why) | Self::Program(why) | Self::Sandbox(why) => f.write_str(why),
         }
     }
 }

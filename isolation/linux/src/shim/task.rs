@@ -77,7 +77,7 @@ fn spawn(
     let outputs = (writers.stdout, writers.stderr);
     let started = Start { spec, sandbox, groups, variables: carried.variables(), outputs }.start();
     started.map_err(|stuck| match stuck {
-        Stuck::Program(why) => Refusal::NotStarted(why),
+        Stuck::Absent(why) | Stuck::Unfit(why) | Stuck::Program(why) => Refusal::NotStarted(why),
         Stuck::Sandbox(why) => Refusal::Failed(why),
     })
 }

@@ -1,6 +1,6 @@
 //! Commands beside a task.
 
-use super::support::{Bench, lives, number, until};
+use super::support::{Bench, lives, process, until};
 use std::time::Duration;
 use taffeta_isolation_linux::LinuxExecutor;
 use taffeta_isolation_plan::{
@@ -144,7 +144,7 @@ async fn a_command_whose_person_goes_is_killed_with_all_of_its_session() {
     for (at, terminal) in [("a", false), ("b", true)] {
         let script = format!("trap '' HUP; echo $$ > {at}.main; sh -c 'echo $$ > {at}.child; sleep 1000; :' & wait");
         let mut running = executor.exec("r1", command(&["bash", "-c", &script], terminal, true)).await.unwrap();
-        let pid = |name: &str| number(&bench.work("r1").join(format!("{at}.{name}")));
+        let pid = |name: &str| process(&bench.work("r1").join(format!("{at}.{name}")));
         until("both run", || pid("main").is_some() && pid("child").is_some()).await;
         let (main, child) = (pid("main").unwrap(), pid("child").unwrap());
         assert!(lives(main) && lives(child));
@@ -197,7 +197,7 @@ async fn what_a_command_leaves_behind_does_not_hold_up_its_end() {
         let running = executor.exec("r1", command(&["bash", "-c", script], terminal, false)).await.unwrap();
         let (out, _, exit) = all(running).await;
         assert_eq!((out.trim(), exit), ("done", Exit::Code(6)));
-        let left = number(&bench.work("r1").join("left")).unwrap();
+        let left = process(&bench.work("r1").join("left")).unwrap();
         assert!(lives(left), "it is not asked to end either");
         super::support::kill_9(left);
     }

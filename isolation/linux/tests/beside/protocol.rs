@@ -79,7 +79,11 @@ impl Line {
 async fn the_last_releases_agent_is_understood_by_todays_shim() {
     let bench = Bench::new();
     let executor = bench.executor();
-    executor.start(bench.spec("r1", &["sh", "-c", "trap : USR1; while :; do sleep 0.02; done"])).await.unwrap();
+    executor
+        .start(bench.spec("r1", &["sh", "-c", "trap : USR1; : > ready; while :; do sleep 0.02; done"]))
+        .await
+        .unwrap();
+    until("it can be signalled", || bench.work("r1").join("ready").exists()).await;
     let mut line = Line::open(&bench.root.join("r1"));
     for (ask, expected) in dialogue() {
         let answer = line.ask(&ask);
