@@ -176,6 +176,7 @@ fn enter(folder: &Path, args: impl Iterator<Item = OsString>, tell: &mut Option<
     }
     if terminal {
         sys::leave_terminal();
+        let _ = sys::signals_sent(&signals); // of that this process is told as if somebody had sent it
     }
     let born = give_birth(alone, program, place)?;
     if let Some(mut tell) = tell.take().filter(|_| terminal) {

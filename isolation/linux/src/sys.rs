@@ -8,8 +8,8 @@ pub(crate) use clone::{Birth, Born, New};
 pub(crate) use mounts::{Attributes, Which};
 
 use rustix::{
-    fs::{FdFlags, Mode},
-    io::{Errno, fcntl_setfd, write},
+    fs::Mode,
+    io::{Errno, FdFlags, fcntl_setfd, write},
     mount::{MountPropagationFlags, mount_change},
     process::{Pid, Signal, chdir, getppid, ioctl_tiocsctty, set_parent_process_death_signal, setsid, umask},
     thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe},
