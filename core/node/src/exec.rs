@@ -232,9 +232,7 @@ async fn host(session: ExecSession, says: &mut FrameSink, mut hears: Hears) {
                 Ok(Says::Alive) => continue,
                 Ok(Says::Begin(..)) | Err(_) => return,
             };
-            if input.send(next).await.is_err() {
-                return;
-            }
+            let _ = input.send(next).await; // a command that has ended hears nothing, and its end is yet to be told
         }
     };
     let speaks = async {
@@ -285,8 +283,9 @@ async fn relay(
                 },
                 _ = alive.tick() => Says::Alive,
             };
-            if let Err(e) = says.send(&encode(&said)).await {
-                return Err(e.to_string());
+            if says.send(&encode(&said)).await.is_err() {
+                // Who has ended hears nothing any more; how it did is on its way. Otherwise the silence tells.
+                return std::future::pending().await;
             }
         }
     };

@@ -192,6 +192,7 @@ impl Executor for LinuxExecutor {
     }
 
     async fn wait(&self, run_id: &str) -> Exit {
+        let mut hung_up = false;
         loop {
             match self.settle(run_id).await {
                 Ok(Settled::Ended(record)) => return record.exit(),
@@ -199,6 +200,8 @@ impl Executor for LinuxExecutor {
                 Ok(Settled::Starting) => sleep(AGAIN).await,
                 Ok(Settled::Running(_)) => match self.watch(run_id).await {
                     Some(exit) => return exit,
+                    // It may have ended between the two looks; then the next one knows how.
+                    None if !std::mem::replace(&mut hung_up, true) => {}
                     None => sleep(AGAIN).await,
                 },
                 Err(e) => {

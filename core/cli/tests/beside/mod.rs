@@ -248,27 +248,23 @@ fn a_command_ends_when_its_client_is_killed() {
     let _alone = alone();
     let (cluster, on) = start();
     for (n, machine) in [on, (on + 1) % 3].into_iter().enumerate() {
-        let script = format!("echo $$ > pid{n}; sleep 1000 & echo $! > child{n}; wait");
-        let mut client = Verb::begin(&cluster, machine, &["exec", "box/talk.1", "--", "sh", "-c", &script]);
-        let pid = |name: &str| {
-            let (pid, _) = within(SOON, "its process id", || {
-                let file = cluster.machines[machine].run(&["files", "box/talk.1", &format!("{name}{n}")]);
-                file.stdout.trim().parse::<u32>().map_err(|e| format!("{e}: {file:?}"))
-            });
-            pid
+        // By what they were started with: to the task their numbers are others than here.
+        let (main, child) = (format!("main-{}-{n}", std::process::id()), format!("1000.{}{n}", std::process::id()));
+        let script = format!("sleep {child} & wait");
+        let mut client = Verb::begin(&cluster, machine, &["exec", "box/talk.1", "--", "sh", "-c", &script, &main]);
+        let runs = |mark: &String| {
+            let numbers = fs::read_dir("/proc").expect("processes").flatten();
+            numbers.filter(|entry| {
+                let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+                line.split(|byte| *byte == 0).any(|arg| arg == mark.as_bytes())
+            })
         };
-        let (main, child) = (pid("pid"), pid("child"));
-        let lives = |pid: u32| {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
-        };
-        assert!(lives(main) && lives(child));
+        within(SOON, "the command runs", || if runs(&child).count() == 1 { Ok(()) } else { Err("it does not".into()) });
         client.child.kill().expect("killed");
-        within(
-            SOON,
-            "the command is dead",
-            || if lives(main) || lives(child) { Err("it lives".into()) } else { Ok(()) },
-        );
+        client.child.wait().expect("its end");
+        within(SOON, "the command is dead", || {
+            if runs(&main).chain(runs(&child)).count() > 0 { Err("it lives".into()) } else { Ok(()) }
+        });
     }
 }
 
