@@ -6,6 +6,8 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    thread::sleep,
+    time::Duration,
 };
 
 /// Levels between a folder that is swept and the data folders in it: clusters, machines.
@@ -78,15 +80,20 @@ fn node_ids(folder: &Path, depth: usize) -> Vec<String> {
     own.into_iter().chain(inner.iter().flat_map(|inner| node_ids(inner, depth - 1))).collect()
 }
 
-/// Removes what a killed node leaves of its cgroups.
+/// Removes what a killed node leaves of its cgroups. The kernel lets go of the dead a little late: tries for a second.
 fn remove_groups(node: &str) {
     let roots = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|e| e.path());
     for root in roots.chain(["/sys/fs/cgroup".into()]) {
         let own = root.join("taffeta").join(node);
-        for run in fs::read_dir(&own).into_iter().flatten().flatten().filter(|e| e.path().is_dir()) {
-            let _ = fs::remove_dir(run.path());
+        for _ in 0..100 {
+            for run in fs::read_dir(&own).into_iter().flatten().flatten().filter(|e| e.path().is_dir()) {
+                let _ = fs::remove_dir(run.path());
+            }
+            if fs::remove_dir(&own).is_ok() || !own.exists() {
+                break;
+            }
+            sleep(Duration::from_millis(10));
         }
-        let _ = fs::remove_dir(&own);
         let _ = fs::remove_dir(root.join("taffeta")); // stays while another node uses it
     }
 }
