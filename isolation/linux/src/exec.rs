@@ -123,7 +123,7 @@ pub(crate) fn start(
         Some(terminal) => [Some(Source::Terminal(terminal)), None],
         None => [child.stdout.take().map(Source::Stdout), child.stderr.take().map(Source::Stderr)],
     };
-    let session = leader.or(child.id());
+    let session = leader.or_else(|| child.id());
     let (end, task_ended) = watch::channel(false);
     let watching = tokio::spawn(watch_task(task, end));
     let child = Some(child);
