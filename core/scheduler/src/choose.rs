@@ -305,12 +305,13 @@ impl Rules {
             } else {
                 (rough.0, rough.1, 0, 0, 0)
             };
-            // Most machines are told apart without a division.
-            if best.as_ref().is_some_and(|(least, ..)| rough > *least) || !self.lets_machine(s, at, &[]) {
+            // Most machines are told apart without a division, and most others without a look at their attributes.
+            if best.as_ref().is_some_and(|(least, ..)| rough > *least) {
                 continue;
             }
             let fine = (self.key(s, at), s.machines.all[at].id);
-            if best.as_ref().is_none_or(|(least, than, _)| (rough, fine) < (*least, *than)) {
+            let better = best.as_ref().is_none_or(|(least, than, _)| (rough, fine) < (*least, *than));
+            if better && self.lets_machine(s, at, &[]) {
                 best = Some((rough, fine, at));
             }
         }

@@ -5,7 +5,7 @@ use crate::{
     fields::{FieldId, Fields, HOSTNAME, ValueId, ZONE},
     mirror::Spec,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU32};
 use taffeta_model::{Bug, Cpus, Liveness, Member, NodeId, NodeName, Resources, UnixMillis, planted};
 
 /// Position of a machine. It stays the same for as long as the machine is a member.
@@ -67,7 +67,8 @@ struct Free {
     open: bool,
     /// This and the zone are kept here, too, as choosing asks every machine for them.
     avoided: bool,
-    zone: Option<ValueId>,
+    /// Narrow, so that a machine takes less than a line of the cache.
+    zone: Option<NonZeroU32>,
 }
 
 impl Machines {
@@ -232,7 +233,7 @@ impl Machines {
             ports: capacity.ports.saturating_sub(used.ports),
             open: machine.is_open(),
             avoided: machine.is_avoided(),
-            zone: machine.zone(),
+            zone: machine.zone().and_then(|zone| NonZeroU32::new(u32::try_from(zone + 1).ok()?)),
         };
     }
 
@@ -249,7 +250,7 @@ impl Machines {
     }
 
     pub(crate) fn zone(&self, at: MachineId) -> Option<ValueId> {
-        self.free[at].zone
+        self.free[at].zone.map(|zone| zone.get() as usize - 1)
     }
 
     /// Whether the machine takes tasks, whatever it has left.
