@@ -137,8 +137,8 @@ mod tests {
 
     fn job() -> Job {
         let path = |text: &str| text.parse().unwrap();
-        let volume = Volume { name: "data".parse().unwrap(), size: 1, at: Some(path("/work/data")) };
-        let tmpfs = vec![Tmpfs { at: path("/work"), bytes: 4096 }];
+        let volume = Volume { name: "data".parse().unwrap(), size: 1, at: Some(path("/srv/data")) };
+        let tmpfs = vec![Tmpfs { at: path("/srv"), bytes: 4096 }];
         let mounts = vec![taffeta_model::HostMount { host: path("/usr"), at: path("/opt/usr"), read_only: true }];
         Job { volume: Some(volume), tmpfs, mounts, ..Job::new(JobKind::Service) }
     }
@@ -148,7 +148,7 @@ mod tests {
         let folder = Path::new("/var/lib/taffeta/tasks/r");
         let mounts = surroundings().mounts(&job(), Some(Path::new("/v")), (folder, true)).unwrap();
         let at: Vec<_> = mounts.iter().map(|mount| mount.at.to_str().unwrap()).collect();
-        assert_eq!(at, ["/etc/resolv.conf", "/opt/usr", "/work", "/work/data"]);
+        assert_eq!(at, ["/etc/resolv.conf", "/opt/usr", "/srv", "/srv/data"]);
         assert_eq!(mounts[0].source, MountSource::Host(folder.join("resolv.conf")));
         assert!(mounts[0].read_only && mounts[1].read_only && !mounts[3].read_only);
         assert_eq!(surroundings().mounts(&job(), None, (folder, false)).unwrap().len(), 2, "a world without volumes");

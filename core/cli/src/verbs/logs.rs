@@ -13,7 +13,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use taffeta_model::{TaskId, UnixMillis};
-use taffeta_node::api::{ApiError, ErrorCode, LogCursor, LogRead};
+use taffeta_node::api::{ErrorCode, LogCursor, LogRead};
 use tokio::time::sleep;
 
 /// Most bytes of one piece: the most that a node gives.
@@ -74,7 +74,7 @@ async fn follow(client: &Client, task: &TaskId, read: LogRead, apart: bool) -> O
                 remark(&format!("{task} is not there any more"));
                 return Ok(());
             }
-            Err(e) if may_pass(&e) && cursor.has_begun() && failures < FAILURES_MAX => {
+            Err(e) if e.code.may_pass() && cursor.has_begun() && failures < FAILURES_MAX => {
                 failures += 1;
                 sleep(POLL).await;
                 continue;
@@ -99,18 +99,6 @@ async fn follow(client: &Client, task: &TaskId, read: LogRead, apart: bool) -> O
         } else {
             print_bytes(&step.bytes)?;
         }
-    }
-}
-
-/// Whether a failure may be over at the next look.
-fn may_pass(e: &ApiError) -> bool {
-    match e.code {
-        ErrorCode::NoQuorum | ErrorCode::DiskFull | ErrorCode::Timeout | ErrorCode::Failed => true,
-        ErrorCode::Invalid
-        | ErrorCode::Unauthorized
-        | ErrorCode::Forbidden
-        | ErrorCode::NotFound
-        | ErrorCode::Conflict => false,
     }
 }
 

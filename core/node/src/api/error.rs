@@ -52,6 +52,14 @@ impl ErrorCode {
             Self::Timeout => 4,
         }
     }
+
+    /// Whether the same request may succeed a moment later.
+    pub fn may_pass(self) -> bool {
+        match self {
+            Self::NoQuorum | Self::DiskFull | Self::Timeout | Self::Failed => true,
+            Self::Invalid | Self::Unauthorized | Self::Forbidden | Self::NotFound | Self::Conflict => false,
+        }
+    }
 }
 
 /// A refusal or failure. Nothing was changed unless the code is `timeout`, when it may have been.

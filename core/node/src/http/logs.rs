@@ -187,7 +187,7 @@ impl Follower {
                         self.pause().await;
                     }
                 }
-                Err(e) if is_passing(e.code) && failures < FAILURES_MAX => {
+                Err(e) if e.code.may_pass() && failures < FAILURES_MAX => {
                     failures += 1;
                     self.pause().await;
                 }
@@ -214,17 +214,5 @@ impl Follower {
         self.ended = ended;
         self.ready = some.then_some(bytes);
         some
-    }
-}
-
-/// Whether a failure may be over at the next look. A task that is gone stays gone.
-fn is_passing(code: ErrorCode) -> bool {
-    match code {
-        ErrorCode::NoQuorum | ErrorCode::DiskFull | ErrorCode::Timeout | ErrorCode::Failed => true,
-        ErrorCode::Invalid
-        | ErrorCode::Unauthorized
-        | ErrorCode::Forbidden
-        | ErrorCode::NotFound
-        | ErrorCode::Conflict => false,
     }
 }

@@ -10,7 +10,7 @@ use std::{
     },
     process::{Child, Command, Stdio},
 };
-use taffeta_isolation_plan::Confine;
+use taffeta_isolation_plan::{Confine, WORK_FOLDER};
 use taffeta_model::{Measure, Profile};
 
 const DENIED: &str = "ermission denied";
@@ -78,7 +78,7 @@ fn a_neighbours_folder_and_the_nodes_data_cannot_be_read_without_a_view_of_ones_
         format!("ls {}", theirs.display()),
         format!("ls {}/tasks", data.display()),
         format!("ln -s {}/secret here && cat here", theirs.display()),
-        "cat ../../other/work/secret".into(),
+        format!("cat ../../other/{WORK_FOLDER}/secret"),
         format!("cd {} && cat secret", theirs.display()),
     ];
     for attempt in &attempts {
