@@ -41,6 +41,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     num::NonZeroU32,
+    sync::Arc,
     time::Duration,
 };
 use thiserror::Error;
@@ -67,8 +68,8 @@ pub struct App {
     pub name: AppName,
     /// Whose quota its tasks count against; `None`: nobody's.
     pub team: Option<TeamName>,
-    /// Its jobs; at most [`JOBS_MAX`].
-    pub jobs: BTreeMap<JobName, Job>,
+    /// Its jobs; at most [`JOBS_MAX`]. Behind a pointer, as a node of the map has room for eleven and a job is large.
+    pub jobs: BTreeMap<JobName, Arc<Job>>,
     /// Contents of the shipped files by file name (no directories); at most [`FILE_BYTES_MAX`] in total.
     pub files: BTreeMap<String, ShippedFile>,
 }

@@ -24,7 +24,7 @@ pub use item::nearest;
 
 use crate::{App, AppName, FILE_BYTES_MAX, Job, JobKind, JobName, ShippedFile, TeamName};
 use item::Item;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 use toml::de::{DeTable, DeValue};
 
 /// Largest app file in bytes. It holds at most a hundred jobs; a larger one is another kind of file by mistake.
@@ -106,15 +106,15 @@ fn job_tables<'a>(item: &Item<'a>, kind: JobKind) -> Result<Vec<(&'a str, JobKin
 fn read_jobs(
     tables: &[(&str, JobKind, Item<'_>)],
     shipped: &mut Shipped<'_>,
-) -> Result<BTreeMap<JobName, Job>, AppFileError> {
-    let mut jobs = BTreeMap::<JobName, Job>::new();
+) -> Result<BTreeMap<JobName, Arc<Job>>, AppFileError> {
+    let mut jobs = BTreeMap::<JobName, Arc<Job>>::new();
     for (name, kind, item) in tables {
         let name = JobName::new(*name).map_err(|e| item.error(e.to_string()))?;
         if let Some(first) = jobs.get(&name) {
             let message = format!("`{name}` is in [{}.{name}] already", first.kind.table());
             return Err(item.error(message).help("each job of an app has its own name"));
         }
-        jobs.insert(name, job::read_job(item, *kind, shipped)?);
+        jobs.insert(name, Arc::new(job::read_job(item, *kind, shipped)?));
     }
     Ok(jobs)
 }

@@ -453,13 +453,14 @@ impl State {
         let Some(task) = self.tasks.get(id).filter(|task| task.attempt == *seen_attempt) else { return };
         let Place::On { node, fence } = task.place else { return };
         app.touched = at;
-        leases::leave(&mut self.leased, id, (node, fence), app.app.jobs.get(&id.job));
+        let job = app.app.jobs.get(&id.job).map(Arc::as_ref);
+        leases::leave(&mut self.leased, id, (node, fence), job);
         let fleeting = |job: &crate::Job| match job.kind {
             JobKind::Daemon => true, // its slot is nothing without its machine
             JobKind::Service => id.index > job.count,
             JobKind::Batch { .. } | JobKind::Cron { .. } => false,
         };
-        if app.app.jobs.get(&id.job).is_some_and(fleeting) {
+        if job.is_some_and(fleeting) {
             self.tasks.remove(id);
         } else {
             self.tasks.update(id, |task| {
@@ -518,7 +519,7 @@ impl State {
         };
         let state = self.apps.get(&id.app)?;
         let (app, version, secrets) = state.definition(&id.job, task.revision);
-        let job = app.jobs.get(&id.job)?.clone();
+        let job = crate::Job::clone(app.jobs.get(&id.job)?);
         let files = job.files.iter().filter_map(|f| Some((f.clone(), app.files.get(f)?.clone()))).collect();
         let secrets = secrets.get(&id.job).cloned().unwrap_or_default();
         let hidden = state.is_hidden(id, task);
@@ -545,13 +546,13 @@ impl State {
 
     /// The job that a task is an instance of, in its present version.
     pub fn job(&self, id: &TaskId) -> Option<&crate::Job> {
-        self.apps.get(&id.app)?.app.jobs.get(&id.job)
+        self.apps.get(&id.app)?.app.jobs.get(&id.job).map(Arc::as_ref)
     }
 
     /// The job in the version that the task is of.
     pub fn job_of(&self, id: &TaskId) -> Option<&crate::Job> {
         let (app, _, _) = self.apps.get(&id.app)?.definition(&id.job, self.tasks.get(id)?.revision);
-        app.jobs.get(&id.job)
+        app.jobs.get(&id.job).map(Arc::as_ref)
     }
 }
 

@@ -326,7 +326,12 @@ impl From<AppState> for crate::AppState {
 
 impl From<App> for crate::App {
     fn from(old: App) -> Self {
-        Self { name: old.name, team: None, jobs: converted(old.jobs), files: old.files }
+        Self {
+            name: old.name,
+            team: None,
+            jobs: old.jobs.into_iter().map(|(name, job)| (name, Arc::new(job.into()))).collect(),
+            files: old.files,
+        }
     }
 }
 

@@ -337,7 +337,7 @@ impl Scheduler {
         let before = self.before(at);
         self.lift_app(at);
         let mut clocks: BTreeMap<JobName, Clock> = self.apps[at].iter_mut().flat_map(AppMirror::take_clocks).collect();
-        let mut new = |(name, job): (&JobName, &Job)| new_job(name, job, deployed, clocks.remove(name));
+        let mut new = |(name, job): (&JobName, &Arc<Job>)| new_job(name, job, deployed, clocks.remove(name));
         let mut jobs: Vec<JobMirror> = deployed.app.jobs.iter().map(&mut new).collect();
         leases::read(&mut jobs, state, name);
         let mut j = 0;

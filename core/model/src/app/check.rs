@@ -41,7 +41,7 @@ impl App {
         if let Some(name) = self.files.keys().find(|name| !is_plain_file_name(name)) {
             return Err(invalid("files", format!("`{name}` is not a plain file name")));
         }
-        let text: usize = self.jobs.values().map(Job::text_bytes).sum();
+        let text: usize = self.jobs.values().map(|job| job.text_bytes()).sum();
         if text > TEXT_BYTES_MAX {
             return Err(invalid("app", format!("{text} bytes of text; at most {TEXT_BYTES_MAX} are kept")));
         }

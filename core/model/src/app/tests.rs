@@ -2,6 +2,7 @@
 
 use super::{App, COUNT_MAX, FILE_BYTES_MAX, JOBS_MAX, Job, JobKind, MissedPolicy, Overlap, Recurrence, ShippedFile};
 use crate::{EPSILON_DEFAULT, FileSource, HISTORY_MAX, JobName, Schedule, WEIGHT_MAX, parse_app_file};
+use std::sync::Arc;
 
 struct NoFiles;
 
@@ -25,7 +26,7 @@ fn daily() -> Recurrence {
 #[track_caller]
 fn fault(change: impl FnOnce(&mut Job)) -> String {
     let mut app = app();
-    change(app.jobs.values_mut().next().unwrap());
+    change(Arc::make_mut(app.jobs.values_mut().next().unwrap()));
     app.check().expect_err("the app is wrong").field
 }
 
@@ -88,16 +89,17 @@ fn an_app_has_bounds() {
 #[test]
 fn a_long_chain_of_after_is_no_cycle_and_closing_it_is_one() {
     let mut chain = app();
-    let mut job = chain.jobs.values().next().unwrap().clone();
+    let job = Arc::clone(chain.jobs.values().next().unwrap());
     chain.jobs.clear();
     let name = |i: usize| JobName::new(format!("j{i}")).unwrap();
     for i in 0..JOBS_MAX {
         // Each is after all before it: many ways to the same job, which the walk must not all go.
-        job.after = (0..i).map(name).collect();
-        chain.jobs.insert(name(i), job.clone());
+        let job = Job { after: (0..i).map(name).collect(), ..Job::clone(&job) };
+        chain.jobs.insert(name(i), Arc::new(job));
     }
     assert_eq!(chain.check(), Ok(()));
-    chain.jobs.get_mut(&name(0)).unwrap().after = vec![name(JOBS_MAX - 1)];
+    let first = Job { after: vec![name(JOBS_MAX - 1)], ..Job::clone(&job) };
+    chain.jobs.insert(name(0), Arc::new(first));
     let error = chain.check().unwrap_err();
     assert!(error.message.starts_with("a cycle: j0 after"), "{error}");
 }

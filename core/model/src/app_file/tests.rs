@@ -51,7 +51,7 @@ fn refuse_line(line: &str) -> AppFileError {
 #[track_caller]
 fn job(line: &str) -> Job {
     let app = parse(&format!("app = \"shop\"\n[service.web]\nrun = [\"./web\"]\n{line}\n"));
-    app.jobs[&name("web")].clone()
+    Job::clone(&app.jobs[&name("web")])
 }
 
 fn name(s: &str) -> JobName {
@@ -294,7 +294,7 @@ const REPORT: &str = "app = \"shop\"\n[cron.report]\nrun = [\"./report\"]\n";
 
 #[track_caller]
 fn report(lines: &str) -> Job {
-    parse(&format!("{REPORT}{lines}\n")).jobs[&name("report")].clone()
+    parse(&format!("{REPORT}{lines}\n")).jobs[&name("report")].as_ref().clone()
 }
 
 #[test]

@@ -58,12 +58,12 @@ impl State {
             return Err(Refusal::Invalid { field: "count".into(), message });
         }
         if let Some(known) = self.apps.get(app).and_then(|known| known.app.jobs.get(job)) {
-            let scaled = Job { count, ..known.clone() };
+            let scaled = Arc::new(Job { count, ..Job::clone(known) });
             self.check_room_for_volumes(app, &BTreeMap::from([(job.clone(), scaled)]))?;
         }
         let others = self.tasks.len() - self.tasks.of_app(app).filter(|(task, _)| task.job == *job).count();
         let state = self.apps.get_mut(app).ok_or_else(|| Refusal::UnknownApp(app.clone()))?;
-        let known = Arc::make_mut(&mut state.app).jobs.get_mut(job);
+        let known = Arc::make_mut(&mut state.app).jobs.get_mut(job).map(Arc::make_mut);
         let known = known.ok_or_else(|| Refusal::UnknownJob(app.clone(), job.clone()))?;
         if others + count as usize > TASKS_MAX {
             return Err(Refusal::Full(TASKS_MAX, "tasks".into()));
@@ -214,7 +214,7 @@ pub(super) fn with_counts_as_scaled(app: &Arc<App>, old: Option<&AppState>) -> A
         let Some(scale) = app.jobs.get(name).and_then(|job| job.autoscale.as_ref()) else { continue };
         let count = scale.clamp(was.count);
         if let Some(job) = Arc::make_mut(&mut app).jobs.get_mut(name) {
-            job.count = count;
+            Arc::make_mut(job).count = count;
         }
     }
     app

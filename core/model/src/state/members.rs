@@ -5,6 +5,7 @@ use crate::{Fence, JobKind, Life, NodeId, Refusal, Resources, TaskId, TokenId, U
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
+    sync::Arc,
     time::Duration,
 };
 use subtle::ConstantTimeEq;
@@ -140,7 +141,7 @@ impl State {
         let gone: Vec<TaskId> = nodes.iter().flat_map(on).map(|(id, _)| id.clone()).collect();
         for id in gone {
             let app = self.apps.get_mut(&id.app);
-            let job = app.as_ref().and_then(|app| app.app.jobs.get(&id.job));
+            let job = app.as_ref().and_then(|app| app.app.jobs.get(&id.job)).map(Arc::as_ref);
             if let Some(&Place::On { node, fence }) = self.tasks.get(&id).map(|task| &task.place) {
                 leases::leave(&mut self.leased, &id, (node, fence), job);
             }

@@ -6,7 +6,10 @@ use crate::{
     App, AppName, Envelope, Fence, Job, JobName, NodeId, Place, Refusal, SECRETS_BYTES_MAX, SECRETS_MAX, SecretName,
     SecretPins, SecretState, SecretVersion, UnixMillis, app_file::nearest,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 impl State {
     /// The version that the next [`crate::Command::SetSecret`] of this name must carry. A version is never used twice
@@ -107,7 +110,7 @@ impl State {
         revisions: &BTreeMap<JobName, u64>,
     ) -> BTreeMap<JobName, SecretPins> {
         let old = self.apps.get(&app.name);
-        let pins = |(name, job): (&JobName, &Job)| {
+        let pins = |(name, job): (&JobName, &Arc<Job>)| {
             let is_new = revisions.get(name) == Some(&at.index);
             let kept = old.and_then(|old| old.secrets.get(name)).filter(|_| !is_new);
             (name.clone(), kept.cloned().unwrap_or_else(|| self.newest_secrets(job)))
@@ -120,7 +123,7 @@ impl State {
         let Some(state) = self.apps.get(app) else { return };
         let jobs = state.app.jobs.iter().filter(|(name, _)| only.is_none_or(|only| only == *name));
         // A secret that was removed by force stays as it was: the machines that have it go on with it.
-        let renewed = |(name, job): (&JobName, &Job)| {
+        let renewed = |(name, job): (&JobName, &Arc<Job>)| {
             let mut pins = state.secrets.get(name)?.clone();
             pins.extend(self.newest_secrets(job));
             (state.secrets.get(name) != Some(&pins)).then(|| (name.clone(), pins))

@@ -5,7 +5,7 @@ use crate::{
     App, AppName, COUNT_MAX, ClusterId, Command, Cpus, Exit, Fence, FileSource, JobName, NodeId, NodeName, Outcome,
     Placement, Refusal, Removal, Resources, ShippedFile, TaskId, TokenId, UnixMillis, parse_app_file,
 };
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 mod any_commands;
 mod generations;
@@ -353,7 +353,7 @@ fn a_deployed_app_waits_to_be_placed_and_is_in_the_directory() {
 fn an_invalid_app_is_refused_with_its_field() {
     let mut log = ring();
     let mut app = app(SHOP);
-    app.jobs.get_mut(&job_name("web")).unwrap().run.clear();
+    Arc::make_mut(app.jobs.get_mut(&job_name("web")).unwrap()).run.clear();
     let refusal = log.refuse(Command::Deploy { app: app.into(), now: NOW });
     assert!(matches!(&refusal, Refusal::Invalid { field, .. } if field == "service.web.run"), "{refusal}");
 }

@@ -7,6 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     ops::Deref,
+    sync::Arc,
 };
 
 /// Most volumes: as many as tasks, for the same reason. Those whose tasks have gone count, too.
@@ -127,8 +128,12 @@ impl State {
     }
 
     /// Refuses more volumes than are kept.
-    pub(super) fn check_room_for_volumes(&self, app: &AppName, jobs: &BTreeMap<JobName, Job>) -> Result<(), Refusal> {
-        let of = |(job, definition): (&JobName, &Job)| {
+    pub(super) fn check_room_for_volumes(
+        &self,
+        app: &AppName,
+        jobs: &BTreeMap<JobName, Arc<Job>>,
+    ) -> Result<(), Refusal> {
+        let of = |(job, definition): (&JobName, &Arc<Job>)| {
             let Some(volume) = &definition.volume else { return 0 };
             let known = |id: &&VolumeId| id.task.app == *app && id.task.job == *job && id.name == volume.name;
             let known = self.volumes.keys().filter(known).filter(|id| id.task.index <= definition.count).count();

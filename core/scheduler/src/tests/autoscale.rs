@@ -3,8 +3,8 @@
 use super::fixture::{Cluster, MIB, app, service, task_id};
 use crate::{Autoscaler, Load};
 use proptest::prelude::*;
-use std::{collections::BTreeMap, time::Duration};
-use taffeta_model::{Autoscale, Command, JobName, Metric, Outcome, PortSpec};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use taffeta_model::{App, Autoscale, Command, Job, JobName, Metric, Outcome, PortSpec};
 
 /// A service of 2 to 10 instances that should use 70 % of the half processor each asks for, and its leader.
 struct Watch {
@@ -127,14 +127,14 @@ fn a_deploy_keeps_the_count_that_the_load_has_made() {
     watch.look(60, cpu(5.0));
     assert_eq!(watch.count(), 6);
     let mut again = (*watch.cluster.state.apps.values().next().unwrap().app).clone();
-    let name = JobName::new("web").unwrap();
-    again.jobs.get_mut(&name).unwrap().count = 2;
+    let job = |app: &mut App, change: fn(&mut Job)| change(Arc::make_mut(app.jobs.values_mut().next().unwrap()));
+    job(&mut again, |job| job.count = 2);
     watch.cluster.deploy(&again);
     assert_eq!(watch.count(), 6);
-    again.jobs.get_mut(&name).unwrap().autoscale = Some(Autoscale { max: 4, ..by_cpu() });
+    job(&mut again, |job| job.autoscale = Some(Autoscale { max: 4, ..by_cpu() }));
     watch.cluster.deploy(&again);
     assert_eq!(watch.count(), 4, "within the new bounds");
-    again.jobs.get_mut(&name).unwrap().autoscale = None;
+    job(&mut again, |job| job.autoscale = None);
     watch.cluster.deploy(&again);
     assert_eq!(watch.count(), 2, "nobody scales it any more");
 }

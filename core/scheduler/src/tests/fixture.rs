@@ -312,7 +312,7 @@ pub(super) fn task_id(task: &str) -> TaskId {
 }
 
 pub(super) fn app(name: &str, jobs: &[(&str, Job)]) -> App {
-    let jobs = jobs.iter().map(|(name, job)| (JobName::new(*name).unwrap(), job.clone())).collect();
+    let jobs = jobs.iter().map(|(name, job)| (JobName::new(*name).unwrap(), Arc::new(job.clone()))).collect();
     App { name: AppName::new(name).unwrap(), team: None, jobs, files: BTreeMap::new() }
 }
 

@@ -6,6 +6,7 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use std::{
     collections::{BTreeMap, BTreeSet},
     num::NonZeroU32,
+    sync::Arc,
 };
 use taffeta_model::{
     App, AppName, AppState, Cause, Command, Cpus, Decision, Exit, Job, JobKind, JobName, JobRef, Liveness, Maintenance,
@@ -670,7 +671,7 @@ proptest! {
     #[test]
     fn a_preview_of_a_new_app_comes_true(mut c in a_cluster(), mut first in an_app(), mut second in an_app()) {
         second.name = "second".parse().unwrap();
-        for job in first.jobs.values_mut().chain(second.jobs.values_mut()) {
+        for job in first.jobs.values_mut().chain(second.jobs.values_mut()).map(Arc::make_mut) {
             (job.priority, job.revocable) = (50, false); // when others make way depends on how they fare
         }
         c.deploy(&first);

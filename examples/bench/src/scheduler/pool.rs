@@ -129,7 +129,7 @@ fn app(name: &str, count: u32) -> App {
         constraints: vec![rule("hostname", Operator::Unique), rule("rack", Operator::MaxPer(4))],
         ..Job::new(JobKind::Service)
     };
-    let jobs = [(JobName::new("web").expect("a label"), job)].into();
+    let jobs = [(JobName::new("web").expect("a label"), job.into())].into();
     App { name: AppName::new(name).expect("a label"), team: None, jobs, files: Default::default() }
 }
 

@@ -18,7 +18,7 @@ const BY_NIGHT: u32 = 30;
 const BATCH_OF_DAY: u64 = 68;
 
 fn app(name: String, job: Job) -> App {
-    let jobs = [(JobName::new("x").expect("a label"), job)].into();
+    let jobs = [(JobName::new("x").expect("a label"), job.into())].into();
     App { name: AppName::new(name).expect("a label"), team: None, jobs, files: Default::default() }
 }
 
