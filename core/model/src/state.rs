@@ -536,7 +536,7 @@ impl State {
             |m: &Member| DirectoryMember { name: m.name.clone(), address: m.address, public_key: m.public_key };
         Directory {
             fence: self.directory_fence,
-            apps: self.apps.iter().map(|(name, a)| (name.clone(), directory_jobs(&a.app))).collect(),
+            apps: self.apps.iter().map(|(name, a)| (name.clone(), directory_jobs(&a.app).collect())).collect(),
             members: self.members.iter().map(|(id, m)| (*id, member(m))).collect(),
             admin_token_hash: self.admin_token_hash,
             removed: self.removed.keys().copied().collect::<BTreeSet<_>>(),
@@ -557,14 +557,14 @@ impl State {
 }
 
 /// What the directory holds of an app.
-fn directory_jobs(app: &App) -> BTreeMap<JobName, DirectoryJob> {
+fn directory_jobs(app: &App) -> impl Iterator<Item = (JobName, DirectoryJob)> {
     let entry = |job: &crate::Job| DirectoryJob {
         kind: job.kind,
         ports: job.ports.iter().map(|p| p.name.clone()).collect(),
         count: job.count,
         dns: job.dns,
     };
-    app.jobs.iter().map(|(name, job)| (name.clone(), entry(job))).collect()
+    app.jobs.iter().map(move |(name, job)| (name.clone(), entry(job)))
 }
 
 #[cfg(test)]

@@ -75,7 +75,7 @@ impl Fabric {
         let mut linux = LinuxConfig::new(data.join("tasks"), key.public().node_id().to_string());
         linux.best_effort = settings.best_effort;
         linux.hidden = vec![data.clone()];
-        linux.shown = programs().into_iter().collect();
+        linux.shown = programs().into_iter().chain(std::env::current_exe()).collect();
         if let Some(shim) = &config.shim {
             linux.shim = shim.clone();
         }
@@ -277,7 +277,7 @@ impl Fabric {
         let dns_for_tasks = settings.dns.filter(|_| config.serve.dns).map(|dns| reachable(dns, address));
         let place = Place { node: settings.name.clone(), address, dns: dns_for_tasks, programs: world.programs };
         let task_names = if config.serve.dns {
-            TaskNames::open(&*folder, settings.task_options.dns, settings.advertise)?
+            TaskNames::open(&*folder, settings.task_options.dns, settings.advertise, settings.dns)?
         } else {
             TaskNames::default()
         };

@@ -21,7 +21,8 @@ use subtle::ConstantTimeEq;
 use taffeta_isolation_plan::{FileAsk, FileTold};
 use taffeta_model::{
     App, AppName, Command, DirectoryMember, Fence, FileSource, JobName, Liveness, NodeId, Refusal, Secret, SecretName,
-    ShippedFile, TaskId, TeamName, Token, TokenId, TokenRole, VolumeName, line_of_field, nearest, parse_app_file,
+    ShippedFile, State, TaskId, TeamName, Token, TokenId, TokenRole, VolumeName, line_of_field, nearest,
+    parse_app_file,
 };
 use taffeta_net::{JoinToken, sha256};
 use tokio::{sync::broadcast, time::timeout};
@@ -88,12 +89,14 @@ impl NodeBackend {
         let store = &self.0.store;
         // Looked for here if the state is here: the leader's list would be of all apps.
         if self.0.has_state() {
-            let mut applied = store.watch();
-            let _ = timeout(APPLY_LIMIT, applied.wait_for(|at| *at >= written)).await;
-            return store.read(|state| {
-                let known = state.apps.get(app).filter(|_| state.applied >= written);
-                known.map_or(0, |known| known.version)
-            });
+            let look = |state: &State| {
+                (state.applied >= written).then(|| state.apps.get(app).map_or(0, |known| known.version))
+            };
+            if let Some(version) = store.read(look) {
+                return version;
+            }
+            let _ = timeout(APPLY_LIMIT, store.watch().wait_for(|at| *at >= written)).await;
+            return store.read(look).unwrap_or(0);
         }
         let apps: Vec<AppView> = Box::pin(self.read(Query::Apps)).await.unwrap_or_default();
         apps.iter().find(|known| known.app == app.as_str()).map_or(0, |known| known.version)

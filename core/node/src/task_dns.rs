@@ -12,6 +12,8 @@ use std::{
 use taffeta_dns_server::{BindError, DnsSockets, UdpConfig};
 use taffeta_model::{AppName, fnv1a};
 
+/// The only port that a resolv.conf means.
+const PORT: u16 = 53;
 /// Second byte of the addresses: 127.84.0.0/16 is ours by custom alone.
 const SUBNET: u8 = 84;
 /// Addresses that are tried, if others on this machine have chosen alike.
@@ -24,6 +26,8 @@ const THREADS: usize = 1;
 pub(crate) struct TaskNames {
     /// Held until the doors open.
     pub(crate) sockets: Option<DnsSockets>,
+    /// Where the node's own server answers them instead, as it has port 53 of all addresses.
+    by_own_server: Option<IpAddr>,
     /// What is missing, in words.
     pub(crate) gap: Option<String>,
 }
@@ -35,7 +39,19 @@ pub(crate) fn udp_config(own_addresses: Vec<IpAddr>) -> UdpConfig {
 
 impl TaskNames {
     /// Listens where it was told, or else at an address of its own, which it keeps: tasks that run know it.
-    pub(crate) fn open(folder: &dyn Folder, wanted: Option<TaskDns>, own: SocketAddr) -> io::Result<Self> {
+    /// `server` is where the node answers everybody.
+    pub(crate) fn open(
+        folder: &dyn Folder,
+        wanted: Option<TaskDns>,
+        own: SocketAddr,
+        server: Option<SocketAddr>,
+    ) -> io::Result<Self> {
+        if server.is_some_and(|server| server.port() == PORT && server.ip().is_unspecified())
+            && wanted != Some(TaskDns::Off)
+        {
+            let at = if let Some(TaskDns::At(ip)) = wanted { ip } else { own.ip() };
+            return Ok(Self { by_own_server: Some(at), ..Self::default() });
+        }
         let known = folder.read(file::TASK_DNS)?.and_then(|text| String::from_utf8(text).ok()?.trim().parse().ok());
         let candidates: Vec<IpAddr> = match wanted {
             Some(TaskDns::Off) => return Ok(Self::default()),
@@ -44,10 +60,10 @@ impl TaskNames {
         };
         let mut gap = None;
         for ip in candidates {
-            match DnsSockets::bind(SocketAddr::new(ip, 53), &udp_config(vec![])) {
+            match DnsSockets::bind(SocketAddr::new(ip, PORT), &udp_config(vec![])) {
                 Ok(sockets) => {
                     folder.write(file::TASK_DNS, ip.to_string().as_bytes())?;
-                    return Ok(Self { sockets: Some(sockets), gap: None });
+                    return Ok(Self { sockets: Some(sockets), ..Self::default() });
                 }
                 Err(BindError { source, .. }) => {
                     gap.get_or_insert_with(|| words(ip, &source));
@@ -57,12 +73,12 @@ impl TaskNames {
                 }
             }
         }
-        Ok(Self { sockets: None, gap })
+        Ok(Self { gap, ..Self::default() })
     }
 
     /// Where they are answered.
     pub(crate) fn address(&self) -> Option<IpAddr> {
-        self.sockets.as_ref().map(|sockets| sockets.local_addr().ip())
+        self.sockets.as_ref().map(|sockets| sockets.local_addr().ip()).or(self.by_own_server)
     }
 }
 

@@ -131,8 +131,11 @@ impl ProjectQuota {
 
     fn look(&self) -> io::Result<Dqblk> {
         let mut found = Dqblk::default();
-        self.quotactl(Q_GETQUOTA, &mut found)?;
-        Ok(found)
+        match self.quotactl(Q_GETQUOTA, &mut found) {
+            // XFS knows a project only once something is in it.
+            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(Dqblk::default()),
+            done => done.map(|()| found),
+        }
     }
 
     fn limit(&self, blocks: u64) -> io::Result<()> {

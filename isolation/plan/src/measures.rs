@@ -18,7 +18,8 @@ pub struct Measures {
     pub lacking: BTreeMap<Measure, String>,
     /// Folders of which a task sees only what is its own: the node's data.
     pub hidden: Vec<PathBuf>,
-    /// Folders that every task may read, wherever they lie: the node's own programs.
+    /// Folders and files that every task may read, wherever they lie, as far as nothing hidden is in them: the node's own
+    /// programs.
     pub shown: Vec<PathBuf>,
 }
 

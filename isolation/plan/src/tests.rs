@@ -338,6 +338,30 @@ fn what_is_hidden_comes_before_what_is_the_tasks_own_and_is_closed_after() {
     assert_eq!(binds.count(), 1, "of the node's data nothing but the working folder: {view:#?}");
 }
 
+/// What of the node's programs is bound, when they lie there and nothing else is bound below it.
+fn shown(program: &str) -> Vec<String> {
+    let program = std::path::Path::new(program);
+    let mut permitted = all();
+    permitted.measures.hidden = vec!["/var/lib/taffeta".into()];
+    permitted.measures.shown = vec![program.parent().unwrap().into(), program.into()];
+    let view = Sandbox::of(&loosened(Profile::Standard, &[]), &permitted).view;
+    let bound = view.into_iter().filter_map(|step| match step {
+        ViewStep::Bind(bind) if bind.optional && program.starts_with(&bind.at) => Some(bind.at),
+        _ => None,
+    });
+    bound.map(|at| at.display().to_string()).collect()
+}
+
+#[test]
+fn the_nodes_programs_are_shown_without_what_is_hidden_beside_them() {
+    assert_eq!(shown("/tmp/build/taffeta"), ["/tmp/build"]);
+    assert_eq!(shown("/tmp/taffeta"), ["/tmp/taffeta"], "and not the machine's own /tmp");
+    assert_eq!(shown("/var/lib/taffeta/taffeta"), ["/var/lib/taffeta/taffeta"], "and not the keys in its folder");
+    assert_eq!(shown("/var/lib/taffeta"), ["/var/lib/taffeta"; 0], "a folder above what is hidden");
+    assert_eq!(shown("/root/taffeta"), [""; 0], "nothing covers it, and to bind it again would show /root/.ssh");
+    assert_eq!(shown("/usr/local/bin/taffeta"), [""; 0]);
+}
+
 #[test]
 fn a_measure_that_is_loosened_or_lacking_leaves_out_its_own_steps_and_what_rests_on_it() {
     let none = apart(&loosened(Profile::None, &[]), &[]);

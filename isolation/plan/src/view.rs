@@ -165,7 +165,7 @@ pub(crate) fn view(spec: &TaskSpec, permitted: &Permitted, measures: &BTreeSet<M
         steps.extend(RESOLVERS.map(|at| back(at, true)));
         steps.extend(SECRETS_OF_MACHINE.map(|at| ViewStep::Mask { at: at.into() }));
     }
-    steps.extend(hide(spec, permitted, hiding));
+    steps.extend(hide(spec, permitted, hiding, tmp));
     // In a user namespace the kernel permits only that of its own processes.
     if has(Measure::PidNamespace) || (has(Measure::MaskedProc) && permitted.root) {
         steps.push(ViewStep::Proc);
@@ -179,11 +179,23 @@ pub(crate) fn view(spec: &TaskSpec, permitted: &Permitted, measures: &BTreeSet<M
     steps
 }
 
-/// Takes the node's folders away, and gives the task back what is its own.
-fn hide(spec: &TaskSpec, permitted: &Permitted, hiding: bool) -> Vec<ViewStep> {
+/// Takes the node's folders away, and gives the task back what is its own. Of what every task may read, that which some
+/// other step covers is shown again, unless it would show what is to be hidden, too, or the machine's own `/tmp`.
+fn hide(spec: &TaskSpec, permitted: &Permitted, hiding: bool, tmp: bool) -> Vec<ViewStep> {
     let hidden = if hiding { permitted.measures.hidden.as_slice() } else { &[] };
     let within = |path: &Path| hidden.iter().any(|above| path.starts_with(above));
-    let (inner, outer): (Vec<&PathBuf>, Vec<_>) = permitted.measures.shown.iter().partition(|path| within(path));
+    let private = ["/tmp", "/var/tmp"].into_iter().filter(|_| tmp).chain(["/run"].into_iter().filter(|_| hiding));
+    let covers: Vec<&Path> = hidden.iter().map(PathBuf::as_path).chain(private.map(Path::new)).collect();
+    let kept =
+        |path: &Path| covers.iter().copied().chain(SECRETS_OF_MACHINE.map(Path::new)).all(|at| !at.starts_with(path));
+    let again = |path: &&PathBuf| covers.iter().any(|above| path.starts_with(above)) && kept(path);
+    let mut seen: Vec<&PathBuf> = vec![];
+    for path in permitted.measures.shown.iter().filter(again) {
+        if !seen.iter().any(|above| path.starts_with(above)) {
+            seen.push(path);
+        }
+    }
+    let (inner, outer): (Vec<&PathBuf>, Vec<_>) = seen.into_iter().partition(|path| within(path));
     let shown = |path: &PathBuf| ViewStep::Bind(Bind { optional: true, ..bind(path, true, false) });
     let mut steps: Vec<ViewStep> = outer.into_iter().map(shown).collect();
     let cover = |at: &PathBuf| ViewStep::Tmpfs { at: at.clone(), bytes: COVER_BYTES, mode: 0o711, optional: false };

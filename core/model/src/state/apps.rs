@@ -4,6 +4,7 @@ use super::{APPS_MAX, AppState, Cause, Place, Rollout, State, TASKS_MAX, Task, d
 use crate::{App, AppName, COUNT_MAX, Fence, Job, JobKind, JobName, NodeId, Refusal, TaskId, UnixMillis};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem::take,
     sync::Arc,
 };
 
@@ -22,7 +23,7 @@ impl State {
         self.check_room_for_volumes(&app.name, &app.jobs)?;
         let version = old.map_or(1, |old| old.version + 1);
         // Every node pulls the directory when it changes, so it changes only if it has to.
-        let listed = old.is_some_and(|old| directory_jobs(&old.app) == directory_jobs(app));
+        let listed = old.is_some_and(|old| directory_jobs(&old.app).eq(directory_jobs(app)));
         let mut revisions = BTreeMap::new();
         for (name, job) in &app.jobs {
             let kept = old.and_then(|old| {
@@ -34,13 +35,13 @@ impl State {
         let secrets = self.pins_of(at, app, &revisions);
         let rollout = Rollout::of(old, &revisions);
         let counts = old.map(AppState::counts).unwrap_or_default();
-        let kept = match old {
-            None => vec![],
-            Some(old) if old.revisions == revisions => old.kept.clone(), // nothing to go back to
-            Some(old) => old.keep(),
-        };
         let runs = deployed_runs(at, old, app, &revisions, now);
         let app_now = with_counts_as_scaled(app, old);
+        let kept = match self.apps.get_mut(&app.name) {
+            None => vec![],
+            Some(old) if old.revisions == revisions => take(&mut old.kept), // nothing to go back to
+            Some(old) => old.keep(),
+        };
         let deployed =
             AppState { app: app_now, version, deployed_at: now, revisions, secrets, rollout, kept, runs, touched: at };
         self.apps.insert(app.name.clone(), deployed);

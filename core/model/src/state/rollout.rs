@@ -68,10 +68,10 @@ impl AppState {
         }
     }
 
-    /// The kept versions of what comes next, this one included.
-    pub(super) fn keep(&self) -> Vec<Kept> {
+    /// The kept versions of what comes next, this one included. It has none itself any more.
+    pub(super) fn keep(&mut self) -> Vec<Kept> {
         let mut kept = vec![self.to_keep(None)];
-        kept.extend(self.kept.iter().cloned());
+        kept.append(&mut self.kept);
         trimmed(kept)
     }
 

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 /// Reading, writing and waiting for files, whatever they are.
 const FILES: &str = "
     read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek close close_range dup dup2 dup3
-    fcntl ioctl flock fsync fdatasync sync syncfs sync_file_range ftruncate fallocate fadvise64 readahead sendfile
+    fcntl flock fsync fdatasync sync syncfs sync_file_range ftruncate fallocate fadvise64 readahead sendfile
     splice tee vmsplice copy_file_range pipe pipe2 poll ppoll select pselect6 epoll_create epoll_create1 epoll_ctl
     epoll_wait epoll_pwait epoll_pwait2 eventfd eventfd2 signalfd signalfd4 inotify_init inotify_init1
     inotify_add_watch inotify_rm_watch io_setup io_destroy io_submit io_cancel io_getevents io_pgetevents memfd_create
@@ -24,7 +24,7 @@ const PATHS: &str = "
     unlink unlinkat symlink symlinkat mknod mknodat truncate chmod fchmod fchmodat fchmodat2 chown fchown lchown
     fchownat umask utime utimes futimesat utimensat getxattr lgetxattr fgetxattr getxattrat setxattr lsetxattr
     fsetxattr setxattrat listxattr llistxattr flistxattr listxattrat removexattr lremovexattr fremovexattr
-    removexattrat name_to_handle_at file_getattr file_setattr statmount listmount";
+    removexattrat name_to_handle_at file_getattr statmount listmount";
 
 /// Sockets; `socket` itself has conditions.
 const SOCKETS: &str = "
@@ -74,6 +74,11 @@ const NEW_NAMESPACES: u64 = 0x7E02_0000;
 /// The execution domains that change nothing but the name of the machine's version and the layout of memory: `PER_LINUX`,
 /// `PER_LINUX32`, each also with `UNAME26`, and the question for the present one.
 const PERSONALITIES: [u64; 5] = [0x0, 0x0008, 0x2_0000, 0x2_0008, 0xFFFF_FFFF];
+
+/// `FS_IOC_FSSETXATTR` and `FS_IOC_SETFLAGS`: with them, as with `file_setattr`, the owner of a file takes it out of its
+/// volume's quota, or into a neighbour's.
+const SET_PROJECT: u64 = 0x401c_5820;
+const SET_FLAGS: u64 = 0x4008_6602;
 
 /// Address families.
 const AF_NETLINK: u64 = 16;
@@ -145,6 +150,8 @@ impl SyscallPolicy {
             name: "clone",
             when: vec![vec![Condition { argument: 0, test: Test::Masked { mask: NEW_NAMESPACES, value: 0 } }]],
         });
+        let other = |request| Condition { argument: 1, test: Test::IsNot(request) };
+        allowed.push(Allowed { name: "ioctl", when: vec![vec![other(SET_PROJECT), other(SET_FLAGS)]] });
         let personality = |value| vec![Condition { argument: 0, test: Test::Is(value) }];
         allowed.push(Allowed { name: "personality", when: PERSONALITIES.into_iter().map(personality).collect() });
         allowed.push(Allowed { name: "socket", when: if strict { sockets_without_headers() } else { sockets() } });

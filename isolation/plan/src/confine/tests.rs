@@ -154,6 +154,9 @@ fn conditions_part_what_is_harmless_from_what_is_not() {
             assert!(!lets(policy, "clone", [17 | namespace, 0]), "{namespace:x}");
         }
         assert!(lets(policy, "personality", [0xFFFF_FFFF, 0]) && !lets(policy, "personality", [0x4_0000, 0]));
+        let (size_of_terminal, set_project, set_flags) = (0x5413, 0x401c_5820, 0x4008_6602);
+        assert!(lets(policy, "ioctl", [0, size_of_terminal]) && !lets(policy, "file_setattr", [0, 0]));
+        assert!(!lets(policy, "ioctl", [3, set_project]) && !lets(policy, "ioctl", [3, set_flags]));
         let close_on_exec = 0o2_000_000;
         for (family, kind) in [(1, 1), (2, 1), (2, 2), (10, 1 | close_on_exec), (16, 3), (1, 5)] {
             assert!(lets(policy, "socket", [family, kind]), "{family} {kind}");
