@@ -461,7 +461,7 @@ impl Core {
 }
 
 /// Why a task is no more where it was: by what it was moved for, and the machine that it had before.
-fn why_moved(cause: &Cause, from: Option<&str>) -> Option<String> {
+pub(crate) fn why_moved(cause: &Cause, from: Option<&str>) -> Option<String> {
     match (cause, from) {
         (Cause::Waited, Some(from)) => Some(format!("it was on {from} before")),
         (Cause::MachineLost, Some(from)) => Some(format!("it was moved away from {from}, which did not answer")),
