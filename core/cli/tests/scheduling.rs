@@ -226,8 +226,10 @@ fn rules_and_countable_resources_hold_on_real_machines() {
     let path = file(&cluster, "hopeless", &hopeless);
     let plan = cluster.machines[1].run(&["plan", &path, "-o", "json"]).success();
     assert_eq!(plan.json()["warnings"].as_array().map(Vec::len), Some(2), "{plan:?}");
-    let far = "warning: no machine could ever run service.far, it would wait: none passes `zone IS z9`, there is a, b";
-    says(&plan, 0, &[far, "run service.big, it would wait: needs 2 gpu, 1 free on the largest machine"]);
+    let told = |line: u32, why: &str| format!("hopeless.toml: line {line}: no machine could ever run {why}");
+    let far = told(7, "service.far, it would wait: none passes `zone IS z9`, there is a, b");
+    let big = told(13, "service.big, it would wait: needs 2 gpu, 1 free on the largest machine");
+    says(&plan, 0, &["warning: ", &far, &big]);
     deploy(&cluster, "hopeless", &hopeless);
     wait_spread(&cluster, "hopeless", &[], 2);
 }

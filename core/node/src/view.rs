@@ -22,7 +22,7 @@ use taffeta_model::{
     App, AppName, AppState, Cause, ClusterId, Isolation, Job, JobKind, JobName, Liveness, NodeId, Past, Place, Refusal,
     Resources, Runs, State, Task, TaskId, TaskRecord, Token, TokenId,
 };
-use taffeta_scheduler::{Change, Waiting, impossible, preview};
+use taffeta_scheduler::{Change, Impossible, Waiting, impossible, preview};
 use taffeta_store::voters::majority;
 
 impl Core {
@@ -455,8 +455,12 @@ impl Core {
             };
             PlanStep { task: id.short(), action: action.into(), node: node.map(|n| self.name_of(n)), reason }
         };
-        let warnings = impossible.iter().map(ToString::to_string).collect();
-        Ok(PlanView { app: app.name.to_string(), steps: planned.tasks.into_iter().map(step).collect(), warnings })
+        Ok(PlanView {
+            app: app.name.to_string(),
+            steps: planned.tasks.into_iter().map(step).collect(),
+            warnings: impossible.iter().map(ToString::to_string).collect(),
+            fields: impossible.iter().map(Impossible::field).collect(),
+        })
     }
 }
 

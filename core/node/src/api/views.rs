@@ -418,6 +418,9 @@ pub struct PlanView {
     /// Jobs that no machine of the cluster could ever run, and why, in words. They would be accepted, and wait.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// The field of the app file that each of these is about, as `service.web.constraints`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<String>,
 }
 
 /// Another number of instances.

@@ -247,7 +247,8 @@ impl Backend for Fake {
             PlanView {
                 app: "shop".into(),
                 steps: vec![step],
-                warnings: vec!["service.big: no machine has 8 gpu".into()],
+                warnings: vec!["line 9: no machine has 8 gpu".into()],
+                fields: vec!["service.big.resources".into()],
             },
         )
     }
