@@ -53,6 +53,8 @@ const CAUGHT: &[(Bug, u64, &str)] = &[
     (Bug::ForgetGeneration, 42, "after it was to go"),
     (Bug::FireTwice, 1, "was started"),
     (Bug::IgnoreUnavailable, 1, "have to, although nothing was taken but by us"),
+    (Bug::PreemptEquals, 1, "made way for"),
+    (Bug::ExceedQuota, 1, "bytes of memory, after"),
     (Bug::ForgetLeases, 1, "run at once, and are exclusive"),
     (Bug::GrantAlone, 1, "run at once, and are exclusive"),
     (Bug::IgnoreLeaseEnd, 1, "run at once, and are exclusive"),
@@ -298,4 +300,6 @@ caught! {
     a_leader_that_does_not_wait_for_the_leases_of_another_is_caught: ForgetLeases,
     a_lease_that_is_granted_without_a_quorum_is_caught: GrantAlone,
     an_exclusive_task_that_outlives_its_lease_is_caught: IgnoreLeaseEnd,
+    a_task_that_takes_the_place_of_an_equal_is_caught: PreemptEquals,
+    a_team_that_gets_more_than_its_quota_is_caught: ExceedQuota,
 }

@@ -694,12 +694,14 @@ fn a_quota_is_set_and_listed_with_its_use() {
 
 #[test]
 fn a_plan_warns_of_what_no_machine_could_ever_run() {
-    let plan = json!({"app": "shop", "steps": [], "warnings": ["service.big: needs 9 gpu"]});
+    let plan =
+        json!({"app": "shop", "steps": [], "warnings": ["line 4: needs 9 gpu"], "fields": ["service.big.resources"]});
     let api = FakeApi::new(&[("POST /v1/plan", 200, &plan.to_string())]);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("shop.toml");
     fs::write(&file, "app = \"shop\"\n[service.big]\nrun = [\"x\"]\n").unwrap();
     let said = asks(&api, &["plan", file.to_str().unwrap(), "-o", "json"]);
-    assert_eq!((said.code, said.stderr.as_str()), (Some(0), "warning: service.big: needs 9 gpu\n"), "{said:?}");
+    let warning = format!("warning: {}: line 4: needs 9 gpu\n", file.display());
+    assert_eq!((said.code, said.stderr.as_str()), (Some(0), warning.as_str()), "{said:?}");
     assert_eq!(json(&said), plan);
 }

@@ -74,6 +74,10 @@ fn started() -> Cluster {
     cluster.wait_voters(3);
     cluster.machines[0].run(&["deploy", &app(&cluster, 1)]).success();
     within(Duration::from_secs(20), "it runs", || last(&cluster).map(drop).ok_or_else(|| why(&cluster, 0)));
+    let apps = cluster.machines[2].try_json(&["apps"]).expect("apps");
+    let job = &apps[0]["jobs"][0];
+    assert_eq!(job["exclusive"], true, "it is told: {apps}");
+    assert_eq!(job["isolation"], serde_json::json!({"profile": "none", "without": []}), "{apps}");
     cluster
 }
 

@@ -2,6 +2,7 @@
 
 mod support;
 
+use serde_json::Value;
 use std::{
     net::{SocketAddr, UdpSocket},
     path::Path,
@@ -9,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 use support::{alone, binary};
-use taffeta_harness::{Cluster, Output, eventually, within};
+use taffeta_harness::{Client, Cluster, Output, eventually, within};
 
 /// Runs `taffeta up` with these flags until it ends; it is expected to refuse.
 fn up(data: &Path, flags: &[&str]) -> Output {
@@ -173,6 +174,71 @@ fn a_deploy_without_quorum_is_refused_and_changes_nothing() {
     let apps = cluster.machines[1].try_json(&["apps"]).expect("apps");
     let names: Vec<&str> = apps.as_array().into_iter().flatten().filter_map(|a| a["app"].as_str()).collect();
     assert_eq!(names, ["one"], "the refused deploy took no effect later");
+}
+
+/// What the cluster has: its apps with their versions, and its tasks with their processes.
+fn all(cluster: &Cluster) -> [Value; 2] {
+    ["apps", "ps"].map(|verb| cluster.machines[0].try_json(&[verb]).unwrap_or_else(|e| panic!("{verb}: {e}")))
+}
+
+#[test]
+fn a_bad_app_file_is_refused_with_its_line_and_changes_nothing() {
+    let _alone = alone();
+    let (cluster, _) = one();
+    let machine = &cluster.machines[0];
+    let file = cluster.root().join("shop.toml");
+    let path = file.to_string_lossy().into_owned();
+    let write = |more: &str| {
+        let web = "[service.web]\nrun = [\"sleep\", \"600\"]\ncpus = 0.01\n";
+        let text = format!("app = \"shop\"\n{web}{more}");
+        std::fs::write(&file, &text).expect("a file");
+        text
+    };
+    for count in ["count = 1\n", "count = 2\n"] {
+        write(count);
+        machine.run(&["deploy", &path, "--wait"]).success();
+    }
+    let before = all(&cluster);
+    assert_eq!(before[0][0]["version"], 2, "{before:?}");
+    assert_eq!(before[1].as_array().map(Vec::len), Some(2), "{before:?}");
+    // What is written after line 4, and what is said of it.
+    for (more, said) in [
+        (
+            "constraints = [\"hostname UNIQ\"]\n",
+            "line 5: service.web.constraints: unknown operator `UNIQ`; did you mean `UNIQUE`?",
+        ),
+        ("[cron.late]\nrun = [\"true\"]\nschedule = \"R1/2020-01-01T00:00:00Z/P1D\"\n", "line 7: cron.late.schedule: "),
+        ("[cron.odd]\nrun = [\"true\"]\nschedule = \"0 0 30 2 *\"\n", "line 7: cron.odd.schedule: "),
+        (
+            "after = [\"db\"]\n[service.db]\nrun = [\"true\"]\nafter = [\"web\"]\n",
+            "line 8: service.db.after: a cycle: db after web after db",
+        ),
+        ("[service.Web_Two]\nrun = [\"true\"]\n", "line 5: service.Web_Two: `Web_Two` is not a DNS label"),
+        ("count = 10001\n", "line 5: service.web.count: expected a number of instances from 0 to 10000, found 10001"),
+        ("priority = 300\n", "line 5: service.web.priority: "),
+        ("ports = { http = 70000 }\n", "line 5: service.web.ports.http: "),
+        ("pids = 1\n", "line 5: service.web.pids: "),
+    ] {
+        let text = write(more);
+        for (verb, route) in [("deploy", "/v1/apps"), ("plan", "/v1/plan")] {
+            let output = machine.run(&[verb, &path]);
+            assert_eq!(output.code, 2, "{more}: {output:?}");
+            let message = format!("error: {path}: {said}");
+            assert!(output.stderr.contains(&message), "{verb} of {more}: expected `{message}` in {output:?}");
+            // A node does not rely on its own command line.
+            let mut client = Client::new(machine.http(), Duration::from_secs(10));
+            let body = Some(("application/toml", text.as_str()));
+            let (status, body) = client.request("POST", route, body).expect("the node answers");
+            assert!(status == 400 && body.contains(said), "{route}: expected `{said}` in {status} {body}");
+        }
+        assert_eq!(all(&cluster), before, "after {more}");
+    }
+    // This one may come true: it is told, and would be accepted.
+    write("constraints = [\"zone IS z9\"]\n");
+    let output = machine.run(&["plan", &path]);
+    let warning = format!("warning: {path}: line 5: no machine could ever run service.web, it would wait: ");
+    assert!(output.code == 0 && output.stderr.contains(&warning), "expected `{warning}` in {output:?}");
+    assert_eq!(all(&cluster), before, "a plan changes nothing");
 }
 
 #[test]

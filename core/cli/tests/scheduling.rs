@@ -226,8 +226,10 @@ fn rules_and_countable_resources_hold_on_real_machines() {
     let path = file(&cluster, "hopeless", &hopeless);
     let plan = cluster.machines[1].run(&["plan", &path, "-o", "json"]).success();
     assert_eq!(plan.json()["warnings"].as_array().map(Vec::len), Some(2), "{plan:?}");
-    let far = "warning: no machine could ever run service.far, it would wait: none passes `zone IS z9`, there is a, b";
-    says(&plan, 0, &[far, "run service.big, it would wait: needs 2 gpu, 1 free on the largest machine"]);
+    let told = |line: u32, why: &str| format!("hopeless.toml: line {line}: no machine could ever run {why}");
+    let far = told(7, "service.far, it would wait: none passes `zone IS z9`, there is a, b");
+    let big = told(13, "service.big, it would wait: needs 2 gpu, 1 free on the largest machine");
+    says(&plan, 0, &["warning: ", &far, &big]);
     deploy(&cluster, "hopeless", &hopeless);
     wait_spread(&cluster, "hopeless", &[], 2);
 }
@@ -470,6 +472,106 @@ fn a_service_grows_with_its_load_within_its_bounds_and_shrinks_again() {
         (told("app.version", "busy is at version 2"), told("service.updated", "busy/web works in version 2")),
         (1, 1)
     );
+}
+
+/// What the three instances of `shop/web` have said last.
+fn last_words(cluster: &Cluster) -> Result<Vec<String>, String> {
+    let said = |i: u32| {
+        let output = cluster.machines[0].run(&["logs", &format!("shop/web.{i}")]);
+        let last = output.stdout.lines().last().map(str::to_owned);
+        last.ok_or_else(|| format!("web.{i} has said nothing: {}", output.stderr))
+    };
+    (1..=3).map(said).collect()
+}
+
+#[test]
+fn a_canary_is_promoted_an_update_is_paused_and_goes_on_and_a_version_comes_back_by_its_number() {
+    let _alone = alone();
+    let cluster = of(&[&[]]);
+    let machine = &cluster.machines[0];
+    let web = |version: u32| {
+        format!(
+            "[service.web]\ncount = 3\nrun = [\"sh\", \"-c\", \"echo version {version}; exec sleep 600\"]\ncpus = 0.01\n\
+             update = {{ canary = 1, max_unavailable = 3 }}\n"
+        )
+    };
+    let wait = |versions: [u32; 3]| {
+        let expected = versions.map(|version| format!("version {version}"));
+        within(SOON, &format!("the instances are of versions {versions:?}"), || {
+            let running = tasks(&cluster, "shop")?.iter().filter(|task| task["state"] == "running").count();
+            let said = last_words(&cluster)?;
+            if running == 3 && said == expected { Ok(()) } else { Err(format!("{running} run: {said:?}")) }
+        });
+    };
+    let waits = |words: &str| {
+        within(SOON, &format!("web.2 waits: {words}"), || {
+            let why = machine.run(&["why", "shop/web.2"]).stdout;
+            if why.contains(words) { Ok(()) } else { Err(why) }
+        });
+    };
+    deploy(&cluster, "shop", &web(1));
+    wait([1, 1, 1]);
+    deploy(&cluster, "shop", &web(2));
+    wait([2, 1, 1]);
+    waits("`taffeta promote APP` lets it take over");
+    says(&machine.run(&["pause", "shop"]), 0, &["shop stays as it is until `taffeta resume shop`"]);
+    says(&machine.run(&["promote", "shop/web"]), 0, &["the newer version of shop/web takes over"]);
+    waits("the update is paused");
+    assert_eq!(app(&cluster, "shop").expect("it is there")["paused"], true);
+    wait([2, 1, 1]);
+    says(&machine.run(&["resume", "shop"]), 0, &["shop goes on"]);
+    wait([2, 2, 2]);
+    // Back to the first, by its number: without a canary, from the middle of a third.
+    deploy(&cluster, "shop", &web(3));
+    wait([3, 2, 2]);
+    assert_eq!(app(&cluster, "shop").expect("it is there")["versions"], json!([2, 1]));
+    says(&machine.run(&["rollback", "shop", "--to", "1"]), 0, &["shop goes back"]);
+    wait([1, 1, 1]);
+    let back = app(&cluster, "shop").expect("it is there");
+    assert_eq!((&back["version"], &back["returned"]), (&json!(4), &json!("version 1 is back, by hand")), "{back}");
+    assert_eq!(back["versions"], json!([3, 2]), "{back}");
+}
+
+#[test]
+fn one_service_follows_a_number_of_its_own_and_another_its_memory() {
+    if Command::new("python3").arg("--version").output().is_err() {
+        return eprintln!("SKIPPED: python3 is not there, whose web server gives the number");
+    }
+    let _alone = alone();
+    let cluster = of(&[&[]]);
+    let number = |number: u32| {
+        std::fs::write(cluster.root().join("metrics"), format!("# TYPE length gauge\nlength {number}\n"))
+            .expect("a file");
+    };
+    let jobs = "[service.queue]\nrun = [\"python3\", \"-m\", \"http.server\", \"$PORT_HTTP\"]\nports = [\"http\"]\n\
+                files = [\"metrics\"]\ncpus = 0.05\nmemory = \"64MiB\"\n\
+                autoscale = { min = 1, max = 3, metric = \"length\", target = 100, up_after = \"1s\", down_after = \"5s\" }\n\
+                [service.hoard]\nrun = [\"python3\", \"-c\", \"import time; x = b'x' * (40 << 20); time.sleep(600)\"]\n\
+                cpus = 0.05\nmemory = \"64MiB\"\nautoscale = { min = 1, max = 2, memory = 0.5, up_after = \"1s\" }\n";
+    let wait = |queue: usize, hoard: usize| {
+        within(Duration::from_secs(60), &format!("{queue} and {hoard} instances run"), || {
+            let tasks = tasks(&cluster, "load")?;
+            let of =
+                |job: &str| tasks.iter().filter(|task| task["service"] == job && task["state"] == "running").count();
+            let there = (of("queue"), of("hoard"));
+            if there == (queue, hoard) { Ok(()) } else { Err(format!("{there:?}")) }
+        });
+    };
+    number(250);
+    deploy(&cluster, "load", jobs);
+    wait(3, 2);
+    number(10);
+    deploy(&cluster, "load", jobs);
+    wait(1, 2);
+    let events = cluster.machines[0].try_json(&["events"]).expect("events");
+    let told = |from: &str, then: &str| {
+        let scaled = events.as_array().into_iter().flatten().filter(|event| event["kind"] == "service.scaled");
+        scaled.filter_map(|event| event["message"].as_str()).any(|told| told.starts_with(from) && told.contains(then))
+    };
+    let grown = "load/queue goes from 1 to 3 instances: metric is 250.00 on the average, and should be 100.00";
+    assert!(told(grown, "") && told("load/hoard goes from 1 to 2 instances: memory is 0.", ""), "{events}");
+    // While some say 250 still, it may go down by steps.
+    assert!(told("load/queue goes from ", " to 1 instances: metric is 10.00 on the average"), "{events}");
 }
 
 #[test]

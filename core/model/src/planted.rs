@@ -98,11 +98,15 @@ pub enum Bug {
     FireTwice,
     /// An update replaces all instances at once.
     IgnoreUnavailable,
+    /// A task takes the place of one of its own priority.
+    PreemptEquals,
+    /// Nobody looks at what a team may use.
+    ExceedQuota,
 }
 
 impl Bug {
     /// All that stand in the code, and are caught.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 48] = [
         Self::ObeyOldFence,
         Self::AcknowledgeBeforeSync,
         Self::ForgetVote,
@@ -149,6 +153,8 @@ impl Bug {
         Self::IgnoreLeaseEnd,
         Self::FireTwice,
         Self::IgnoreUnavailable,
+        Self::PreemptEquals,
+        Self::ExceedQuota,
     ];
 }
 

@@ -126,10 +126,17 @@ fn parse(request: &DeployRequest) -> Result<App, ApiError> {
 
 /// The refusal with the line of the app file that it is about.
 fn with_line(file: &str, error: ApiError) -> ApiError {
-    let line = error.field.as_deref().and_then(|field| line_of_field(file, field));
-    match line {
-        Some(line) => ApiError { message: format!("line {line}: {}", error.message), ..error },
+    match &error.field {
+        Some(field) => ApiError { message: at_line(file, field, &error.message), ..error },
         None => error,
+    }
+}
+
+/// What is said of a field, with its line in the app file.
+fn at_line(file: &str, field: &str, message: &str) -> String {
+    match line_of_field(file, field) {
+        Some(line) => format!("line {line}: {message}"),
+        None => message.to_owned(),
     }
 }
 
@@ -220,7 +227,11 @@ impl Backend for NodeBackend {
     async fn plan(&self, request: DeployRequest) -> Result<PlanView, ApiError> {
         let app = parse(&request)?;
         self.0.wait_for_leader().await?;
-        self.read(Query::Plan(app)).await.map_err(|e| with_line(&request.file, e))
+        let mut plan: PlanView = self.read(Query::Plan(app)).await.map_err(|e| with_line(&request.file, e))?;
+        for (warning, field) in plan.warnings.iter_mut().zip(&plan.fields) {
+            *warning = at_line(&request.file, field, warning);
+        }
+        Ok(plan)
     }
 
     async fn scale(&self, app: AppName, request: ScaleRequest) -> Result<(), ApiError> {

@@ -1,8 +1,10 @@
 //! What was decided about the cluster's work, as events: compared with what the state said before.
 
-use crate::node::Core;
+use crate::{node::Core, view::why_moved};
 use std::collections::BTreeMap;
-use taffeta_model::{AppName, AppState, Fence, JobName, NodeId, Past, Quota, Rollout, Run, Runs, State, TeamName};
+use taffeta_model::{
+    AppName, AppState, Cause, Fence, JobName, NodeId, Past, Quota, Rollout, Run, Runs, State, Task, TaskId, TeamName,
+};
 
 /// What was told last; events come of the differences.
 #[derive(Default)]
@@ -19,6 +21,14 @@ struct DecidedApp {
     version: u64,
     rollout: Rollout,
     runs: BTreeMap<JobName, DecidedRuns>,
+    tasks: BTreeMap<TaskId, DecidedTask>,
+}
+
+/// Where a task was.
+struct DecidedTask {
+    attempt: u32,
+    node: Option<NodeId>,
+    cause: Cause,
 }
 
 /// How far the runs of a job were told.
@@ -66,9 +76,14 @@ impl Decided {
         for (app, deployed) in &state.apps {
             match self.apps.get_mut(app) {
                 Some(known) if known.touched == deployed.touched => {}
-                Some(known) => known.compare(app, deployed, &mut news),
+                Some(known) => {
+                    known.compare_tasks(state, app, name, &mut news);
+                    known.compare(app, deployed, &mut news);
+                }
                 None => {
-                    self.apps.insert(app.clone(), DecidedApp::of(deployed));
+                    let mut known = DecidedApp::of(deployed);
+                    known.tasks = tasks_of(state, app);
+                    self.apps.insert(app.clone(), known);
                 }
             }
         }
@@ -104,7 +119,16 @@ impl Decided {
 impl DecidedApp {
     fn of(deployed: &AppState) -> Self {
         let runs = deployed.runs.iter().map(|(job, runs)| (job.clone(), DecidedRuns::of(runs))).collect();
-        Self { touched: deployed.touched, version: deployed.version, rollout: deployed.rollout.clone(), runs }
+        let (version, rollout) = (deployed.version, deployed.rollout.clone());
+        Self { touched: deployed.touched, version, rollout, runs, tasks: BTreeMap::new() }
+    }
+
+    /// Tells of tasks that go from one machine to another, or have to leave theirs, and why.
+    fn compare_tasks(&mut self, state: &State, app: &AppName, name: &dyn Fn(NodeId) -> String, news: &mut Vec<News>) {
+        for (id, task) in state.tasks.of_app(app) {
+            news.extend(self.tasks.get(id).and_then(|known| known.compare(id, task, name)));
+        }
+        self.tasks = tasks_of(state, app);
     }
 
     fn compare(&mut self, app: &AppName, deployed: &AppState, news: &mut Vec<News>) {
@@ -144,7 +168,28 @@ impl DecidedApp {
                 }
             }
         }
-        *self = Self::of(deployed);
+        *self = Self { tasks: std::mem::take(&mut self.tasks), ..Self::of(deployed) };
+    }
+}
+
+fn tasks_of(state: &State, app: &AppName) -> BTreeMap<TaskId, DecidedTask> {
+    state.tasks.of_app(app).map(|(id, task)| (id.clone(), DecidedTask::of(task))).collect()
+}
+
+impl DecidedTask {
+    fn of(task: &Task) -> Self {
+        Self { attempt: task.attempt, node: task.node(), cause: task.cause.clone() }
+    }
+
+    fn compare(&self, id: &TaskId, task: &Task, name: &dyn Fn(NodeId) -> String) -> Option<News> {
+        let (what, from) = match (task.node(), self.node) {
+            (Some(to), _) if task.attempt != self.attempt => (format!("goes to {}", name(to)), task.moved_from?),
+            // Where the cause is as before, it has ended and runs again.
+            (None, Some(from)) if task.cause != self.cause => (format!("leaves {}", name(from)), from),
+            (Some(_) | None, _) => return None,
+        };
+        let why = why_moved(&task.cause, Some(&name(from)))?;
+        Some(("task.moved", id.to_string(), format!("{id} {what}: {why}")))
     }
 }
 
@@ -189,46 +234,4 @@ fn is_same(past: &Past, known: &Past) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use taffeta_model::{RunEnd, Trigger, UnixMillis};
-
-    fn told(known: &DecidedRuns, runs: &Runs) -> Vec<String> {
-        let mut all = vec![];
-        known.compare(runs, &mut |kind, message| all.push(format!("{kind} {message}")));
-        all
-    }
-
-    #[test]
-    fn each_run_is_told_once_when_it_starts_and_when_it_ends() {
-        let slot = |seconds: u64| UnixMillis(1_795_305_600_000 + seconds * 1000);
-        let run = |seconds, started| Run { trigger: Trigger::Slot(slot(seconds)), started, args: vec![] };
-        let mut runs = Runs { current: Some(run(0, None)), ..Runs::default() };
-        assert_eq!(told(&DecidedRuns::default(), &runs), [""; 0], "it has no machine yet");
-        let mut known = DecidedRuns::of(&runs);
-        runs.current = Some(run(0, Some(slot(1))));
-        assert_eq!(told(&known, &runs), ["run.started runs: due 2026-11-22T00:00:00Z"]);
-        known = DecidedRuns::of(&runs);
-        let ran = |seconds| Past::Ran {
-            trigger: Trigger::Slot(slot(seconds)),
-            started: Some(slot(seconds + 1)),
-            ended: slot(seconds + 9),
-            end: RunEnd::Succeeded,
-        };
-        runs.history.push(ran(0));
-        runs.current = Some(run(60, Some(slot(61))));
-        let [ended, started] = &told(&known, &runs)[..] else { panic!() };
-        assert!(ended.starts_with("run.ended due 2026-11-22T00:00:00Z") && ended.ends_with(": ok"), "{ended}");
-        assert_eq!(started, "run.started runs: due 2026-11-22T00:01:00Z");
-        known = DecidedRuns::of(&runs);
-        assert_eq!(told(&known, &runs), [""; 0]);
-        let why = taffeta_model::Missed::Overlap;
-        runs.history.push(Past::Missed { first: slot(120), last: slot(120), count: 1, why });
-        assert_eq!(told(&known, &runs), ["run.missed missed 2026-11-22T00:02:00Z: a run was under way"]);
-        known = DecidedRuns::of(&runs);
-        runs.history.pop();
-        runs.history.push(Past::Missed { first: slot(120), last: slot(180), count: 2, why });
-        let [grown] = &told(&known, &runs)[..] else { panic!("{:?}", told(&known, &runs)) };
-        assert!(grown.starts_with("run.missed missed 2 from 2026-11-22T00:02:00Z to 2026-11-22T00:03:00Z"), "{grown}");
-    }
-}
+mod tests;

@@ -2,8 +2,9 @@
 
 use crate::{
     api::{
-        ApiError, AppView, BoundsView, ErrorCode, JobView, LeaderView, NodeCounts, NodeView, PlanStep, PlanView,
-        ResourcesView, Role, RunView, ServiceInstanceView, ServiceView, StatusView, TaskView, TokenEntry, WhyView,
+        ApiError, AppView, BoundsView, ErrorCode, IsolationView, JobView, LeaderView, NodeCounts, NodeView, PlanStep,
+        PlanView, ResourcesView, Role, RunView, ServiceInstanceView, ServiceView, StatusView, TaskView, TokenEntry,
+        WhyView,
     },
     consensus::Consensus,
     events::rfc3339,
@@ -18,10 +19,10 @@ use std::{
     sync::Arc,
 };
 use taffeta_model::{
-    App, AppName, AppState, Cause, ClusterId, Job, JobKind, JobName, Liveness, NodeId, Past, Place, Refusal, Resources,
-    Runs, State, Task, TaskId, TaskRecord, Token, TokenId,
+    App, AppName, AppState, Cause, ClusterId, Isolation, Job, JobKind, JobName, Liveness, NodeId, Past, Place, Refusal,
+    Resources, Runs, State, Task, TaskId, TaskRecord, Token, TokenId,
 };
-use taffeta_scheduler::{Change, Waiting, impossible, preview};
+use taffeta_scheduler::{Change, Impossible, Waiting, impossible, preview};
 use taffeta_store::voters::majority;
 
 impl Core {
@@ -345,6 +346,8 @@ impl Core {
                         revision: deployed.revisions.get(name).copied().unwrap_or_default(),
                         next: next.map(rfc3339),
                         autoscale: job.autoscale.as_ref().map(|scale| BoundsView { min: scale.min, max: scale.max }),
+                        exclusive: job.exclusive,
+                        isolation: isolation(&job.isolation),
                         runs: runs.map(run_views).unwrap_or_default(),
                     }
                 })
@@ -426,22 +429,7 @@ impl Core {
             .read(|state| state.tasks.get(id).map(|task| (task.attempt, task.moved_from, task.cause.clone())));
         let (attempt, moved_from, cause) = history.unwrap_or_default();
         let from = moved_from.map(|from| self.name_of(from));
-        match (&cause, from) {
-            (Cause::Waited, None) => {}
-            (Cause::Waited, Some(from)) => reasons.push(format!("it was on {from} before")),
-            (Cause::MachineLost, Some(from)) => {
-                reasons.push(format!("it was moved away from {from}, which did not answer"));
-            }
-            (Cause::Outdated, Some(from)) => {
-                reasons.push(format!("it was moved away from {from}, which did not take its newer version"));
-            }
-            (Cause::Drained, Some(from)) => reasons.push(format!("it was moved away from {from}, which is drained")),
-            (Cause::MachineRemoved, _) => reasons.push("its machine was removed from the cluster".into()),
-            (Cause::Preempted { by }, _) => {
-                reasons.push(format!("it made way for {by}, which is of a higher priority"));
-            }
-            (Cause::Surplus, _) | (Cause::MachineLost | Cause::Outdated | Cause::Drained, None) => {}
-        }
+        reasons.extend(why_moved(&cause, from.as_deref()));
         if attempt > 1 {
             reasons.push(format!("it has been placed {attempt} times"));
         }
@@ -467,8 +455,27 @@ impl Core {
             };
             PlanStep { task: id.short(), action: action.into(), node: node.map(|n| self.name_of(n)), reason }
         };
-        let warnings = impossible.iter().map(ToString::to_string).collect();
-        Ok(PlanView { app: app.name.to_string(), steps: planned.tasks.into_iter().map(step).collect(), warnings })
+        Ok(PlanView {
+            app: app.name.to_string(),
+            steps: planned.tasks.into_iter().map(step).collect(),
+            warnings: impossible.iter().map(ToString::to_string).collect(),
+            fields: impossible.iter().map(Impossible::field).collect(),
+        })
+    }
+}
+
+/// Why a task is no more where it was: by what it was moved for, and the machine that it had before.
+pub(crate) fn why_moved(cause: &Cause, from: Option<&str>) -> Option<String> {
+    match (cause, from) {
+        (Cause::Waited, Some(from)) => Some(format!("it was on {from} before")),
+        (Cause::MachineLost, Some(from)) => Some(format!("it was moved away from {from}, which did not answer")),
+        (Cause::Outdated, Some(from)) => {
+            Some(format!("it was moved away from {from}, which did not take its newer version"))
+        }
+        (Cause::Drained, Some(from)) => Some(format!("it was moved away from {from}, which is drained")),
+        (Cause::MachineRemoved, _) => Some("its machine was removed from the cluster".into()),
+        (Cause::Preempted { by }, _) => Some(format!("it made way for {by}, which is of a higher priority")),
+        (Cause::Surplus, _) | (Cause::Waited | Cause::MachineLost | Cause::Outdated | Cause::Drained, None) => None,
     }
 }
 
@@ -493,6 +500,13 @@ fn blank(id: &TaskId, kind: Option<JobKind>) -> TaskView {
         started_at: None,
         exit_code: None,
         reason: String::new(),
+    }
+}
+
+fn isolation(said: &Isolation) -> IsolationView {
+    IsolationView {
+        profile: said.profile.map(|profile| profile.name().to_owned()),
+        without: said.without.iter().map(|measure| measure.name().to_owned()).collect(),
     }
 }
 
@@ -566,4 +580,40 @@ pub(crate) fn liveness_word(liveness: Liveness) -> &'static str {
 
 pub(crate) fn resources(r: &Resources, custom: &BTreeMap<String, u64>) -> ResourcesView {
     ResourcesView { cpus: r.cpus.0 as f64 / 1000.0, memory: r.memory, disk: r.disk, custom: custom.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cause, Isolation, IsolationView, isolation, why_moved};
+    use taffeta_model::{Measure, Profile};
+
+    #[test]
+    fn a_task_that_was_moved_says_from_where_and_why() {
+        let by = "pay/api.3".parse().unwrap();
+        for (cause, from, expected) in [
+            (Cause::Waited, Some("n1"), Some("it was on n1 before")),
+            (Cause::MachineLost, Some("n1"), Some("it was moved away from n1, which did not answer")),
+            (Cause::Outdated, Some("n1"), Some("it was moved away from n1, which did not take its newer version")),
+            (Cause::Drained, Some("n1"), Some("it was moved away from n1, which is drained")),
+            (Cause::MachineRemoved, None, Some("its machine was removed from the cluster")),
+            (Cause::MachineRemoved, Some("n1"), Some("its machine was removed from the cluster")),
+            (Cause::Preempted { by }, Some("n1"), Some("it made way for pay/api.3, which is of a higher priority")),
+            // Where it came first, or it was only started anew.
+            (Cause::Waited, None, None),
+            (Cause::MachineLost, None, None),
+            (Cause::Outdated, None, None),
+            (Cause::Drained, None, None),
+            (Cause::Surplus, Some("n1"), None),
+        ] {
+            assert_eq!(why_moved(&cause, from).as_deref(), expected, "{cause:?} from {from:?}");
+        }
+    }
+
+    #[test]
+    fn isolation_is_told_as_the_app_file_says_it() {
+        let said = Isolation { profile: Some(Profile::Strict), without: [Measure::PidNamespace].into() };
+        let told = IsolationView { profile: Some("strict".into()), without: vec!["pid-namespace".into()] };
+        assert_eq!(isolation(&said), told);
+        assert_eq!(isolation(&Isolation::default()), IsolationView::default());
+    }
 }

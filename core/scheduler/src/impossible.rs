@@ -135,6 +135,28 @@ impl<'a> Rule<'a> {
     }
 }
 
+impl Impossible {
+    /// The field of the app file that the first reason is about, as `service.web.constraints`; the job's table, if it is
+    /// about no single field.
+    pub fn field(&self) -> String {
+        let table = format!("{}.{}", self.kind.table(), self.job);
+        match self.hopes.first().and_then(Hopeless::key) {
+            Some(key) => format!("{table}.{key}"),
+            None => table,
+        }
+    }
+}
+
+impl Hopeless {
+    fn key(&self) -> Option<&'static str> {
+        match self {
+            Self::TooLarge(lack) => lack.key(),
+            Self::Refused { .. } => Some("constraints"),
+            Self::Together => None,
+        }
+    }
+}
+
 impl fmt::Display for Impossible {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "no machine could ever run {}.{}, it would wait: ", self.kind.table(), self.job)?;

@@ -230,6 +230,21 @@ impl Waiting {
 }
 
 impl Lack {
+    /// The key of a job in an app file by which what is short is asked for; `None` if nothing is.
+    pub(crate) fn key(&self) -> Option<&'static str> {
+        match self {
+            Self::Cpus { .. } => Some("cpus"),
+            Self::Memory { .. } => Some("memory"),
+            Self::Disk { .. } => Some("disk"),
+            Self::Ports { .. } | Self::PortTaken { .. } => Some("ports"),
+            Self::Custom { .. } => Some("resources"),
+            Self::Refused { .. } => Some("constraints"),
+            Self::Without(_) => Some("with"),
+            Self::Beside(_) => Some("apart"),
+            Self::Draining | Self::Maintenance(_) | Self::NotAlive(_) => None,
+        }
+    }
+
     /// What of a request is short.
     pub(crate) fn short(needed: &Resources, free: &Resources) -> Vec<Self> {
         let mut lacks = Vec::new();

@@ -20,7 +20,8 @@ pub(super) async fn deploy(client: Client, file: AppFile, wait: bool, patience: 
 
 pub(super) async fn plan(client: Client, file: AppFile, format: Format) -> Outcome {
     let plan = client.plan(file.request.clone()).await.map_err(|e| file.refused(e))?;
-    plan.warnings.iter().for_each(|warning| remark(&one_line(&format!("warning: {warning}"))));
+    let name = file.name();
+    plan.warnings.iter().for_each(|warning| remark(&one_line(&format!("warning: {name}: {warning}"))));
     show(format, &plan, |plan| {
         if plan.steps.iter().all(|step| step.action == "keep") {
             remark("nothing would change");

@@ -40,6 +40,11 @@ impl AppFile {
         Ok(Self { app, request: DeployRequest { file: text, files }, shown })
     }
 
+    /// What it is called, for people.
+    pub(super) fn name(&self) -> &str {
+        &self.shown
+    }
+
     /// The node's refusal; with the name of the file, where it is about what the file says.
     pub(super) fn refused(&self, error: ApiError) -> ApiError {
         match &error.field {

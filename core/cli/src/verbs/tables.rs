@@ -260,7 +260,7 @@ fn age(now: Timestamp, since: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{age, apps, cpus, pairs};
-    use taffeta_node::api::{AppView, JobView};
+    use taffeta_node::api::{AppView, IsolationView, JobView};
 
     #[test]
     fn an_age_is_told_in_its_largest_unit() {
@@ -287,6 +287,8 @@ mod tests {
             revision: 7,
             next: None,
             autoscale: None,
+            exclusive: false,
+            isolation: IsolationView::default(),
             runs: vec![],
         };
         let app = AppView {

@@ -24,8 +24,8 @@ pub use upkeep::{MaintenanceRequest, MaintenanceView, VolumeView};
 pub use usage::{PressureView, PressuresView, ThrottledView, UsageView};
 pub use views::{
     AppView, AuthoritiesView, AuthorityView, BehindView, BoundsView, DeployRequest, Deployed, DrainRequest, Event,
-    FinishRequest, HiddenView, JobView, LeaderView, LimitsView, NodeCounts, NodeView, PlanStep, PlanView,
-    PromoteRequest, QuotaRequest, QuotaView, RecordView, ResolveView, ResourcesView, RestartRequest, Role,
+    FinishRequest, HiddenView, IsolationView, JobView, LeaderView, LimitsView, NodeCounts, NodeView, PlanStep,
+    PlanView, PromoteRequest, QuotaRequest, QuotaView, RecordView, ResolveView, ResourcesView, RestartRequest, Role,
     RollbackRequest, RunRequest, RunView, ScaleRequest, SecretUser, SecretView, ServiceInstanceView, ServiceView,
     ShippedFileBody, SourceView, StatusView, Steer, TaskView, TokenEntry, TokenRequest, TokenView, WhyView, ZoneView,
 };

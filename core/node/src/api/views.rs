@@ -261,9 +261,25 @@ pub struct JobView {
     /// Fewest and most instances of a service that is scaled by its load.
     #[serde(default)]
     pub autoscale: Option<BoundsView>,
+    /// Whether an instance of it never runs twice at once.
+    #[serde(default)]
+    pub exclusive: bool,
+    /// How its tasks are kept apart.
+    #[serde(default)]
+    pub isolation: IsolationView,
     /// Runs of a batch or cron job, the newest first, the one under way included.
     #[serde(default)]
     pub runs: Vec<RunView>,
+}
+
+/// What an app says of how the tasks of a job are kept apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct IsolationView {
+    /// `none`, `standard` or `strict`; `null`: as each machine does by default.
+    pub profile: Option<String>,
+    /// Measures that are left out of it, as `pid-namespace`.
+    #[serde(default)]
+    pub without: Vec<String>,
 }
 
 /// Bounds of a count, both included.
@@ -402,6 +418,9 @@ pub struct PlanView {
     /// Jobs that no machine of the cluster could ever run, and why, in words. They would be accepted, and wait.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// The field of the app file that each of these is about, as `service.web.constraints`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<String>,
 }
 
 /// Another number of instances.

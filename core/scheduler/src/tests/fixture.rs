@@ -146,6 +146,20 @@ impl Cluster {
         plan(self.now, &self.state, &self.ring)
     }
 
+    /// The plan of a scheduler that has met the machines in the opposite order, and knows nothing else.
+    pub(super) fn plan_met_backwards(&self) -> Plan {
+        let mut state = State { level: self.state.level, ..State::default() };
+        state.applied.term = 1; // no position of the other state's
+        let mut scheduler = Scheduler::new();
+        for (id, member) in self.state.members.iter().rev() {
+            state.members.insert(*id, member.clone());
+            state.applied.index += 1;
+            state.pool_fence = state.applied;
+            scheduler.plan(self.now, &state, &mut self.ring.clone());
+        }
+        scheduler.plan(self.now, &self.state, &mut self.ring.clone())
+    }
+
     /// Plans and carries the plan out. A scheduler that remembers decides what one that does not decides.
     pub(super) fn turn(&mut self) -> Plan {
         let anew = self.plan();

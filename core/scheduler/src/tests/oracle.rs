@@ -656,6 +656,9 @@ proptest! {
             }
         }
         let last = last.expect("the commands come to an end");
+        let again = c.scheduler.borrow_mut().plan(c.now, &c.state, &mut c.ring);
+        prop_assert_eq!(again.commands, vec![], "nothing has changed since the plan before");
+        prop_assert_eq!(c.plan().commands, vec![], "nor is there more to do for another leader");
         // Where a task waits for room, it is looked again from time to time.
         prop_assert!(last.wake_at.is_none() || last.waiting().next().is_some());
         prop_assert!(last.probe.is_empty());
@@ -664,6 +667,19 @@ proptest! {
             let told = last.why(id).is_some();
             let blocked = last.waiting().map(|(id, _)| id).any(|other| other.app == id.app && other.job == id.job);
             prop_assert!(task.revision == wanted || told || blocked, "{id} is outdated for no reason");
+        }
+    }
+
+    /// The same state gives the same plan: to two that know nothing, and to one that met the machines in the opposite order;
+    /// also where the plan gives room in its course.
+    #[test]
+    fn the_same_state_gives_the_same_plan(mut c in a_cluster(), events in vec(an_event(), 1..25)) {
+        for event in events {
+            happen(&mut c, event);
+            let plan = c.plan();
+            prop_assert_eq!(&c.plan(), &plan);
+            prop_assert_eq!(&c.plan_met_backwards(), &plan);
+            plan.commands.iter().for_each(|command| c.apply(command));
         }
     }
 

@@ -1,10 +1,11 @@
 //! Where tasks go: Marathon's operators by its documentation, preferences, strategies, company, priorities, quotas.
 
 use super::fixture::{Cluster, GIB, With, app, batch, service, task_id};
+use crate::Plan;
 use std::collections::BTreeMap;
 use taffeta_model::{
-    Cause, Command, Constraint, Cpus, Job, Liveness, NodeId, Operator, Place, PlacementStrategy, Preference, Quota,
-    TeamName, UpdatePolicy,
+    Cause, Command, Constraint, Cpus, Job, JobKind, Liveness, NodeId, Operator, Place, PlacementStrategy, Preference,
+    Quota, TeamName, UpdatePolicy,
 };
 
 /// Six machines: `n1` and `n2` in rack a, `n3` to `n5` in rack b, `n6` in none; disks of other sizes.
@@ -138,6 +139,22 @@ fn packing_fills_a_machine_before_the_next() {
 }
 
 #[test]
+fn a_batch_job_packs_and_a_service_spreads_unless_told_otherwise() {
+    let load = |kind| {
+        let mut c = Cluster::of(3);
+        let known = service(6).cpus(1000);
+        let job = Job { count: 6, run: known.run, resources: known.resources, ..Job::new(kind) };
+        c.deploy(&app("night", &[("work", job)]));
+        c.turn();
+        let mut load: Vec<usize> = c.load().into_values().collect();
+        load.sort_unstable();
+        load
+    };
+    assert_eq!(load(JobKind::Batch { retries: 0 }), [2, 4]);
+    assert_eq!(load(JobKind::Service), [2, 2, 2]);
+}
+
+#[test]
 fn company_is_kept_and_avoided_from_both_sides() {
     let mut c = Cluster::of(3);
     let with = |job: Job, names: &[&str]| Job { with: names.iter().map(|n| n.parse().unwrap()).collect(), ..job };
@@ -204,6 +221,36 @@ fn a_higher_priority_takes_the_place_of_the_least_that_makes_room() {
     let cause = &c.state.tasks[&task_id("low/a.1")].cause;
     assert_eq!(*cause, Cause::Preempted { by: task_id("high/web.1") });
     assert!(c.why("low/a.1").contains("needs 3 cpus"), "{}", c.why("low/a.1"));
+}
+
+#[test]
+fn who_makes_way_does_not_depend_on_who_plans() {
+    let mut c = Cluster::of(4);
+    (1..=4).for_each(|i| c.member(i).zone = if i % 2 == 0 { "a" } else { "b" }.into());
+    c.deploy(&app("low", &[("a", Job { priority: 10, ..service(4).cpus(3000) })]));
+    c.deploy(&app("mid", &[("a", Job { priority: 20, ..service(4).cpus(1000) })]));
+    c.settle();
+    c.deploy(&app("high", &[("a", Job { priority: 80, ..service(2).cpus(4000) })]));
+    let plan = c.plan();
+    assert!(plan.commands.iter().any(|command| matches!(command, Command::Remove(_))), "somebody makes way: {plan:?}");
+    assert_eq!(c.plan(), plan);
+    assert_eq!(c.plan_met_backwards(), plan);
+}
+
+#[test]
+fn a_second_plan_on_an_unchanged_state_is_empty() {
+    let mut c = Cluster::of(3);
+    let daemon = Job { kind: JobKind::Daemon, ..service(1) };
+    let jobs =
+        [("web", service(4).checked()), ("work", batch(2)), ("log", daemon), ("api", service(2).after(&["web"]))];
+    c.deploy(&app("shop", &jobs));
+    c.settle_running();
+    assert_eq!(c.load().values().sum::<usize>(), 11);
+    for _ in 0..2 {
+        let plan = c.scheduler.borrow_mut().plan(c.now, &c.state, &mut c.ring);
+        assert_eq!(plan, Plan::default());
+        assert_eq!(c.plan(), Plan::default());
+    }
 }
 
 #[test]
@@ -355,7 +402,7 @@ fn a_daemon_is_on_each_machine_that_matches_also_on_a_later_one() {
     let mut c = Cluster::of(3);
     c.member(3).zone = "attic".into();
     let daemon = |version: &str| {
-        let job = Job { kind: taffeta_model::JobKind::Daemon, ..service(1) };
+        let job = Job { kind: JobKind::Daemon, ..service(1) };
         job.constraint("zone", Operator::Unlike("attic".into())).version(version)
     };
     c.deploy(&app("watch", &[("agent", daemon("1"))]));
@@ -386,4 +433,32 @@ fn a_daemon_is_on_each_machine_that_matches_also_on_a_later_one() {
     c.settle();
     assert_eq!(c.load(), [(2, 1)].into());
     assert!(c.state.tasks.values().all(|task| matches!(task.place, Place::On { .. })), "no slot is left behind");
+}
+
+#[test]
+fn a_daemon_is_updated_one_machine_after_the_other_to_the_end() {
+    let watch = |version: &str| {
+        let job = Job { kind: JobKind::Daemon, ..service(1) };
+        app("watch", &[("agent", job.checked().version(version))])
+    };
+    let mut c = Cluster::of(4);
+    c.deploy(&watch("1"));
+    c.settle();
+    assert_eq!(c.load(), [(1, 1), (2, 1), (3, 1), (4, 1)].into());
+    c.deploy(&watch("2"));
+    let mut updated = vec![];
+    for _ in 0..4 {
+        let plan = c.turn();
+        let [Command::Place(placed)] = &plan.commands[..] else { panic!("{plan:?}") };
+        let [one] = &placed[..] else { panic!("more than one at once: {placed:?}") };
+        assert_eq!(one.cause, Cause::Outdated);
+        updated.push(one.node.0);
+        assert!(c.turn().commands.is_empty(), "not before the one on {} works", one.node);
+        c.all_well();
+    }
+    updated.sort_unstable();
+    assert_eq!(updated, [1, 2, 3, 4]);
+    c.settle();
+    let wanted = c.state.apps.values().next().unwrap().revisions.values().next().copied();
+    assert!(c.state.tasks.values().all(|task| Some(task.revision) == wanted), "{:?}", c.state.tasks);
 }

@@ -1,6 +1,7 @@
 //! Updates as transcripts: what is decided, turn by turn, as a person would tell it.
 
 use super::fixture::{Cluster, With, app, service, task_id};
+use crate::Plan;
 use std::fmt::Write;
 use taffeta_model::{App, Cause, Command, Job, Liveness, NodeId, Phase, Place, Task, TaskId, UnixMillis, UpdatePolicy};
 
@@ -10,7 +11,11 @@ fn shop(version: &str, count: u32, update: &UpdatePolicy) -> App {
 
 /// One turn in words; nothing for a turn that decides nothing.
 fn told(c: &mut Cluster) -> String {
-    let plan = c.turn();
+    words(&c.turn())
+}
+
+/// What a plan decides, a line each.
+pub(super) fn words(plan: &Plan) -> String {
     let mut text = String::new();
     for command in &plan.commands {
         match command {

@@ -159,6 +159,36 @@ fn lead(c: &mut Cluster, oracle: &mut Oracle, old: &mut Vec<Command>) -> Result<
     Err(TestCaseError::fail(format!("no end to the decisions: {:?}", c.plan())))
 }
 
+/// Turns until nothing is left to do. `sum` is a job after `report` and `mail`, which has begun that often: it begins only
+/// when both have finished more often than that.
+fn lead_after_two(c: &mut Cluster, begun: &mut u64) -> Result<(), TestCaseError> {
+    for _ in 0..200 {
+        let plan = c.scheduler.borrow_mut().plan(c.now, &c.state, &mut c.ring);
+        if plan.commands.is_empty() {
+            return Ok(());
+        }
+        for command in &plan.commands {
+            let Command::Fire(firings) = command else {
+                c.apply(command);
+                continue;
+            };
+            for firing in firings {
+                if firing.job.as_str() == "sum" && firing.decision == Decision::Start(Trigger::After) {
+                    *begun += 1;
+                    prop_assert!(*begun <= least_finished(c), "it begins for the {begun}. time: {firing:?}");
+                }
+                c.apply(&Command::Fire(vec![firing.clone()]));
+            }
+        }
+    }
+    Err(TestCaseError::fail(format!("no end to the decisions: {:?}", c.plan())))
+}
+
+/// How often both jobs have finished.
+fn least_finished(c: &Cluster) -> u64 {
+    c.runs("shop/report").finished.min(c.runs("shop/mail").finished)
+}
+
 /// What was decided once changes nothing a second time.
 fn write_again(c: &mut Cluster, firings: &[Firing]) -> Result<(), TestCaseError> {
     let (apps, tasks) = (c.state.apps.clone(), c.state.tasks.clone());
@@ -265,5 +295,32 @@ proptest! {
         prop_assert_eq!(report.finished, oracle.begun.1, "each run that ended well has the run after it");
         let placed = c.state.tasks.values().filter(|task| matches!(task.place, Place::On { .. }));
         prop_assert_eq!(placed.map(|task| task.node()).collect::<BTreeSet<Option<NodeId>>>().len(), 0);
+    }
+
+    /// A job after two others runs when both have finished at least as often as it, and in the end as often as the one
+    /// that has finished least.
+    #[test]
+    fn a_job_after_two_runs_as_often_as_both_have_finished(
+        report in a_job(),
+        mail in a_job(),
+        events in vec(an_event(), 1..30),
+    ) {
+        let (mut c, mut begun) = (Cluster::of(2), 0);
+        c.pass(1);
+        let sum = batch(1).after(&["report", "mail"]);
+        c.deploy(&app("shop", &[("report", report), ("mail", mail), ("sum", sum)]));
+        lead_after_two(&mut c, &mut begun)?;
+        for event in events {
+            happen(&mut c, &event, &[])?;
+            c.end("shop/sum", 0);
+            lead_after_two(&mut c, &mut begun)?;
+        }
+        (1..=2).for_each(|i| c.see(i, Liveness::Alive, false));
+        for _ in 0..100 {
+            c.all_well();
+            lead_after_two(&mut c, &mut begun)?;
+        }
+        prop_assert!(c.runs("shop/sum").current.is_none());
+        prop_assert_eq!(begun, least_finished(&c));
     }
 }

@@ -75,7 +75,13 @@ fn what_no_machine_could_ever_run_is_told_with_what_there_is() {
         "none passes `hostname UNLIKE n.`, there is n1, n2, n3"
     );
     let both = Job { custom: [("gpu".to_owned(), 1)].into(), ..rule("zone", is("a")) };
-    assert_eq!(why(&c, both), "none has all at once that it asks for");
+    assert_eq!(why(&c, both.clone()), "none has all at once that it asks for");
+    let field = |job: Job| impossible(&c.state, &app("shop", &[("web", job)]))[0].field();
+    assert_eq!(field(rule("zone", is("c"))), "service.web.constraints");
+    assert_eq!(field(gpus(3)), "service.web.resources");
+    assert_eq!(field(service(1).cpus(4001)), "service.web.cpus");
+    assert_eq!(field(service(1).memory(99 * GIB)), "service.web.memory");
+    assert_eq!(field(both), "service.web");
     // A machine that is drained, or down, is one that could.
     c.member(2).draining = true;
     c.see(2, Liveness::Down, true);

@@ -2,10 +2,10 @@
 
 use crate::api::{
     ApiError, AppView, AuthoritiesView, AuthorityView, Backend, DeployRequest, Deployed, ErrorCode, Event, ExecEnd,
-    ExecInput, ExecOutput, ExecRequest, ExecSession, HiddenView, JobView, LeaderView, LimitsView, LogChunk, LogRead,
-    MaintenanceRequest, MaintenanceView, NodeCounts, NodeView, PlanStep, PlanView, QuotaRequest, QuotaView, RecordView,
-    ResolveView, ResourcesView, Role, ScaleRequest, SecretUser, SecretView, ServiceInstanceView, ServiceView,
-    StatusView, Steer, TaskView, TokenEntry, TokenRequest, TokenView, VolumeView, WhyView, ZoneView,
+    ExecInput, ExecOutput, ExecRequest, ExecSession, HiddenView, IsolationView, JobView, LeaderView, LimitsView,
+    LogChunk, LogRead, MaintenanceRequest, MaintenanceView, NodeCounts, NodeView, PlanStep, PlanView, QuotaRequest,
+    QuotaView, RecordView, ResolveView, ResourcesView, Role, ScaleRequest, SecretUser, SecretView, ServiceInstanceView,
+    ServiceView, StatusView, Steer, TaskView, TokenEntry, TokenRequest, TokenView, VolumeView, WhyView, ZoneView,
 };
 use async_trait::async_trait;
 use std::collections::VecDeque;
@@ -166,6 +166,8 @@ impl Backend for Fake {
             revision: 7,
             next: None,
             autoscale: None,
+            exclusive: true,
+            isolation: IsolationView { profile: Some("strict".into()), without: vec!["pid-namespace".into()] },
             runs: vec![],
         }];
         let deployed_at = "2026-03-01T00:00:00Z".into();
@@ -245,7 +247,8 @@ impl Backend for Fake {
             PlanView {
                 app: "shop".into(),
                 steps: vec![step],
-                warnings: vec!["service.big: no machine has 8 gpu".into()],
+                warnings: vec!["line 9: no machine has 8 gpu".into()],
+                fields: vec!["service.big.resources".into()],
             },
         )
     }

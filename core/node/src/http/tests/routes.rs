@@ -35,7 +35,10 @@ async fn every_reading_verb_travels_to_the_backend_and_back() {
     assert_eq!(call(&running), "leader");
     assert_eq!(client.nodes().await.unwrap().len(), 3);
     assert_eq!(call(&running), "nodes");
-    assert_eq!(client.apps().await.unwrap()[0].jobs[0].count, 3);
+    let job = client.apps().await.unwrap()[0].jobs[0].clone();
+    assert_eq!((job.count, job.exclusive), (3, true));
+    assert_eq!(job.isolation.profile.as_deref(), Some("strict"));
+    assert_eq!(job.isolation.without, ["pid-namespace"]);
     assert_eq!(call(&running), "apps");
     assert_eq!(client.tasks(None).await.unwrap()[0].ports["http"], 31022);
     assert_eq!(call(&running), "tasks None");
@@ -362,6 +365,10 @@ async fn the_openapi_document_has_every_schema_that_it_refers_to() {
     }
     assert!(referred > 20, "only {referred} references");
     assert!(schemas.contains_key("TaskView") && schemas.contains_key("ErrorBody"));
+    let job = &schemas["JobView"]["properties"];
+    assert_eq!(job["exclusive"]["type"], "boolean");
+    assert!(job["isolation"].to_string().contains("#/components/schemas/IsolationView"), "{job}");
+    assert!(schemas["IsolationView"]["properties"]["without"].is_object());
 }
 
 #[tokio::test]
