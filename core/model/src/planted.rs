@@ -98,11 +98,13 @@ pub enum Bug {
     FireTwice,
     /// An update replaces all instances at once.
     IgnoreUnavailable,
+    /// A machine whose disk was wiped comes back under its old id.
+    KeepWipedId,
 }
 
 impl Bug {
     /// All that stand in the code, and are caught.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 47] = [
         Self::ObeyOldFence,
         Self::AcknowledgeBeforeSync,
         Self::ForgetVote,
@@ -149,6 +151,7 @@ impl Bug {
         Self::IgnoreLeaseEnd,
         Self::FireTwice,
         Self::IgnoreUnavailable,
+        Self::KeepWipedId,
     ];
 }
 
