@@ -1,5 +1,7 @@
 //! Secrets and backups on real machines: a value reaches the tasks that use it and is found nowhere else.
 
+#[path = "secrets/keys.rs"]
+mod keys;
 mod leaks;
 mod support;
 
