@@ -125,26 +125,30 @@ impl Recorder {
         Ok(())
     }
 
-    /// Reads what the leader shows, while nobody writes.
+    /// Reads what the leader shows: all that was acknowledged before. Others may write meanwhile.
     pub fn read(&self) {
         let (read, _) = within(SETTLE_MAX, "the leader is read", || {
             let (server, term) = self.leader()?;
             let read = self.read_from(server, Strength::Linearizable)?;
-            // Asked again: it led all the time.
+            // All are asked again: it led all the time, and nobody else acknowledged anything.
             if self.leader()? == (server, term) { Ok(read) } else { Err("the leader has changed".into()) }
         });
         self.history().add_read(read);
     }
 
-    /// The machine that says of itself that it leads, and its term.
+    /// The one machine that says of itself that it leads, and its term.
     fn leader(&self) -> Result<(SocketAddr, u64), String> {
+        let mut found = None;
         for (name, server) in &self.servers {
             let Ok(view) = get(*server, "/v1/leader") else { continue };
             if view["name"] == name.as_str() {
-                return Ok((*server, view["term"].as_u64().ok_or("a leader without a term")?));
+                let term = view["term"].as_u64().ok_or("a leader without a term")?;
+                if found.replace((*server, term)).is_some() {
+                    return Err("two say that they lead".into()); // one of them does not know yet
+                }
             }
         }
-        Err("nobody says that it leads".into())
+        found.ok_or_else(|| "nobody says that it leads".into())
     }
 
     /// Name of the machine that leads, as it says itself; an error in words if there is none.

@@ -17,7 +17,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use taffeta_model::{NodeId, NodeName};
+use taffeta_model::{Bug, NodeId, NodeName, planted};
 use taffeta_net::JoinToken;
 use taffeta_node::{Inspect, REMOVED};
 use taffeta_store::Leadership;
@@ -154,6 +154,9 @@ impl Cluster {
         let number = self.machines.len();
         let name = format!("n{}-{}", place + 1, number);
         let mut machine = Machine::new(&self.site, number, &name, ZONES[place % ZONES.len()]);
+        if planted(Bug::KeepWipedId) {
+            machine.disk.take_over(&self.machines[self.places[place]].disk, "node.key");
+        }
         if let Some((_, addresses)) = &mut self.site.join {
             addresses.push(machine.address.to_string());
         }

@@ -78,6 +78,12 @@ impl Disk {
         self.lock().full = full;
     }
 
+    /// Takes over a small file that the wiping of another disk should not have left.
+    pub(crate) fn take_over(&self, former: &Self, name: &str) {
+        let kept = former.lock().small.get(name).cloned();
+        self.lock().small.extend(kept.map(|contents| (name.to_owned(), contents)));
+    }
+
     /// Whether the machine has ever had anything on its disk.
     pub(crate) fn has_file(&self, name: &str) -> bool {
         self.lock().small.contains_key(name)

@@ -55,6 +55,7 @@ const CAUGHT: &[(Bug, u64, &str)] = &[
     (Bug::IgnoreUnavailable, 1, "have to, although nothing was taken but by us"),
     (Bug::PreemptEquals, 1, "made way for"),
     (Bug::ExceedQuota, 1, "bytes of memory, after"),
+    (Bug::KeepWipedId, 1, "has the id of"),
     (Bug::ForgetLeases, 1, "run at once, and are exclusive"),
     (Bug::GrantAlone, 1, "run at once, and are exclusive"),
     (Bug::IgnoreLeaseEnd, 1, "run at once, and are exclusive"),
@@ -152,6 +153,7 @@ const UNDER: &[(Bug, &[FaultKind])] = &[
     // Leaders are killed at chosen instants then, too.
     (Bug::FireTwice, &[FaultKind::KillAgent]),
     (Bug::IgnoreUnavailable, &[FaultKind::KillAgent]),
+    (Bug::KeepWipedId, &[FaultKind::Wipe]),
 ];
 
 /// Seeds within which a bug must be caught.
@@ -297,6 +299,7 @@ caught! {
     a_node_that_believes_an_older_generation_is_caught: ForgetGeneration,
     a_slot_that_a_new_leader_starts_again_is_caught: FireTwice,
     an_update_that_takes_all_instances_at_once_is_caught: IgnoreUnavailable,
+    a_wiped_machine_that_comes_back_under_its_old_id_is_caught: KeepWipedId,
     a_leader_that_does_not_wait_for_the_leases_of_another_is_caught: ForgetLeases,
     a_lease_that_is_granted_without_a_quorum_is_caught: GrantAlone,
     an_exclusive_task_that_outlives_its_lease_is_caught: IgnoreLeaseEnd,

@@ -139,3 +139,73 @@ fn a_copied_data_folder_is_refused_while_the_original_runs() {
         });
     }
 }
+
+/// Harms the log of a machine that is off: a bit in the first frame of its first segment.
+fn damage(data: &Path) -> String {
+    let entries = fs::read_dir(data.join("raft")).expect("the log").flatten().map(|entry| entry.path());
+    let segment = entries.filter(|path| path.extension().is_some_and(|e| e == "log")).min().expect("a segment");
+    let mut bytes = fs::read(&segment).expect("a file");
+    bytes[40] ^= 1; // behind 32 bytes of header
+    fs::write(&segment, bytes).expect("a file");
+    segment.file_name().expect("a name").to_string_lossy().into_owned()
+}
+
+#[test]
+fn a_machine_whose_folder_is_damaged_or_lost_comes_back_under_its_name_as_another_member() {
+    let _alone = alone();
+    let mut cluster = Cluster::new(binary());
+    cluster.start(3);
+    cluster.wait_ready();
+    cluster.wait_voters(3);
+    let first = cluster.machines[0].fabric().to_string();
+    let mut ids = vec![seen(&cluster, 0, "n3").expect("n3 is a member").2];
+    for is_lost in [false, true] {
+        let token = cluster.machines[0].run(&["token", "create"]).success().stdout.trim().to_owned();
+        cluster.machines[2].kill();
+        let data = cluster.machines[2].data.clone();
+        // What it said this time.
+        let ends = |cluster: &mut Cluster, what: &str| {
+            within(Duration::from_secs(30), what, || {
+                if cluster.machines[2].is_running() { Err("it runs".to_owned()) } else { Ok(()) }
+            });
+            let log = cluster.machines[2].log();
+            let said = fs::read_to_string(&log).expect("a log");
+            fs::remove_file(&log).expect("it was there");
+            said
+        };
+        fs::remove_file(cluster.machines[2].log()).expect("it was there");
+        if is_lost {
+            fs::remove_dir_all(&data).expect("the folder goes");
+        } else {
+            let file = damage(&data);
+            cluster.machines[2].up_again();
+            let said = ends(&mut cluster, "it does not start on a damaged log");
+            for words in [&*file, "move the data folder away", "`taffeta remove`", "join again with a new token"] {
+                assert!(said.contains(words), "expected `{words}`: {said}");
+            }
+            fs::rename(&data, cluster.root().join("damaged")).expect("the folder is moved away");
+        }
+        // Its former self has the name and the address until it is removed, and the refusal says so.
+        cluster.machines[2].up(&["--join", &first, "--token", &token]);
+        let said = ends(&mut cluster, "it is refused while its former self is a member");
+        assert!(said.contains("is taken by the member") && said.contains("`taffeta remove`"), "{said}");
+        within(Duration::from_secs(30), "what is known to be off is removed", || {
+            let output = cluster.machines[0].run(&["remove", "n3"]);
+            if output.code == 0 { Ok(()) } else { Err(output.stderr) }
+        });
+        cluster.machines[2].up(&["--join", &first, "--token", &token]);
+        cluster.wait_ready();
+        let known = || seen(&cluster, 2, "n3");
+        let ((_, address, id), _) = within(Duration::from_secs(15), "it knows that it is a member", known);
+        assert_eq!(address, cluster.machines[2].fabric().to_string());
+        assert!(!ids.contains(&id), "no id comes twice: {id} is one of {ids:?}");
+        for by in 0..2 {
+            within(Duration::from_secs(15), "the others know the new one", || match seen(&cluster, by, "n3")? {
+                (state, _, known) if state == "alive" && known == id => Ok(()),
+                other => Err(format!("{other:?} instead of {id}")),
+            });
+        }
+        ids.push(id);
+        cluster.wait_voters(3); // it follows the log from its beginning, and votes under its new id
+    }
+}

@@ -1,5 +1,7 @@
 //! Secrets and backups on real machines: a value reaches the tasks that use it and is found nowhere else.
 
+#[path = "secrets/keys.rs"]
+mod keys;
 mod leaks;
 mod support;
 
@@ -185,6 +187,8 @@ fn a_secret_reaches_its_tasks_and_is_found_nowhere_else() {
     assert_eq!(in_use.code, 3, "{in_use:?}");
     assert!(in_use.stderr.contains("used by vault/web") && in_use.stderr.contains("--force"), "{in_use:?}");
 
+    wait_snapshots(&cluster);
+
     // Everything that was written, logged or answered.
     let backup = cluster.root().join("fabric.backup");
     cluster.machines[2].run(&["backup", &backup.to_string_lossy()]).success();
@@ -205,6 +209,31 @@ fn a_secret_reaches_its_tasks_and_is_found_nowhere_else() {
     cluster.machines.iter_mut().for_each(|machine| machine.kill());
     assert_eq!(needles.found_below(cluster.root()), Vec::<String>::new(), "after the end");
     assert!(leaks::below_shm(&needles).is_empty());
+}
+
+/// Deploys large files until each machine has a snapshot in its folder that the secret is in.
+fn wait_snapshots(cluster: &Cluster) {
+    let folder = cluster.root().join("large");
+    fs::create_dir_all(&folder).expect("a folder");
+    fs::write(folder.join("blob"), vec![b'x'; 1_000 << 10]).expect("a file"); // the log is cut at 16 MiB
+    let file = folder.join("large.toml");
+    let text = "app = \"large\"\n[batch.none]\nrun = [\"true\"]\ncount = 0\nfiles = [\"blob\"]\n";
+    fs::write(&file, text).expect("a file");
+    let is_in = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let named = name.starts_with("snapshot-");
+        // Its name is there in the clear; its value must not be, which is looked for in all files.
+        named && fs::read(path).is_ok_and(|bytes| bytes.windows(11).any(|part| part == b"db-password"))
+    };
+    let lacks = |data: &Path| {
+        let mut files = fs::read_dir(data.join("raft")).into_iter().flatten().flatten();
+        !files.any(|entry| is_in(&entry.path()))
+    };
+    within(Duration::from_secs(120), "each machine has a snapshot with the secret in it", || {
+        let output = cluster.machines[0].run(&["deploy", &file.to_string_lossy()]);
+        let without: Vec<&str> = cluster.machines.iter().filter(|m| lacks(&m.data)).map(|m| m.name.as_str()).collect();
+        if without.is_empty() { Ok(()) } else { Err(format!("not {without:?}; {output:?}")) }
+    });
 }
 
 fn leader(cluster: &Cluster) -> String {

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
     time::Duration,
 };
-use support::{alone, binary};
+use support::{alone, binary, nft_cut};
 use taffeta_harness::{Cluster, Machine, Output, ask, within};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -130,4 +130,63 @@ fn the_ca_is_replaced_while_a_machine_stands_still() {
         Ok(())
     });
     assert_eq!(cluster.machines[0].run(&["ca", "finish"]).code, 3, "there is nothing to finish");
+}
+
+#[test]
+fn the_ca_is_replaced_across_a_partition_and_who_was_cut_off_follows() {
+    let _alone = alone();
+    let cluster = cluster(4);
+    cluster.wait_voters(3);
+    let (name, _) = within(SOON, "a voter that does not lead", || {
+        let listed = cluster.machines[0].listed()?;
+        let found = listed.iter().find(|m| m.role == "voter" && m.name != "n1").map(|m| m.name.clone());
+        found.ok_or_else(|| format!("{listed:?}"))
+    });
+    let name = name.as_str();
+    let cut_off = &cluster.machines[cluster.index(name)];
+    let others: Vec<&Machine> = cluster.machines.iter().filter(|m| m.name != name).collect();
+    let before = cut_off.try_json(&["ca", "status"]).expect("CAs");
+    let state = |by: &Machine, of: &str| -> Result<String, String> {
+        let nodes = by.try_json(&["nodes"])?;
+        let node = nodes.as_array().into_iter().flatten().find(|node| node["name"] == of);
+        Ok(node.and_then(|node| node["state"].as_str()).unwrap_or("unknown").to_owned())
+    };
+    let Some(partition) = nft_cut(cut_off.fabric()) else { return };
+    // Whoever takes another for dead closes its connections to it: everything is handshaken anew later.
+    within(SOON * 2, "the others take it for dead, and it reaches none of them", || {
+        for other in &others {
+            let seen = (state(other, name)?, state(cut_off, &other.name)?);
+            if seen.0 != "down" || seen.1 == "alive" {
+                return Err(format!("{} says {}, it says {}", other.name, seen.0, seen.1));
+            }
+        }
+        Ok(())
+    });
+    assert_eq!(cut_off.run(&["leader"]).code, 3);
+    let refused = cut_off.run(&["ca", "rotate"]);
+    assert_eq!(refused.code, 3, "no quorum, no rotation: {refused:?}");
+    others[0].run(&["ca", "rotate"]).success();
+    within(SOON, "all on this side have a certificate of the new CA", || {
+        match others[0].try_json(&["ca", "status"])? {
+            view if view["waiting"] == serde_json::json!([name]) && view["rotating"] == true => Ok(()),
+            view => Err(view.to_string()),
+        }
+    });
+    let refused = others[1].run(&["ca", "finish"]);
+    assert!(refused.code == 3 && refused.stderr.contains(name), "{refused:?}");
+    let there = cut_off.try_json(&["ca", "status"]).expect("CAs");
+    assert_eq!(there["authorities"], before["authorities"], "it believes the former CA alone");
+    drop(partition);
+    within(SOON * 2, "it is believed again, and the rotation is complete everywhere", || {
+        for machine in &cluster.machines {
+            let view = machine.try_json(&["ca", "status"])?;
+            let former = view["authorities"][0]["hash"] == before["authorities"][0]["hash"];
+            if view["rotating"] == true || former || view["waiting"] != serde_json::json!([]) {
+                return Err(format!("{}: {view}", machine.name));
+            }
+        }
+        let output = cut_off.run(&["token", "create"]);
+        if output.code == 0 { Ok(()) } else { Err(output.stderr) }
+    });
+    cluster.wait_voters(3);
 }

@@ -6,7 +6,9 @@ mod support;
 
 use serde_json::Value;
 use std::{
+    fs,
     net::IpAddr,
+    path::{Path, PathBuf},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -164,11 +166,11 @@ fn without_a_quorum_tasks_and_names_go_on_and_changes_are_refused() {
     let file = cluster.root().join("one.toml");
     let app = "app = \"one\"\n[service.one]\ncount = 3\nrun = [\"sleep\", \"600\"]\nports = [\"p\"]\n\
                constraints = [\"hostname UNIQUE\"]\n";
-    std::fs::write(&file, app).expect("a file");
+    fs::write(&file, app).expect("a file");
     let path = file.to_string_lossy().into_owned();
     let unique = cluster.machines[0].run(&["deploy", &path, "--wait"]);
     if unique.code != 0 {
-        std::fs::write(&file, app.replace("constraints = [\"hostname UNIQUE\"]\n", "")).expect("a file");
+        fs::write(&file, app.replace("constraints = [\"hostname UNIQUE\"]\n", "")).expect("a file");
         cluster.machines[0].run(&["deploy", &path, "--wait"]).success();
     }
     let here = |cluster: &Cluster| -> Result<Vec<Value>, String> {
@@ -206,6 +208,49 @@ fn without_a_quorum_tasks_and_names_go_on_and_changes_are_refused() {
     });
     let text = cluster.machines[0].run(&["status"]).success().stdout;
     assert!(text.contains("n3 does not answer") && text.contains("no further one may be lost"), "{text}");
+}
+
+/// The file of this name somewhere below a folder.
+fn found(folder: &Path, name: &str) -> Option<PathBuf> {
+    fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path()).find_map(|path| {
+        let is_folder = path.is_dir() && !path.is_symlink();
+        if is_folder { found(&path, name) } else { Some(path).filter(|path| path.ends_with(name)) }
+    })
+}
+
+#[test]
+fn without_a_quorum_a_service_is_still_checked_and_is_in_dns_only_while_it_is_well() {
+    let _alone = alone();
+    let mut cluster = of(3);
+    wait_part(&cluster, 3, 0);
+    let file = cluster.root().join("ill.toml");
+    let app = "app = \"ill\"\n[service.web]\nrun = [\"sh\", \"-c\", \"touch well; exec sleep 600\"]\nports = [\"p\"]\n\
+               constraints = [\"hostname IS n1\"]\nhealth = { run = [\"test\", \"-e\", \"well\"], every = \"200ms\" }\n";
+    fs::write(&file, app).expect("a file");
+    cluster.machines[0].run(&["deploy", &file.to_string_lossy(), "--wait"]).success();
+    cluster.machines[1].kill();
+    cluster.machines[2].kill();
+    eventually("n1 knows no leader", || cluster.machines[0].run(&["leader"]).code == 3);
+    let machine = &cluster.machines[0];
+    let task = || -> Result<Value, String> {
+        let tasks = machine.try_json(&["ps", "ill"])?;
+        tasks.as_array().and_then(|all| all.first().cloned()).ok_or_else(|| "no task".into())
+    };
+    let seen = |state: &str, is_given: bool| {
+        within(Duration::from_secs(20), "the check is seen, and DNS follows it", || {
+            let (task, reply) = (task()?, ask(machine.dns(), "web.ill.fabric.internal", "A")?);
+            let as_told = task["state"] == state && reply.addresses.contains(&machine.address) == is_given;
+            if as_told { Ok(task["pid"].clone()) } else { Err(format!("{task}, {reply:?}")) }
+        })
+        .0
+    };
+    let pid = seen("healthy", true);
+    let well = found(&machine.data, "well").expect("the task has made it");
+    fs::remove_file(&well).expect("it falls ill");
+    assert_eq!(seen("unhealthy", false), pid, "it is the same process");
+    fs::write(&well, "").expect("it recovers");
+    assert_eq!(seen("healthy", true), pid, "it is the same process");
+    assert_eq!(machine.run(&["leader"]).code, 3, "there was no quorum all the time");
 }
 
 #[test]

@@ -102,11 +102,13 @@ pub enum Bug {
     PreemptEquals,
     /// Nobody looks at what a team may use.
     ExceedQuota,
+    /// A machine whose disk was wiped comes back under its old id.
+    KeepWipedId,
 }
 
 impl Bug {
     /// All that stand in the code, and are caught.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 49] = [
         Self::ObeyOldFence,
         Self::AcknowledgeBeforeSync,
         Self::ForgetVote,
@@ -155,6 +157,7 @@ impl Bug {
         Self::IgnoreUnavailable,
         Self::PreemptEquals,
         Self::ExceedQuota,
+        Self::KeepWipedId,
     ];
 }
 

@@ -15,6 +15,7 @@ use taffeta_model::{ClusterId, Fence, Life, Member, NodeId, Versions};
 use taffeta_net::{
     Authority, Clock, Entropy, JoinError, JoinToken, Lives, NodeKey, PublicKey, SealedAuthority, Unjoined, sha256,
 };
+use taffeta_store::WAY_BACK;
 use tokio::time::{Instant, sleep};
 
 /// First pause between two rounds over the addresses; each is twice as long as the one before.
@@ -48,8 +49,7 @@ pub(crate) fn key(folder: &dyn Folder, entropy: &dyn Entropy) -> Result<NodeKey,
         // Any 32 bytes are a key; whether they are ours, the id tells, which follows from it.
         if id.is_some_and(|id| id.trim_ascii() != key.public().node_id().to_string().as_bytes()) {
             let message = "`node.key` and `node.id` in the data folder do not belong together: one of them is damaged";
-            return Err(StartError::new(ErrorCode::Failed, message)
-                .help("move the data folder away and join again with a new token"));
+            return Err(StartError::new(ErrorCode::Failed, message).help(WAY_BACK));
         }
         return Ok(key);
     }
@@ -220,7 +220,8 @@ fn refused_join(error: JoinError) -> Result<String, StartError> {
             } else if why.contains("token") {
                 "mint a new one on a member: `taffeta token create`"
             } else {
-                "choose another --name or --address, or start the machine that had them with its own data folder"
+                "choose another --name or --address, or start the machine that had them with its own data folder; if \
+                 that is lost, `taffeta remove` its name on a member first"
             };
             Err(StartError::new(ErrorCode::Conflict, format!("the cluster refused: {why}")).help(help))
         }

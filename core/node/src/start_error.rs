@@ -39,14 +39,14 @@ impl StartError {
     }
 
     pub(crate) fn damaged(name: &str) -> Self {
-        Self::new(ErrorCode::Failed, format!("the file `{name}` in the data folder is damaged"))
-            .help("move the data folder away and join again with a new token")
+        Self::new(ErrorCode::Failed, format!("the file `{name}` in the data folder is damaged")).help(WAY_BACK)
     }
 }
 
 impl From<io::Error> for StartError {
     fn from(e: io::Error) -> Self {
-        Self::new(ErrorCode::Failed, format!("the data folder cannot be used: {e}"))
+        let failed = Self::new(ErrorCode::Failed, format!("the data folder cannot be used: {e}"));
+        if e.kind() == io::ErrorKind::InvalidData { failed.help(WAY_BACK) } else { failed }
     }
 }
 

@@ -25,6 +25,8 @@ use tokio::{
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 const SOON: Duration = Duration::from_secs(20);
+/// How long a call may take while certificates are renewed.
+const RENEWAL_MAX: Duration = Duration::from_millis(500);
 
 /// A port that was free a moment ago, the same on all loopback addresses.
 fn free_port() -> u16 {
@@ -115,17 +117,20 @@ impl Ring {
     }
 
     /// When each node's certificate ends.
-    async fn ends(&self) -> BTreeSet<String> {
-        let mut ends = BTreeSet::new();
+    async fn ends(&self) -> Vec<String> {
+        let mut ends = vec![];
         for at in 0..self.nodes.len() {
-            ends.insert(self.backend(at).authorities().await.expect("CAs").certificate_expires_at);
+            ends.push(self.backend(at).authorities().await.expect("CAs").certificate_expires_at);
         }
         ends
     }
 }
 
-/// Writes through each node, every 20 ms, until it is told to stop; gives how many, the slowest, and what failed.
-struct Traffic(Arc<AtomicBool>, Vec<JoinHandle<(u32, Duration, Vec<String>)>>);
+/// A write: when it was begun, and how long it took.
+type Written = (Instant, Duration);
+
+/// Writes through each node, every 20 ms, until it is told to stop; gives all of them, and what failed.
+struct Traffic(Arc<AtomicBool>, Vec<JoinHandle<(Vec<Written>, Vec<String>)>>);
 
 impl Traffic {
     fn begin(backends: Vec<Arc<dyn Backend>>) -> Self {
@@ -133,7 +138,7 @@ impl Traffic {
         let each = |backend: Arc<dyn Backend>| {
             let stop = Arc::clone(&stop);
             tokio::spawn(async move {
-                let (mut count, mut slowest, mut failed) = (0, Duration::ZERO, vec![]);
+                let (mut all, mut failed) = (vec![], vec![]);
                 while !stop.load(Ordering::Relaxed) {
                     let began = Instant::now();
                     let written =
@@ -141,26 +146,34 @@ impl Traffic {
                     if let Err(e) = written {
                         failed.push(e.message);
                     }
-                    (count, slowest) = (count + 1, slowest.max(began.elapsed()));
+                    all.push((began, began.elapsed()));
                     sleep(Duration::from_millis(20).saturating_sub(began.elapsed())).await;
                 }
-                (count, slowest, failed)
+                (all, failed)
             })
         };
         let tasks = backends.into_iter().map(each).collect();
         Self(stop, tasks)
     }
 
-    async fn none_failed(self) {
+    async fn none_failed(self) -> Vec<Written> {
         self.0.store(true, Ordering::Relaxed);
+        let mut written = vec![];
         for task in self.1 {
-            let (count, slowest, failed) = task.await.expect("no panic");
+            let (all, failed) = task.await.expect("no panic");
+            let (count, slowest) = (all.len(), slowest(&all));
             eprintln!("{count} writes, the slowest took {slowest:?}");
             assert_eq!(failed, Vec::<String>::new());
             assert!(count > 20, "{count} writes");
             assert!(slowest < Duration::from_secs(3), "one waited {slowest:?}");
+            written.extend(all);
         }
+        written
     }
+}
+
+fn slowest(of: &[Written]) -> Duration {
+    of.iter().map(|(_, took)| *took).max().unwrap_or_default()
 }
 
 fn refused(result: Result<(), ApiError>, code: ErrorCode, words: &str) {
@@ -175,14 +188,26 @@ async fn certificates_are_renewed_for_life_after_life_without_a_pause() {
     let lives = Lives { certificate: Duration::from_secs(6), grace: Duration::from_secs(20) };
     let ring = Ring::new(lives).await;
     let traffic = Traffic::begin((0..3).map(|at| ring.backend(at)).collect());
-    let mut seen = BTreeSet::new();
-    let until = Instant::now() + lives.certificate * 4;
+    let (mut ends, mut seen, mut renewals) = (ring.ends().await, BTreeSet::new(), vec![]);
+    let (mut looked, until) = (Instant::now(), Instant::now() + lives.certificate * 4);
     while Instant::now() < until {
-        seen.append(&mut ring.ends().await);
-        sleep(Duration::from_millis(200)).await;
+        sleep(Duration::from_millis(100)).await;
+        let before = std::mem::replace(&mut ends, ring.ends().await);
+        let since = std::mem::replace(&mut looked, Instant::now());
+        if ends != before {
+            renewals.push(since..looked);
+        }
+        seen.extend(before);
     }
-    traffic.none_failed().await;
+    let written = traffic.none_failed().await;
     assert!(seen.len() >= 6, "three nodes have been renewed several times each: {seen:?}");
+    let amid = |(began, took): &Written| renewals.iter().any(|at| *began <= at.end && *began + *took >= at.start);
+    let (amid, others): (Vec<Written>, Vec<Written>) = written.into_iter().partition(amid);
+    let (paused, quiet) = (slowest(&amid), slowest(&others));
+    eprintln!("{} writes amid {} renewals, the slowest took {paused:?}; else {quiet:?}", amid.len(), renewals.len());
+    assert!(amid.len() > renewals.len(), "there was no traffic at the renewals");
+    // A machine that is slow by itself is no fault of a renewal.
+    assert!(paused <= RENEWAL_MAX.max(quiet * 2), "a renewal has held a call up: {paused:?}, else {quiet:?}");
     for node in &ring.nodes {
         assert_eq!(node.backend().status().await.expect("a status").notes.iter().find(|n| n.contains("ended")), None);
     }
@@ -370,4 +395,26 @@ async fn tokens_are_listed_and_taken_back() {
     let Err(error) = ring.join("n5", 5, counted).await else { panic!("a revoked token let in") };
     assert!(error.to_string().contains("unknown to this cluster"), "{error}");
     joined.ready(SOON).await.expect("who has joined with it stays");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_lives_for_a_day_a_token_for_an_hour_and_there_is_no_other_role() {
+    let _alone = ALONE.lock().await;
+    let ring = Ring::new(Lives::default()).await;
+    let date = |text: &str| text.parse::<jiff::Timestamp>().expect("RFC 3339");
+    let id = token(&ring.nodes[1]).await.id.to_string();
+    let listed = ring.backend(2).tokens().await.expect("tokens").into_iter().find(|t| t.id == id);
+    let listed = listed.expect("it is listed");
+    let minted = date(&listed.created_at);
+    assert_eq!(date(&listed.expires_at).duration_since(minted).as_secs(), 3_600);
+    for ends in ring.ends().await {
+        let left = date(&ends).duration_since(minted).as_secs();
+        // They were born some moments before the token.
+        assert!((86_400 - 120..=86_400).contains(&left), "{left} s");
+    }
+    for role in ["operator", "admin", "Node", ""] {
+        let request = TokenRequest { role: Some(role.into()), ..TokenRequest::default() };
+        let answer = ring.backend(1).create_token(request).await.map(drop);
+        refused(answer, ErrorCode::Invalid, &format!("there is no role `{role}`"));
+    }
 }

@@ -26,8 +26,9 @@ use std::{io, sync::Arc};
 use taffeta_model::{Bug, NodeId, planted};
 
 /// What can be done about a damaged log.
-pub const WAY_BACK: &str = "move the data folder away and join again with a new token: the machine comes back as a new \
-                            learner and gets everything from the others; a cluster of one machine needs its backup";
+pub const WAY_BACK: &str = "move the data folder away, `taffeta remove` this machine on another one, and join again with a \
+                            new token: it comes back as a new member and gets everything from the others; a cluster of one \
+                            machine needs its backup";
 
 /// Below this much room no write is begun: other files of the node need some, too, and a vote must still find room.
 const ROOM_MIN: u64 = 1 << 20;

@@ -81,6 +81,7 @@ impl Checker {
 
     /// Checks everything that may have changed in the last step.
     pub(crate) fn step(&mut self, cluster: &mut Cluster, history: &History) -> Result<(), Broken> {
+        invariant_no_id_comes_twice(cluster)?;
         // What was decided is learnt from all before anybody's deeds are judged by it.
         for machine in cluster.machines.iter().filter(|machine| machine.runs() && !machine.is_copy) {
             let looked = machine.look(|inspect| self.check_consensus(cluster, machine, inspect, history));
@@ -113,6 +114,19 @@ impl Checker {
         });
         looked.unwrap_or(Ok(()))
     }
+}
+
+/// A wiped disk makes a new identity, as consensus believes that who has an id has all that it ever acknowledged. Only a copy
+/// has the id of another machine, and is refused.
+fn invariant_no_id_comes_twice(cluster: &Cluster) -> Result<(), Broken> {
+    let mut owners: BTreeMap<NodeId, &Machine> = BTreeMap::new();
+    for machine in cluster.machines.iter().filter(|machine| !machine.is_copy) {
+        let Some(id) = machine.id else { continue };
+        if let Some(former) = owners.insert(id, machine) {
+            return Err(format!("{} has the id of {}, {id}", machine.name, former.name));
+        }
+    }
+    Ok(())
 }
 
 /// A node whose disk is full refuses writes and lives on.

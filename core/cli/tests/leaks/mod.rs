@@ -18,9 +18,14 @@ pub(crate) struct Needles {
 impl Needles {
     /// The values, and what they look like in hexadecimal, in base64 at any offset, and as lists of numbers.
     pub(crate) fn of(values: &[&str]) -> Self {
+        Self::of_bytes(&values.iter().map(|value| value.as_bytes()).collect::<Vec<_>>())
+    }
+
+    /// The same of values that are no text.
+    pub(crate) fn of_bytes(values: &[&[u8]]) -> Self {
         let mut needles = vec![];
         for (n, value) in values.iter().enumerate() {
-            let bytes = value.as_bytes();
+            let bytes: &[u8] = value;
             let mut add = |how: &str, text: Vec<u8>| needles.push((format!("value {n} {how}"), text));
             add("as it is", bytes.to_vec());
             add("in hexadecimal", bytes.iter().flat_map(|b| format!("{b:02x}").into_bytes()).collect());
@@ -28,7 +33,9 @@ impl Needles {
             for offset in 0..3 {
                 // What comes before and after changes the first and last characters.
                 let text = STANDARD_NO_PAD.encode([&b"\0\0"[..offset], bytes].concat());
-                add("in base64", text.as_bytes()[4..text.len() - 4].to_vec());
+                let text = &text[4..text.len() - 4];
+                add("in base64", text.into());
+                add("in base64 for addresses", text.replace('+', "-").replace('/', "_").into());
             }
             for separator in [",", ", "] {
                 let numbers: Vec<String> = bytes.iter().map(u8::to_string).collect();

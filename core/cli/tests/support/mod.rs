@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     process::Command,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -58,10 +58,20 @@ pub(crate) struct Dropped(String);
 
 /// `None`, with the reason said aloud, where nftables cannot be used.
 pub(crate) fn nft_drop(address: IpAddr) -> Option<Dropped> {
+    drop_what(address, &format!("ip saddr {address} drop\nip daddr {address} drop"))
+}
+
+/// The same of the fabric's packets alone: the machine is cut off from the others, and people still reach it.
+pub(crate) fn nft_cut(fabric: SocketAddr) -> Option<Dropped> {
+    let (address, port) = (fabric.ip(), fabric.port());
+    let rules = format!("ip saddr {address} udp sport {port} drop\nip daddr {address} udp dport {port} drop");
+    drop_what(address, &rules)
+}
+
+fn drop_what(address: IpAddr, rules: &str) -> Option<Dropped> {
     let table = format!("taffeta_test_{}", address.to_string().replace('.', "_"));
     let rules = format!(
-        "table inet {table} {{\nchain c {{\ntype filter hook input priority 0; policy accept;\n\
-         ip saddr {address} drop\nip daddr {address} drop\n}}\n}}\n"
+        "table inet {table} {{\nchain c {{\ntype filter hook input priority 0; policy accept;\n{rules}\n}}\n}}\n"
     );
     let output = Command::new("nft").arg(&rules).output();
     match output {

@@ -1,3 +1,5 @@
+mod records;
+
 use super::*;
 use std::{
     collections::BTreeMap,

@@ -1,3 +1,7 @@
+mod commands;
+mod format;
+mod values;
+
 use super::*;
 use crate::{machine::Replicated, types::LogId};
 use std::collections::BTreeMap;

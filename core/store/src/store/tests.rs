@@ -6,6 +6,7 @@ mod full;
 mod growth;
 mod idle;
 mod life;
+mod membership;
 mod recover;
 
 use super::*;
