@@ -160,7 +160,7 @@ fn programs_find_names_without_being_told() {
     assert!(by_getent >= 1, "getent finds it: {said}");
     // Each app's own instances are behind its name, and none of the other's.
     let server = SocketAddr::new(server, 53);
-    for (name, count) in [("orders.shop.fabric.internal", 2), ("orders.other", 1)] {
+    for (name, count) in [("orders.shop.fabric.internal", 2), ("orders.other.fabric.internal", 1)] {
         within(SOON, &format!("{count} instances are behind {name}"), || {
             let found = ask(server, name, "SRV")?.services;
             if found.len() == count { Ok(()) } else { Err(format!("{found:?}")) }
