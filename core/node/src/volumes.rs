@@ -21,6 +21,9 @@ use tokio::{sync::watch, task::JoinSet, time::timeout};
 /// How soon it is tried again to remove what could not be removed.
 const AGAIN: Duration = Duration::from_secs(5);
 
+/// How long the disk may take to make a folder.
+const READY_LIMIT: Duration = Duration::from_secs(10);
+
 /// Most files and folders of one volume that are looked at to know how large it is.
 const COUNTED_MAX: usize = 200_000;
 
@@ -44,6 +47,8 @@ pub(crate) struct VolumeFolders {
     listed: watch::Sender<Option<Listed>>,
     /// Taken while folders come or empty ones go.
     lock: Arc<Mutex<()>>,
+    /// One is made at a time: a disk that hangs holds one thread, not one more for each start.
+    turn: Arc<tokio::sync::Mutex<()>>,
     /// What is kept though nobody lists it.
     left: Arc<Mutex<BTreeSet<String>>>,
     /// What the tasks of the newest set have asked for.
@@ -70,7 +75,7 @@ impl VolumeFolders {
             loops.spawn(guarded("volumes", failed.clone(), work));
         }
         let sizes = Arc::new(Mutex::new(persisted.map(sizes_of).unwrap_or_default()));
-        Self { root, listed, lock, left, sizes }
+        Self { root, listed, lock, turn: Arc::default(), left, sizes }
     }
 
     /// The tasks of a newer set ask for so much.
@@ -100,7 +105,26 @@ impl VolumeFolders {
 
     /// Makes the folder of a task's volume, unless it is there, and lets the file system hold it to its size where it can.
     /// `None` in a world without disks.
-    pub(crate) fn ensure(&self, id: &VolumeId, born: Fence, size: u64) -> io::Result<Option<PathBuf>> {
+    #[expect(clippy::disallowed_methods, reason = "simulated machines have no folders of volumes")]
+    pub(crate) async fn ready(&self, id: &VolumeId, born: Fence, size: u64) -> io::Result<Option<PathBuf>> {
+        if self.root.is_none() {
+            return Ok(None);
+        }
+        let (folders, id) = (self.clone(), id.clone());
+        let made = async move {
+            let turn = Arc::clone(&folders.turn).lock_owned().await;
+            let make = move || {
+                let _turn = turn; // held to the end of the work, also if nobody waits for that any more
+                folders.ensure(&id, born, size)
+            };
+            tokio::task::spawn_blocking(make).await.map_err(io::Error::other)?
+        };
+        let late = || io::Error::new(io::ErrorKind::TimedOut, format!("the disk has not answered for {READY_LIMIT:?}"));
+        timeout(READY_LIMIT, made).await.map_err(|_| late())?
+    }
+
+    /// The same, where it may take as long as it likes.
+    fn ensure(&self, id: &VolumeId, born: Fence, size: u64) -> io::Result<Option<PathBuf>> {
         let Some(root) = &self.root else { return Ok(None) };
         let _lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         let above = folder_of(root, &id.task);
@@ -288,8 +312,8 @@ mod tests {
 
     fn folders(root: &Path) -> VolumeFolders {
         let (listed, _) = watch::channel(None);
-        let (lock, left, sizes) = Default::default();
-        VolumeFolders { root: Some(root.into()), listed, lock, left, sizes }
+        let (lock, turn, left, sizes) = Default::default();
+        VolumeFolders { root: Some(root.into()), listed, lock, turn, left, sizes }
     }
 
     fn listed(fence: Fence, volumes: &[(&str, Fence)], dropped: &[(&str, Fence)]) -> Listed {
@@ -310,6 +334,17 @@ mod tests {
         assert_eq!(fs::read_to_string(path.join("file")).unwrap(), "kept");
         let other = folders.ensure(&id("shop/db.1"), at(0, 9), 1 << 20).unwrap().unwrap();
         assert!(fs::read_dir(other).unwrap().next().is_none(), "one that was made later is another one");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_hangs_holds_no_start_up_for_ever() {
+        let root = tempfile::tempdir().unwrap();
+        let folders = folders(root.path());
+        let hangs = folders.turn.lock().await;
+        let late = folders.ready(&id("shop/db.1"), at(0, 7), 1 << 20).await.unwrap_err();
+        assert!(late.to_string().contains("has not answered for 10s"), "{late}");
+        drop(hangs);
+        assert!(folders.ready(&id("shop/db.1"), at(0, 7), 1 << 20).await.unwrap().unwrap().is_dir());
     }
 
     #[test]
