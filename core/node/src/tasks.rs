@@ -9,6 +9,7 @@ use crate::{
     node::guarded,
     shelf::Shelf,
     volumes::{Made, VolumeFolders, sizes_of},
+    wire::VolumeUse,
     world::Prober,
 };
 use std::{
@@ -116,6 +117,11 @@ impl Tasks {
     /// What tasks have asked for, by volume.
     pub(crate) fn volume_sizes(&self) -> BTreeMap<Made, u64> {
         self.volumes.sizes()
+    }
+
+    /// What the volumes of this machine take of its disk.
+    pub(crate) async fn volumes_taken(&self) -> Vec<VolumeUse> {
+        self.volumes.taken().await
     }
 
     /// The runs of a task whose logs are there, the newest last.
