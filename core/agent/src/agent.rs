@@ -277,7 +277,7 @@ impl Agent {
     }
 
     /// The runs of a task whose folders are there and stay for now, oldest first: the last ended one, and the one that
-    /// lives. The last of them is whose logs people want.
+    /// lives, once its process is made. The last of them is whose logs people want.
     pub fn runs_of(&self, task: &TaskId) -> Vec<RunId> {
         self.slots.get(task).map_or_else(Vec::new, |slot| slot.folders().cloned().collect())
     }

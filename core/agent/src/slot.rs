@@ -307,10 +307,12 @@ impl Slot {
         self.wanted.is_none() && self.runs.is_empty() && self.ended.is_empty() && !self.exclusive
     }
 
-    /// The runs that have a folder which stays, oldest first.
+    /// The runs that have a folder which stays, oldest first. One that is being started has none yet, and may have none for
+    /// long, as while what it needs is downloaded.
     pub(crate) fn folders(&self) -> impl Iterator<Item = &RunId> {
         let ended = self.ended.iter().filter(|ended| !ended.forgetting).map(|ended| &ended.id);
-        ended.chain(self.runs.iter().map(|run| &run.id))
+        let made = self.runs.iter().filter(|run| !matches!(run.stage, Stage::Starting));
+        ended.chain(made.map(|run| &run.id))
     }
 }
 

@@ -126,9 +126,9 @@ fn programs_find_names_without_being_told() {
         return;
     }
     let idle = |job: &str, ports: &str| format!("[service.{job}]\n{IDLE}ports = [{ports}]\n");
-    deploy(&cluster, "other", &(idle("orders", "") + &idle("web", "")));
-    // Both apps have `orders`; whose it is shows by the task that is behind it, as one has two.
-    let two = idle("orders", "").replace("ports", "count = 2\nports");
+    deploy(&cluster, "other", &(idle("orders", "\"http\"") + &idle("web", "")));
+    // Both apps have `orders`; whose it is shows by the tasks that are behind it, as one has two.
+    let two = idle("orders", "\"http\"").replace("ports", "count = 2\nports");
     let look = "import socket, sys, time\n\
                 def find(name):\n    begun = time.time()\n    try:\n        found = sorted({a[4][0] for a in socket.getaddrinfo(name, None)})\n\
                 \x20   except socket.gaierror as e:\n        found = ['none']\n\
@@ -158,10 +158,14 @@ fn programs_find_names_without_being_told() {
     }
     let by_getent = said.lines().filter(|line| line.contains("STREAM")).count();
     assert!(by_getent >= 1, "getent finds it: {said}");
-    // The bare name is that of the own app: its SRV and addresses are those of two instances.
+    // Each app's own instances are behind its name, and none of the other's.
     let server = SocketAddr::new(server, 53);
-    let of_shop = ask(server, "orders.shop.fabric.internal", "SRV").map(|reply| reply.code);
-    assert!(of_shop.is_ok(), "{of_shop:?}");
+    for (name, count) in [("orders.shop.fabric.internal", 2), ("orders.other.fabric.internal", 1)] {
+        within(SOON, &format!("{count} instances are behind {name}"), || {
+            let found = ask(server, name, "SRV")?.services;
+            if found.len() == count { Ok(()) } else { Err(format!("{found:?}")) }
+        });
+    }
     assert_eq!(ask(server, "web.other", "A").map(|reply| reply.addresses), Ok(vec![own]), "completed by the node");
     assert_eq!(ask(machine.dns(), "web.other", "A").map(|reply| reply.addresses), Ok(vec![]), "and only for tasks");
 }

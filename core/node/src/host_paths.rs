@@ -4,36 +4,102 @@ use crate::task_options::{HostPath, HostPaths};
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
-use taffeta_model::HostMount;
+use taffeta_model::{HostMount, Job};
+use tokio::{sync::Mutex, time::timeout};
+
+/// How long a file system may take to say where a path leads. One whose server is gone (NFS) says nothing for ever.
+const LOOK_LIMIT: Duration = Duration::from_secs(10);
+
+/// Looks where host paths lead, away from the runtime's threads. Clones take turns with one another.
+#[derive(Clone)]
+pub(crate) struct HostLooks {
+    allowed: Arc<HostPaths>,
+    /// The node's own data folder; `None` in a world without disks.
+    own: Option<PathBuf>,
+    /// One look at a time below each allowed path: a file system that hangs holds one thread, not one more for each start.
+    turns: Vec<Arc<Mutex<()>>>,
+}
+
+impl HostLooks {
+    pub(crate) fn new(allowed: HostPaths, own: Option<PathBuf>) -> Self {
+        let turns = allowed.0.iter().map(|_| Arc::default()).collect();
+        Self { allowed: Arc::new(allowed), own, turns }
+    }
+
+    /// Where the host paths of a job's mounts really are, in their order; else for people what is not allowed, or not there.
+    pub(crate) async fn find(&self, job: &Job) -> Result<Vec<PathBuf>, String> {
+        let mut found = vec![];
+        for mount in &job.mounts {
+            found.push(self.look(mount).await?);
+        }
+        Ok(found)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "simulated machines have no files: they end at the first line")]
+    async fn look(&self, mount: &HostMount) -> Result<PathBuf, String> {
+        let own = self.own.clone().ok_or("this machine has no files to be mounted")?;
+        let turn = Arc::clone(&self.turns[naming(&self.allowed, mount)?]);
+        let (allowed, mount, host) = (Arc::clone(&self.allowed), mount.clone(), &mount.host);
+        let looked = async move {
+            let turn = turn.lock_owned().await;
+            let look = move || {
+                let _turn = turn; // held to the end of the look, also if nobody waits for that any more
+                permit(&allowed, &own, &mount)
+            };
+            tokio::task::spawn_blocking(look).await
+        };
+        match timeout(LOOK_LIMIT, looked).await {
+            Ok(Ok(permitted)) => permitted,
+            Ok(Err(e)) => Err(format!("the host path {host} of this machine: {e}")),
+            Err(_) => Err(format!(
+                "the host path {host} of this machine: its file system has not answered for {} s",
+                LOOK_LIMIT.as_secs()
+            )),
+        }
+    }
+}
+
+/// Which of the allowed paths names this one first; else, for people, that none does.
+fn naming(HostPaths(allowed): &HostPaths, mount: &HostMount) -> Result<usize, String> {
+    allowed.iter().position(|allowed| mount.host.is_within(&allowed.path)).ok_or_else(|| {
+        let (host, flag) = (&mount.host, flag(mount));
+        format!("the host path {host} is not allowed on this machine: its operator allows it by `taffeta up {flag}`")
+    })
+}
+
+/// What would allow it.
+fn flag(mount: &HostMount) -> String {
+    let host = &mount.host;
+    if mount.read_only { format!("--allow-host-path {host}:ro") } else { format!("--allow-host-path {host}") }
+}
 
 /// Where the path really is, if it may be mounted as the task asks; else why not, for people.
 ///
 /// The answer holds no link any more. Whoever mounts it has to follow none either (`RESOLVE_NO_SYMLINKS`): a task that may
 /// write below an allowed path could otherwise put a link there between this look and the mount.
-pub(crate) fn permit(allowed: &HostPaths, own: &Path, mount: &HostMount) -> Result<PathBuf, String> {
+fn permit(allowed: &HostPaths, own: &Path, mount: &HostMount) -> Result<PathBuf, String> {
+    // Before the disk is touched: whether a path exists is told only to those who may see it.
+    naming(allowed, mount)?;
     let HostPaths(allowed) = allowed;
     let host = &mount.host;
-    let named = |HostPath { path, .. }: &&HostPath| host.is_within(path);
-    let flag =
-        if mount.read_only { format!("--allow-host-path {host}:ro") } else { format!("--allow-host-path {host}") };
-    // Before the disk is touched: whether a path exists is told only to those who may see it.
-    if !allowed.iter().any(|path| named(&path)) {
-        return Err(format!(
-            "the host path {host} is not allowed on this machine: its operator allows it by `taffeta up {flag}`"
-        ));
-    }
     let real = fs::canonicalize(host).map_err(|e| format!("the host path {host} of this machine: {e}"))?;
-    let covers = |HostPath { path, .. }: &&HostPath| fs::canonicalize(path).is_ok_and(|root| real.starts_with(root));
-    let covering: Vec<&HostPath> = allowed.iter().filter(covers).collect();
-    if covering.is_empty() {
-        return Err(format!("the host path {host} leads to {}, which is not allowed on this machine", real.display()));
-    }
-    if !mount.read_only && covering.iter().all(|path| path.read_only) {
-        return Err(format!(
-            "the host path {host} is only to be read on this machine: say `read_only = true`, or its operator allows \
-             more by `taffeta up {flag}`"
-        ));
+    let covers = |allowed: &HostPath| fs::canonicalize(&allowed.path).is_ok_and(|root| real.starts_with(root));
+    let suffices = |allowed: &HostPath| (mount.read_only || !allowed.read_only) && covers(allowed);
+    // Those that name it first, which mostly do: the others may be on a file system that does not answer.
+    let (near, far): (Vec<&HostPath>, Vec<&HostPath>) = allowed.iter().partition(|path| host.is_within(&path.path));
+    if !near.iter().chain(&far).any(|path| suffices(path)) {
+        return Err(if allowed.iter().any(covers) {
+            format!(
+                "the host path {host} is only to be read on this machine: say `read_only = true`, or its operator \
+                 allows more by `taffeta up {}`",
+                flag(mount)
+            )
+        } else {
+            format!("the host path {host} leads to {}, which is not allowed on this machine", real.display())
+        });
     }
     let own = fs::canonicalize(own).unwrap_or_else(|_| own.to_owned());
     if real.starts_with(&own) || own.starts_with(&real) {
@@ -46,6 +112,7 @@ pub(crate) fn permit(allowed: &HostPaths, own: &Path, mount: &HostMount) -> Resu
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+    use taffeta_model::JobKind;
 
     struct Bench {
         root: tempfile::TempDir,
@@ -111,5 +178,34 @@ mod tests {
         assert!(bench.permit(&["data"], "data/tasks", true).unwrap_err().contains("the node's own data"));
         symlink("data", bench.root.path().join("alias")).unwrap();
         assert!(bench.permit(&["alias"], "alias", true).unwrap_err().contains("the node's own data"));
+    }
+
+    fn reading(host: &str) -> Job {
+        let mounts = vec![HostMount { host: host.parse().unwrap(), at: "/x".parse().unwrap(), read_only: true }];
+        Job { mounts, ..Job::new(JobKind::Service) }
+    }
+
+    #[tokio::test]
+    async fn what_the_operator_has_not_allowed_is_refused_in_words() {
+        let looks = HostLooks::new(HostPaths::read(&["/usr:ro".into()]).unwrap(), Some("/var/lib/taffeta".into()));
+        let refused = looks.find(&reading("/etc")).await.unwrap_err();
+        assert!(refused.contains("/etc is not allowed") && refused.contains("--allow-host-path /etc:ro"), "{refused}");
+        assert_eq!(looks.find(&reading("/usr")).await, Ok(vec![fs::canonicalize("/usr").unwrap()]));
+        let nowhere = HostLooks::new(HostPaths::default(), None).find(&reading("/usr")).await;
+        assert!(nowhere.unwrap_err().contains("no files to be mounted"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_system_that_hangs_holds_up_what_is_below_it_alone_and_not_for_ever() {
+        let bench = Bench::new();
+        let path = |of: &str| bench.root.path().join(of).display().to_string();
+        let allowed = HostPaths::read(&[path("etc"), path("srv")]).unwrap();
+        let looks = HostLooks::new(allowed, Some(bench.root.path().join("data")));
+        let hangs = looks.turns[0].lock().await;
+        let refused = looks.find(&reading(&path("etc"))).await.unwrap_err();
+        assert!(refused.contains("has not answered for 10 s"), "{refused}");
+        looks.find(&reading(&path("srv/site"))).await.unwrap();
+        drop(hangs);
+        looks.find(&reading(&path("etc"))).await.unwrap();
     }
 }

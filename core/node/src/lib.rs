@@ -64,6 +64,7 @@ mod upkeep;
 mod usage;
 mod view;
 mod volume_use;
+mod volume_walk;
 mod volumes;
 mod voters;
 mod wire;

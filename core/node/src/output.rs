@@ -80,6 +80,12 @@ impl Core {
 
     /// The same of a node that knows neither runs nor times.
     async fn logs_of_older(&self, owner: NodeId, task: TaskId, read: LogRead) -> Result<LogChunk, ApiError> {
+        if let Some(what) = unknown_to_older(&read) {
+            let node = self.name_of(owner);
+            let message = format!("its machine {node} runs an older version of taffeta, which does not know {what}");
+            return Err(ApiError::new(ErrorCode::Failed, message)
+                .help("ask for so many bytes before the end, as `--tail 64KiB`, or upgrade that machine"));
+        }
         let LogRead { stderr, mut offset, tail, limit, run, .. } = read;
         loop {
             let asked = LogReadV1 { stderr, offset, tail, limit };
@@ -124,7 +130,7 @@ impl Core {
         let failed = |e| ApiError::new(ErrorCode::Failed, format!("the output cannot be read: {e}"));
         let read_piece = self.executor.read_log(run.as_str(), stream, piece).await.map_err(failed)?;
         let LogPiece { from, next, gone, .. } = read_piece;
-        let bytes = if read.times { with_times(&read_piece) } else { read_piece.bytes };
+        let bytes = if read.times { with_times(&read_piece, read.offset.is_none()) } else { read_piece.bytes };
         let replaced = run != newest;
         let run = run.as_str().to_owned();
         Ok(LogChunk { bytes, next, run, ended: over && !replaced, from, gone, node, over: replaced })
@@ -144,6 +150,16 @@ fn is_not_known(why: &str) -> bool {
     why.contains("cannot be decoded")
 }
 
+/// What of this a node cannot do that knows neither runs nor times: it would give something else, and not say so.
+fn unknown_to_older(read: &LogRead) -> Option<&'static str> {
+    match (read.offset, read.since, read.lines) {
+        _ if read.times => Some("when a line was written (`--timestamps`, `--both`)"),
+        (None, Some(_), _) => Some("when a line was written (`--since`)"),
+        (None, None, Some(_)) => Some("lines before the end (`--tail LINES`)"),
+        (Some(_), ..) | (None, None, None) => None,
+    }
+}
+
 fn start(read: &LogRead) -> PieceStart {
     match (read.offset, read.since, read.lines) {
         (Some(offset), ..) => PieceStart::At(offset),
@@ -153,11 +169,12 @@ fn start(read: &LogRead) -> PieceStart {
     }
 }
 
-/// The piece with the time in front of each line that begins in it; `-` where that is not known.
-fn with_times(piece: &LogPiece) -> Vec<u8> {
+/// The piece with the time in front of each line that begins in it; `-` where that is not known. The `first` piece of a reader
+/// has one at its very beginning, also if that is inside of a line: nobody has seen the beginning of that.
+fn with_times(piece: &LogPiece, first: bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(piece.bytes.len() * 2);
     let mut times = piece.times.iter().peekable();
-    let (mut at, mut position, mut begins) = (None, piece.from, piece.at_line);
+    let (mut at, mut position, mut begins) = (None, piece.from, piece.at_line || first);
     for line in piece.bytes.split_inclusive(|byte| *byte == b'\n') {
         while let Some((_, time)) = times.next_if(|(offset, _)| *offset <= position) {
             at = Some(*time);
@@ -183,12 +200,24 @@ mod tests {
         let times = vec![(10, UnixMillis(1_000)), (15, UnixMillis(2_000)), (18, UnixMillis(61_000))];
         let piece =
             LogPiece { bytes: b"one\ntwo three\nfour".to_vec(), from: 8, next: 26, gone: 0, at_line: true, times };
-        let said = String::from_utf8(with_times(&piece)).unwrap();
+        let said = String::from_utf8(with_times(&piece, true)).unwrap();
         let lines: Vec<&str> = said.lines().collect();
         assert_eq!(lines[0], "-                        one");
         assert_eq!(lines[1], "1970-01-01T00:00:01.000Z two three", "the rest of it came later");
         assert_eq!(lines[2], "1970-01-01T00:01:01.000Z four");
-        let rest = with_times(&LogPiece { at_line: false, ..piece });
-        assert!(rest.starts_with(b"one\n1970"), "the line began in the piece before");
+        let within = LogPiece { at_line: false, ..piece };
+        assert!(with_times(&within, false).starts_with(b"one\n1970"), "the line began in the piece before");
+        assert_eq!(with_times(&within, true), said.as_bytes(), "there was none before");
+    }
+
+    #[test]
+    fn an_older_node_is_not_asked_for_what_it_would_not_give() {
+        let read = LogRead { tail: 10, ..LogRead::default() };
+        let (since, lines) = (Some(UnixMillis(1)), Some(100));
+        assert_eq!(unknown_to_older(&read), None);
+        assert!(unknown_to_older(&LogRead { lines, ..read.clone() }).unwrap().contains("--tail"));
+        assert!(unknown_to_older(&LogRead { since, ..read.clone() }).unwrap().contains("--since"));
+        assert_eq!(unknown_to_older(&LogRead { since, lines, offset: Some(7), ..read.clone() }), None, "it has begun");
+        assert!(unknown_to_older(&LogRead { times: true, offset: Some(7), ..read }).unwrap().contains("--both"));
     }
 }

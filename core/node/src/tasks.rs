@@ -4,10 +4,12 @@ use crate::{
     around::{Provisions, Surroundings},
     fetch::FetchFailure,
     folder::{Folder, file, save},
+    host_paths::HostLooks,
     machine::Offer,
     node::guarded,
     shelf::Shelf,
     volumes::{Made, VolumeFolders, sizes_of},
+    wire::VolumeUse,
     world::Prober,
 };
 use std::{
@@ -117,6 +119,11 @@ impl Tasks {
         self.volumes.sizes()
     }
 
+    /// What the volumes of this machine take of its disk.
+    pub(crate) async fn volumes_taken(&self) -> Vec<VolumeUse> {
+        self.volumes.taken().await
+    }
+
     /// The runs of a task whose logs are there, the newest last.
     pub(crate) async fn runs_of(&self, task: TaskId) -> Vec<RunId> {
         let (sender, receiver) = oneshot::channel();
@@ -173,6 +180,7 @@ impl TasksDriver {
             prober: self.prober,
             shelf: self.shelf,
             place: self.place,
+            host_paths: HostLooks::new(self.around.host_paths.clone(), self.around.data.clone()),
             around: self.around,
             wanted: wanted.subscribe(),
             inbox: inbox.clone(),
@@ -290,6 +298,7 @@ struct Hands {
     prober: Arc<dyn Prober>,
     shelf: Arc<Shelf>,
     place: Place,
+    host_paths: HostLooks,
     around: Surroundings,
     wanted: watch::Receiver<BTreeMap<TaskId, Fence>>,
     inbox: mpsc::Sender<Input>,
@@ -349,14 +358,15 @@ impl Hands {
                 return self.report(Input::StartFailed(run, StartFailure::Withheld(why))).await;
             }
         };
-        let volume = match self.volume(task, assigned) {
+        let volume = match self.volume(task, assigned).await {
             Ok(volume) => volume,
             Err(why) => {
                 tracing::warn!(run = run.as_str(), why, "a task waits for its volume");
                 return self.report(Input::StartFailed(run, StartFailure::Withheld(why))).await;
             }
         };
-        let spec = match self.spec(&run, task, assigned, &ports, volume) {
+        let hosts = self.host_paths.find(&assigned.job).await;
+        let spec = match hosts.and_then(|hosts| self.spec(&run, task, assigned, &ports, volume, &hosts)) {
             Ok(spec) => TaskSpec { secrets, lease, fetched: provisions.fetched.clone(), ..spec },
             Err(why) => {
                 tracing::warn!(run = run.as_str(), why, "a task cannot be given what it asks for");
@@ -405,11 +415,11 @@ impl Hands {
     }
 
     /// The folder of the task's volume and its name, if it has one.
-    fn volume(&self, task: &TaskId, assigned: &Assigned) -> Result<Option<(VolumeName, PathBuf)>, String> {
+    async fn volume(&self, task: &TaskId, assigned: &Assigned) -> Result<Option<(VolumeName, PathBuf)>, String> {
         let (Some(volume), Some(born)) = (&assigned.job.volume, assigned.volume) else { return Ok(None) };
         let id = VolumeId { task: task.clone(), name: volume.name.clone() };
-        let path =
-            self.volumes.ensure(&id, born, volume.size).map_err(|e| format!("its volume `{}`: {e}", volume.name))?;
+        let path = self.volumes.ready(&id, born, volume.size).await;
+        let path = path.map_err(|e| format!("its volume `{}`: {e}", volume.name))?;
         Ok(path.map(|path| (id.name, path)))
     }
 
@@ -430,6 +440,7 @@ impl Hands {
         assigned: &Assigned,
         ports: &[(String, u16)],
         volume: Option<(VolumeName, PathBuf)>,
+        hosts: &[PathBuf],
     ) -> Result<TaskSpec, String> {
         let folder = self.executor.folder(run.as_str());
         let work = folder.join(taffeta_isolation_plan::WORK_FOLDER);
@@ -456,7 +467,7 @@ impl Hands {
         let sees = self.has_own_view(&assigned.job);
         let resolv_conf = self.around.resolv_conf(&task.app).filter(|_| sees.is_ok());
         let data = volume.as_ref().map(|(_, path)| path.as_path());
-        let mounts = self.around.mounts(job, data, (&folder, resolv_conf.is_some()))?;
+        let mounts = self.around.mounts(job, data, hosts, (&folder, resolv_conf.is_some()))?;
         if !mounts.is_empty() {
             sees?; // whoever relies on what is mounted must not run without
         }

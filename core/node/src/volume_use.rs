@@ -3,17 +3,16 @@
 use crate::{
     api::VolumeView,
     node::Core,
-    volumes::{Made, measure},
+    volumes::Made,
     wire::{Ask, Told, VolumeUse},
 };
 use futures::{StreamExt, stream};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
     time::Duration,
 };
 use taffeta_model::NodeId;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 
 /// How often it is looked how large the volumes are: a look reads every folder of them.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -35,10 +34,7 @@ impl Core {
 
     /// What the volumes of this machine take.
     pub(crate) async fn volumes_here(&self) -> Vec<VolumeUse> {
-        match self.folder.volumes() {
-            Some(root) if root.exists() => look(root).await,
-            Some(_) | None => vec![],
-        }
+        self.tasks.volumes_taken().await
     }
 
     /// The same list with what each volume takes, as far as its machine says so in time.
@@ -93,12 +89,4 @@ impl Core {
         }
         *over = now;
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "simulated machines have no folders of volumes")]
-async fn look(root: PathBuf) -> Vec<VolumeUse> {
-    let begun = Instant::now();
-    let taken = tokio::task::spawn_blocking(move || measure(&root)).await.unwrap_or_default();
-    tracing::debug!(volumes = taken.len(), took = ?begun.elapsed(), "the volumes were measured");
-    taken
 }

@@ -4,12 +4,12 @@
 //! was dropped is never taken for one of the same name that came after it. The file system holds each to its size where it can
 //! (project quotas); elsewhere they are measured.
 
-use crate::{node::guarded, wire::VolumeUse};
+use crate::{node::guarded, volume_walk::Meter, wire::VolumeUse};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, DirBuilder, File},
     io,
-    os::unix::fs::{DirBuilderExt, MetadataExt},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -21,8 +21,8 @@ use tokio::{sync::watch, task::JoinSet, time::timeout};
 /// How soon it is tried again to remove what could not be removed.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// Most files and folders of one volume that are looked at to know how large it is.
-const COUNTED_MAX: usize = 200_000;
+/// How long the disk may take to make a folder.
+const READY_LIMIT: Duration = Duration::from_secs(10);
 
 /// A volume as it was made.
 pub(crate) type Made = (VolumeId, Fence);
@@ -44,10 +44,13 @@ pub(crate) struct VolumeFolders {
     listed: watch::Sender<Option<Listed>>,
     /// Taken while folders come or empty ones go.
     lock: Arc<Mutex<()>>,
+    /// One is made at a time: a disk that hangs holds one thread, not one more for each start.
+    turn: Arc<tokio::sync::Mutex<()>>,
     /// What is kept though nobody lists it.
     left: Arc<Mutex<BTreeSet<String>>>,
     /// What the tasks of the newest set have asked for.
     sizes: Arc<Mutex<BTreeMap<Made, u64>>>,
+    meter: Meter,
 }
 
 impl VolumeFolders {
@@ -70,7 +73,7 @@ impl VolumeFolders {
             loops.spawn(guarded("volumes", failed.clone(), work));
         }
         let sizes = Arc::new(Mutex::new(persisted.map(sizes_of).unwrap_or_default()));
-        Self { root, listed, lock, left, sizes }
+        Self { root, listed, lock, turn: Arc::default(), left, sizes, meter: Meter::default() }
     }
 
     /// The tasks of a newer set ask for so much.
@@ -100,7 +103,26 @@ impl VolumeFolders {
 
     /// Makes the folder of a task's volume, unless it is there, and lets the file system hold it to its size where it can.
     /// `None` in a world without disks.
-    pub(crate) fn ensure(&self, id: &VolumeId, born: Fence, size: u64) -> io::Result<Option<PathBuf>> {
+    #[expect(clippy::disallowed_methods, reason = "simulated machines have no folders of volumes")]
+    pub(crate) async fn ready(&self, id: &VolumeId, born: Fence, size: u64) -> io::Result<Option<PathBuf>> {
+        if self.root.is_none() {
+            return Ok(None);
+        }
+        let (folders, id) = (self.clone(), id.clone());
+        let made = async move {
+            let turn = Arc::clone(&folders.turn).lock_owned().await;
+            let make = move || {
+                let _turn = turn; // held to the end of the work, also if nobody waits for that any more
+                folders.ensure(&id, born, size)
+            };
+            tokio::task::spawn_blocking(make).await.map_err(io::Error::other)?
+        };
+        let late = || io::Error::new(io::ErrorKind::TimedOut, format!("the disk has not answered for {READY_LIMIT:?}"));
+        timeout(READY_LIMIT, made).await.map_err(|_| late())?
+    }
+
+    /// The same, where it may take as long as it likes.
+    fn ensure(&self, id: &VolumeId, born: Fence, size: u64) -> io::Result<Option<PathBuf>> {
         let Some(root) = &self.root else { return Ok(None) };
         let _lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         let above = folder_of(root, &id.task);
@@ -118,6 +140,14 @@ impl VolumeFolders {
             Err(NoQuota::Failed(error)) => tracing::warn!(volume = %id, %error, "the file system does not bound it"),
         }
         Ok(Some(path))
+    }
+
+    /// What the volumes take of the disk, as of now or of a while ago.
+    pub(crate) async fn taken(&self) -> Vec<VolumeUse> {
+        match &self.root {
+            Some(root) if root.exists() => self.meter.ask(root).await,
+            Some(_) | None => vec![],
+        }
     }
 
     /// Volumes that are kept here though nobody lists them, as they are of an earlier generation.
@@ -193,40 +223,6 @@ fn sweep(root: &Path, listed: &Listed, lock: &Mutex<()>) -> Swept {
     swept
 }
 
-/// What the volumes below a folder take.
-pub(crate) fn measure(root: &Path) -> Vec<VolumeUse> {
-    let taken = |((id, born), path): (Made, PathBuf)| {
-        let quota = ProjectQuota::of(&path).ok().flatten();
-        let bounded = quota.as_ref().is_some_and(|quota| quota.bound().is_ok_and(|bound| bound > 0));
-        let bytes = match quota.filter(|_| bounded) {
-            Some(quota) => quota.used().ok(),
-            None => taken_below(&path),
-        };
-        VolumeUse { id, born, bytes, enforced: bounded }
-    };
-    found(root).into_iter().map(taken).collect()
-}
-
-/// Bytes of the disk that all below a folder takes; `None` if that is too much to be counted. Links are not followed, and
-/// what goes while it is counted is left out.
-fn taken_below(folder: &Path) -> Option<u64> {
-    let (mut bytes, mut count, mut folders) = (0u64, 0, vec![folder.to_owned()]);
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-            count += 1;
-            if count > COUNTED_MAX {
-                return None;
-            }
-            let Ok(about) = entry.metadata() else { continue };
-            bytes += about.blocks() * 512; // the unit of st_blocks, whatever the file system's is
-            if about.is_dir() {
-                folders.push(entry.path());
-            }
-        }
-    }
-    Some(bytes)
-}
-
 /// What the tasks of a set ask for.
 pub(crate) fn sizes_of(set: &AssignedSet) -> BTreeMap<Made, u64> {
     let of = |(task, assigned): (&TaskId, &taffeta_model::Assigned)| {
@@ -241,7 +237,7 @@ fn folder_of(root: &Path, task: &TaskId) -> PathBuf {
 }
 
 /// The volumes that are there. What is named otherwise, or is no folder, is nobody's business.
-fn found(root: &Path) -> Vec<(Made, PathBuf)> {
+pub(crate) fn found(root: &Path) -> Vec<(Made, PathBuf)> {
     let mut found = vec![];
     for (app, path) in folders(root) {
         let Ok(app) = AppName::new(app) else { continue };
@@ -288,8 +284,8 @@ mod tests {
 
     fn folders(root: &Path) -> VolumeFolders {
         let (listed, _) = watch::channel(None);
-        let (lock, left, sizes) = Default::default();
-        VolumeFolders { root: Some(root.into()), listed, lock, left, sizes }
+        let (lock, turn, left, sizes, meter) = Default::default();
+        VolumeFolders { root: Some(root.into()), listed, lock, turn, left, sizes, meter }
     }
 
     fn listed(fence: Fence, volumes: &[(&str, Fence)], dropped: &[(&str, Fence)]) -> Listed {
@@ -310,6 +306,17 @@ mod tests {
         assert_eq!(fs::read_to_string(path.join("file")).unwrap(), "kept");
         let other = folders.ensure(&id("shop/db.1"), at(0, 9), 1 << 20).unwrap().unwrap();
         assert!(fs::read_dir(other).unwrap().next().is_none(), "one that was made later is another one");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_hangs_holds_no_start_up_for_ever() {
+        let root = tempfile::tempdir().unwrap();
+        let folders = folders(root.path());
+        let hangs = folders.turn.lock().await;
+        let late = folders.ready(&id("shop/db.1"), at(0, 7), 1 << 20).await.unwrap_err();
+        assert!(late.to_string().contains("has not answered for 10s"), "{late}");
+        drop(hangs);
+        assert!(folders.ready(&id("shop/db.1"), at(0, 7), 1 << 20).await.unwrap().unwrap().is_dir());
     }
 
     #[test]
@@ -358,19 +365,5 @@ mod tests {
             folders.listed.borrow().clone().unwrap().dropped.is_empty(),
             "a new generation may have forgotten them"
         );
-    }
-
-    #[test]
-    fn what_a_volume_takes_is_counted_without_following_links() {
-        let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        fs::write(elsewhere.path().join("large"), vec![1; 1 << 20]).unwrap();
-        let path = folders(root.path()).ensure(&id("shop/db.1"), at(0, 7), 1 << 20).unwrap().unwrap();
-        fs::create_dir(path.join("inner")).unwrap();
-        fs::write(path.join("inner/file"), vec![1; 100_000]).unwrap();
-        std::os::unix::fs::symlink(elsewhere.path(), path.join("link")).unwrap();
-        let taken = super::measure(root.path());
-        assert_eq!((taken.len(), &taken[0].id, taken[0].born), (1, &id("shop/db.1"), at(0, 7)));
-        let bytes = taken[0].bytes.expect("it can be counted");
-        assert!((100_000..1 << 20).contains(&bytes), "{bytes}");
     }
 }

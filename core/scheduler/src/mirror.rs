@@ -143,6 +143,8 @@ pub(crate) struct Slot {
     pub(crate) standing: Standing,
     /// When this scheduler first saw the placement.
     pub(crate) placed: Millis,
+    /// When the leader first saw that its process had been made.
+    pub(crate) begun: Option<Millis>,
     /// The machine that it is counted on, and as what: as by its standing, but for what the turn has decided so far.
     pub(crate) on: Option<MachineId>,
     pub(crate) version: VersionId,
@@ -163,6 +165,14 @@ impl Standing {
     pub(crate) fn machine(&self) -> Option<MachineId> {
         match self {
             Self::On { machine, .. } => Some(*machine),
+            Self::Waiting { .. } | Self::Ended(_) => None,
+        }
+    }
+
+    /// When the leader first saw what its report says, if its process has been made by then.
+    fn begun(&self) -> Option<Millis> {
+        match self {
+            Self::On { report, .. } => report.as_ref().filter(|report| report.has_begun()).map(|report| report.since),
             Self::Waiting { .. } | Self::Ended(_) => None,
         }
     }
@@ -359,8 +369,9 @@ impl Scheduler {
             };
             let (attempt, revision, index) = (task.attempt, task.revision, id.index);
             let version = job.version(revision, deployed);
-            let since = placed.get(&(j, index, attempt)).copied().unwrap_or(now);
-            job.slots.push(Slot { index, attempt, revision, standing, placed: since, on: None, version });
+            let (placed, begun) = placed.get(&(j, index, attempt)).copied().unwrap_or((now, None));
+            let begun = begun.or_else(|| standing.begun());
+            job.slots.push(Slot { index, attempt, revision, standing, placed, begun, on: None, version });
         }
         for (j, job) in jobs.iter().enumerate() {
             for target in deployed.app.jobs.get(&job.name).into_iter().flat_map(|job| &job.apart) {
@@ -389,10 +400,11 @@ impl Scheduler {
         self.compare(&before, at);
     }
 
-    /// When the placements that the mirror has of the app were first seen: by job, index and attempt.
-    fn placed(&self, at: usize) -> BTreeMap<(usize, u32, u32), Millis> {
+    /// When the placements that the mirror has of the app were first seen, and their processes: by job, index and attempt.
+    fn placed(&self, at: usize) -> BTreeMap<(usize, u32, u32), (Millis, Option<Millis>)> {
         let jobs = self.apps[at].iter().flat_map(|app| app.jobs.iter().enumerate());
-        jobs.flat_map(|(j, job)| job.slots.iter().map(move |slot| ((j, slot.index, slot.attempt), slot.placed)))
+        let times = |slot: &Slot| (slot.placed, slot.begun);
+        jobs.flat_map(|(j, job)| job.slots.iter().map(move |slot| ((j, slot.index, slot.attempt), times(slot))))
             .collect()
     }
 
@@ -450,10 +462,12 @@ impl Scheduler {
         let Some(app) = self.apps[at].as_mut() else { return };
         let Ok(j) = app.jobs.binary_search_by(|job| job.name.cmp(&id.job)) else { return };
         let Ok(k) = app.jobs[j].slots.binary_search_by_key(&id.index, |slot| slot.index) else { return };
-        let Standing::On { machine, fence, report: known } = &mut app.jobs[j].slots[k].standing else { return };
+        let slot = &mut app.jobs[j].slots[k];
+        let Standing::On { machine, fence, report: known } = &mut slot.standing else { return };
         let now = report(ring, id, self.machines.all[*machine].id, *fence);
         if *known != now {
             *known = now;
+            slot.begun = slot.begun.or_else(|| slot.standing.begun());
             self.dirty.insert(at);
         }
     }

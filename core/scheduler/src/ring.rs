@@ -55,6 +55,13 @@ pub struct Observed {
     pub since: Millis,
 }
 
+impl Observed {
+    /// Whether its process was made, or could not be: until then what it needs may be on its way.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.phase != Phase::Starting || self.exit.is_some()
+    }
+}
+
 impl RingView {
     /// A view of nothing, of a node that begins to lead.
     pub fn new(leader_since: Millis) -> Self {

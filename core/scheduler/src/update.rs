@@ -8,8 +8,12 @@ use crate::{
     order::{Earlier, serves, unmet},
     plan::{Pace, Turn},
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 use taffeta_model::{Bug, Cause, Command, JobKind, Millis, TaskId, UpdatePolicy, planted};
+
+/// How much longer an instance may take to work that has files to fetch, as long as they have not come: the time that a
+/// machine gives to one, unless it is told otherwise (`--fetch-timeout`).
+const FETCH_MAX: Duration = Duration::from_secs(600);
 
 /// A task that is to be replaced, with its machine and why.
 struct Due {
@@ -120,9 +124,9 @@ impl Turn<'_> {
     fn look(&mut self, app: usize, job: usize) -> Roll {
         let mut roll = Roll::default();
         let kind = self.s.app(app).jobs[job].spec.kind;
-        let (count, policy) = {
+        let (count, policy, fetches) = {
             let definition = self.s.app(app).definition(job);
-            (definition.count, definition.update.clone())
+            (definition.count, definition.update.clone(), !definition.fetch.is_empty())
         };
         let (mut tried, mut since) = (0, Millis(0));
         for slot in 0..self.s.app(app).jobs[job].slots.len() {
@@ -134,9 +138,9 @@ impl Turn<'_> {
             if self.decided.contains_key(&task) {
                 continue;
             }
-            let Slot { standing, index, revision, placed, .. } = self.s.slot(task);
+            let Slot { standing, index, revision, placed, begun, .. } = self.s.slot(task);
             let Standing::On { machine, report, .. } = standing else { continue };
-            let (machine, placed, index) = (*machine, *placed, *index);
+            let (machine, placed, begun, index) = (*machine, *placed, *begun, *index);
             let (silent, steady) = (report.is_none(), report.as_ref().map_or(Millis(0), |report| report.since));
             if !self.s.machines.all[machine].is_alive() {
                 continue; // its machine is back soon, or it moves soon
@@ -151,7 +155,12 @@ impl Turn<'_> {
                     tried += u32::from(first);
                     since = since.max(if first { steady } else { Millis(0) });
                 } else {
-                    let at = placed + policy.healthy_within;
+                    let from = match begun {
+                        Some(begun) if fetches => begun.max(placed),
+                        None if fetches => placed + FETCH_MAX,
+                        Some(_) | None => placed,
+                    };
+                    let at = from + policy.healthy_within;
                     roll.late_at = Some(roll.late_at.map_or(at, |earlier| earlier.min(at)));
                     if self.now >= at {
                         roll.late = roll.late.or(Some(task));

@@ -256,6 +256,8 @@ fn the_folder_of_the_last_ended_run_is_kept_until_the_next_one_has_ended() {
     assert_eq!(node.step(), [format!("forget {R0}")]);
     node.agent.handle_forgotten(&run(R0));
     assert_eq!(node.run_for(500), [format!("750 start {R2}")]);
+    assert_eq!(node.agent.runs_of(&task("shop/web.1")), [run(R1)], "what is being made has no folder yet");
+    node.started(R2);
     assert_eq!(node.agent.runs_of(&task("shop/web.1")), [run(R1), run(R2)]);
 }
 

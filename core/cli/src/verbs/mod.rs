@@ -28,6 +28,7 @@ use crate::{
     settings::Settings,
 };
 use taffeta_node::client::ApiClient;
+use tokio::runtime::Builder;
 
 /// Runs one verb. `before` are the flags before it, which those behind it beat.
 pub(crate) fn run(before: ApiFlags, verb: Verb) -> Outcome {
@@ -103,7 +104,7 @@ pub(crate) fn run(before: ApiFlags, verb: Verb) -> Outcome {
         }
         Verb::Exec(mut args) => {
             let client = ask(std::mem::take(&mut args.api))?;
-            block_on(exec::exec(client, args))
+            block_on_beside(exec::exec(client, args))
         }
         Verb::Files(mut args) => {
             let client = ask(std::mem::take(&mut args.api))?;
@@ -122,7 +123,16 @@ pub(crate) fn run(before: ApiFlags, verb: Verb) -> Outcome {
 
 /// One connection after another needs no threads.
 fn block_on(work: impl Future<Output = Outcome>) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    run_on(&mut Builder::new_current_thread(), work)
+}
+
+/// While a pager takes nothing of what is shown, another thread tells the node that we are there.
+fn block_on_beside(work: impl Future<Output = Outcome>) -> Outcome {
+    run_on(Builder::new_multi_thread().worker_threads(1), work)
+}
+
+fn run_on(builder: &mut Builder, work: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = builder.enable_all().build();
     runtime.map_err(|e| Failure::failed(format!("the runtime cannot start: {e}")))?.block_on(work)
 }
 

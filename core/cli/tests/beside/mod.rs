@@ -133,6 +133,11 @@ fn logs_follow_a_task_across_its_files_and_to_another_machine() {
     assert!(gone.stderr.contains("before this have made room for newer output"), "{gone:?}");
     let last = cluster.machines[other].run(&["logs", "box/talk.1", "--tail", "2"]).success();
     assert_eq!(last.stdout, format!("line {:040}\nline {:040}\n", 2999, 3000));
+    // What is shown by default begins inside of a line: 64 KiB are 1424 lines and 32 bytes.
+    let shown = cluster.machines[other].run(&["logs", "box/talk.1"]).success().stdout;
+    assert!(shown.starts_with("000"), "{} bytes: {}", shown.len(), &shown[..100]);
+    let both = cluster.machines[other].run(&["logs", "--both", "box/talk.1"]).success();
+    assert_eq!((both.stdout == shown, both.stderr.as_str()), (true, ""), "nothing is lost of it");
 
     cluster.machines[on].kill();
     follower.says("it goes on elsewhere", |f| f.out().matches("started at ").count() == 2);
@@ -193,6 +198,19 @@ fn logs_of_a_batch_task_end_with_it_and_both_outputs_come_in_their_order() {
         assert_eq!(machine.run(&["logs", "box/once.1", "--since", "2100-01-01T00:00:00Z"]).success().stdout, "");
         assert_eq!(machine.run(&["logs", "box/once.1", "--tail", "1"]).success().stdout, "three\n");
     }
+    // One that writes on and on: what is there at first is shown, and no more.
+    let flood = cluster.root().join("flood.toml");
+    let text = "app = \"flood\"\n[service.yes]\nrun = [\"yes\"]\ncpus = 0.05\nlogs = { size = \"1MiB\", files = 2 }\n";
+    fs::write(&flood, text).expect("a file");
+    cluster.machines[0].run(&["deploy", &flood.to_string_lossy()]).success();
+    within(SOON, "an output without end is shown to its present end", || {
+        let said = cluster.machines[other].run(&["logs", "--tail", "8MiB", "flood/yes.1"]);
+        match said.stdout.len() {
+            1..=4_000_000 if said.code == 0 => Ok(()),
+            length => Err(format!("{length} bytes, {}: {}", said.code, said.stderr)),
+        }
+    });
+    cluster.machines[0].run(&["stop", "flood"]).success();
     let unknown = cluster.machines[0].run(&["logs", "-f", "box/nobody.1"]);
     assert_eq!(unknown.code, 1, "{unknown:?}");
 }

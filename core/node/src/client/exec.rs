@@ -11,18 +11,46 @@ use hyper::body::Incoming;
 use hyper::header::SEC_WEBSOCKET_ACCEPT;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
+type Sink = Arc<Mutex<SplitSink<Socket, Message>>>;
 
 /// What goes to a command.
-pub struct ExecSender(SplitSink<Socket, Message>);
+pub struct ExecSender(Sink);
 
 /// What comes from a command. Dropping both ends the command.
 pub struct ExecReceiver {
     caller: Caller,
     messages: SplitStream<Socket>,
+    _alive: Alive,
+}
+
+/// Tells the node now and then that we are there, also while nobody reads what comes.
+struct Alive(JoinHandle<()>);
+
+impl Alive {
+    fn begin(sink: Sink) -> Self {
+        Self(tokio::spawn(async move {
+            let mut due = tokio::time::interval(websocket::ALIVE_EVERY);
+            loop {
+                due.tick().await;
+                if sink.lock().await.send(Message::Ping(Bytes::new())).await.is_err() {
+                    return; // whoever reads is told
+                }
+            }
+        }))
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 pub(super) async fn begin(
@@ -36,28 +64,27 @@ pub(super) async fn begin(
     }
     let upgraded = hyper::upgrade::on(answer).await;
     let upgraded = upgraded.map_err(|e| caller.failed("broke off", &e.to_string()))?;
-    let (sender, messages) = websocket::client(TokioIo::new(upgraded)).await.split();
-    Ok((ExecSender(sender), ExecReceiver { caller, messages }))
+    let (sink, messages) = websocket::client(TokioIo::new(upgraded)).await.split();
+    let sink = Arc::new(Mutex::new(sink));
+    let alive = Alive::begin(Arc::clone(&sink));
+    Ok((ExecSender(sink), ExecReceiver { caller, messages, _alive: alive }))
 }
 
 impl ExecSender {
     /// Sends; returns when the connection has taken it. An error means that the command has ended, or the connection.
     pub async fn send(&mut self, input: &ExecInput) -> Result<(), ApiError> {
-        let sent = self.0.send(Message::Binary(input.encode())).await;
+        let sent = self.0.lock().await.send(Message::Binary(input.encode())).await;
         sent.map_err(|e| ApiError::new(ErrorCode::Failed, format!("the command takes nothing any more: {e}")))
     }
 }
 
 impl ExecReceiver {
-    /// What comes next. An error means that the connection has ended before the command, which ends by that. Safe to cancel.
+    /// What comes next. An error means that the connection has ended before the command, or that the node gave no sign of
+    /// life for 30 s; the command ends by that. Safe to cancel.
     pub async fn next(&mut self) -> Result<ExecOutput, ApiError> {
         loop {
-            let message = match self.messages.next().await {
-                Some(Ok(message)) => message,
-                Some(Err(e)) => return Err(self.caller.failed("broke off the command", &e.to_string())),
-                None => return Err(self.caller.failed("broke off the command", "the connection ended")),
-            };
-            match message {
+            let heard = websocket::hear(&mut self.messages).await;
+            match heard.map_err(|why| self.caller.failed("broke off the command", &why))? {
                 Message::Binary(bytes) => {
                     let bytes: Bytes = bytes;
                     return ExecOutput::decode(&bytes).map_err(|e| self.caller.stranger(&e));

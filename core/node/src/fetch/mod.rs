@@ -20,13 +20,19 @@ use taffeta_model::{Fetch, Sha256};
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     task::{AbortHandle, JoinHandle},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 /// Files that are downloaded at once: more would share the same line.
 const AT_ONCE: usize = 4;
 /// Pieces between the line and the disk: the faster one waits.
 const PIECES_MAX: usize = 8;
+
+/// How long it is remembered that a server gave something else than was asked for: somebody has to mend that, and each try
+/// would download all of it again.
+const WRONG_FOR: Duration = Duration::from_secs(300);
+/// Most of such that are remembered; the oldest are forgotten first.
+const WRONG_MAX: usize = 1_000;
 
 /// What may be fetched.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +69,8 @@ struct Inner {
     flights: Mutex<BTreeMap<Sha256, Weak<Flight>>>,
     /// How many starts need a file at this moment: it is not thrown away.
     held: Mutex<BTreeMap<Sha256, usize>>,
+    /// What was asked for, by address and digest, and was something else; with the digest of that, and since when.
+    wrong: Mutex<BTreeMap<(String, Sha256), (Sha256, Instant)>>,
 }
 
 /// A download. It ends when nobody waits for it any more.
@@ -91,11 +99,12 @@ pub(crate) struct Held {
 }
 
 impl Fetcher {
-    /// Keeps files below `root`. What an earlier process did not finish is removed.
+    /// Keeps files below `root`. What an earlier process did not finish is removed, and what is more than may be kept by now.
     pub(crate) fn new(root: Option<PathBuf>, limits: FetchLimits) -> Self {
         let inner = |root| {
-            let (flights, held) = Default::default();
-            Arc::new(Inner { store: Store::new(root), limits, lanes: Semaphore::new(AT_ONCE), flights, held })
+            let (store, (flights, held, wrong)) = (Store::new(root), Default::default());
+            let _ = store.evict(limits.all, |_| false); // most have no such folder; else it is tried again after a download
+            Arc::new(Inner { store, limits, lanes: Semaphore::new(AT_ONCE), flights, held, wrong })
         };
         Self { inner: root.map(inner) }
     }
@@ -114,6 +123,9 @@ impl Fetcher {
         loop {
             if inner.find(fetch).await? {
                 return Ok(held);
+            }
+            if let Some(found) = inner.known_wrong(fetch) {
+                return Err(other_than_asked(fetch, found));
             }
             let flight = inner.join(fetch);
             let outcome = flight.wait(fetch, tell).await;
@@ -197,13 +209,31 @@ impl Inner {
         }
         match written.await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(Rejected::Other(found))) => Err(FetchFailure::Lasting(format!(
-                "{title} is not what was asked for: its SHA-256 is {found}, and {} is expected",
-                fetch.digest
-            ))),
+            Ok(Err(Rejected::Other(found))) => {
+                self.note_wrong(fetch, found);
+                Err(other_than_asked(fetch, found))
+            }
             Ok(Err(Rejected::Disk(e))) => Err(FetchFailure::Passing(format!("{title} cannot be stored: {e}"))),
             Err(e) => Err(FetchFailure::Passing(format!("{title} cannot be stored: {e}"))),
         }
+    }
+
+    /// The digest of what this server gave a while ago instead of what is asked for.
+    fn known_wrong(&self, fetch: &Fetch) -> Option<Sha256> {
+        let wrong = lock(&self.wrong);
+        let (found, since) = wrong.get(&(fetch.url.clone(), fetch.digest))?;
+        (since.elapsed() < WRONG_FOR).then_some(*found)
+    }
+
+    fn note_wrong(&self, fetch: &Fetch, found: Sha256) {
+        let mut wrong = lock(&self.wrong);
+        wrong.retain(|_, (_, since)| since.elapsed() < WRONG_FOR);
+        if wrong.len() >= WRONG_MAX
+            && let Some(oldest) = wrong.iter().min_by_key(|(_, (_, since))| *since).map(|(key, _)| key.clone())
+        {
+            wrong.remove(&oldest);
+        }
+        wrong.insert((fetch.url.clone(), fetch.digest), (found, Instant::now()));
     }
 
     /// Writes what comes, on a thread of its own. Without a `None` at the end nothing is kept.
@@ -287,6 +317,13 @@ impl fmt::Display for FetchFailure {
             Self::Passing(why) | Self::Lasting(why) => f.write_str(why),
         }
     }
+}
+
+fn other_than_asked(fetch: &Fetch, found: Sha256) -> FetchFailure {
+    let (title, digest) = (fetch.title(), &fetch.digest);
+    FetchFailure::Lasting(format!(
+        "{title} is not what was asked for: its SHA-256 is {found}, and {digest} is expected"
+    ))
 }
 
 /// As in `fetching x.tar.gz: 12 of 40 MiB`.

@@ -17,6 +17,9 @@ const PREFIX: &str = "sha256-";
 /// Holds what has not come whole yet.
 const UNFINISHED: &str = "tmp";
 
+/// Of what is free besides on its disk, the kept files take at most one part of so many: the log, outputs and volumes grow there.
+const FREE_PARTS: u64 = 10;
+
 /// The folder. Blocking.
 #[derive(Debug)]
 pub(super) struct Store {
@@ -66,8 +69,11 @@ impl Store {
         }
     }
 
-    /// Removes what was used least lately, until no more than so many bytes are left; what is `held` stays.
+    /// Removes what was used least lately, until no more than so many bytes are left, nor more than a tenth of what is free
+    /// besides; what is `held` stays.
     pub(super) fn evict(&self, bytes_max: u64, held: impl Fn(&Sha256) -> bool) -> io::Result<()> {
+        let about = rustix::fs::statvfs(&self.root)?;
+        let bytes_max = room(bytes_max, about.f_bavail.saturating_mul(about.f_frsize));
         let mut files = vec![];
         for entry in fs::read_dir(&self.root)? {
             let entry = entry?;
@@ -89,6 +95,11 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// How many bytes may be kept on a disk with so many free ones.
+fn room(bytes_max: u64, free: u64) -> u64 {
+    bytes_max.min(free / FREE_PARTS)
 }
 
 impl<'a> Incoming<'a> {
@@ -122,5 +133,17 @@ impl<'a> Incoming<'a> {
 impl Drop for Incoming<'_> {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path); // kept ones are not there any more
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::room;
+
+    #[test]
+    fn a_disk_that_fills_up_keeps_less() {
+        assert_eq!(room(10 << 30, 1 << 40), 10 << 30);
+        assert_eq!(room(10 << 30, 20 << 30), 2 << 30);
+        assert_eq!(room(10 << 30, 0), 0);
     }
 }

@@ -172,6 +172,38 @@ async fn what_is_not_what_was_asked_for_is_not_kept() {
 }
 
 #[tokio::test]
+async fn what_was_something_else_is_not_downloaded_again_for_minutes() {
+    let server = Server::start(|_| whole(b"evil")).await;
+    let bench = Bench::roomy();
+    let fetch = server.fetch("/x", b"good");
+    let first = bench.refuse(&fetch).await;
+    assert_eq!((bench.refuse(&fetch).await, server.asked()), (first, 1));
+    bench.refuse(&server.fetch("/y", b"good")).await;
+    assert_eq!(server.asked(), 2, "another address");
+    bench.get(&server.fetch("/x", b"evil")).await.map(drop).expect("what it gives is asked for by now");
+    tokio::time::pause();
+    tokio::time::advance(WRONG_FOR).await;
+    tokio::time::resume();
+    let again = bench.get(&fetch).await.map(drop).unwrap_err();
+    lasting(&again, "is not what was asked for");
+    assert_eq!(server.asked(), 4, "it may be mended by now");
+}
+
+#[tokio::test]
+async fn what_is_too_much_by_now_goes_at_the_start() {
+    let root = tempfile::tempdir().unwrap();
+    let file = |contents: &[u8]| root.path().join(format!("sha256-{}", sha256(contents)));
+    for contents in [b"older", b"newer"] {
+        fs::write(file(contents), contents).unwrap();
+    }
+    let before = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+    fs::File::options().write(true).open(file(b"older")).unwrap().set_modified(before).unwrap();
+    fs::write(root.path().join("note"), "not ours").unwrap();
+    let _fetcher = Fetcher::new(Some(root.path().into()), FetchLimits { file: 5, all: 9, time: DEADLINE });
+    assert!(!file(b"older").exists() && file(b"newer").exists() && root.path().join("note").exists());
+}
+
+#[tokio::test]
 async fn what_is_too_large_is_refused_whether_or_not_it_says_so() {
     let large = vec![7; 3000];
     let chunked =

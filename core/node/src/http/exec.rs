@@ -17,17 +17,14 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use futures::{SinkExt, StreamExt};
 use hyper::header::{CONNECTION, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper::{HeaderMap, StatusCode};
 use hyper_util::rt::TokioIo;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-
-/// Between two signs of life: what is between client and node must not take a command that waits for a connection that is
-/// forgotten, and a client that is gone is noticed.
-const ALIVE_EVERY: Duration = Duration::from_secs(10);
 
 /// How long the last messages may take to leave.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -117,12 +114,13 @@ async fn serve(shared: Arc<Shared>, upgrade: OnUpgrade, session: ExecSession) {
     }
 }
 
-/// Lets client and command speak until either ends.
-async fn speak(socket: WebSocketStream<TokioIo<Upgraded>>, session: ExecSession) {
+/// Lets client and command speak until either ends, or nothing is heard of the client for too long.
+async fn speak<S: AsyncRead + AsyncWrite + Unpin>(socket: WebSocketStream<S>, session: ExecSession) {
     let (mut out, mut messages) = socket.split();
     let ExecSession { input, mut output } = session;
     let listens = async {
-        while let Some(Ok(message)) = messages.next().await {
+        // Only while something could be heard: a command that takes no input for long is no fault of the client.
+        while let Ok(message) = websocket::hear(&mut messages).await {
             let next = match message {
                 Message::Binary(bytes) => match ExecInput::decode(&bytes) {
                     Ok(next) => next,
@@ -138,7 +136,7 @@ async fn speak(socket: WebSocketStream<TokioIo<Upgraded>>, session: ExecSession)
         }
     };
     let speaks = async {
-        let mut alive = tokio::time::interval(ALIVE_EVERY);
+        let mut alive = tokio::time::interval(websocket::ALIVE_EVERY);
         loop {
             let message = tokio::select! {
                 next = output.recv() => match next {
@@ -167,5 +165,41 @@ async fn speak(socket: WebSocketStream<TokioIo<Upgraded>>, session: ExecSession)
     };
     if ended {
         let _ = tokio::time::timeout(LAST_WORDS, out.close()).await; // nobody waits for it
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ExecInput, ExecOutput, ExecSession, speak, websocket};
+    use futures::StreamExt;
+    use std::time::Duration;
+    use tokio::{sync::mpsc, time::timeout};
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// A command that says nothing, as long as its other end is kept.
+    fn quiet() -> (ExecSession, (mpsc::Receiver<ExecInput>, mpsc::Sender<ExecOutput>)) {
+        let ((input, asked), (told, output)) = (mpsc::channel(4), mpsc::channel(4));
+        (ExecSession { input, output }, (asked, told))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_gives_no_sign_of_life_is_gone() {
+        let (near, _far) = tokio::io::duplex(1 << 16);
+        let (session, _command) = quiet();
+        let node = websocket::server(near).await;
+        timeout(HOUR, speak(node, session)).await.expect("it is given up");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_only_answers_pings_is_there() {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let (session, _command) = quiet();
+        let (node, mut client) = (websocket::server(near).await, websocket::client(far).await);
+        let listens = async { while client.next().await.is_some() {} };
+        tokio::select! {
+            spoken = timeout(HOUR, speak(node, session)) => assert!(spoken.is_err(), "it was given up"),
+            () = listens => panic!("the node has ended it"),
+        }
     }
 }

@@ -3,7 +3,10 @@
 use super::fixture::{Cluster, With, app, service, task_id};
 use crate::Plan;
 use std::fmt::Write;
-use taffeta_model::{App, Cause, Command, Job, Liveness, NodeId, Phase, Place, Task, TaskId, UnixMillis, UpdatePolicy};
+use taffeta_model::{
+    App, Cause, Command, Exit, Fetch, Job, Liveness, NodeId, Phase, Place, Sha256, Task, TaskId, UnixMillis,
+    UpdatePolicy,
+};
 
 fn shop(version: &str, count: u32, update: &UpdatePolicy) -> App {
     app("shop", &[("web", Job { update: update.clone(), ..service(count).checked().version(version) })])
@@ -247,6 +250,38 @@ fn a_version_that_does_not_work_in_time_is_given_up_and_the_rest_was_never_touch
     assert!(matches!(refused, taffeta_model::Outcome::Refused(_)), "{refused:?}");
     c.apply(&back(Some(2)));
     assert_eq!(c.state.apps[&"shop".parse().unwrap()].app.jobs.values().next().unwrap().env["VERSION"], "2");
+}
+
+#[test]
+fn a_version_whose_files_are_on_their_way_has_longer_but_not_for_ever() {
+    let fetch = vec![Fetch::new("http://127.0.0.1/x", Sha256([0; 32]))];
+    let begun = || {
+        let mut c = deployed(3, 3, &UpdatePolicy::default());
+        c.deploy(&app("shop", &[("web", Job { fetch: fetch.clone(), ..service(3).checked().version("2") })]));
+        assert!(told(&mut c).starts_with("web.1 to"));
+        c.report("shop/web.1", Phase::Starting, None);
+        assert_eq!(told(&mut c), "");
+        c
+    };
+    let late = "back: web.1 of version 2 did not work within 300s\n";
+    // They come, and it does not work: it has as long as any other from then on, however often it ends meanwhile.
+    let mut c = begun();
+    c.pass(500_000);
+    c.report("shop/web.1", Phase::Unhealthy, None);
+    assert_eq!(told(&mut c), "");
+    c.pass(200_000);
+    c.report("shop/web.1", Phase::Starting, Some(Exit::Code(1)));
+    assert_eq!(told(&mut c), "");
+    c.pass(99_000);
+    assert_eq!(told(&mut c), "");
+    c.pass(1_000);
+    assert_eq!(told(&mut c), late);
+    // They never come.
+    let mut c = begun();
+    c.pass(899_000);
+    assert_eq!(told(&mut c), "");
+    c.pass(1_000);
+    assert_eq!(told(&mut c), late);
 }
 
 #[test]
