@@ -110,22 +110,23 @@ fn keepers(node: &Machine) -> Result<Vec<Keepers>> {
     Ok(all)
 }
 
-/// Memory of shim and init that nobody else has; and the same with what the two have in common, as one is a copy of the
-/// other, and their share of what they have in common with all.
+/// Memory of shim and init that only one of them has; and the same with what the two have in common and nobody else, as one
+/// is a copy of the other. Of all tasks the most.
 fn memory(keepers: &[Keepers], report: &mut Report) -> Result<()> {
-    let (mut private, mut shared) = (vec![], vec![]);
+    let (mut private, mut both) = (vec![], vec![]);
     for task in keepers {
-        let (mut own, mut proportional) = (0, 0);
+        let (mut own, mut common) = (0, 0);
         for pid in task.all() {
             let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-            own += kib(&text, "Private_Clean")? + kib(&text, "Private_Dirty")?;
-            proportional += kib(&text, "Pss")?;
+            let clean = kib(&text, "Private_Clean")?;
+            own += clean + kib(&text, "Private_Dirty")?;
+            common += clean + kib(&text, "Pss_Anon")?;
         }
         private.push(own as f64 / 1024.0);
-        shared.push(proportional as f64 / 1024.0);
+        both.push(common as f64 / 1024.0);
     }
     report.tell(Figure::new("shim_memory", max(&private), "MiB").at_most(MEMORY_MIB_MAX));
-    report.tell(Figure::new("shim_memory_pss", max(&shared), "MiB").at_most(MEMORY_MIB_MAX));
+    report.tell(Figure::new("shim_memory_both", max(&both), "MiB").at_most(MEMORY_MIB_MAX));
     Ok(())
 }
 
