@@ -4,7 +4,10 @@ use crate::{
     limits,
     lock::RunLock,
     machine::{Machine, kill_all},
-    record::{EXIT_FILE, ExitRecord, Kept, Process, STATE_FILE, StateRecord, boot_id, date, read_exit, read_record, write_exit},
+    record::{
+        EXIT_FILE, ExitRecord, Kept, Process, STATE_FILE, StateRecord, boot_id, date, read_exit, read_record,
+        write_exit,
+    },
     secrets,
 };
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};

@@ -16,7 +16,9 @@ use std::{
 };
 use support::{Bench, kill_9, lives, processes, until};
 use taffeta_isolation_linux::{LinuxConfig, LinuxExecutor};
-use taffeta_isolation_plan::{Executor, FoundState, MountPoint, MountSource, StartError, Stream, TaskSpec, WORK_FOLDER};
+use taffeta_isolation_plan::{
+    Executor, FoundState, MountPoint, MountSource, StartError, Stream, TaskSpec, WORK_FOLDER,
+};
 use taffeta_model::{Exit, Isolation, Measure, Profile, Secret, SecretName};
 
 /// An agent whose data folder lies around its tasks; `None`, and the reason told, where tasks cannot be set apart.

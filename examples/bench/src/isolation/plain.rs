@@ -53,6 +53,9 @@ pub(super) fn run(rounds: u32, binary: &Path, report: &mut Report) -> Result<()>
         }
     }
     ours.tidy();
+    let least = |times: &[f64]| times.iter().copied().fold(f64::INFINITY, f64::min);
+    let others = theirs.iter().map(|(peer, times)| format!(", {} {:.1}", peer.name(), least(times)));
+    eprintln!("least of {rounds}: {:.1} ms{}", least(&exits), others.collect::<String>());
     let beside = |peer: Peer, own: &[f64]| {
         let theirs = theirs.get(&peer).filter(|times| !times.is_empty())?;
         Some(Beside { value: median(theirs), ratio: median(own) / median(theirs) })
@@ -123,8 +126,11 @@ impl Ours {
     /// As an agent makes it of a job that says nothing but what to run.
     fn spec(&self, run_id: &str) -> TaskSpec {
         let folder = self.executor.folder(run_id);
-        let resolver =
-            MountPoint { at: "/etc/resolv.conf".into(), source: MountSource::Host(folder.join(RESOLV_FILE)), read_only: true };
+        let resolver = MountPoint {
+            at: "/etc/resolv.conf".into(),
+            source: MountSource::Host(folder.join(RESOLV_FILE)),
+            read_only: true,
+        };
         let variables = [("TAFFETA_APP", "bench"), ("TAFFETA_TASK", "bench/true.1"), ("TAFFETA_NODE", "n1")];
         TaskSpec {
             task: "bench/true.1".into(),
@@ -135,7 +141,9 @@ impl Ours {
             files: BTreeMap::new(),
             links: BTreeMap::new(),
             mounts: Path::new("/etc/resolv.conf").exists().then_some(resolver).into_iter().collect(),
-            resolv_conf: Some("nameserver 127.0.0.1\nsearch bench.fabric.internal fabric.internal\noptions ndots:1\n".into()),
+            resolv_conf: Some(
+                "nameserver 127.0.0.1\nsearch bench.fabric.internal fabric.internal\noptions ndots:1\n".into(),
+            ),
             fetched: vec![],
             cpus_milli: CPUS_MILLI,
             cpu_quota: false,
