@@ -14,6 +14,12 @@ use std::{
     time::Duration,
 };
 
+/// Pauses between two tries: most holders are gone in a fraction of a millisecond, and for the others there is no hurry.
+const PAUSE_FIRST: Duration = Duration::from_micros(250);
+const PAUSE_MAX: Duration = Duration::from_millis(10);
+/// Two seconds of them.
+const TRIES: u32 = 206;
+
 /// The lock, released when dropped or when the process dies.
 #[derive(Debug)]
 pub(crate) struct RunLock(#[allow(dead_code, reason = "held, never read")] File);
@@ -31,13 +37,15 @@ impl RunLock {
     }
 
     /// Takes the lock, trying for two seconds: a process between fork and exec holds copies of its parent's files for a
-    /// moment, and whoever looks after the run holds the lock for a moment, too.
+    /// moment, whoever looks after the run holds the lock for a moment, too, and a shim that has told the end is about to go.
     pub(crate) fn take(folder: &Path) -> io::Result<Option<Self>> {
-        for _ in 0..200 {
+        let mut pause = PAUSE_FIRST;
+        for _ in 0..TRIES {
             if let Some(lock) = Self::try_take(folder)? {
                 return Ok(Some(lock));
             }
-            sleep(Duration::from_millis(10));
+            sleep(pause);
+            pause = (pause * 2).min(PAUSE_MAX);
         }
         Ok(None)
     }
