@@ -28,7 +28,7 @@ use rustix::{
     io::{Errno, write},
     pipe::{PipeFlags, pipe_with},
     process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal},
-    thread::{ThreadNameSpaceType, move_into_thread_name_spaces},
+    thread::{LinkNameSpaceType, ThreadNameSpaceType, move_into_link_name_space, move_into_thread_name_spaces},
 };
 use std::{
     collections::BTreeMap,
@@ -213,9 +213,28 @@ fn give_birth(
     }
 }
 
-/// A process is born into the pid namespace that its mother has chosen for her children; so there is a mother, who makes it
-/// her sibling, a child of this process, and ends.
+/// A process is born into the pid namespace that its mother has chosen for her children, which does not change her own. This
+/// process can choose, and take it back, as long as that is all that is to be chosen.
 fn give_birth_inside(
+    alone: SingleThread,
+    birth: Birth<'_>,
+    init: &Init,
+    joined: ThreadNameSpaceType,
+    life: impl FnOnce(bool) -> i32,
+) -> io::Result<Born> {
+    if joined != ThreadNameSpaceType::PROCESS_ID {
+        return give_birth_by_mother(alone, birth, init, joined, life);
+    }
+    let own = File::open("/proc/self/ns/pid")?;
+    move_into_thread_name_spaces(init.fd().as_fd(), joined)?;
+    let born = birth.give(alone, life);
+    let _ = move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::ProcessID)); // it has no other children
+    born
+}
+
+/// In a user namespace, which nobody leaves, there is a mother for it, who makes it her sibling, a child of this process, and
+/// ends.
+fn give_birth_by_mother(
     alone: SingleThread,
     birth: Birth<'_>,
     init: &Init,
