@@ -1,6 +1,7 @@
 //! A machine for one test: its own folder and cgroups, all of which are gone afterwards.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+pub mod dice;
 pub mod guest;
 
 use std::{
