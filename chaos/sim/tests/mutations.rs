@@ -56,6 +56,8 @@ const CAUGHT: &[(Bug, u64, &str)] = &[
     (Bug::ForgetLeases, 1, "run at once, and are exclusive"),
     (Bug::GrantAlone, 1, "run at once, and are exclusive"),
     (Bug::IgnoreLeaseEnd, 1, "run at once, and are exclusive"),
+    (Bug::ForgetExits, 1, "although its task had succeeded"),
+    (Bug::KeepOrphans, 1, "lost its shim"),
 ];
 
 /// Bugs that show when nothing is broken: under faults a task may well be placed twice, and news of its end be late.
@@ -298,4 +300,6 @@ caught! {
     a_leader_that_does_not_wait_for_the_leases_of_another_is_caught: ForgetLeases,
     a_lease_that_is_granted_without_a_quorum_is_caught: GrantAlone,
     an_exclusive_task_that_outlives_its_lease_is_caught: IgnoreLeaseEnd,
+    an_agent_that_forgets_how_runs_ended_is_caught: ForgetExits,
+    what_a_killed_shim_leaves_and_nobody_kills_is_caught: KeepOrphans,
 }

@@ -98,11 +98,15 @@ pub enum Bug {
     FireTwice,
     /// An update replaces all instances at once.
     IgnoreUnavailable,
+    /// An agent that was away takes no notice of how runs have ended meanwhile.
+    ForgetExits,
+    /// What a killed shim has left is not killed.
+    KeepOrphans,
 }
 
 impl Bug {
     /// All that stand in the code, and are caught.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 48] = [
         Self::ObeyOldFence,
         Self::AcknowledgeBeforeSync,
         Self::ForgetVote,
@@ -149,6 +153,8 @@ impl Bug {
         Self::IgnoreLeaseEnd,
         Self::FireTwice,
         Self::IgnoreUnavailable,
+        Self::ForgetExits,
+        Self::KeepOrphans,
     ];
 }
 
