@@ -17,8 +17,9 @@ use taffeta_node::Inspect;
 /// and SIGKILL, twice over.
 const LEFTOVER_MAX: Duration = Duration::from_secs(25);
 
-/// How long something may live on without its shim, on a machine whose agent is well.
-const ORPHAN_MAX: Duration = Duration::from_secs(1);
+/// How long something may live on without its shim, on a machine whose agent is well: less than what passes until its task
+/// is started anew.
+const ORPHAN_MAX: Duration = Duration::from_millis(200);
 
 impl Checker {
     pub(super) fn check_agent(&mut self, machine: &Machine, inspect: &Inspect) -> Result<(), Broken> {
