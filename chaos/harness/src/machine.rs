@@ -2,7 +2,10 @@
 
 use crate::{
     http::get,
-    sweep::{CLUSTER, kill_all, kill_groups, nodes_of, processes_of, remove_groups, signal, sweep, sweep_nodes, sweep_orphans},
+    sweep::{
+        CLUSTER, kill_all, kill_groups, nodes_of, processes_of, remove_groups, signal, sweep, sweep_nodes,
+        sweep_orphans,
+    },
     wait::{eventually, within},
 };
 use rustix::process::Signal;

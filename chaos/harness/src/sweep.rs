@@ -159,7 +159,9 @@ pub(crate) fn remove_groups(node: &str) {
 
 fn remove_tree(group: &Path, depth: usize) -> bool {
     if depth > 0 {
-        subfolders(group).iter().for_each(|inner| drop(remove_tree(inner, depth - 1)));
+        for inner in subfolders(group) {
+            remove_tree(&inner, depth - 1);
+        }
     }
     fs::remove_dir(group).is_ok() || !group.exists()
 }

@@ -126,7 +126,9 @@ impl Process {
     /// Whether it answers at this moment, and if not, why.
     fn pulse(&self, now: Duration) -> Result<(), String> {
         match () {
-            () if !self.is_alive() || self.orphaned.is_some() || now < self.ready_at => Err("connection refused".into()),
+            () if !self.is_alive() || self.orphaned.is_some() || now < self.ready_at => {
+                Err("connection refused".into())
+            }
             () if now < self.hangs_until => Err(HANGS.into()),
             () if now < self.fails_health_until => Err("503 Service Unavailable".into()),
             () => Ok(()),

@@ -210,15 +210,13 @@ fn stop_task(groups: &Groups, folder: &Path, lock: Option<RunLock>) -> io::Resul
     let work = folder.join(WORK_FOLDER);
     let mut lock = lock;
     for _ in 0..STOP_ROUNDS_MAX {
-        let alone = match lock {
-            Some(_) => lock,
-            None => RunLock::try_take(folder)?,
-        };
+        if lock.is_none() {
+            lock = RunLock::try_take(folder)?;
+        }
         kill_all(groups, &work);
-        if let Some(lock) = alone {
+        if let Some(lock) = lock.take() {
             return Ok(lock);
         }
-        lock = None;
         sleep(AGAIN);
     }
     Err(io::Error::other("its shim does not end"))

@@ -6,13 +6,7 @@
 
 mod support;
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    os::unix::net::UnixListener,
-    path::PathBuf,
-    process::Command,
-};
+use std::{collections::BTreeSet, fs, os::unix::net::UnixListener, path::PathBuf, process::Command};
 use support::{Bench, lives, number, processes, until};
 use taffeta_isolation_linux::{LinuxConfig, LinuxExecutor};
 use taffeta_isolation_plan::{Executor, FileAsk, FileError, Stream, TaskSpec};
@@ -124,7 +118,8 @@ async fn it_traces_and_signals_nobody_else() {
     // Attached, seized (PTRACE_SEIZE, which does not stop it), then its end frees it.
     town.prevents("trace", &call(calls::PTRACE, &format!("0x4206, {pid}, 0, 0"), "seized")).await;
     town.prevents("signal", &format!("kill -0 {pid} && echo reached")).await;
-    let (_, exit) = town.run(town.spec("kill", Profile::Standard, &format!("kill -9 {pid}; kill -9 -1; kill -9 1; exit 4"))).await;
+    let (_, exit) =
+        town.run(town.spec("kill", Profile::Standard, &format!("kill -9 {pid}; kill -9 -1; kill -9 1; exit 4"))).await;
     assert_eq!(exit, Exit::Code(4));
     town.is_unharmed("kill").await;
 }
@@ -136,7 +131,9 @@ async fn it_loads_no_module_and_no_kernel_nor_program_into_it() {
     // Each is answered before the kernel looks at what it was given: with EPERM, where without isolation root hears that the
     // file or the image is none.
     let errno = |number, args: &str| {
-        format!("python3 -c 'import ctypes; c = ctypes.CDLL(None, use_errno=True); c.syscall({number}, {args}); print(ctypes.get_errno())'")
+        format!(
+            "python3 -c 'import ctypes; c = ctypes.CDLL(None, use_errno=True); c.syscall({number}, {args}); print(ctypes.get_errno())'"
+        )
     };
     for (what, number, args) in [
         ("init-module", calls::INIT_MODULE, "0, 0, 0"),
@@ -160,7 +157,11 @@ async fn it_writes_nowhere_outside_and_mounts_nothing() {
     town.prevents("log", &format!("echo x >> {} && echo wrote", logs.display())).await;
     let (file, into) = (town.file("file"), town.file("taken"));
     let (said, _) = town
-        .run(town.spec("overwrite", Profile::Standard, &format!("echo x > {}; ln -s /etc {} && echo made", file.display(), into.display())))
+        .run(town.spec(
+            "overwrite",
+            Profile::Standard,
+            &format!("echo x > {}; ln -s /etc {} && echo made", file.display(), into.display()),
+        ))
         .await;
     assert_eq!(said, "");
     let mounts = "mount -t tmpfs none /mnt && echo mounted; mount --bind / /mnt && echo bound; umount -l /tmp && echo unmounted; \
@@ -188,7 +189,9 @@ async fn it_eats_its_own_memory_and_starts_its_own_processes_alone() {
 #[tokio::test]
 async fn it_opens_no_raw_socket() {
     let Some(town) = Town::new().await else { return };
-    for (what, socket) in [("raw", "socket.AF_INET, socket.SOCK_RAW, 1"), ("packet", "socket.AF_PACKET, socket.SOCK_RAW, 0")] {
+    for (what, socket) in
+        [("raw", "socket.AF_INET, socket.SOCK_RAW, 1"), ("packet", "socket.AF_PACKET, socket.SOCK_RAW, 0")]
+    {
         let script = format!("python3 -c 'import socket; socket.socket({socket}); print(\"open\")' 2>/dev/null");
         if rustix::process::geteuid().is_root() {
             town.prevents(what, &script).await;
@@ -205,7 +208,9 @@ async fn it_reaches_neither_the_agents_socket_nor_a_shims() {
     let _api = UnixListener::bind(&api).unwrap();
     let connect = |path: &PathBuf| {
         let path = path.display();
-        format!("python3 -c 'import socket; socket.socket(socket.AF_UNIX).connect(\"{path}\"); print(\"connected\")' 2>/dev/null")
+        format!(
+            "python3 -c 'import socket; socket.socket(socket.AF_UNIX).connect(\"{path}\"); print(\"connected\")' 2>/dev/null"
+        )
     };
     town.prevents("api", &connect(&api)).await;
     town.prevents("shim", &connect(&town.bench.root.join("neighbour/ctl.sock"))).await;
@@ -218,7 +223,10 @@ async fn its_links_lead_nobody_who_looks_at_its_files_out_of_its_folder() {
     let Some(town) = Town::new().await else { return };
     let volume = town.bench.root.parent().unwrap().join("volumes/v");
     fs::create_dir_all(&volume).unwrap();
-    let script = format!("ln -s {0} mine; ln -s /etc/passwd v/out; mkdir d; ln -s ../../../neighbour/work/file d/up", town.file("file").display());
+    let script = format!(
+        "ln -s {0} mine; ln -s /etc/passwd v/out; mkdir d; ln -s ../../../neighbour/work/file d/up",
+        town.file("file").display()
+    );
     let mut spec = town.spec("links", Profile::Standard, &script);
     spec.links = [("v".to_owned(), volume)].into();
     assert_eq!(town.run(spec).await.1, Exit::Code(0));

@@ -32,6 +32,10 @@ impl Checker {
         if obeyed != seen.obeyed {
             invariant_no_older_generation_is_obeyed(machine, seen.generation, obeyed)?;
         }
+        if inspect.generation() != seen.generation {
+            // It goes on from what another node knew: that the task had succeeded may be lost with the rest.
+            machine.tasks.forget_successes();
+        }
         seen.generation = inspect.generation();
         invariant_fences_never_go_back(machine, "an assigned set", seen.obeyed, obeyed)?;
         // A disk that was full may hold an older one, which a new process then begins with and soon replaces.
@@ -144,9 +148,10 @@ fn invariant_one_run_of_a_task(machine: &Machine, living: &[Living]) -> Result<(
 }
 
 /// The end of a run is known to every later agent of its machine: a batch task that has succeeded is not begun once more
-/// under the same placement.
+/// under the same placement, unless the cluster had to be recovered.
 fn invariant_no_batch_task_succeeds_and_is_begun_again(machine: &Machine) -> Result<(), Broken> {
     match machine.tasks.begun_again() {
+        Some(_) if machine.outdated => Ok(()), // its disk is an older one
         Some(run) => Err(format!("{}: {run} was begun although its task had succeeded", machine.name)),
         None => Ok(()),
     }

@@ -86,9 +86,7 @@ impl Tasks {
             state: match &*process.news.borrow() {
                 _ if process.lost => FoundState::Lost,
                 News::Ended(exit) => FoundState::Exited { exit: exit.clone(), at: process.started_at, words: None },
-                News::Runs | News::HungUp => {
-                    FoundState::Running { pid: process.pid, started_at: process.started_at }
-                }
+                News::Runs | News::HungUp => FoundState::Running { pid: process.pid, started_at: process.started_at },
             },
         });
         found.collect()
@@ -104,6 +102,11 @@ impl Tasks {
         let inner = self.lock();
         let orphans = inner.runs.values().filter(|process| process.is_alive());
         orphans.filter_map(|process| Some((process.id.clone(), process.orphaned?))).collect()
+    }
+
+    /// Whatever has succeeded may be begun again.
+    pub(crate) fn forget_successes(&self) {
+        self.lock().finished.clear();
     }
 
     /// A run that was begun although its batch task had succeeded under the same placement.

@@ -82,9 +82,13 @@ fn a_node_that_is_stopped_cleanly_leaves_its_tasks_groups_and_then_none() {
     }
     assert_eq!(cluster.machines[0].terminate(), 0);
     assert_eq!(marked(&mark), 1, "its task runs on");
-    assert!(groups(&node).iter().all(|group| fs::read_dir(group).is_ok_and(|inner| {
-        inner.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("left.one.1"))
-    })), "{:?}", groups(&node));
+    assert!(
+        groups(&node).iter().all(|group| fs::read_dir(group).is_ok_and(|inner| {
+            inner.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("left.one.1"))
+        })),
+        "{:?}",
+        groups(&node)
+    );
     cluster.machines[0].up_again();
     cluster.wait_ready();
     cluster.machines[0].run(&["stop", "left"]).success();
@@ -103,7 +107,8 @@ fn what_a_killed_test_leaves_is_swept_by_the_next() {
     let _alone = alone();
     let mut command = Command::new(std::env::current_exe().expect("this program"));
     command.args(["--exact", "leftovers::a_test_that_is_killed", "--ignored", "--nocapture"]);
-    let mut child = command.env(TO_BE_KILLED, "yes").stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("it runs");
+    let mut child =
+        command.env(TO_BE_KILLED, "yes").stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("it runs");
     let said = BufReader::new(child.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
     let said = said.filter_map(|line| line.strip_prefix("left: ").map(str::to_owned)).next().expect("it gets so far");
     child.kill().expect("it lives");

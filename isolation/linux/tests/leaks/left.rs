@@ -13,8 +13,10 @@ use std::{
 /// and those are. Nor are sockets: each lies in a run's folder, or belongs to a process.
 pub(crate) fn leftovers(bench: &Bench, mark: &str) -> Vec<String> {
     let data = bench.root.parent().unwrap();
-    let mut all: Vec<String> =
-        ours(data, mark, &mut BTreeSet::new()).into_iter().map(|process| format!("process {} ({})", process.pid, process.name)).collect();
+    let mut all: Vec<String> = ours(data, mark, &mut BTreeSet::new())
+        .into_iter()
+        .map(|process| format!("process {} ({})", process.pid, process.name))
+        .collect();
     all.extend(groups(&bench.node_id).iter().map(|folder| format!("group {}", folder.display())));
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let below = data.display().to_string();

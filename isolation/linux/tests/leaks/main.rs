@@ -16,6 +16,7 @@ use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Command, Stdio},
+    time::Instant,
 };
 use support::{
     Bench,
@@ -32,7 +33,8 @@ fn starts() -> u64 {
 
 #[test]
 fn the_same_holds_in_a_guest_with_cgroup_v2() {
-    guest::run_tests(&["the_same_holds"]);
+    // A guest boots anew: no test before this one can have left anything in it.
+    guest::run_tests(&["the_same_holds", "what_a_killed_test_leaves"]);
 }
 
 #[test]
@@ -127,8 +129,15 @@ fn each_kind_of_leak_is_seen() {
     let (mark, data) = (format!("4000.{}", std::process::id()), bench.root.parent().unwrap());
     fs::create_dir_all(&bench.root).unwrap();
     let seen = |what: &str| {
-        let found = leftovers(&bench, &mark);
-        assert!(found.len() == 1 && found[0].starts_with(what), "{what}: {found:?}");
+        // A program that was just started may not have its arguments yet.
+        let end = Instant::now() + support::PATIENCE;
+        loop {
+            let found = leftovers(&bench, &mark);
+            if found.len() == 1 && found[0].starts_with(what) {
+                return;
+            }
+            assert!(Instant::now() < end, "{what}: {found:?}");
+        }
     };
     assert_eq!(leftovers(&bench, &mark), Vec::<String>::new());
 

@@ -109,7 +109,8 @@ impl<'a> Rounds<'a> {
         while specs.len() < CROWD {
             specs.push(self.invent());
         }
-        let mut strikes: BTreeMap<String, Strike> = specs.iter().map(|spec| (spec.run_id.clone(), self.strike())).collect();
+        let mut strikes: BTreeMap<String, Strike> =
+            specs.iter().map(|spec| (spec.run_id.clone(), self.strike())).collect();
         let (mut agent, lines) = self.agent(&specs);
         let begin = Instant::now();
         // One in four does not live to see what it has been left, nor what the machine permits.
@@ -229,7 +230,9 @@ impl<'a> Rounds<'a> {
             _ => "for i in 1 2 3; do setsid sleep 1000 & done; exit 0".to_owned(),
         };
         let secret = self.dice.below(3) == 0;
-        let look = if secret { "[ \"$(cat $TAFFETA_SECRETS/db)\" = value ] || echo without its secret >> seen/$RUN; " } else { "" };
+        // Read by the shell itself: a process for it could be the one that is killed.
+        let look = "read -r v < $TAFFETA_SECRETS/db; [ \"$v\" = value ] || echo without its secret >> seen/$RUN; ";
+        let look = if secret { look } else { "" };
         let mut spec = self.bench.spec(&run_id, &["sh", "-c", &format!("echo begun >> seen/$RUN; {look}{script}")]);
         spec.env.insert("RUN".into(), run_id.clone());
         spec.links = [("seen".to_owned(), self.data().join("seen"))].into();

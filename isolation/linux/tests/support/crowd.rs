@@ -42,7 +42,8 @@ pub(crate) fn run(tasks_root: &str, node_id: &str, memory: Option<&String>) -> E
 fn with_secret(mut spec: TaskSpec) -> TaskSpec {
     if let Some(value) = spec.env.remove(SECRET) {
         let name = SecretName::new("db").expect("a plain name");
-        spec.secrets = TaskSecrets { files: [(name, Secret::new(value.into_bytes()))].into(), ..TaskSecrets::default() };
+        spec.secrets =
+            TaskSecrets { files: [(name, Secret::new(value.into_bytes()))].into(), ..TaskSecrets::default() };
     }
     spec
 }
