@@ -26,6 +26,6 @@ pub use list::{Listed, Shown};
 pub use machine::{Cluster, Machine, Output, Ports};
 pub use recorder::Recorder;
 pub use ring::{COMPLETE_MAX, IDLE_CORES_MAX, Idle, KILLED_MAX, Killed, LEFT_MAX, Ring};
-pub use sweep::sweep;
+pub use sweep::{groups_of, sweep, sweep_orphans};
 pub use usage::{cores_used, resident_mib};
 pub use wait::{eventually, within};

@@ -2,7 +2,10 @@
 
 use crate::{
     http::get,
-    sweep::{kill_all, processes_of, signal, sweep},
+    sweep::{
+        CLUSTER, kill_all, kill_groups, nodes_of, processes_of, remove_groups, signal, sweep, sweep_nodes,
+        sweep_orphans,
+    },
     wait::{eventually, within},
 };
 use rustix::process::Signal;
@@ -13,7 +16,10 @@ use std::{
     net::{IpAddr, SocketAddr, TcpListener, UdpSocket},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU8, Ordering},
+    sync::{
+        Once,
+        atomic::{AtomicU8, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -86,6 +92,8 @@ pub struct Machine {
     ports: Ports,
     binary: PathBuf,
     process: Option<Child>,
+    /// The ids of the nodes that were seen in its data folder, which may be gone by the end.
+    nodes: BTreeSet<String>,
 }
 
 /// Clusters of one test process get addresses of their own: 127.B.C.1 and following, so that tests may run side by side.
@@ -129,7 +137,9 @@ impl Cluster {
 
     fn at(binary: impl Into<PathBuf>, subnet: [u8; 2], ports: Ports) -> Self {
         let [b, c] = subnet;
-        let root = std::env::temp_dir().join(format!("taffeta-test-{}-{b}-{c}", std::process::id()));
+        static ONCE: Once = Once::new();
+        ONCE.call_once(sweep_orphans);
+        let root = std::env::temp_dir().join(format!("{CLUSTER}{}-{b}-{c}", std::process::id()));
         fs::create_dir_all(&root).expect("a folder");
         Self { binary: binary.into(), root, subnet, ports, machines: vec![] }
     }
@@ -202,6 +212,7 @@ impl Cluster {
             ports: self.ports,
             binary: self.binary.clone(),
             process: None,
+            nodes: BTreeSet::new(),
         });
     }
 
@@ -265,6 +276,7 @@ impl Drop for Cluster {
         }
         for machine in &mut self.machines {
             machine.kill();
+            sweep_nodes(&machine.data, &machine.nodes);
         }
         sweep(&self.root);
     }
@@ -365,25 +377,30 @@ impl Machine {
 
     /// kill -9 of the node alone: its shims and tasks go on.
     pub fn kill_agent(&mut self) {
+        self.nodes.extend(self.node_id());
         if let Some(mut process) = self.process.take() {
             let _ = process.kill();
             let _ = process.wait();
         }
     }
 
-    /// kill -9 of the node, its shims and its tasks: the machine is dead.
+    /// kill -9 of the node, its shims and its tasks: the machine is dead, and with it went what its kernel knew.
     pub fn kill(&mut self) {
         // Stopped first, so that nothing starts anything while the rest is killed.
         if let Some(process) = &self.process {
             signal(process.id() as i32, Signal::STOP);
         }
+        let nodes = nodes_of(&self.data);
         kill_all(&self.data);
         self.kill_agent();
         within(Duration::from_secs(5), "the machine is dead", || {
             kill_all(&self.data);
+            nodes.iter().for_each(|node| kill_groups(node));
             let left = processes_of(&self.data);
             if left.is_empty() { Ok(()) } else { Err(format!("{left:?} live")) }
         });
+        nodes.iter().for_each(|node| remove_groups(node));
+        self.nodes.extend(nodes);
     }
 
     /// Tells the node to end, as systemd would, and does not wait for it.

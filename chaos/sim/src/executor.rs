@@ -1,7 +1,7 @@
 //! The seams at which a node starts tasks and asks after their health.
 
 use crate::{
-    tasks::{HANGS, Tasks, boot_time},
+    tasks::{HANGS, News, Stage, Tasks, boot_time},
     time::{ProcessClock, ProcessTime},
 };
 use async_trait::async_trait;
@@ -24,8 +24,10 @@ use taffeta_net::Clock;
 use taffeta_node::Prober;
 use tokio::time::sleep;
 
-/// Making a process takes so long, half of it before there is one.
-const MAKING: Duration = Duration::from_millis(8);
+/// A start takes so long before there is a shim, until that has made the process, and until the agent knows it.
+const WRITING: Duration = Duration::from_millis(3);
+const MAKING: Duration = Duration::from_millis(3);
+const TELLING: Duration = Duration::from_millis(2);
 
 /// Asking a process takes so long.
 const ASKING: Duration = Duration::from_millis(1);
@@ -62,16 +64,22 @@ impl SimExecutor {
 impl Executor for SimExecutor {
     async fn start(&self, spec: TaskSpec) -> Result<Started, StartError> {
         spec.check()?;
-        sleep(MAKING / 2).await; // an agent that dies here leaves nothing
+        let run_id = spec.run_id.clone();
+        let waiting = self.tasks.ask(&run_id, &self.dead);
+        sleep(WRITING).await; // an agent that dies here leaves nothing
         if self.is_dead() {
             return Err(StartError::Failed("the agent is no more".into()));
         }
         if spec.lease.is_some_and(|until| until.left(self.boot_time()) <= spec.grace) {
             return Err(StartError::Failed("its lease has ended".into()));
         }
-        let run_id = spec.run_id.clone();
-        let made = self.tasks.start(self.time.now(), self.clock.date(), spec);
-        sleep(MAKING / 2).await; // and here a run that the next one finds
+        self.tasks.begin(self.time.now() + MAKING, self.clock.date(), spec);
+        waiting.reach(Stage::Begun);
+        sleep(MAKING).await; // here a shim, which goes on
+        let made = self.tasks.made(self.time.now(), &run_id);
+        waiting.reach(Stage::Made);
+        sleep(TELLING).await; // and here a run that the next one finds
+        waiting.end();
         match made {
             Ok((pid, started_at)) => Ok(Started { pid, started_at, not_isolated: vec![] }),
             Err(exit) => Err(StartError::AlreadyRan { run_id, exit }),
@@ -79,13 +87,29 @@ impl Executor for SimExecutor {
     }
 
     async fn recover(&self) -> Vec<Found> {
-        self.tasks.recover()
+        while self.tasks.is_making() {
+            sleep(ASKING).await;
+        }
+        self.tasks.recover(self.time.now())
     }
 
     async fn wait(&self, run_id: &str) -> Exit {
-        let Some(mut exit) = self.tasks.exit_of(run_id) else { return Exit::Lost };
-        let ended = exit.wait_for(Option::is_some).await;
-        ended.ok().and_then(|exit| exit.clone()).unwrap_or(Exit::Lost)
+        let Some(mut news) = self.tasks.news_of(run_id) else { return Exit::Lost };
+        loop {
+            let heard = news.borrow_and_update().clone();
+            match heard {
+                News::Ended(exit) => return exit,
+                News::HungUp => {
+                    sleep(ASKING).await;
+                    self.tasks.settle(self.time.now(), run_id);
+                }
+                News::Runs => {
+                    if news.changed().await.is_err() {
+                        return Exit::Lost;
+                    }
+                }
+            }
+        }
     }
 
     async fn signal(&self, run_id: &str, signal: i32) -> Result<(), ActError> {
@@ -123,15 +147,15 @@ impl Executor for SimExecutor {
 
     async fn exec(&self, run_id: &str, _: CommandSpec) -> Result<Running, CommandError> {
         sleep(MAKING).await;
-        let mut exit = self.tasks.exit_of(run_id).ok_or_else(|| CommandError::Unknown(run_id.into()))?;
-        if exit.borrow().is_some() {
+        let mut news = self.tasks.news_of(run_id).ok_or_else(|| CommandError::Unknown(run_id.into()))?;
+        if *news.borrow() != News::Runs {
             return Err(CommandError::Ended(run_id.into()));
         }
         // A simulated command has nothing to say either: it ends with success, or with its task.
         let ends = async move {
             tokio::select! {
                 () = sleep(MAKING) => Exit::Code(0),
-                _ = exit.wait_for(Option::is_some) => Exit::Signal(9),
+                _ = news.wait_for(|news| *news != News::Runs) => Exit::Signal(9),
             }
         };
         Ok(Running { input: Box::new(NoInput), output: Box::new(SimCommand(Box::pin(ends))) })

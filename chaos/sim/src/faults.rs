@@ -1,6 +1,7 @@
 //! Performs a fault plan on the machines of a run, and undoes what has had its time.
 
 mod director;
+mod interrupter;
 mod losses;
 mod rolling;
 
@@ -15,6 +16,7 @@ use crate::{
     workload::Chore,
 };
 pub(crate) use director::Director;
+pub(crate) use interrupter::Interrupter;
 use losses::{Losses, can_spare};
 use rand::{RngExt, rngs::SmallRng, seq::SliceRandom};
 use rolling::Roll;
@@ -48,6 +50,8 @@ pub(crate) struct Injector {
     rolls: VecDeque<Roll>,
     losses: Losses,
     rng: SmallRng,
+    /// Says which tasks that crash do so with their shim.
+    shims: SmallRng,
     /// When lies are told next.
     lie_at: Duration,
     /// How many faults of each kind were performed.
@@ -74,6 +78,7 @@ impl Injector {
             rolls: VecDeque::new(),
             losses: Losses::default(),
             rng: stream(seed, "faults"),
+            shims: stream(seed, "shims"),
             lie_at: Duration::ZERO,
             performed: BTreeMap::new(),
         }
@@ -230,7 +235,10 @@ impl Injector {
                 self.losses.lose_quorum(cluster, &machines, lasts, &mut self.rng);
             }
             Fault::Rotate => cluster.chores.push_back(Chore::Rotate),
-            Fault::TaskCrash => self.strike(cluster, &planned, &machines, Ill::Crash),
+            Fault::TaskCrash => {
+                let ill = self.crash();
+                self.strike(cluster, &planned, &machines, ill);
+            }
             Fault::TaskHang => self.strike(cluster, &planned, &machines, Ill::Hang(until.unwrap_or(now + FOR_EVER))),
             Fault::TaskIgnoreTerm => self.strike(cluster, &planned, &machines, Ill::IgnoreTerm),
             Fault::TaskFailHealth => {
@@ -353,6 +361,15 @@ impl Injector {
                 };
                 cluster.present().filter(|m| runs(m)).map(|m| m.number).collect()
             }
+        }
+    }
+
+    /// A task ends of itself, or with its shim, which may leave something of it.
+    fn crash(&mut self) -> Ill {
+        match self.shims.random_range(0..3) {
+            0 => Ill::LoseShim { leaves: true },
+            1 => Ill::LoseShim { leaves: false },
+            _ => Ill::Crash,
         }
     }
 

@@ -89,6 +89,12 @@ moments! {
     LeaderKilledAtSlot = "a leader was killed at the instant a slot of a cron job was due",
     LeaderKilledInDrain = "a leader was killed as a task left a drained machine",
     LeaderKilledInPreemption = "a leader was killed as a task made way for another",
+    StartLost = "an agent died after it had asked for a start, before there was anything",
+    StartedUnseen = "a process was made after the agent had died that had asked for it",
+    StartUntold = "an agent died before it was told of a process that it had asked for",
+    ShimKilled = "a shim was killed, and its task with it",
+    OrphanKilled = "what a killed shim had left was killed by the agent",
+    OrphanFound = "what a killed shim had left was found by the next agent, and killed",
     ; // Not demanded of a sweep: what is rare and has a test of its own.
     RestartedWithoutQuorum = "a crashed task was started again while no majority of the voters ran",
     ChangeLeftOver = "a leader finished the change of voters that another one had begun",

@@ -3,7 +3,7 @@
 use crate::{
     check::{Broken, Checker, invariant_no_acknowledged_write_is_lost, serials},
     cluster::Cluster,
-    faults::{Director, Injector},
+    faults::{Director, Injector, Interrupter},
     goal,
     machine::Rest,
     moments::Moment,
@@ -155,6 +155,7 @@ pub fn run(config: &SimConfig, progress: &mut dyn FnMut(Duration)) -> Result<Rep
         checker: Checker::new(config.seed, config.trusts_logs),
         injector: Injector::new(config.seed, faults),
         director: config.directs().then(|| Director::new(config.seed)),
+        interrupter: config.directs().then(|| Interrupter::new(config.seed)),
     };
     let failure = sim.run(config, progress).err();
     sim.cluster.end();
@@ -197,6 +198,8 @@ struct Sim {
     injector: Injector,
     /// Kills the leader at chosen instants.
     director: Option<Director>,
+    /// Kills agents in the middle of starts.
+    interrupter: Option<Interrupter>,
 }
 
 impl Sim {
@@ -254,6 +257,9 @@ impl Sim {
         self.injector.step(&mut self.cluster);
         if let Some(director) = &mut self.director {
             director.step(&mut self.cluster);
+        }
+        if let Some(interrupter) = &mut self.interrupter {
+            interrupter.step(&mut self.cluster);
         }
         self.cluster.step();
         self.cluster.meet();

@@ -1,19 +1,24 @@
 //! A machine's tasks without processes: they become ready, crash, hang, ignore SIGTERM and end, all on virtual time.
 //! They outlive the agent, as real ones do under their shims.
 
-use crate::{
-    time::Run,
-    trace::{Event, fnv},
-};
+mod shim;
+mod start;
+
+pub(crate) use shim::News;
+pub(crate) use start::Stage;
+
+use crate::{time::Run, trace::Event};
 use rand::{RngExt, rngs::SmallRng};
+use shim::Seen;
+use start::Birth;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use taffeta_agent::RunId;
-use taffeta_isolation_plan::{Found, FoundState, TaskSpec, Usage};
-use taffeta_model::{BootMillis, Bug, Exit, ShippedFile, UnixMillis, planted};
+use taffeta_isolation_plan::{TaskSpec, Usage};
+use taffeta_model::{BootMillis, Bug, Exit, Fence, ShippedFile, TaskId, UnixMillis, planted};
 use tokio::sync::watch;
 
 /// SIGTERM.
@@ -21,6 +26,9 @@ const TERMINATE: i32 = 15;
 
 /// Variable of the agent that lists a run's ports, as `http=31022,admin=9000`.
 const PORTS_VARIABLE: &str = "TAFFETA_PORTS";
+
+/// Program of a task that ends by itself.
+const BATCH: &str = "batch";
 
 /// A simulated task uses this part of a processor, and of its memory.
 const BUSY: u32 = 4;
@@ -40,6 +48,10 @@ pub(crate) struct Tasks {
 struct Inner {
     rng: SmallRng,
     runs: BTreeMap<String, Process>,
+    /// Runs whose process is being made by a shim.
+    births: BTreeMap<String, Birth>,
+    /// Starts whose outcome an agent waits for.
+    starts: BTreeMap<String, Stage>,
     last_pid: u32,
     /// Runs that ended and were forgotten, for whoever asks what was behind an address: at most [`PAST_MAX`].
     past: Vec<Past>,
@@ -49,6 +61,11 @@ struct Inner {
     told: Vec<(RunId, Duration)>,
     /// Runs of exclusive tasks whose lease ran out, and were not counted yet.
     run_out: u64,
+    seen: Seen,
+    /// Batch tasks that have succeeded, and under which placement; no more than were ever placed here.
+    finished: BTreeSet<(TaskId, Fence)>,
+    /// The first run that was begun after that.
+    again: Option<RunId>,
     /// Until when something bad has happened to any of them.
     harmed: Duration,
 }
@@ -75,7 +92,9 @@ struct Process {
     ignores_term: bool,
     /// When the lease of an exclusive task ends, and whether it was told so.
     lease: Option<(BootMillis, bool)>,
-    exit: watch::Sender<Option<Exit>>,
+    news: watch::Sender<News>,
+    /// Since when what it has started lives on without its shim.
+    orphaned: Option<Duration>,
     ended_at: Option<Duration>,
     /// Whether its record says what became of it; a reboot leaves that open.
     lost: bool,
@@ -107,7 +126,9 @@ impl Process {
     /// Whether it answers at this moment, and if not, why.
     fn pulse(&self, now: Duration) -> Result<(), String> {
         match () {
-            () if !self.is_alive() || now < self.ready_at => Err("connection refused".into()),
+            () if !self.is_alive() || self.orphaned.is_some() || now < self.ready_at => {
+                Err("connection refused".into())
+            }
             () if now < self.hangs_until => Err(HANGS.into()),
             () if now < self.fails_health_until => Err("503 Service Unavailable".into()),
             () => Ok(()),
@@ -117,13 +138,13 @@ impl Process {
     fn end(&mut self, now: Duration, exit: Exit) {
         self.ended_at = Some(now);
         self.ends = None;
-        self.exit.send_replace(Some(exit));
+        self.news.send_replace(News::Ended(exit));
     }
 }
 
 /// How a batch task ends, which it says in its arguments; `None` for a service.
 fn batch(rng: &mut SmallRng, run: &[String]) -> Option<Exit> {
-    let kind = run.first().filter(|program| *program == "batch").and_then(|_| run.get(1))?;
+    let kind = run.first().filter(|program| *program == BATCH).and_then(|_| run.get(1))?;
     Some(Exit::Code(match kind.as_str() {
         "good" => 0,
         "fails" => 3,
@@ -144,11 +165,16 @@ impl Tasks {
         let inner = Inner {
             rng,
             runs: BTreeMap::new(),
+            births: BTreeMap::new(),
+            starts: BTreeMap::new(),
             last_pid: 1_000,
             past: vec![],
             deaf: 0,
             told: vec![],
             run_out: 0,
+            seen: Seen::default(),
+            finished: BTreeSet::new(),
+            again: None,
             harmed: Duration::ZERO,
         };
         Arc::new(Self { run, place, inner: Mutex::new(inner) })
@@ -165,55 +191,19 @@ impl Tasks {
         Some((run.started_at, run.spec.files.clone()))
     }
 
-    /// Makes a process; the one that is there if the run has one; how it ended if it has had one.
-    pub(crate) fn start(&self, now: Duration, at: UnixMillis, spec: TaskSpec) -> Result<(u32, UnixMillis), Exit> {
-        let inner = &mut *self.lock();
-        if let Some(known) = inner.runs.get(&spec.run_id) {
-            let exit = known.exit.borrow().clone();
-            return if known.lost { Err(Exit::Lost) } else { exit.map_or(Ok((known.pid, known.started_at)), Err) };
-        }
-        let Ok(id) = spec.run_id.parse::<RunId>() else { return Err(Exit::NotStarted("not a run".into())) };
-        inner.last_pid += 1;
-        let rng = &mut inner.rng;
-        let readies = Duration::from_millis(rng.random_range(5..400));
-        let sick = spec.run.first().is_some_and(|program| program == "sick");
-        let ready_at = if sick { NEVER } else { now + readies };
-        let listed = spec.env.get(PORTS_VARIABLE).map(String::as_str).unwrap_or_default();
-        let ports = listed.split(',').filter_map(|port| port.split_once('=')?.1.parse().ok()).collect();
-        let ends = batch(rng, &spec.run).map(|code| (now + Duration::from_millis(rng.random_range(50..3_000)), code));
-        let process = Process {
-            id,
-            pid: inner.last_pid,
-            ports,
-            started: now,
-            started_at: at,
-            ready_at,
-            ends,
-            hangs_until: Duration::ZERO,
-            fails_health_until: Duration::ZERO,
-            ails_since: Duration::ZERO,
-            ignores_term: false,
-            lease: spec.lease.map(|until| (until, false)),
-            exit: watch::Sender::new(None),
-            ended_at: None,
-            lost: false,
-            spec,
-        };
-        let (pid, name) = (process.pid, process.spec.run_id.clone());
-        self.run.note(now, Event::Start, self.place, u64::from(pid), fnv(name.as_bytes()));
-        inner.runs.insert(name, process);
-        Ok((pid, at))
-    }
-
-    /// Ends what is due.
+    /// Makes and ends what is due.
     pub(crate) fn step(&self, now: Duration) {
         let inner = &mut *self.lock();
+        self.make_due(now, inner);
         self.keep_leases(now, inner);
         for process in inner.runs.values_mut().filter(|p| p.is_alive()) {
             // A process that hangs gets to nothing by itself.
             let due = process.ends.as_ref().is_some_and(|(at, _)| *at <= now && now >= process.hangs_until);
             if let Some((_, exit)) = process.ends.take_if(|_| due) {
                 self.run.note(now, Event::End, self.place, u64::from(process.pid), 0);
+                if exit == Exit::Code(0) && process.spec.run.first().is_some_and(|program| program == BATCH) {
+                    inner.finished.insert((process.id.task(), process.id.fence()));
+                }
                 process.end(now, exit);
             }
         }
@@ -245,7 +235,8 @@ impl Tasks {
     /// Lets an exclusive task run until then; `false` if there is no such run.
     pub(crate) fn extend(&self, run_id: &str, until: BootMillis) -> bool {
         let inner = &mut *self.lock();
-        let lease = inner.runs.get_mut(run_id).and_then(|process| process.lease.as_mut());
+        let heard = inner.runs.get_mut(run_id).filter(|process| !process.is_hung_up());
+        let lease = heard.and_then(|process| process.lease.as_mut());
         lease.map(|(known, _)| *known = until.max(*known)).is_some()
     }
 
@@ -254,15 +245,16 @@ impl Tasks {
         std::mem::take(&mut self.lock().run_out)
     }
 
-    /// How the run ends; at once if there is none.
-    pub(crate) fn exit_of(&self, run_id: &str) -> Option<watch::Receiver<Option<Exit>>> {
+    /// What becomes of the run; `None` if there is none, or it is lost.
+    pub(crate) fn news_of(&self, run_id: &str) -> Option<watch::Receiver<News>> {
         let inner = self.lock();
         let process = inner.runs.get(run_id).filter(|p| !p.lost)?;
-        Some(process.exit.subscribe())
+        Some(process.news.subscribe())
     }
 
     /// Sends a signal; `None` if there is no such run, `false` if it has ended.
     pub(crate) fn signal(&self, now: Duration, run_id: &str, signal: i32) -> Option<bool> {
+        self.settle(now, run_id);
         let inner = &mut *self.lock();
         let takes = Duration::from_millis(inner.rng.random_range(5..600));
         let process = inner.runs.get_mut(run_id)?;
@@ -278,6 +270,7 @@ impl Tasks {
 
     /// SIGKILL: ends at once, whatever it was doing.
     pub(crate) fn kill(&self, now: Duration, run_id: &str) -> bool {
+        self.settle(now, run_id);
         let inner = &mut *self.lock();
         let Some(process) = inner.runs.get_mut(run_id) else { return false };
         if process.is_alive() {
@@ -303,26 +296,12 @@ impl Tasks {
         true
     }
 
-    /// What an agent finds that was just started.
-    pub(crate) fn recover(&self) -> Vec<Found> {
-        let inner = self.lock();
-        let found = inner.runs.values().map(|process| Found {
-            run_id: process.spec.run_id.clone(),
-            spec: TaskSpec { files: BTreeMap::new(), ..process.spec.clone() },
-            state: match &*process.exit.borrow() {
-                _ if process.lost => FoundState::Lost,
-                Some(exit) => FoundState::Exited { exit: exit.clone(), at: process.started_at, words: None },
-                None => FoundState::Running { pid: process.pid, started_at: process.started_at },
-            },
-        });
-        found.collect()
-    }
-
     /// The machine goes down with all that runs on it.
     pub(crate) fn power_off(&self, now: Duration) {
         let inner = &mut *self.lock();
         inner.harmed = inner.harmed.max(now);
-        for process in inner.runs.values_mut().filter(|p| p.is_alive()) {
+        inner.births.clear();
+        for process in inner.runs.values_mut().filter(|p| p.is_alive() || p.is_hung_up()) {
             process.end(now, Exit::Lost);
             process.lost = true;
         }
@@ -359,11 +338,12 @@ impl Tasks {
         let mut count = 0;
         let inner = &mut *self.lock();
         let until = match ill {
-            Ill::Crash | Ill::IgnoreTerm => now,
+            Ill::Crash | Ill::LoseShim { .. } | Ill::IgnoreTerm => now,
             Ill::Hang(until) | Ill::FailHealth(until) => until,
         };
         inner.harmed = inner.harmed.max(until);
-        for process in inner.runs.values_mut().filter(|p| p.is_alive() && chosen(&p.id)) {
+        let able = |process: &&mut Process| process.is_alive() && !process.is_hung_up();
+        for process in inner.runs.values_mut().filter(able).filter(|p| chosen(&p.id)) {
             count += 1;
             if process.pulse(now).is_ok() {
                 process.ails_since = now;
@@ -372,6 +352,11 @@ impl Tasks {
                 Ill::Crash => {
                     self.run.note(now, Event::End, self.place, u64::from(process.pid), 1);
                     process.end(now, Exit::Code(1));
+                }
+                Ill::LoseShim { leaves } => {
+                    self.run.note(now, Event::End, self.place, u64::from(process.pid), 4);
+                    inner.seen.shims_killed += 1;
+                    process.lose_shim(now, leaves);
                 }
                 Ill::Hang(until) => process.hangs_until = until,
                 Ill::IgnoreTerm => process.ignores_term = true,
@@ -470,6 +455,10 @@ impl Tasks {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Ill {
     Crash,
+    /// Its shim is killed, and it dies; it leaves something that lives on.
+    LoseShim {
+        leaves: bool,
+    },
     Hang(Duration),
     IgnoreTerm,
     FailHealth(Duration),

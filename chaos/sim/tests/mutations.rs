@@ -59,6 +59,8 @@ const CAUGHT: &[(Bug, u64, &str)] = &[
     (Bug::ForgetLeases, 1, "run at once, and are exclusive"),
     (Bug::GrantAlone, 1, "run at once, and are exclusive"),
     (Bug::IgnoreLeaseEnd, 1, "run at once, and are exclusive"),
+    (Bug::ForgetExits, 1, "although its task had succeeded"),
+    (Bug::KeepOrphans, 1, "lost its shim"),
 ];
 
 /// Bugs that show when nothing is broken: under faults a task may well be placed twice, and news of its end be late.
@@ -305,4 +307,6 @@ caught! {
     an_exclusive_task_that_outlives_its_lease_is_caught: IgnoreLeaseEnd,
     a_task_that_takes_the_place_of_an_equal_is_caught: PreemptEquals,
     a_team_that_gets_more_than_its_quota_is_caught: ExceedQuota,
+    an_agent_that_forgets_how_runs_ended_is_caught: ForgetExits,
+    what_a_killed_shim_leaves_and_nobody_kills_is_caught: KeepOrphans,
 }

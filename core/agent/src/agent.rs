@@ -71,6 +71,7 @@ impl Agent {
                 FoundState::Running { .. } if planted(Bug::StartTwice) => slot.adopt_ended(run, None),
                 FoundState::Running { pid, started_at } => slot.adopt(Run::found(now, found, pid, started_at)),
                 FoundState::Exited { exit: Exit::LeaseEnded } => slot.adopt_ended(run, None),
+                FoundState::Exited { .. } if planted(Bug::ForgetExits) => slot.adopt_ended(run, None),
                 FoundState::Exited { exit } => slot.adopt_ended(run, Some(Verdict { exit, words })),
                 // Not the task's doing: it is started again at once, and no batch job loses a try.
                 FoundState::Lost => slot.adopt_ended(run, None),

@@ -1,6 +1,7 @@
 //! The walk: a real app on three machines of real processes, resolved by name, and machines killed.
 
 mod beside;
+mod leftovers;
 mod support;
 
 use serde_json::Value;

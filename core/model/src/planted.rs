@@ -104,11 +104,15 @@ pub enum Bug {
     ExceedQuota,
     /// A machine whose disk was wiped comes back under its old id.
     KeepWipedId,
+    /// An agent that was away takes no notice of how runs have ended meanwhile.
+    ForgetExits,
+    /// What a killed shim has left is not killed.
+    KeepOrphans,
 }
 
 impl Bug {
     /// All that stand in the code, and are caught.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 51] = [
         Self::ObeyOldFence,
         Self::AcknowledgeBeforeSync,
         Self::ForgetVote,
@@ -158,6 +162,8 @@ impl Bug {
         Self::PreemptEquals,
         Self::ExceedQuota,
         Self::KeepWipedId,
+        Self::ForgetExits,
+        Self::KeepOrphans,
     ];
 }
 

@@ -66,16 +66,26 @@ async fn eventually<F: Future<Output = Result<(), String>>>(what: &str, mut chec
 }
 
 struct Ring {
-    root: tempfile::TempDir,
     port: u16,
     lives: Lives,
     nodes: Vec<Fabric>,
+    /// Goes after the nodes that are in it.
+    root: Swept,
+}
+
+/// A folder of nodes, with whose end nothing is left of them: a node that is dropped takes no leave.
+struct Swept(tempfile::TempDir);
+
+impl Drop for Swept {
+    fn drop(&mut self) {
+        taffeta_harness::sweep(self.0.path());
+    }
 }
 
 impl Ring {
     /// Three nodes that vote.
     async fn new(lives: Lives) -> Self {
-        let (root, port) = (tempfile::tempdir().expect("a folder"), free_port());
+        let (root, port) = (Swept(tempfile::tempdir().expect("a folder")), free_port());
         let mut ring = Self { root, port, lives, nodes: vec![] };
         ring.nodes.push(start(ring.config("n1", 1)).await);
         ring.nodes[0].ready(SOON).await.expect("ready");
@@ -96,7 +106,7 @@ impl Ring {
     }
 
     fn config(&self, name: &str, host: u8) -> FabricConfig {
-        config(self.root.path(), name, host, self.port, self.lives)
+        config(self.root.0.path(), name, host, self.port, self.lives)
     }
 
     async fn join(&self, name: &str, host: u8, token: JoinToken) -> Result<Fabric, taffeta_node::StartError> {
@@ -352,7 +362,7 @@ async fn a_removed_machine_leaves_its_name_and_address_and_never_comes_back() {
     drop(again);
     eventually("its folder is free", || async {
         let mut heir = ring.config("n4", 4);
-        heir.data = ring.root.path().join("heir");
+        heir.data = ring.root.0.path().join("heir");
         heir.join = vec![format!("127.0.0.1:{}", ring.port)];
         heir.token = Some(token(&ring.nodes[0]).await);
         heir.join_patience = Some(SOON);

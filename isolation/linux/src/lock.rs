@@ -6,9 +6,9 @@ use rustix::{
     io::Errno,
 };
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, Metadata, OpenOptions},
     io,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::Path,
     thread::sleep,
     time::Duration,
@@ -28,9 +28,11 @@ impl RunLock {
     /// Takes the lock; `None` if another process holds it. The folder must exist.
     pub(crate) fn try_take(folder: &Path) -> io::Result<Option<Self>> {
         let path = folder.join(LOCK_FILE);
-        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Self(file))),
+            // Whoever had it may have removed the folder since the file was opened, and the next start of the run may have
+            // made another one: the lock of a file that is not there keeps nobody out.
+            Ok(()) => Ok((identity(&file.metadata()?) == identity(&fs::metadata(&path)?)).then_some(Self(file))),
             Err(Errno::WOULDBLOCK) => Ok(None),
             Err(e) => Err(e.into()),
         }
@@ -49,4 +51,8 @@ impl RunLock {
         }
         Ok(None)
     }
+}
+
+fn identity(about: &Metadata) -> (u64, u64) {
+    (about.dev(), about.ino())
 }

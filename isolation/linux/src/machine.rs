@@ -28,6 +28,12 @@ use taffeta_isolation_plan::{
 };
 use taffeta_model::{Exit, UnixMillis};
 
+/// Pause before it is looked again whether a shim has ended.
+const AGAIN: Duration = Duration::from_millis(10);
+
+/// For ten seconds: a start waits for a disk, on a machine that is busy with others.
+const STOP_ROUNDS_MAX: usize = 1_000;
+
 /// The machine on which tasks run: where their folders are and what it permits.
 #[derive(Debug)]
 pub(crate) struct Machine {
@@ -188,15 +194,7 @@ impl Machine {
         let mut lock = lock; // held to the end: no shim that comes late may start what is being removed
         for step in back {
             match step {
-                Undo::StopTask { folder } => {
-                    kill_all(&groups, &folder.join(WORK_FOLDER));
-                    if lock.is_none() {
-                        lock = RunLock::take(folder)?;
-                    }
-                    if lock.is_none() {
-                        return Err(io::Error::other("its shim does not end"));
-                    }
-                }
+                Undo::StopTask { folder } => lock = Some(stop_task(&groups, folder, lock)?),
                 Undo::RemoveSecrets { folder } => secrets::remove(folder)?,
                 Undo::RemoveGroup { .. } => groups.remove()?,
                 Undo::RemoveFolder { path } => remove_folder(path)?,
@@ -210,6 +208,24 @@ impl Machine {
 fn told(state: &StateRecord, mut not_isolated: Vec<String>) -> Started {
     not_isolated.extend(state.gaps.iter().cloned());
     Started { pid: state.task.pid, started_at: UnixMillis(state.started_at), not_isolated }
+}
+
+/// Kills what there is of a task until its shim has ended, too: one that is just starting may have it run only now. The lock
+/// of the run, if the caller has it, proves that there is none.
+fn stop_task(groups: &Groups, folder: &Path, lock: Option<RunLock>) -> io::Result<RunLock> {
+    let work = folder.join(WORK_FOLDER);
+    let mut lock = lock;
+    for _ in 0..STOP_ROUNDS_MAX {
+        if lock.is_none() {
+            lock = RunLock::try_take(folder)?;
+        }
+        kill_all(groups, &work);
+        if let Some(lock) = lock.take() {
+            return Ok(lock);
+        }
+        sleep(AGAIN);
+    }
+    Err(io::Error::other("its shim does not end"))
 }
 
 /// Kills what runs in the groups, or, where there are none, what carries the folder's mark.

@@ -54,6 +54,11 @@ pub(crate) struct Carried {
 }
 
 impl Carried {
+    /// Whether there is nothing in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.env.is_empty()
+    }
+
     /// As they go into a process's environment.
     pub(crate) fn variables(&self) -> Vec<(OsString, OsString)> {
         let variable = |(name, value): (&String, &Vec<u8>)| (name.into(), OsString::from_vec(value.clone()));
@@ -68,7 +73,8 @@ pub(crate) fn encode(given: &TaskSecrets) -> Vec<u8> {
     postcard::to_stdvec(&Carried { files, env }).expect("plain data can be encoded")
 }
 
-/// Reads what came through the pipe; nothing is no secret.
+/// Reads what came through the pipe. Nothing is no secret, if `launch.json` names none; else it is what an agent has sent
+/// that was killed before.
 pub(crate) fn read(pipe: impl Read) -> io::Result<Carried> {
     let mut bytes = vec![];
     pipe.take(CARRIED_BYTES_MAX + 1).read_to_end(&mut bytes)?;
@@ -128,8 +134,9 @@ pub(crate) fn place(run: &Path, at: &SecretsAt, carried: &Carried) -> io::Result
             if memory.symlink_metadata().is_ok() {
                 fs::remove_dir_all(memory)?; // of an earlier try; another user's cannot be removed, and is not used
             }
-            make_folder(memory)?;
+            // The link first: by it the folder is found again, should this process die in between.
             symlink(memory, &folder)?;
+            make_folder(memory)?;
         }
         SecretsAt::Disk => make_folder(&folder)?,
     }

@@ -8,7 +8,7 @@ use crate::{
         EXIT_FILE, ExitRecord, Kept, Process, STATE_FILE, StateRecord, boot_id, date, read_exit, read_record,
         write_exit,
     },
-    secrets,
+    sandbox, secrets,
 };
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::{fs, io, thread::sleep, time::Duration};
@@ -151,6 +151,7 @@ impl Machine {
 
     /// Kills and removes groups of this node whose run has no folder, and secrets likewise.
     fn sweep(&self) {
+        sandbox::sweep_trials(&self.tasks_root);
         secrets::sweep(&self.permitted, |run_id| self.folder(run_id).exists());
         for (name, groups) in limits::groups_of_node(&self.hierarchies, &self.permitted) {
             if !self.folder(&name).exists() {

@@ -103,6 +103,12 @@ pub(crate) fn close_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
     Ok(())
 }
 
+/// Closes a file in this process, which is a copy of the one that owns it, and ends without ever using or dropping it.
+pub(crate) fn close_in_copy(file: BorrowedFd<'_>) {
+    // SAFETY: by this function's contract nothing in this process relies on the file any more.
+    unsafe { libc::close(file.as_raw_fd()) };
+}
+
 /// Gives the calling process these namespaces of its own; a new one of process ids is for its children.
 pub(crate) fn part_from(kinds: &[New]) -> io::Result<()> {
     let flag = |new: &New| match new {

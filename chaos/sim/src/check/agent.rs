@@ -17,6 +17,10 @@ use taffeta_node::Inspect;
 /// and SIGKILL, twice over.
 const LEFTOVER_MAX: Duration = Duration::from_secs(25);
 
+/// How long something may live on without its shim, on a machine whose agent is well: less than what passes until its task
+/// is started anew.
+const ORPHAN_MAX: Duration = Duration::from_millis(200);
+
 impl Checker {
     pub(super) fn check_agent(&mut self, machine: &Machine, inspect: &Inspect) -> Result<(), Broken> {
         if machine.outdated {
@@ -27,6 +31,10 @@ impl Checker {
         let directory = inspect.directory_fence();
         if obeyed != seen.obeyed {
             invariant_no_older_generation_is_obeyed(machine, seen.generation, obeyed)?;
+        }
+        if inspect.generation() != seen.generation {
+            // It goes on from what another node knew: that the task had succeeded may be lost with the rest.
+            machine.tasks.forget_successes();
         }
         seen.generation = inspect.generation();
         invariant_fences_never_go_back(machine, "an assigned set", seen.obeyed, obeyed)?;
@@ -53,6 +61,10 @@ impl Checker {
             self.unwanted
                 .retain(|(number, id), _| *number != machine.number || living.iter().any(|run| run.id.as_str() == id));
         }
+        if changed {
+            invariant_no_batch_task_succeeds_and_is_begun_again(machine)?;
+        }
+        invariant_no_orphan_outlives_a_look(cluster, machine)?;
         if cluster.now().as_millis().is_multiple_of(500) {
             self.invariant_nothing_is_left_over(cluster, machine)?;
         }
@@ -133,6 +145,31 @@ fn invariant_one_run_of_a_task(machine: &Machine, living: &[Living]) -> Result<(
         }
     }
     Ok(())
+}
+
+/// The end of a run is known to every later agent of its machine: a batch task that has succeeded is not begun once more
+/// under the same placement, unless the cluster had to be recovered.
+fn invariant_no_batch_task_succeeds_and_is_begun_again(machine: &Machine) -> Result<(), Broken> {
+    match machine.tasks.begun_again() {
+        Some(_) if machine.outdated => Ok(()), // its disk is an older one
+        Some(run) => Err(format!("{}: {run} was begun although its task had succeeded", machine.name)),
+        None => Ok(()),
+    }
+}
+
+/// What a killed shim has left is killed by an agent that is there, or by the next one when it is started.
+fn invariant_no_orphan_outlives_a_look(cluster: &Cluster, machine: &Machine) -> Result<(), Broken> {
+    if !machine.runs() || machine.look(|_| ()).is_none() {
+        return Ok(());
+    }
+    let known = calm_since(machine);
+    let now = cluster.now();
+    match machine.tasks.orphans().into_iter().find(|(_, since)| now.saturating_sub(known.max(*since)) > ORPHAN_MAX) {
+        Some((run, since)) => {
+            Err(format!("{}: {run} lost its shim {:?} ago, and something of it lives", machine.name, now - since))
+        }
+        None => Ok(()),
+    }
 }
 
 /// No port is had by two tasks, and no more runs than the machine can bear.

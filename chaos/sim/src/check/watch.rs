@@ -144,6 +144,17 @@ impl Watch {
         if machine.tasks.kills_of_deaf() > 0 {
             noted.push(Moment::TermIgnored);
         }
+        let seen = machine.tasks.seen();
+        for (count, moment) in [
+            (seen.starts_lost, Moment::StartLost),
+            (seen.starts_unseen, Moment::StartedUnseen),
+            (seen.starts_untold, Moment::StartUntold),
+            (seen.shims_killed, Moment::ShimKilled),
+            (seen.orphans_killed, Moment::OrphanKilled),
+            (seen.orphans_found, Moment::OrphanFound),
+        ] {
+            noted.extend((count > 0).then_some(moment));
+        }
         last.runs = runs;
         noted.into_iter().for_each(|moment| cluster.moments.note(moment));
     }

@@ -57,6 +57,16 @@ impl Init {
         &self.born.fd
     }
 
+    pub(super) fn pid(&self) -> Pid {
+        self.born.pid
+    }
+
+    /// In a copy of the shim that never comes back to this: the shim alone hears init's news, or init would not notice that
+    /// the shim was killed before it could be told.
+    pub(super) fn leave_news(&self) {
+        sys::close_in_copy(self.news.as_fd());
+    }
+
     pub(super) fn into_born(self) -> Born {
         self.born
     }

@@ -13,7 +13,7 @@ mod program;
 mod view;
 
 pub(crate) use nobody::Nobody;
-pub(crate) use probe::{PROBE, measures, probe_main};
+pub(crate) use probe::{PROBE, measures, probe_main, sweep_trials};
 pub(crate) use program::{Place, Program, Stuck, joined_by_parent};
 
 use crate::{
@@ -69,8 +69,9 @@ impl From<io::Error> for Stuck {
 }
 
 impl Start<'_> {
-    /// Starts the task. After an error nothing of it is left.
-    pub(crate) fn start(self) -> Result<Running, Stuck> {
+    /// Starts the task. After an error nothing of it is left. `begins` is told of its process, and of the first one of its
+    /// pid namespace, before its program begins; if that fails, it does not.
+    pub(crate) fn start(self, begins: impl FnOnce(Pid, Option<Pid>) -> io::Result<()>) -> Result<Running, Stuck> {
         let alone = SingleThread::check()?;
         let Start { spec, sandbox, groups, variables, outputs } = self;
         if let Some(user) = &spec.user {
@@ -96,7 +97,7 @@ impl Start<'_> {
             leads: true,
             dies_with: (!pids).then(getpid),
         };
-        launch(alone, program, init)
+        launch(alone, program, init, begins)
     }
 }
 
@@ -153,7 +154,12 @@ impl Doors {
     }
 }
 
-fn launch(alone: SingleThread, program: Program<'_>, init: Option<Init>) -> Result<Running, Stuck> {
+fn launch(
+    alone: SingleThread,
+    program: Program<'_>,
+    init: Option<Init>,
+    begins: impl FnOnce(Pid, Option<Pid>) -> io::Result<()>,
+) -> Result<Running, Stuck> {
     let (wait, go) = pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from)?;
     let (told, tell) = pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from)?;
     let born = give_birth(alone, program, init.as_ref(), wait, tell);
@@ -164,6 +170,9 @@ fn launch(alone: SingleThread, program: Program<'_>, init: Option<Init>) -> Resu
     };
     if let Some(Err(why)) = init.as_mut().map(Init::ready) {
         return Err(give_up(init, Some(task), Stuck::Sandbox(why)));
+    }
+    if let Err(e) = begins(task.pid, init.as_ref().map(Init::pid)) {
+        return Err(give_up(init, Some(task), e.into()));
     }
     let mut go = File::from(go);
     let _ = go.write_all(b"g"); // a process that is gone is noticed at once
@@ -243,6 +252,7 @@ fn give_birth_by_mother(
 ) -> io::Result<Born> {
     let (heard, say) = pipe_with(PipeFlags::CLOEXEC)?;
     let mother = Birth::default().give(alone, |_| {
+        init.leave_news();
         let joined = move_into_thread_name_spaces(init.fd().as_fd(), joined).map_err(io::Error::from);
         let born = joined.and_then(|()| Birth { sibling: true, ..birth }.give(alone, life));
         let told = match &born {

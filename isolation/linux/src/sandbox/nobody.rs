@@ -9,7 +9,7 @@ use crate::{
     sys::{self, Birth, New, SingleThread},
 };
 use rustix::{
-    process::{Gid, Pid, Signal, Uid, set_parent_process_death_signal},
+    process::{Gid, Pid, Signal, Uid, getpid, getppid, set_parent_process_death_signal},
     thread::{LinkNameSpaceType, move_into_link_name_space, set_thread_groups, set_thread_res_gid, set_thread_res_uid},
 };
 use std::{
@@ -35,9 +35,13 @@ impl Nobody {
     pub(super) fn make(alone: SingleThread, spec: &TaskSpec, id: u32) -> io::Result<Self> {
         let (uid, gid) = inside(spec)?;
         let birth = Birth { new: vec![New::User], ..Birth::default() };
+        let parent = getpid();
         let born = birth.give(alone, |_| {
-            let _ = set_parent_process_death_signal(Some(Signal::KILL));
-            sys::sleep_for_ever()
+            // Not even the run's lock, which this process would keep if the shim were killed now.
+            let _ = sys::close_all_but(&[]);
+            let told = set_parent_process_death_signal(Some(Signal::KILL));
+            // A parent that died before that call will never send it.
+            if told.is_err() || getppid() != Some(parent) { 1 } else { sys::sleep_for_ever() }
         })?;
         let process = format!("/proc/{}", number(born.pid));
         let made = fs::write(format!("{process}/uid_map"), format!("{uid} {id} 1"))

@@ -73,6 +73,15 @@ pub(crate) fn probe_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// Removes what a trial has left that was killed. One that still goes on has nobody who would hear of it.
+pub(crate) fn sweep_trials(tasks_root: &Path) {
+    for entry in fs::read_dir(tasks_root).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(TRIAL)) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 struct Trial {
     alone: SingleThread,
     spec: TaskSpec,

@@ -37,6 +37,9 @@ pub(super) fn start(folder: &Path, carried: Carried) -> Result<Shim, Refusal> {
     }
     let spec: TaskSpec = read_record(&folder.join(SPEC_FILE))?.ok_or_else(|| missing(SPEC_FILE))?;
     if let Some(at) = &launch.secrets {
+        if carried.is_empty() {
+            return Err(Refusal::Failed("the secrets did not arrive: the run was given up".into()));
+        }
         secrets::place(folder, at, &carried)
             .map_err(|e| Refusal::Failed(format!("the secrets cannot be put into memory: {e}")))?;
     }
@@ -49,9 +52,7 @@ pub(super) fn start(folder: &Path, carried: Carried) -> Result<Shim, Refusal> {
     let oom = OutOfMemory::watch(&launch.groups);
     let sandbox = launch.sandbox.unwrap_or_default();
     let (logs, writers) = Logs::open(folder, spec.logs)?;
-    let running = spawn(&spec, &sandbox, &launch.groups, &carried, writers)?;
-    let state = describe(&spec.run_id, launch.groups, &running)?;
-    write_record(&folder.join(STATE_FILE), &state)?;
+    let (running, state) = spawn(folder, &spec, &sandbox, &launch.groups, &carried, writers)?;
     Ok(Shim::new(folder.to_path_buf(), state, running, listener, signals, oom, (lease, logs)))
 }
 
@@ -67,22 +68,42 @@ fn listen(folder: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// Starts the task. Who runs is on disk before the program begins: a run whose program has begun is never taken for one
+/// that has not been, and so never started once more, whoever is killed at whatever instant.
 fn spawn(
+    folder: &Path,
     spec: &TaskSpec,
     sandbox: &Sandbox,
     groups: &Groups,
     carried: &Carried,
     writers: Writers,
-) -> Result<Running, Refusal> {
+) -> Result<(Running, StateRecord), Refusal> {
+    let file = folder.join(STATE_FILE);
     let outputs = (writers.stdout, writers.stderr);
-    let started = Start { spec, sandbox, groups, variables: carried.variables(), outputs }.start();
-    started.map_err(|stuck| match stuck {
+    let mut state = None;
+    let begins = |task: Pid, init: Option<Pid>| {
+        let described = describe(&spec.run_id, groups.clone(), task, init)?;
+        write_record(&file, &described)?;
+        state = Some(described);
+        Ok(())
+    };
+    let started = Start { spec, sandbox, groups, variables: carried.variables(), outputs }.start(begins);
+    let started = started.map_err(|stuck| match stuck {
         Stuck::Absent(why) | Stuck::Unfit(why) | Stuck::Program(why) => Refusal::NotStarted(why),
         Stuck::Sandbox(why) => Refusal::Failed(why),
-    })
+    });
+    match (started, state) {
+        (Ok(running), Some(state)) => Ok((running, state)),
+        (Ok(_), None) => unreachable!("no task is let go before it is described"),
+        (Err(refusal), _) => {
+            // The program has not begun: the run has not been.
+            let _ = fs::remove_file(&file);
+            Err(refusal)
+        }
+    }
 }
 
-fn describe(run_id: &str, groups: Groups, running: &Running) -> io::Result<StateRecord> {
+fn describe(run_id: &str, groups: Groups, task: Pid, init: Option<Pid>) -> io::Result<StateRecord> {
     let look_up = |pid: Pid| {
         let number = pid.as_raw_nonzero().get().unsigned_abs();
         Process::look_up(number).ok_or_else(|| io::Error::other("/proc is not mounted"))
@@ -92,8 +113,8 @@ fn describe(run_id: &str, groups: Groups, running: &Running) -> io::Result<State
         run_id: run_id.to_owned(),
         boot_id: boot_id()?,
         shim: look_up(getpid())?,
-        task: look_up(running.task.pid)?,
-        init: running.init.as_ref().map(|init| look_up(init.pid)).transpose()?,
+        task: look_up(task)?,
+        init: init.map(look_up).transpose()?,
         started_at: date().0,
         groups,
         gaps: running.gaps.clone(),

@@ -1,13 +1,18 @@
 //! A machine for one test: its own folder and cgroups, all of which are gone afterwards.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+pub mod dice;
 pub mod guest;
+pub mod orphans;
 
 use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Once,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 use taffeta_isolation_linux::{LinuxConfig, LinuxExecutor};
@@ -26,8 +31,13 @@ pub struct Bench {
 
 impl Bench {
     pub fn new() -> Self {
-        let temporary = tempfile::tempdir().unwrap();
-        let mut bench = Self::at(temporary.path().join("tasks"));
+        static ONCE: Once = Once::new();
+        ONCE.call_once(orphans::sweep);
+        let mut bench = Self::at(PathBuf::new());
+        // Named so that whoever finds it knows whose it is.
+        let temporary = tempfile::Builder::new().prefix(&format!("{}{}.", orphans::FOLDER, bench.node_id)).tempdir();
+        let temporary = temporary.unwrap();
+        bench.root = temporary.path().join("tasks");
         bench.temporary = Some(temporary);
         bench
     }
@@ -36,6 +46,11 @@ impl Bench {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         Self { root, node_id: format!("test-{}-{count}", std::process::id()), temporary: None }
+    }
+
+    /// What another test has left.
+    pub fn left(root: PathBuf, node_id: String) -> Self {
+        Self { root, node_id, temporary: None }
     }
 
     pub fn config(&self) -> LinuxConfig {

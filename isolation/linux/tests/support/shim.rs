@@ -1,7 +1,10 @@
-//! For the tests: the shim alone, and an agent that can be killed.
+//! For the tests: the shim alone, and agents that can be killed.
 //!
 //! `taffeta-shim-test shim <run-folder>` is what the product does for `taffeta shim`. `taffeta-shim-test agent
-//! <tasks-root> <node-id>` starts the spec that it reads from stdin, prints the process id, and stays.
+//! <tasks-root> <node-id>` starts the spec that it reads from stdin, prints the process id, and stays. For
+//! `taffeta-shim-test crowd` see its module.
+
+mod crowd;
 
 use std::{ffi::OsString, io, process::ExitCode};
 use taffeta_isolation_linux::{LinuxConfig, LinuxExecutor, shim_main};
@@ -16,6 +19,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = args.filter_map(|arg: OsString| arg.into_string().ok()).collect();
     match (verb.to_str(), args.as_slice()) {
         (Some("agent"), [tasks_root, node_id]) => agent(tasks_root, node_id),
+        (Some("crowd"), [tasks_root, node_id, memory @ ..]) => crowd::run(tasks_root, node_id, memory.first()),
         _ => ExitCode::from(2),
     }
 }
