@@ -230,6 +230,12 @@ impl Injector {
                 self.losses.lose_quorum(cluster, &machines, lasts, &mut self.rng);
             }
             Fault::Rotate => cluster.chores.push_back(Chore::Rotate),
+            Fault::Bandwidth { .. }
+            | Fault::Cpu { .. }
+            | Fault::Memory { .. }
+            | Fault::Dns { .. }
+            | Fault::Drain
+            | Fault::Leader => unreachable!("a plan with it is refused before the run: `FaultPlan::check_simulated`"),
             Fault::TaskCrash => self.strike(cluster, &planned, &machines, Ill::Crash),
             Fault::TaskHang => self.strike(cluster, &planned, &machines, Ill::Hang(until.unwrap_or(now + FOR_EVER))),
             Fault::TaskIgnoreTerm => self.strike(cluster, &planned, &machines, Ill::IgnoreTerm),
@@ -406,7 +412,13 @@ impl Injector {
                     | Fault::Upgrade
                     | Fault::Remove
                     | Fault::Rotate
-                    | Fault::Lag => {}
+                    | Fault::Lag
+                    | Fault::Bandwidth { .. }
+                    | Fault::Cpu { .. }
+                    | Fault::Memory { .. }
+                    | Fault::Dns { .. }
+                    | Fault::Drain
+                    | Fault::Leader => {}
                 }
             }
             if condition != machine.condition() {
@@ -467,7 +479,13 @@ impl Injector {
                 | Fault::QuorumLost
                 | Fault::Upgrade
                 | Fault::Remove
-                | Fault::Rotate => {}
+                | Fault::Rotate
+                | Fault::Bandwidth { .. }
+                | Fault::Cpu { .. }
+                | Fault::Memory { .. }
+                | Fault::Dns { .. }
+                | Fault::Drain
+                | Fault::Leader => {}
             }
         }
         for machine in &mut cluster.machines {
@@ -543,7 +561,13 @@ impl Active {
             | Fault::QuorumLost
             | Fault::Upgrade
             | Fault::Remove
-            | Fault::Rotate => return None,
+            | Fault::Rotate
+            | Fault::Bandwidth { .. }
+            | Fault::Cpu { .. }
+            | Fault::Memory { .. }
+            | Fault::Dns { .. }
+            | Fault::Drain
+            | Fault::Leader => return None,
         };
         let partition = matches!(self.fault, Fault::Partition { .. });
         (!link.is_sound() && (partition || from_in || to_in)).then_some(link)

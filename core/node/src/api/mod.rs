@@ -4,6 +4,7 @@
 //! Field names are a contract with users and their scripts: adding is free, changing is not. Left out: how a request is
 //! answered, which is [`Backend`]'s, and how it travels, which is `http`'s and `client`'s.
 
+mod chaos;
 mod error;
 mod exec;
 mod files;
@@ -12,6 +13,10 @@ mod upkeep;
 mod usage;
 mod views;
 
+pub use chaos::{
+    CHAOS_LASTS_MS_MAX, CHAOS_PEERS_MAX, CHAOS_TOKEN_HEADER, ChaosBackendView, ChaosBlockView, ChaosNodeView,
+    ChaosStopRequest, ChaosStopView, ChaosView, FaultRequest, FaultState, FaultView,
+};
 pub use error::{ApiError, ErrorBody, ErrorCode, ErrorDetail};
 pub(crate) use exec::WAITING_MAX;
 pub use exec::{
