@@ -1,8 +1,9 @@
 //! What may be written to the replicated log, and what comes back.
 
 use crate::{
-    App, AppName, Cause, CertificateAuthority, ChaosBlock, ClusterId, Envelope, Fence, Firing, JobName, Life, Maintenance, Member,
-    NodeId, Quota, Resources, SecretName, TaskId, TeamName, Token, TokenId, UnixMillis, VolumeName,
+    App, AppName, Cause, CertificateAuthority, ChaosBlock, ClusterId, Envelope, Fence, Firing, JobName, Life,
+    Maintenance, Member, NodeId, Quota, Resources, SecretName, TaskId, TeamName, Token, TokenId, UnixMillis,
+    VolumeName,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, net::SocketAddr, sync::Arc};

@@ -397,7 +397,15 @@ impl From<Assigned> for crate::Assigned {
 impl From<Directory> for crate::Directory {
     fn from(old: Directory) -> Self {
         let Directory { fence, apps, members, admin_token_hash } = old;
-        Self { fence, apps, members, admin_token_hash, authorities: vec![], removed: Default::default(), chaos: Default::default() }
+        Self {
+            fence,
+            apps,
+            members,
+            admin_token_hash,
+            authorities: vec![],
+            removed: Default::default(),
+            chaos: Default::default(),
+        }
     }
 }
 

@@ -100,7 +100,8 @@ impl FaultySocket {
     /// The socket, to which the rules are done that are set in `faults`. Must be called inside of a tokio runtime.
     pub fn new(inner: Arc<dyn AsyncUdpSocket>, faults: Arc<LinkFaults>) -> Arc<Self> {
         let incoming = Incoming { waiting: Waiting::new(), alarm: None };
-        let late = Arc::new(Late { outgoing: Mutex::new(Waiting::new()), news: Notify::new(), gone: AtomicBool::new(false) });
+        let late =
+            Arc::new(Late { outgoing: Mutex::new(Waiting::new()), news: Notify::new(), gone: AtomicBool::new(false) });
         tokio::spawn(send_late(Arc::clone(&late), Arc::downgrade(&inner)));
         let (incoming, holds) = (Mutex::new(incoming), AtomicBool::new(false));
         Arc::new(Self { inner, faults, late, incoming, holds })

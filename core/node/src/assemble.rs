@@ -46,8 +46,8 @@ use taffeta_isolation_linux::{LinuxConfig, LinuxExecutor};
 use taffeta_isolation_plan::Executor;
 use taffeta_model::{AssignedSet, Command, Directory, Life, NodeId, NodeInfo, State};
 use taffeta_net::{
-    CONNECTIONS_MAX, Clock, Credentials, Entropy, FaultySocket, Identity, LinkFaults, Net, NetConfig, NodeKey, SystemClock, SystemEntropy,
-    Unjoined, sha256,
+    CONNECTIONS_MAX, Clock, Credentials, Entropy, FaultySocket, Identity, LinkFaults, Net, NetConfig, NodeKey,
+    SystemClock, SystemEntropy, Unjoined, sha256,
 };
 use taffeta_store::{Driver, Leadership, SNAPSHOT_EVERY, SegmentDisk, Sizes, Store, StoreConfig};
 use taffeta_swim::{Identity as RingIdentity, Incarnation, Swim};
@@ -106,7 +106,8 @@ impl Fabric {
         check_isolation(&executor, settings.best_effort)?;
         let mut log = open_log(&config.data, key.public().node_id()).await?;
         let mut clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let (mut socket, mut folder): (_, Arc<dyn Folder>) = (socket, folder);
+        let mut socket = socket;
+        let mut folder: Arc<dyn Folder> = folder;
         let switches = config.chaos.then(|| {
             let links = Arc::new(LinkFaults::new(SystemEntropy.seed()));
             socket = FaultySocket::new(Arc::clone(&socket), Arc::clone(&links));

@@ -2,10 +2,11 @@
 
 use crate::{
     api::{
-        ApiError, AppView, AuthoritiesView, Backend, ChaosStopRequest, ChaosStopView, ChaosView, DeployRequest, Deployed, ErrorCode, Event, ExecRequest,
-        ExecSession, FaultRequest, FaultView, LeaderView, LogChunk, LogRead, MaintenanceRequest, MaintenanceView, NodeView, PlanView,
-        QuotaRequest, QuotaView, ResolveView, ScaleRequest, SecretView, ServiceView, StatusView, Steer, TaskView,
-        TokenEntry, TokenRequest, TokenView, VolumeView, WhyView, ZoneView,
+        ApiError, AppView, AuthoritiesView, Backend, ChaosStopRequest, ChaosStopView, ChaosView, DeployRequest,
+        Deployed, ErrorCode, Event, ExecRequest, ExecSession, FaultRequest, FaultView, LeaderView, LogChunk, LogRead,
+        MaintenanceRequest, MaintenanceView, NodeView, PlanView, QuotaRequest, QuotaView, ResolveView, ScaleRequest,
+        SecretView, ServiceView, StatusView, Steer, TaskView, TokenEntry, TokenRequest, TokenView, VolumeView, WhyView,
+        ZoneView,
     },
     config::RingPreset,
     events::rfc3339,

@@ -82,7 +82,7 @@ pub(crate) enum Ask {
     Output(TaskId, LogRead),
     /// What is in the folder of a task of yours?
     Files(TaskId, FileAsk),
-    /// About faults on purpose, as JSON: see [`crate::chaos::ChaosAsk`]. Answered with a document.
+    /// About faults on purpose, as JSON. Answered with a document.
     Chaos(Vec<u8>),
 }
 

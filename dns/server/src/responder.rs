@@ -1,10 +1,9 @@
 //! One packet in, at most one packet out.
 
 use crate::{
-    DnsConfig, Exchange, ForwardConfig,
+    DnsConfig, Exchange, Failing, ForwardConfig,
     config::NSID_MAX,
     cookie::Cookies,
-    Failing,
     encode::{Reply, ResponseCodeOrNoError, encode, limit},
     forward::{ForwardCounts, Forwarder, Relay, peek},
     opt::{ClientEdns, Ede, ReplyOptions, Sent},

@@ -442,7 +442,8 @@ async fn questions_fail_on_purpose_until_the_experiment_ends() {
     let query = question("web.shop.fabric.internal.", RecordType::A, None);
     let until = tokio::time::Instant::now() + DEADLINE;
     responder.fail(Some(Failing { fraction: 1.0, servfail: true, until }));
-    for reply in [by_udp(address, &query).await.0, by_tcp(address, &query).await, respond(&responder, &query, LOCAL).await]
+    for reply in
+        [by_udp(address, &query).await.0, by_tcp(address, &query).await, respond(&responder, &query, LOCAL).await]
     {
         assert_eq!(reply.metadata.response_code, ResponseCode::ServFail);
     }

@@ -66,7 +66,10 @@ pub(super) async fn what_to_try(nodes: &[Node], shop: bool, chaos: bool) -> Stri
     add("bring it back", bring_back(victim, chaos));
     if chaos {
         let (data, url) = (&victim.data, nodes[0].url());
-        add("hurt it", format!("{} --api {url} chaos inject --data {data} kill --target {} --lasts 10s", program(), victim.name));
+        add(
+            "hurt it",
+            format!("{} --api {url} chaos inject --data {data} kill --target {} --lasts 10s", program(), victim.name),
+        );
     }
     lines.push("Ctrl-C ends all of it and leaves nothing behind.".into());
     lines.join("\n")

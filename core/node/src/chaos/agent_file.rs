@@ -5,10 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     env, fs,
     io::{self, BufRead, BufReader},
-    os::unix::{
-        fs::MetadataExt,
-        process::CommandExt,
-    },
+    os::unix::{fs::MetadataExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };

@@ -3,7 +3,8 @@
 use super::{
     inside::ways,
     journal::Deed,
-    load, netfilter::{self, Drops},
+    load,
+    netfilter::{self, Drops},
 };
 use std::{net::SocketAddr, path::Path};
 use taffeta_chaos_plan::{DnsInstead, Fault, FaultKind};
@@ -31,6 +32,9 @@ const KNOWN: [&str; 19] = [
     "dns",
     "drain",
 ];
+
+/// How an agent is undone that was killed or stopped.
+const AGAIN: &str = "start it again with its own arguments, unless it is back";
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,7 +70,8 @@ pub(crate) fn choose(id: &str, fault: &Fault, on: &Ground<'_>) -> Result<Choice,
     }
     let inside = |backend, command: String| Ok(Choice { backend, commands: vec![command], deed: Deed::Inside });
     let told = |signal: &str, deed| {
-        let commands = vec![format!("kill -{signal} {}", on.agent), back(&deed).into()];
+        let back = if deed == Deed::Pause { "kill -CONT it" } else { AGAIN };
+        let commands = vec![format!("kill -{signal} {}", on.agent), back.into()];
         Ok(Choice { backend: "signal", commands, deed })
     };
     match fault {
@@ -76,20 +81,18 @@ pub(crate) fn choose(id: &str, fault: &Fault, on: &Ground<'_>) -> Result<Choice,
                 format!("kill -STOP {}", on.agent),
                 "kill -KILL every shim and task of the node".into(),
                 format!("kill -KILL {}", on.agent),
-                back(&Deed::Stop).into(),
+                AGAIN.into(),
             ];
             Ok(Choice { backend: "signal", commands, deed: Deed::Kill { machine: true } })
         }
         Fault::Stop => told("TERM", Deed::Stop),
         Fault::Pause => told("STOP", Deed::Pause),
         Fault::Partition { shape } => {
-            let (incoming, outgoing) =
-                ways(*shape).ok_or_else(|| format!("the shape `{shape}` is about several machines: cut each of them"))?;
+            let (incoming, outgoing) = ways(*shape)
+                .ok_or_else(|| format!("the shape `{shape}` is about several machines: cut each of them"))?;
             drops(id, fault, on, Drops { incoming, outgoing, fraction: 1.0 })
         }
-        Fault::Loss { fraction } => {
-            drops(id, fault, on, Drops { incoming: true, outgoing: true, fraction: *fraction })
-        }
+        Fault::Loss { fraction } => drops(id, fault, on, Drops { incoming: true, outgoing: true, fraction: *fraction }),
         Fault::Delay { .. } | Fault::Duplicate { .. } | Fault::Reorder { .. } | Fault::Bandwidth { .. } => {
             inside("socket", format!("{fault} on the node's own socket{}", with(on)))
         }
@@ -141,20 +144,18 @@ pub(crate) fn choose(id: &str, fault: &Fault, on: &Ground<'_>) -> Result<Choice,
 fn choose_for_task(fault: &Fault, run: &Path) -> Result<Choice, String> {
     let shown = run.file_name().unwrap_or_default().to_string_lossy();
     let kind = fault.kind();
-    match kind {
-        FaultKind::KillAgent | FaultKind::TaskCrash => {
-            let commands = vec![format!("kill -KILL the main process of run {shown}")];
-            Ok(Choice { backend: "signal", commands, deed: Deed::KillTask { run: run.into() } })
-        }
-        FaultKind::Pause | FaultKind::TaskHang if harm::can_freeze(run) => {
-            let commands = vec![format!("freeze the cgroup of run {shown}"), "thaw it".into()];
-            Ok(Choice { backend: "freezer", commands, deed: Deed::Freeze { run: run.into() } })
-        }
-        FaultKind::Pause | FaultKind::TaskHang => {
-            Err("the task has no cgroup that can be frozen on this machine".into())
-        }
-        _ => Err(format!("`{kind}` does not strike tasks; kill-agent, task-crash, pause and task-hang do")),
+    if !matches!(kind, FaultKind::KillAgent | FaultKind::TaskCrash | FaultKind::Pause | FaultKind::TaskHang) {
+        return Err(format!("`{kind}` does not strike tasks; kill-agent, task-crash, pause and task-hang do"));
     }
+    if matches!(kind, FaultKind::KillAgent | FaultKind::TaskCrash) {
+        let commands = vec![format!("kill -KILL the main process of run {shown}")];
+        return Ok(Choice { backend: "signal", commands, deed: Deed::KillTask { run: run.into() } });
+    }
+    if !harm::can_freeze(run) {
+        return Err("the task has no cgroup that can be frozen on this machine".into());
+    }
+    let commands = vec![format!("freeze the cgroup of run {shown}"), "thaw it".into()];
+    Ok(Choice { backend: "freezer", commands, deed: Deed::Freeze { run: run.into() } })
 }
 
 /// By the kernel where it can, else by the node's own socket.
@@ -184,13 +185,6 @@ fn with(on: &Ground<'_>) -> String {
     }
     let ends: Vec<String> = on.ends.iter().map(SocketAddr::to_string).collect();
     format!(" with {}", ends.join(", "))
-}
-
-fn back(deed: &Deed) -> &'static str {
-    match deed {
-        Deed::Pause => "kill -CONT it",
-        _ => "start it again with its own arguments, unless it is back",
-    }
 }
 
 /// Each kind that may be asked for, with an example, for whoever wants to know the back ends beforehand.
@@ -251,7 +245,10 @@ mod tests {
         let by_node = Ground { ends: &ends, everybody: false, no_nft: Some("not installed"), ..ground() };
         let by_node = choose("0123456789abcdef", &loss, &by_node).unwrap();
         assert_eq!((by_node.backend, by_node.deed), ("socket", Deed::Inside));
-        assert_eq!(by_node.commands, ["loss 20 % on the node's own socket with 127.0.0.2:7400 (nftables: not installed)"]);
+        assert_eq!(
+            by_node.commands,
+            ["loss 20 % on the node's own socket with 127.0.0.2:7400 (nftables: not installed)"]
+        );
     }
 
     #[test]
@@ -260,7 +257,14 @@ mod tests {
         assert!(choose(id, &Fault::Leader, &ground()).is_err());
         assert!(choose(id, &Fault::Leader, &Ground { leads: true, ..ground() }).is_ok());
         assert!(choose(id, &Fault::Drain, &Ground { drained: true, ..ground() }).is_err());
-        assert!(choose(id, &Fault::Dns { fraction: 1.0, instead: DnsInstead::Drop }, &Ground { serves_dns: false, ..ground() }).is_err());
+        assert!(
+            choose(
+                id,
+                &Fault::Dns { fraction: 1.0, instead: DnsInstead::Drop },
+                &Ground { serves_dns: false, ..ground() }
+            )
+            .is_err()
+        );
         assert!(choose(id, &Fault::Memory { bytes: 1 << 40 }, &ground()).unwrap_err().contains("can spare"));
         assert!(choose(id, &Fault::TaskCrash, &ground()).unwrap_err().contains("name the task"));
     }

@@ -1,5 +1,6 @@
 //! What a node that has opted in does to itself: its socket, its clock, its files, its DNS. With the process it is over.
 
+use crate::folder::Folder;
 use arc_swap::ArcSwapOption;
 use std::{
     collections::BTreeSet,
@@ -19,8 +20,6 @@ use taffeta_model::UnixMillis;
 use taffeta_net::{Clock, LinkFault, LinkFaults, LinkRule};
 use taffeta_store::{Files, OpenFile};
 use tokio::time::Instant;
-
-use crate::folder::Folder;
 
 /// The switches of one node.
 #[derive(Debug)]
@@ -79,7 +78,30 @@ impl Switches {
                 dns.0.fail(Some(Failing { fraction: *fraction, servfail, until }));
                 Ok(())
             }
-            _ => Err("this is not done inside of the node".into()),
+            Fault::KillAgent
+            | Fault::KillMachine
+            | Fault::PowerCut
+            | Fault::Stop
+            | Fault::Wipe
+            | Fault::Pause
+            | Fault::Slow { .. }
+            | Fault::TaskCrash
+            | Fault::TaskHang
+            | Fault::TaskIgnoreTerm
+            | Fault::TaskFailHealth
+            | Fault::Lie
+            | Fault::Move
+            | Fault::Rolling
+            | Fault::Copy { .. }
+            | Fault::QuorumLost
+            | Fault::Lag
+            | Fault::Upgrade
+            | Fault::Remove
+            | Fault::Rotate
+            | Fault::Cpu { .. }
+            | Fault::Memory { .. }
+            | Fault::Drain
+            | Fault::Leader => Err("this is not done inside of the node".into()),
         }
     }
 
@@ -93,7 +115,36 @@ impl Switches {
                     dns.0.fail(None);
                 }
             }
-            _ => self.links.remove(id),
+            Fault::Partition { .. }
+            | Fault::Loss { .. }
+            | Fault::Delay { .. }
+            | Fault::Duplicate { .. }
+            | Fault::Reorder { .. }
+            | Fault::Bandwidth { .. } => self.links.remove(id),
+            Fault::KillAgent
+            | Fault::KillMachine
+            | Fault::PowerCut
+            | Fault::Stop
+            | Fault::Wipe
+            | Fault::Pause
+            | Fault::Slow { .. }
+            | Fault::TaskCrash
+            | Fault::TaskHang
+            | Fault::TaskIgnoreTerm
+            | Fault::TaskFailHealth
+            | Fault::Lie
+            | Fault::Move
+            | Fault::Rolling
+            | Fault::Copy { .. }
+            | Fault::QuorumLost
+            | Fault::Lag
+            | Fault::Upgrade
+            | Fault::Remove
+            | Fault::Rotate
+            | Fault::Cpu { .. }
+            | Fault::Memory { .. }
+            | Fault::Drain
+            | Fault::Leader => {}
         }
     }
 }

@@ -23,14 +23,13 @@ pub use keeper::keeper_main;
 
 pub(crate) use heard::HeardFaults;
 pub(crate) use inside::{Dns, FullFiles, FullFolder, ShiftedClock, Switches};
-pub(crate) use serve::ChaosAsk;
 
 use crate::{folder::Folder, start_error::StartError};
 use agent_file::Agent;
 use journal::{Entry, FOLDER, Journal, Process, boot_id};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    io,
     path::{Path, PathBuf},
     process::Stdio,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -170,14 +169,10 @@ fn token(folder: &dyn Folder, entropy: &dyn Entropy) -> Result<[u8; 32], StartEr
 pub fn heal(data: &Path) -> Vec<String> {
     let journal = Journal::new(data.join(FOLDER));
     let left = journal.entries().into_iter().filter(|entry| !entry.is_over());
-    let undone = left.filter_map(|entry| match entry.record.deed {
-        journal::Deed::Table { family, name, .. } => netfilter::remove(&family, &name).err(),
-        _ => None, // ended with its process
+    // Everything else has ended with its process.
+    let undone = left.filter_map(|entry| {
+        let journal::Deed::Table { family, name, .. } = entry.record.deed else { return None };
+        netfilter::remove(&family, &name).err()
     });
     undone.collect()
-}
-
-/// Whether there may be anything to heal.
-pub(crate) fn has_journal(data: &Path) -> bool {
-    fs::metadata(data.join(FOLDER)).is_ok_and(|about| about.is_dir())
 }

@@ -33,7 +33,12 @@ pub(crate) fn table(id: &str) -> String {
 }
 
 /// The table that drops packets between `own` and these ends, as `nft -f` reads it; `Err` says what cannot be.
-pub(crate) fn rules(name: &str, own: SocketAddr, ends: &[SocketAddr], drops: Drops) -> Result<(String, String), String> {
+pub(crate) fn rules(
+    name: &str,
+    own: SocketAddr,
+    ends: &[SocketAddr],
+    drops: Drops,
+) -> Result<(String, String), String> {
     let (family, kind) = if own.is_ipv4() { ("ip", "ipv4_addr") } else { ("ip6", "ipv6_addr") };
     let mut there: Vec<IpAddr> = ends.iter().map(SocketAddr::ip).filter(|ip| ip.is_ipv4() == own.is_ipv4()).collect();
     there.sort_unstable();
@@ -44,8 +49,11 @@ pub(crate) fn rules(name: &str, own: SocketAddr, ends: &[SocketAddr], drops: Dro
     }
     let elements: Vec<String> = there.iter().map(|ip| format!("{ip} timeout {TIMEOUT}")).collect();
     let (ip, port) = (own.ip(), own.port());
-    let (to, from) =
-        if ip.is_loopback() { (format!(" udp dport {port}"), format!(" udp sport {port}")) } else { Default::default() };
+    let (to, from) = if ip.is_loopback() {
+        (format!(" udp dport {port}"), format!(" udp sport {port}"))
+    } else {
+        Default::default()
+    };
     let share = (drops.fraction * 10_000.0).round() as u32;
     let some = if share >= 10_000 { String::new() } else { format!(" numgen random mod 10000 < {share}") };
     let mut rules = format!("table {family} {name} {{\n");
@@ -133,7 +141,10 @@ mod tests {
         let drops = Drops { incoming: true, outgoing: false, fraction: 0.25 };
         let (family, rules) = rules("t", at("[fd00::1]:7400"), &[at("[fd00::2]:7400")], drops).unwrap();
         assert_eq!(family, "ip6");
-        assert!(rules.contains("ip6 saddr @ends ip6 daddr fd00::1 numgen random mod 10000 < 2500 counter drop"), "{rules}");
+        assert!(
+            rules.contains("ip6 saddr @ends ip6 daddr fd00::1 numgen random mod 10000 < 2500 counter drop"),
+            "{rules}"
+        );
         assert!(!rules.contains("chain output"), "{rules}");
     }
 

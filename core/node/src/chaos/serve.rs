@@ -10,11 +10,11 @@ use super::{
 use crate::{
     api::{
         ApiError, CHAOS_LASTS_MS_MAX, CHAOS_PEERS_MAX, ChaosBackendView, ChaosBlockView, ChaosNodeView,
-        ChaosStopRequest, ChaosStopView, ChaosView, ErrorCode, FaultRequest, FaultState, FaultView,
+        ChaosStopRequest, ChaosStopView, ChaosView, ErrorCode, FaultRequest, FaultState, FaultView, NodeView,
     },
     events::rfc3339,
     node::Core,
-    wire::{Ask, Told},
+    wire::{Ask, Query, Told},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
@@ -143,8 +143,20 @@ impl Core {
             agent: hurt.agent.pid,
             serves_dns: self.info.dns.is_some(),
             leads: self.consensus.borrow().leads,
-            drained: self.nodes_view().iter().any(|node| node.id == self.me.to_string() && node.draining),
+            drained: self.store.read(|state| state.members.get(&self.me).is_some_and(|member| member.draining)),
         }
+    }
+
+    /// Whether this node is drained, by the leader's word where the state is not here.
+    async fn is_drained(&self) -> bool {
+        let leader = self.consensus.borrow().leader.map(|(leader, _)| leader).filter(|leader| *leader != self.me);
+        let (Some(leader), false) = (leader, self.has_state()) else {
+            return self.store.read(|state| state.members.get(&self.me).is_some_and(|member| member.draining));
+        };
+        let told = self.ask(leader, &Ask::Read(Query::Nodes), VIEW_LIMIT).await;
+        let Ok(Told::Document(Ok(document))) = told else { return false };
+        let nodes: Vec<NodeView> = serde_json::from_slice(&document).unwrap_or_default();
+        nodes.iter().any(|node| node.id == self.me.to_string() && node.draining)
     }
 
     fn address_of(&self, node: NodeId) -> Option<SocketAddr> {
@@ -163,7 +175,8 @@ impl Core {
     /// What is broken in the whole cluster.
     pub(crate) async fn chaos_view(&self) -> ChaosView {
         let own = self.own_chaos_view();
-        let asked = self.others().into_iter().map(async |id| (id, self.ask_chaos(id, &ChaosAsk::View, VIEW_LIMIT).await));
+        let others = self.others().into_iter();
+        let asked = others.map(|id| async move { (id, self.ask_chaos(id, &ChaosAsk::View, VIEW_LIMIT).await) });
         let answers: Vec<(NodeId, Result<OwnView, ApiError>)> = futures::future::join_all(asked).await;
         let (mut nodes, mut faults, mut blocked) = (vec![own.node], own.faults, own.blocked);
         let mut answering = vec![self.me];
@@ -188,7 +201,12 @@ impl Core {
         ChaosView { blocked, nodes, faults }
     }
 
-    async fn ask_chaos<T: DeserializeOwned>(&self, node: NodeId, ask: &ChaosAsk, limit: Duration) -> Result<T, ApiError> {
+    async fn ask_chaos<T: DeserializeOwned>(
+        &self,
+        node: NodeId,
+        ask: &ChaosAsk,
+        limit: Duration,
+    ) -> Result<T, ApiError> {
         match self.ask(node, &Ask::Chaos(json(ask)?), limit).await {
             Ok(Told::Document(document)) => serde_json::from_slice(&document?).map_err(failed),
             Ok(_) => Err(failed("an unexpected reply")),
@@ -223,7 +241,11 @@ impl Core {
     }
 
     /// Brings a fault about where it is asked for.
-    pub(crate) async fn chaos_begin(self: &Arc<Self>, token: String, request: FaultRequest) -> Result<FaultView, ApiError> {
+    pub(crate) async fn chaos_begin(
+        self: &Arc<Self>,
+        token: String,
+        request: FaultRequest,
+    ) -> Result<FaultView, ApiError> {
         let node = self.member_called(&request.node, "node")?;
         if node == self.me {
             return self.begin_fault(token, request).await;
@@ -266,7 +288,9 @@ impl Core {
             return Err(ApiError::new(ErrorCode::Conflict, message).help("`taffeta chaos allow` lifts it"));
         }
         let run = self.run_of(wanted.task.as_ref()).await?;
-        let chosen = choose(&request.id, &request.fault, &self.ground(hurt, &wanted.ends, wanted.everybody, run.as_deref()));
+        let ground = self.ground(hurt, &wanted.ends, wanted.everybody, run.as_deref());
+        let drained = request.fault == Fault::Drain && self.is_drained().await;
+        let chosen = choose(&request.id, &request.fault, &Ground { drained, ..ground });
         let refused = |why: String| {
             let message = format!("`{}` is refused on {}: {why}", request.fault.kind(), self.name());
             ApiError::new(ErrorCode::Conflict, message)
@@ -347,8 +371,12 @@ impl Core {
                 let _ = chaos.journal.tell(&id, &Became::undone(told.clone().err()));
                 told.map_err(failed)
             }
-            deed if deed.is_keepers() => self.let_keeper_begin(chaos, &id).await,
-            _ => Err(failed("nobody can do this")),
+            Deed::Table { .. } | Deed::Kill { .. } | Deed::Stop | Deed::Pause => {
+                self.let_keeper_begin(chaos, &id).await
+            }
+            Deed::Freeze { .. } | Deed::KillTask { .. } | Deed::Burn { .. } | Deed::Hold { .. } => {
+                self.let_keeper_begin(chaos, &id).await
+            }
         };
         chaos.news.notify_one();
         done?;
@@ -520,14 +548,14 @@ impl Core {
         // Everybody is asked at once, whether or not it can be written down.
         let stored = self.submit(Command::BlockChaos(Some(block.clone())));
         let (view, me) = (block_view(block), self.name().to_string());
-        let ask = ChaosAsk::Stop(view.clone(), at.0);
-        let asked = self.others().into_iter().map(async |id| (id, self.ask_chaos(id, &ask, ASK_LIMIT).await));
+        let ask = &ChaosAsk::Stop(view.clone(), at.0);
+        let others = self.others().into_iter();
+        let asked = others.map(|id| async move { (id, self.ask_chaos(id, ask, ASK_LIMIT).await) });
         let here = self.stop_here(Some(view), at.0);
         let (stored, left, answers) = tokio::join!(stored, here, futures::future::join_all(asked));
         let mut told = ChaosStopView { stored: stored.is_ok(), ..ChaosStopView::default() };
         let answers: Vec<(NodeId, Result<Vec<FaultView>, ApiError>)> = answers;
-        for (name, answer) in
-            answers.into_iter().map(|(id, answer)| (self.name_of(id), answer)).chain([(me, Ok(left))])
+        for (name, answer) in answers.into_iter().map(|(id, answer)| (self.name_of(id), answer)).chain([(me, Ok(left))])
         {
             match answer {
                 Ok(left) if left.is_empty() => told.stopped.push(name),
@@ -543,7 +571,8 @@ impl Core {
     /// Lets faults be brought about again.
     pub(crate) async fn chaos_allow(self: &Arc<Self>) -> Result<(), ApiError> {
         self.submit(Command::BlockChaos(None)).await?;
-        let asked = self.others().into_iter().map(|id| self.ask_chaos::<serde_json::Value>(id, &ChaosAsk::Allow, VIEW_LIMIT));
+        let asked =
+            self.others().into_iter().map(|id| self.ask_chaos::<serde_json::Value>(id, &ChaosAsk::Allow, VIEW_LIMIT));
         let asked = asked.collect::<Vec<_>>();
         let (_, told) = tokio::join!(self.stop_here(None, 0), futures::future::join_all(asked));
         drop(told); // who does not hear it now reads it in the directory, and forgets what it was told at its next start
@@ -568,9 +597,10 @@ impl Core {
         };
         let why = view.error.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
         let (kind, message) = match view.state {
-            FaultState::Planned | FaultState::Active => {
-                ("chaos.begun", format!("{what} on purpose, by {backend}, until {} (run {run}, fault {id})", view.ends_at))
-            }
+            FaultState::Planned | FaultState::Active => (
+                "chaos.begun",
+                format!("{what} on purpose, by {backend}, until {} (run {run}, fault {id})", view.ends_at),
+            ),
             FaultState::Undone => ("chaos.undone", format!("{what} is undone (run {run}, fault {id}){why}")),
             FaultState::NotUndone => ("chaos.not_undone", format!("{what} is not undone (run {run}, fault {id}){why}")),
         };

@@ -112,8 +112,17 @@ impl Core {
             },
             Deed::HandOver if is_due => Some(Told::undone(None)),
             // What the machine's end has undone.
-            deed if deed.is_keepers() && record.boot != chaos.boot => Some(Told::undone(None)),
-            _ => None,
+            Deed::Table { .. } | Deed::Kill { .. } | Deed::Stop | Deed::Pause if record.boot != chaos.boot => {
+                Some(Told::undone(None))
+            }
+            Deed::Freeze { .. } | Deed::KillTask { .. } | Deed::Burn { .. } | Deed::Hold { .. }
+                if record.boot != chaos.boot =>
+            {
+                Some(Told::undone(None))
+            }
+            Deed::Table { .. } | Deed::Kill { .. } | Deed::Stop | Deed::Pause => None,
+            Deed::Freeze { .. } | Deed::KillTask { .. } | Deed::Burn { .. } | Deed::Hold { .. } => None,
+            Deed::Inside | Deed::Drain | Deed::HandOver => None,
         };
         if let Some(told) = told.filter(|told| entry.told.as_ref() != Some(told))
             && let Err(error) = chaos.journal.tell(id, &told)

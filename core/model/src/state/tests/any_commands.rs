@@ -2,8 +2,8 @@
 
 use super::{AnyFile, Log, NOW, SECRET, app_name, job_name, member};
 use crate::{
-    Cause, ChaosBlock, Command, Decision, Exit, Fence, FileSource, Firing, Member, Missed, NodeId, Outcome, Place, Placement,
-    Removal, SecretName, State, TaskId, Token, TokenId, Trigger, UnixMillis, VolumeId, parse_app_file,
+    Cause, ChaosBlock, Command, Decision, Exit, Fence, FileSource, Firing, Member, Missed, NodeId, Outcome, Place,
+    Placement, Removal, SecretName, State, TaskId, Token, TokenId, Trigger, UnixMillis, VolumeId, parse_app_file,
 };
 use proptest::prelude::*;
 use std::{collections::BTreeSet, net::SocketAddr};

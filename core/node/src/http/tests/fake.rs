@@ -1,9 +1,9 @@
 //! A backend that remembers what it was asked and answers with the same shop each time.
 
 use crate::api::{
-    ApiError, AppView, AuthoritiesView, AuthorityView, Backend, ChaosBlockView, ChaosStopRequest, ChaosStopView, ChaosView,
-    DeployRequest, Deployed, ErrorCode, Event, ExecEnd,
-    ExecInput, ExecOutput, ExecRequest, ExecSession, FaultRequest, FaultState, FaultView, HiddenView, JobView, LeaderView, LimitsView, LogChunk, LogRead,
+    ApiError, AppView, AuthoritiesView, AuthorityView, Backend, ChaosBlockView, ChaosStopRequest, ChaosStopView,
+    ChaosView, DeployRequest, Deployed, ErrorCode, Event, ExecEnd, ExecInput, ExecOutput, ExecRequest, ExecSession,
+    FaultRequest, FaultState, FaultView, HiddenView, JobView, LeaderView, LimitsView, LogChunk, LogRead,
     MaintenanceRequest, MaintenanceView, NodeCounts, NodeView, PlanStep, PlanView, QuotaRequest, QuotaView, RecordView,
     ResolveView, ResourcesView, Role, ScaleRequest, SecretUser, SecretView, ServiceInstanceView, ServiceView,
     StatusView, Steer, TaskView, TokenEntry, TokenRequest, TokenView, VolumeView, WhyView, ZoneView,
@@ -436,7 +436,10 @@ impl Backend for Fake {
         let (backend, state) = ("socket".into(), FaultState::Active);
         let (begun_at, ends_at) = ("2026-03-01T00:00:00Z".into(), "2026-03-01T00:00:09Z".into());
         let (commands, error) = (vec![], None);
-        self.note(call, FaultView { id, run, node, fault, backend, commands, peers, task, begun_at, ends_at, state, error })
+        self.note(
+            call,
+            FaultView { id, run, node, fault, backend, commands, peers, task, begun_at, ends_at, state, error },
+        )
     }
 
     async fn end_fault(&self, id: String) -> Result<FaultView, ApiError> {

@@ -6,8 +6,8 @@ use super::super::openapi::Document;
 use super::super::routes::routes;
 use super::{Running, fake, loopback, raw, run, run_with, with_token};
 use crate::api::{
-    ApiError, ChaosStopRequest, DeployRequest, ErrorCode, FaultRequest, LogRead, MaintenanceRequest, QuotaRequest, ScaleRequest, ShippedFileBody,
-    TokenRequest,
+    ApiError, DeployRequest, ErrorCode, FaultRequest, LogRead, MaintenanceRequest, QuotaRequest, ScaleRequest,
+    ShippedFileBody, TokenRequest,
 };
 use metrics_exporter_prometheus::PrometheusBuilder;
 use taffeta_model::Secret;
@@ -70,7 +70,7 @@ async fn faults_travel_to_the_backend_with_their_own_token() {
         task: None,
         dry_run: false,
     };
-    assert_eq!(client.begin_fault("s3cret\n", &request).await.unwrap().backend, "socket");
+    assert_eq!(client.inject(&request, "s3cret\n").await.unwrap().backend, "socket");
     assert_eq!(call(&running), r#"begin "s3cret" 0123456789abcdef a run n2 `loss 25 %` 9000 ["n1"] None false"#);
     // The API's own token does not stand in for it.
     let body = br#"{"id":"0123456789abcdef","run":"r","node":"n2","fault":"pause","lasts_ms":1}"#;
@@ -79,14 +79,13 @@ async fn faults_travel_to_the_backend_with_their_own_token() {
     let wrong = br#"{"id":"0123456789abcdef","run":"r","node":"n2","fault":"explode","lasts_ms":1}"#;
     let refused = with_token(running.addr, "POST /v1/chaos/faults", &[JSON], wrong).await;
     assert_eq!((refused.status, running.fake.take_calls()), (400, vec![]));
-    assert_eq!(client.end_fault("0123456789abcdef").await.unwrap_err().code, ErrorCode::NotFound);
+    assert_eq!(client.undo("0123456789abcdef").await.unwrap_err().code, ErrorCode::NotFound);
     assert_eq!(call(&running), "end 0123456789abcdef");
-    let stop = ChaosStopRequest { reason: "enough".into() };
-    assert_eq!(client.stop_chaos(&stop).await.unwrap().stopped, ["n1"]);
+    assert_eq!(client.chaos_stop("enough").await.unwrap().stopped, ["n1"]);
     assert_eq!(call(&running), r#"stop "enough""#);
     assert_eq!(with_token(running.addr, "POST /v1/chaos/stop", &[], b"").await.status, 200, "a kill switch is easy");
     assert_eq!(call(&running), r#"stop """#);
-    client.allow_chaos().await.unwrap();
+    client.chaos_allow().await.unwrap();
     assert_eq!(call(&running), "allow");
 }
 
