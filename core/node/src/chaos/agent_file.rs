@@ -17,6 +17,9 @@ pub(crate) const FILE: &str = "agent.json";
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Agent {
     pub(crate) process: Process,
+    /// Whether it has come up.
+    #[serde(default)]
+    pub(crate) is_ready: bool,
     program: PathBuf,
     name: String,
     args: Vec<String>,
@@ -36,6 +39,7 @@ impl Agent {
         };
         Ok(Self {
             process,
+            is_ready: false,
             program: env::current_exe()?,
             name: args.next().unwrap_or_else(|| "taffeta".into()),
             args: args.collect(),

@@ -56,6 +56,8 @@ pub(crate) struct Chaos {
     news: Notify,
     /// One fault is begun at a time: they are counted and compared.
     beginning: tokio::sync::Mutex<()>,
+    /// One keeper is started at a time.
+    keeping: tokio::sync::Mutex<()>,
 }
 
 /// What a node has that has opted in.
@@ -108,7 +110,19 @@ impl Chaos {
             inside: Mutex::default(),
             news: Notify::new(),
             beginning: tokio::sync::Mutex::new(()),
+            keeping: tokio::sync::Mutex::new(()),
         })
+    }
+
+    /// The node has come up: a keeper that waits for it may end.
+    fn note_ready(&self) {
+        if !self.journal.folder().is_dir() {
+            return;
+        }
+        let noted = Agent::own().and_then(|agent| Agent { is_ready: true, ..agent }.save(&self.journal));
+        if let Err(error) = noted {
+            tracing::error!(%error, "the keeper of faults cannot be told that this node is there");
+        }
     }
 
     /// What it has, if it has opted in.
@@ -128,6 +142,7 @@ impl Chaos {
 
     /// Starts a keeper if none lives.
     async fn ensure_keeper(&self) -> io::Result<()> {
+        let _alone = self.keeping.lock().await;
         if keeper::lives(&self.journal) {
             return Ok(());
         }

@@ -19,7 +19,7 @@ use crate::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 use taffeta_chaos_plan::{Fault, FaultKind};
-use taffeta_model::{CHAOS_REASON_MAX, ChaosBlock, Command, NodeId, NodeName, TaskId, UnixMillis};
+use taffeta_model::{CHAOS_REASON_MAX, ChaosBlock, Command, Liveness, NodeId, NodeName, TaskId, UnixMillis};
 use tokio::time::{Instant, sleep};
 
 /// Faults of one node that are on at once: an experiment has a handful.
@@ -28,11 +28,11 @@ const ACTIVE_MAX: usize = 16;
 const RUN_MAX: usize = 100;
 
 /// How long another node may take to say what is broken there.
-const VIEW_LIMIT: Duration = Duration::from_secs(2);
-/// How long a fault may take to begin or to end.
-const DO_LIMIT: Duration = Duration::from_secs(10);
+const VIEW_LIMIT: Duration = Duration::from_millis(1_500);
+/// How long a fault may take to begin or to end: people and their clients wait for 10 s.
+const DO_LIMIT: Duration = Duration::from_secs(7);
 /// The same where another node does it.
-const ASK_LIMIT: Duration = Duration::from_secs(15);
+const ASK_LIMIT: Duration = Duration::from_secs(9);
 /// How long the others may take to hear of a fault: it may be that they are cut off in a moment.
 const TELL_LIMIT: Duration = Duration::from_millis(300);
 /// Pause between two looks at what the keeper has done.
@@ -176,7 +176,7 @@ impl Core {
     pub(crate) async fn chaos_view(&self) -> ChaosView {
         let own = self.own_chaos_view();
         let others = self.others().into_iter();
-        let asked = others.map(|id| async move { (id, self.ask_chaos(id, &ChaosAsk::View, VIEW_LIMIT).await) });
+        let asked = others.map(|id| async move { (id, self.view_of(id).await) });
         let answers: Vec<(NodeId, Result<OwnView, ApiError>)> = futures::future::join_all(asked).await;
         let (mut nodes, mut faults, mut blocked) = (vec![own.node], own.faults, own.blocked);
         let mut answering = vec![self.me];
@@ -199,6 +199,14 @@ impl Core {
         nodes.sort_by(|a, b| a.node.cmp(&b.node));
         faults.sort_by(|a, b| (&a.begun_at, &a.id).cmp(&(&b.begun_at, &b.id)));
         ChaosView { blocked, nodes, faults }
+    }
+
+    /// What another node says about its faults; one that the ring holds for dead is not waited for.
+    async fn view_of(&self, node: NodeId) -> Result<OwnView, ApiError> {
+        if self.met(node) == Some(Liveness::Down) {
+            return Err(failed(format!("{} is down", self.name_of(node))));
+        }
+        self.ask_chaos(node, &ChaosAsk::View, VIEW_LIMIT).await
     }
 
     async fn ask_chaos<T: DeserializeOwned>(

@@ -22,6 +22,7 @@ impl Core {
     /// Looks after the faults of this node as long as it runs. Wakes up only while there is one.
     pub(crate) async fn run_chaos(self: Arc<Self>) {
         let Some(chaos) = self.chaos.clone() else { return };
+        chaos.note_ready();
         let mut directory = self.directory.subscribe();
         let mut blocked = self.chaos_block().is_some();
         let mut keeper_at = Instant::now();
