@@ -12,7 +12,7 @@ use std::{
 };
 use support::{alone, binary};
 use taffeta_chaos_plan::{DnsInstead, Fault, PartitionShape};
-use taffeta_harness::{Cluster, ask, get, within};
+use taffeta_harness::{Cluster, Disk, ask, get, within};
 use taffeta_node::{
     api::{ApiError, ErrorCode, FaultRequest, FaultState, FaultView, TokenRequest},
     client::{ApiClient, ApiTarget},
@@ -26,6 +26,8 @@ struct Bed {
     cluster: Cluster,
     runtime: tokio::runtime::Runtime,
     count: std::cell::Cell<u64>,
+    /// After the machines that use it.
+    _disk: Option<Disk>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -41,11 +43,27 @@ impl Bed {
     /// Machines with these flags each; ready, and all knowing each other.
     fn start(flags: &[&[&str]]) -> Self {
         let turn = alone();
+        Self::started(Cluster::new(binary()), flags, None, turn)
+    }
+
+    /// One machine whose data folder is a disk of its own; `None`, said aloud, where none can be made.
+    fn on_disk(flags: &[&str]) -> Option<Self> {
+        let turn = alone();
+        let cluster = Cluster::new(binary());
+        match Disk::mount(&cluster.root().join("n1"), 96) {
+            Ok(disk) => Some(Self::started(cluster, &[flags], Some(disk), turn)),
+            Err(why) => {
+                eprintln!("SKIPPED: no disk can be made here: {why}");
+                None
+            }
+        }
+    }
+
+    fn started(mut cluster: Cluster, flags: &[&[&str]], disk: Option<Disk>, turn: MutexGuard<'static, ()>) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let mut cluster = Cluster::new(binary());
         cluster.start_each(flags);
         cluster.wait_ready();
-        let bed = Self { cluster, runtime, count: std::cell::Cell::new(0), _turn: turn };
+        let bed = Self { cluster, runtime, count: std::cell::Cell::new(0), _disk: disk, _turn: turn };
         bed.all_alive();
         bed
     }
@@ -518,6 +536,23 @@ fn with_all_keepers_killed_the_agent_starts_another() {
     });
     bed.undone(0, &fault, SOON);
     assert!(processes(&["keeper", "burn", &data]).is_empty());
+}
+
+#[test]
+fn a_disk_of_the_nodes_own_is_really_full() {
+    let Some(bed) = Bed::on_disk(&["--chaos"]) else { return };
+    let fault = bed.begin(0, Fault::DiskFull, 4_000);
+    assert_eq!(fault.backend, "filesystem");
+    let is_full = || {
+        let status = bed.cluster.machines[0].try_json(&["status"])?;
+        if status["notes"].to_string().contains("is full") { Ok(()) } else { Err(status.to_string()) }
+    };
+    within(Duration::from_secs(4), "the node says so", is_full);
+    let taken = fs::write(bed.data(0).join("more"), vec![7; 2 << 20])
+        .and_then(|()| fs::File::open(bed.data(0).join("more"))?.sync_all());
+    assert!(taken.is_err(), "nobody else has room either");
+    bed.undone(0, &fault, Duration::from_secs(10));
+    within(SOON, "it has room again", || if is_full().is_err() { Ok(()) } else { Err("full".into()) });
 }
 
 #[test]

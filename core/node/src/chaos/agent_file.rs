@@ -81,3 +81,37 @@ pub(crate) fn is_held(data: &Path) -> bool {
     };
     BufReader::new(locks).lines().map_while(Result::ok).any(|line| is_it(&line))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{FlockOperation, flock};
+
+    #[test]
+    fn a_folder_is_held_as_long_as_its_lock_is() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(!is_held(folder.path()));
+        let lock = fs::File::create(folder.path().join("lock")).unwrap();
+        assert!(!is_held(folder.path()));
+        flock(&lock, FlockOperation::LockExclusive).unwrap();
+        assert!(is_held(folder.path()));
+        drop(lock);
+        assert!(!is_held(folder.path()));
+    }
+
+    #[test]
+    fn an_agent_is_started_again_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let agent = Agent {
+            process: Process::look_up(std::process::id()).unwrap(),
+            is_ready: true,
+            program: "/bin/sh".into(),
+            name: "renamed".into(),
+            args: vec!["-c".into(), "echo $0 $ONLY $HOME > said".into(), "x y".into()],
+            env: vec![("ONLY".into(), "this".into())],
+            folder: folder.path().into(),
+        };
+        assert!(agent.start().unwrap().wait().unwrap().success());
+        assert_eq!(fs::read_to_string(folder.path().join("said")).unwrap(), "x y this\n");
+    }
+}

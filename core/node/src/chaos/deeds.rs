@@ -2,6 +2,7 @@
 
 use super::{
     agent_file::{Agent, is_held},
+    fill,
     journal::{Deed, Journal, Process, Record, boot_millis},
     load, netfilter,
 };
@@ -82,6 +83,7 @@ impl Doing {
             Deed::Hold { bytes } => {
                 self.children.push(load::start(load::HOLD, *bytes, record.until, data).map_err(text)?);
             }
+            Deed::Fill { file } => fill::fill(file).map_err(text)?,
             Deed::Inside | Deed::Drain | Deed::HandOver => return Err("this is the agent's to do".into()),
         }
         self.done = true;
@@ -102,6 +104,7 @@ impl Doing {
                 Ok(Step::Done)
             }
             Deed::Freeze { run } => harm::thaw(run).map(|()| Step::Done).map_err(|e| e.to_string()),
+            Deed::Fill { file } => fill::remove(file).map(|()| Step::Done).map_err(|e| e.to_string()),
             Deed::KillTask { .. } | Deed::Burn { .. } | Deed::Hold { .. } => Ok(Step::Done),
             Deed::Inside | Deed::Drain | Deed::HandOver => Ok(Step::Done),
         }

@@ -10,6 +10,7 @@
 mod agent_file;
 mod choose;
 mod deeds;
+mod fill;
 mod heard;
 mod inside;
 mod journal;

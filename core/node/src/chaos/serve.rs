@@ -141,6 +141,7 @@ impl Core {
             no_nft: netfilter::missing(),
             run,
             agent: hurt.agent.pid,
+            journal: self.chaos.as_ref().map(|chaos| chaos.journal.folder()),
             serves_dns: self.info.dns.is_some(),
             leads: self.consensus.borrow().leads,
             drained: self.store.read(|state| state.members.get(&self.me).is_some_and(|member| member.draining)),
@@ -382,7 +383,7 @@ impl Core {
             Deed::Table { .. } | Deed::Kill { .. } | Deed::Stop | Deed::Pause => {
                 self.let_keeper_begin(chaos, &id).await
             }
-            Deed::Freeze { .. } | Deed::KillTask { .. } | Deed::Burn { .. } | Deed::Hold { .. } => {
+            Deed::Freeze { .. } | Deed::KillTask { .. } | Deed::Burn { .. } | Deed::Hold { .. } | Deed::Fill { .. } => {
                 self.let_keeper_begin(chaos, &id).await
             }
         };

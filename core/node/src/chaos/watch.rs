@@ -1,7 +1,7 @@
 //! The agent's loop over its faults: ends what is due, starts a keeper where one is missing, tells what has changed.
 
 use super::{
-    Chaos,
+    Chaos, fill,
     inside::left,
     journal::{Deed, Entry, Told, boot_millis},
 };
@@ -116,13 +116,19 @@ impl Core {
             Deed::Table { .. } | Deed::Kill { .. } | Deed::Stop | Deed::Pause if record.boot != chaos.boot => {
                 Some(Told::undone(None))
             }
+            Deed::Fill { file } if record.boot != chaos.boot => match fill::remove(file) {
+                Ok(()) => Some(Told::undone(None)),
+                Err(e) => Some(Told::not_undone(format!("{}: {e}", file.display()))),
+            },
             Deed::Freeze { .. } | Deed::KillTask { .. } | Deed::Burn { .. } | Deed::Hold { .. }
                 if record.boot != chaos.boot =>
             {
                 Some(Told::undone(None))
             }
             Deed::Table { .. } | Deed::Kill { .. } | Deed::Stop | Deed::Pause => None,
-            Deed::Freeze { .. } | Deed::KillTask { .. } | Deed::Burn { .. } | Deed::Hold { .. } => None,
+            Deed::Freeze { .. } | Deed::KillTask { .. } | Deed::Burn { .. } | Deed::Hold { .. } | Deed::Fill { .. } => {
+                None
+            }
             Deed::Inside | Deed::Drain | Deed::HandOver => None,
         };
         if let Some(told) = told.filter(|told| entry.told.as_ref() != Some(told))
