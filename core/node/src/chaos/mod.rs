@@ -120,7 +120,10 @@ impl Chaos {
         if !self.journal.folder().is_dir() {
             return;
         }
-        let noted = Agent::own().and_then(|agent| Agent { is_ready: true, ..agent }.save(&self.journal));
+        let noted = Agent::own().and_then(|mut agent| {
+            agent.is_ready = true;
+            agent.save(&self.journal)
+        });
         if let Err(error) = noted {
             tracing::error!(%error, "the keeper of faults cannot be told that this node is there");
         }
