@@ -82,8 +82,8 @@ impl Bed {
 
     /// Whether a machine sees so many alive.
     fn counts(&self, machine: usize, alive: usize) -> Result<(), String> {
-        let status = self.cluster.machines[machine].try_json(&["status"])?;
-        if status["nodes"]["alive"] == alive { Ok(()) } else { Err(status.to_string()) }
+        let status = self.runtime.block_on(self.client(machine).status()).map_err(|e| e.to_string())?;
+        if status.nodes.alive == alive { Ok(()) } else { Err(format!("{:?}", status.nodes)) }
     }
 
     fn client(&self, machine: usize) -> ApiClient {

@@ -11,8 +11,8 @@ use std::{
 /// Room that is left: too little for the log, which keeps clear of the last MiB, and enough for the journal.
 const LEFT: u64 = 512 << 10;
 
-/// A file system takes room for itself while it gives it: it is asked again a few times.
-const ROUNDS_MAX: usize = 8;
+/// Pieces of halving size until nothing is left, of the largest file system.
+const ROUNDS_MAX: usize = 64;
 
 /// Where the file would be; `None` if others live on the same file system.
 pub(crate) fn place(journal: &Path) -> Option<PathBuf> {
@@ -25,19 +25,19 @@ pub(crate) fn place(journal: &Path) -> Option<PathBuf> {
 /// Takes the room. Safe to repeat.
 pub(crate) fn fill(path: &Path) -> io::Result<()> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+    let mut most = u64::MAX;
     for _ in 0..ROUNDS_MAX {
         let about = fstatvfs(&file)?;
         // Root may also use what is set aside for it.
         let blocks = if rustix::process::geteuid().is_root() { about.f_bfree } else { about.f_bavail };
-        let room = blocks.saturating_mul(about.f_frsize).saturating_sub(LEFT);
+        let room = blocks.saturating_mul(about.f_frsize).saturating_sub(LEFT).min(most);
         if room < about.f_frsize {
             break;
         }
-        let length = file.metadata()?.len();
-        match fallocate(&file, FallocateFlags::empty(), length, room) {
+        match fallocate(&file, FallocateFlags::empty(), file.metadata()?.len(), room) {
             Ok(()) => {}
-            // It was not to be had in one piece: a smaller one is.
-            Err(rustix::io::Errno::NOSPC) => fallocate(&file, FallocateFlags::empty(), length, room / 2)?,
+            // A part is set aside for the file system itself: so much cannot be had, and perhaps half of it.
+            Err(rustix::io::Errno::NOSPC) => most = room / 2,
             Err(e) => return Err(e.into()),
         }
     }

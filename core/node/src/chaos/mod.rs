@@ -4,12 +4,14 @@
 //! done, with a deadline. What concerns the process or the machine is done and undone by the [`keeper`], a small process
 //! that outlives the agent; what concerns the node's own socket, clock, files and DNS by the agent itself ([`inside`]),
 //! with an end of its own; drains and the leadership through the fabric. [`choose`] says which back end it is, and why
-//! none can do it; [`serve`] is what users and other nodes ask for. Left out: what is worth breaking, and whether the
+//! none can do it; [`begin`], [`end`] and [`view`] are what users ask for, [`serve`] what other nodes do. Left out: what is worth breaking, and whether the
 //! fabric withstood it.
 
 mod agent_file;
+mod begin;
 mod choose;
 mod deeds;
+mod end;
 mod fill;
 mod heard;
 mod inside;
@@ -18,6 +20,8 @@ mod keeper;
 mod load;
 mod netfilter;
 mod serve;
+mod tell;
+mod view;
 mod watch;
 
 pub use keeper::keeper_main;

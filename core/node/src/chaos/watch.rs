@@ -9,9 +9,17 @@ use crate::{
     api::{FaultState, FaultView},
     node::Core,
 };
-use std::{sync::Arc, time::Duration};
-use taffeta_model::Command;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+use taffeta_model::{Command, NodeId};
 use tokio::time::{Instant, sleep};
+
+/// How often those are told of the end of a fault who could not be reached at once, as it was the fault that kept them from
+/// it.
+const TOLD_MAX: usize = 20;
 
 /// Pause between two looks while a fault is on.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -58,11 +66,7 @@ impl Core {
     }
 
     /// Lets all members know this node's token, or that it has none any more; false if that is to be tried again.
-    async fn register_token(
-        &self,
-        chaos: &Chaos,
-        known: &std::collections::BTreeMap<taffeta_model::NodeId, [u8; 32]>,
-    ) -> bool {
+    async fn register_token(&self, chaos: &Chaos, known: &BTreeMap<NodeId, [u8; 32]>) -> bool {
         let wanted = chaos.hurt().map(|hurt| hurt.token);
         if known.get(&self.me).copied() == wanted {
             return true;
@@ -139,7 +143,7 @@ impl Core {
     }
 
     /// Makes events of what has changed, and lets the others know.
-    async fn tell_changes(&self, chaos: &Chaos) {
+    async fn tell_changes(self: &Arc<Self>, chaos: &Chaos) {
         let changed: Vec<(FaultView, Duration)> = {
             let known: Vec<String> = chaos.inside().told.keys().cloned().collect();
             let unfinished = chaos.unfinished();
@@ -162,7 +166,19 @@ impl Core {
         };
         for (view, left) in changed {
             self.tell_fault(&view);
-            self.tell_others(view, left).await;
+            let unheard = self.tell_others(view.clone(), left).await;
+            if view.state == FaultState::Undone && !unheard.is_empty() {
+                tokio::spawn(tell_again(Arc::downgrade(self), view, unheard));
+            }
         }
+    }
+}
+
+/// The others need not warn of a fault that is over.
+async fn tell_again(core: Weak<Core>, view: FaultView, mut unheard: Vec<NodeId>) {
+    for _ in 0..TOLD_MAX {
+        sleep(AGAIN / 2).await;
+        let Some(core) = core.upgrade().filter(|_| !unheard.is_empty()) else { return };
+        unheard = core.tell_these(unheard, &view, Duration::ZERO, AGAIN / 2).await;
     }
 }
