@@ -50,7 +50,7 @@ impl Bed {
     fn on_disk(flags: &[&str]) -> Option<Self> {
         let turn = alone();
         let cluster = Cluster::new(binary());
-        match Disk::mount(&cluster.root().join("n1"), 96) {
+        match Disk::mount(&cluster.root().join("n1"), 40) {
             Ok(disk) => Some(Self::started(cluster, &[flags], Some(disk), turn)),
             Err(why) => {
                 eprintln!("SKIPPED: no disk can be made here: {why}");

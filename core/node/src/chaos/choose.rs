@@ -104,7 +104,7 @@ pub(crate) fn choose(id: &str, fault: &Fault, on: &Ground<'_>) -> Result<Choice,
         }
         Fault::DiskFull => match on.journal.and_then(fill::place) {
             Some(file) => {
-                let commands = vec![format!("fallocate {} until 512 KiB are left", file.display()), "remove it".into()];
+                let commands = vec![format!("fallocate {} until 128 KiB are left", file.display()), "remove it".into()];
                 Ok(Choice { backend: "filesystem", commands, deed: Deed::Fill { file } })
             }
             None => inside("files", "every write of the node to its log and its own files fails: no space left".into()),

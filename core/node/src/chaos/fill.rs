@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Room that is left: too little for the log, which keeps clear of the last MiB, and enough for the journal.
-const LEFT: u64 = 512 << 10;
+const LEFT: u64 = 128 << 10;
 
 /// Pieces of halving size until nothing is left, of the largest file system.
 const ROUNDS_MAX: usize = 64;
@@ -22,7 +22,7 @@ pub(crate) fn place(journal: &Path) -> Option<PathBuf> {
     own.then(|| journal.join("filler"))
 }
 
-/// Takes the room. Safe to repeat.
+/// Takes the room. Repeated, it takes it again, and leaves as much.
 pub(crate) fn fill(path: &Path) -> io::Result<()> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
     let mut most = u64::MAX;
@@ -30,7 +30,7 @@ pub(crate) fn fill(path: &Path) -> io::Result<()> {
         let about = fstatvfs(&file)?;
         // Root may also use what is set aside for it.
         let blocks = if rustix::process::geteuid().is_root() { about.f_bfree } else { about.f_bavail };
-        let room = blocks.saturating_mul(about.f_frsize).saturating_sub(LEFT).min(most);
+        let room = blocks.saturating_mul(about.f_frsize).min(most);
         if room < about.f_frsize {
             break;
         }
@@ -41,7 +41,8 @@ pub(crate) fn fill(path: &Path) -> io::Result<()> {
             Err(e) => return Err(e.into()),
         }
     }
-    Ok(())
+    // What the file system says is free is not all to be had: so all of that was taken, and a little is given back.
+    file.set_len(file.metadata()?.len().saturating_sub(LEFT))
 }
 
 /// Gives it back.
