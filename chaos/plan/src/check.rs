@@ -27,6 +27,32 @@ pub const CLOCK_OFFSET_MS_MAX: i64 = 366 * 24 * 3600 * 1000;
 /// Largest drift of a clock, in parts per million: half or one and a half times the true speed, so never backwards.
 pub const DRIFT_PPM_MAX: i64 = 500_000;
 
+/// Largest rate that is one: beyond it a node on today's networks would not notice. In thousands of bits per second.
+pub const KBIT_PER_S_MAX: u32 = 10_000_000;
+/// Most computing processes: more than the cores of most machines, and few enough to be ended in a moment.
+pub const CPU_WORKERS_MAX: u32 = 256;
+/// Most memory that is taken, in bytes: 1 TiB.
+pub const MEMORY_MAX: u64 = 1 << 40;
+
+/// A fault that nobody can bring about. Nothing was done; correct the named field.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{field} is {found}; expected {expected}")]
+pub struct InvalidFault {
+    /// Name of the field as in a file.
+    pub field: &'static str,
+    /// As given.
+    pub found: String,
+    /// What would be right.
+    pub expected: &'static str,
+}
+
+impl Fault {
+    /// Checks the ranges of its fields.
+    pub fn check(&self) -> Result<(), InvalidFault> {
+        check_fault(self).map_err(|Wrong { field, found, expected }| InvalidFault { field, found, expected })
+    }
+}
+
 /// Why a plan cannot be performed. Nothing was done; correct the named field.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum InvalidPlan {
@@ -77,6 +103,16 @@ impl FaultPlan {
         }
         Ok(())
     }
+
+    /// The same for a plan that the simulator is to perform, which does not know all faults.
+    pub fn check_simulated(&self) -> Result<(), InvalidPlan> {
+        self.check()?;
+        let unknown = self.faults.iter().enumerate().find(|(_, planned)| !planned.fault.kind().is_simulated());
+        unknown.map_or(Ok(()), |(index, planned)| {
+            let expected = "a fault that the simulator knows; this one is for real nodes: `taffeta chaos run`";
+            Err(InvalidPlan::Field { index, field: "fault", found: planned.fault.kind().to_string(), expected })
+        })
+    }
 }
 
 fn check_order(before: Duration, at: Duration) -> Result<(), Wrong> {
@@ -106,9 +142,10 @@ fn ensure_duration(field: &'static str, given: Duration, max: Duration, expected
 
 fn check_fault(fault: &Fault) -> Result<(), Wrong> {
     match fault {
-        Fault::Loss { fraction } | Fault::Duplicate { fraction } | Fault::Reorder { fraction } => {
-            ensure((0.0..=1.0).contains(fraction), "fraction", fraction, "0 to 1")
-        }
+        Fault::Loss { fraction }
+        | Fault::Duplicate { fraction }
+        | Fault::Reorder { fraction }
+        | Fault::Dns { fraction, .. } => ensure((0.0..=1.0).contains(fraction), "fraction", fraction, "0 to 1"),
         Fault::Slow { factor } => ensure((2..=SLOW_FACTOR_MAX).contains(factor), "factor", factor, "2 to 1000"),
         Fault::Delay { by, jitter } => {
             ensure_duration("by_ms", *by, DELAY_MAX, "whole milliseconds, at most 60000")?;
@@ -122,6 +159,14 @@ fn check_fault(fault: &Fault) -> Result<(), Wrong> {
             let right = ppm.unsigned_abs() <= DRIFT_PPM_MAX.unsigned_abs();
             ensure(right, "ppm", ppm, "-500000 to 500000")
         }
+        Fault::Bandwidth { kbit_per_s } => {
+            ensure((1..=KBIT_PER_S_MAX).contains(kbit_per_s), "kbit_per_s", kbit_per_s, "1 to 10000000")
+        }
+        Fault::Cpu { workers, percent } => {
+            ensure((1..=CPU_WORKERS_MAX).contains(workers), "workers", workers, "1 to 256")?;
+            ensure((1..=100).contains(percent), "percent", percent, "1 to 100")
+        }
+        Fault::Memory { bytes } => ensure((1..=MEMORY_MAX).contains(bytes), "bytes", bytes, "1 to 1099511627776"),
         Fault::KillAgent
         | Fault::KillMachine
         | Fault::PowerCut
@@ -142,7 +187,9 @@ fn check_fault(fault: &Fault) -> Result<(), Wrong> {
         | Fault::Lag
         | Fault::Upgrade
         | Fault::Remove
-        | Fault::Rotate => Ok(()),
+        | Fault::Rotate
+        | Fault::Drain
+        | Fault::Leader => Ok(()),
     }
 }
 

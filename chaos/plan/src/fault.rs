@@ -109,6 +109,51 @@ pub enum Fault {
     Remove,
     /// An operator replaces the certificate authority. An instant: it has no `lasts`.
     Rotate,
+    /// What the node sends is slowed down to this rate. Real nodes only, as all that follow.
+    Bandwidth {
+        /// In thousands of bits per second: 1 to [`crate::KBIT_PER_S_MAX`].
+        kbit_per_s: u32,
+    },
+    /// Beside the node run processes that do nothing but compute.
+    Cpu {
+        /// How many: 1 to [`crate::CPU_WORKERS_MAX`].
+        workers: u32,
+        /// Which part of a core each of them takes, in percent: 1 to 100; 100 if left out of a file.
+        #[serde(default = "whole")]
+        percent: u32,
+    },
+    /// Beside the node runs a process that holds so much memory.
+    Memory {
+        /// 1 to [`crate::MEMORY_MAX`].
+        bytes: u64,
+    },
+    /// The node's DNS server leaves questions without the answer.
+    Dns {
+        /// How many of them, 0 to 1.
+        fraction: f64,
+        /// What is done with these; dropped if left out of a file.
+        #[serde(default)]
+        instead: DnsInstead,
+    },
+    /// The node is drained, as by `taffeta drain`; after `lasts` it is not any more.
+    Drain,
+    /// The node hands over the leadership, if it has it. An instant, whatever `lasts` says.
+    Leader,
+}
+
+fn whole() -> u32 {
+    100
+}
+
+/// What a question to a DNS server gets instead of its answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DnsInstead {
+    /// Nothing.
+    #[default]
+    Drop,
+    /// `SERVFAIL`.
+    Servfail,
 }
 
 /// What is done with a copied disk.
@@ -171,6 +216,12 @@ impl Fault {
             Self::Upgrade => FaultKind::Upgrade,
             Self::Remove => FaultKind::Remove,
             Self::Rotate => FaultKind::Rotate,
+            Self::Bandwidth { .. } => FaultKind::Bandwidth,
+            Self::Cpu { .. } => FaultKind::Cpu,
+            Self::Memory { .. } => FaultKind::Memory,
+            Self::Dns { .. } => FaultKind::Dns,
+            Self::Drain => FaultKind::Drain,
+            Self::Leader => FaultKind::Leader,
         }
     }
 }
@@ -190,6 +241,10 @@ impl fmt::Display for Fault {
             Self::Copy { used } => write!(f, "{kind} {used}"),
             Self::ClockOffset { by_ms } => write!(f, "{kind} {by_ms:+} ms"),
             Self::ClockDrift { ppm } => write!(f, "{kind} {ppm:+} ppm"),
+            Self::Bandwidth { kbit_per_s } => write!(f, "{kind} {kbit_per_s} kbit/s"),
+            Self::Cpu { workers, percent } => write!(f, "{kind} {workers} x {percent} %"),
+            Self::Memory { bytes } => write!(f, "{kind} {bytes} bytes"),
+            Self::Dns { fraction, instead } => write!(f, "{kind} {} % {instead}", (fraction * 1e4).round() / 1e2),
             Self::KillAgent
             | Self::KillMachine
             | Self::PowerCut
@@ -208,7 +263,9 @@ impl fmt::Display for Fault {
             | Self::Lag
             | Self::Upgrade
             | Self::Remove
-            | Self::Rotate => write!(f, "{kind}"),
+            | Self::Rotate
+            | Self::Drain
+            | Self::Leader => write!(f, "{kind}"),
         }
     }
 }
@@ -230,6 +287,22 @@ impl PartitionShape {
 }
 
 impl fmt::Display for PartitionShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl DnsInstead {
+    /// As it is written: `drop`, `servfail`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Drop => "drop",
+            Self::Servfail => "servfail",
+        }
+    }
+}
+
+impl fmt::Display for DnsInstead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }

@@ -41,6 +41,12 @@ pub enum FaultKind {
     Upgrade,
     Remove,
     Rotate,
+    Bandwidth,
+    Cpu,
+    Memory,
+    Dns,
+    Drain,
+    Leader,
 }
 
 /// A word that is none of the known ones. Write one of those that the message names.
@@ -56,9 +62,9 @@ pub struct UnknownWord {
 }
 
 impl FaultKind {
-    /// All kinds, in the order of their declaration. New ones go to the end: [`crate::Swarm::draw`] then gives the
-    /// others the same faults as before.
-    pub const ALL: [Self; 28] = [
+    /// Those that the simulator knows, in the order of their declaration. New ones go to the end:
+    /// [`crate::Swarm::draw`] then gives the others the same faults as before.
+    pub const SIMULATED: [Self; 28] = [
         Self::KillAgent,
         Self::KillMachine,
         Self::PowerCut,
@@ -88,6 +94,9 @@ impl FaultKind {
         Self::Remove,
         Self::Rotate,
     ];
+
+    /// Those of real nodes alone: what they strain does not exist in the simulator.
+    pub const REAL_ONLY: [Self; 6] = [Self::Bandwidth, Self::Cpu, Self::Memory, Self::Dns, Self::Drain, Self::Leader];
 
     /// As it is written.
     pub fn as_str(self) -> &'static str {
@@ -120,7 +129,23 @@ impl FaultKind {
             Self::Upgrade => "upgrade",
             Self::Remove => "remove",
             Self::Rotate => "rotate",
+            Self::Bandwidth => "bandwidth",
+            Self::Cpu => "cpu",
+            Self::Memory => "memory",
+            Self::Dns => "dns",
+            Self::Drain => "drain",
+            Self::Leader => "leader",
         }
+    }
+
+    /// All kinds, in the order of their declaration.
+    pub fn all() -> Vec<Self> {
+        [Self::SIMULATED.as_slice(), &Self::REAL_ONLY].concat()
+    }
+
+    /// Whether the simulator knows it.
+    pub fn is_simulated(self) -> bool {
+        !Self::REAL_ONLY.contains(&self)
     }
 
     /// Whether it strikes tasks; all others strike nodes, their links or their clocks.
@@ -138,7 +163,7 @@ impl fmt::Display for FaultKind {
 impl FromStr for FaultKind {
     type Err = UnknownWord;
     fn from_str(s: &str) -> Result<Self, UnknownWord> {
-        find_word("kind of fault", s, &Self::ALL, |kind| kind.as_str())
+        find_word("kind of fault", s, &Self::all(), |kind| kind.as_str())
     }
 }
 

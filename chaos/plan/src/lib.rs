@@ -17,9 +17,10 @@ mod swarm;
 mod target;
 
 pub use check::{
-    AT_MAX, CLOCK_OFFSET_MS_MAX, DELAY_MAX, DRIFT_PPM_MAX, FAULTS_MAX, InvalidPlan, LASTS_MAX, SLOW_FACTOR_MAX,
+    AT_MAX, CLOCK_OFFSET_MS_MAX, CPU_WORKERS_MAX, DELAY_MAX, DRIFT_PPM_MAX, FAULTS_MAX, InvalidFault, InvalidPlan,
+    KBIT_PER_S_MAX, LASTS_MAX, MEMORY_MAX, SLOW_FACTOR_MAX,
 };
-pub use fault::{CopyUse, Fault, PartitionShape};
+pub use fault::{CopyUse, DnsInstead, Fault, PartitionShape};
 pub use kind::{FaultKind, UnknownWord};
 pub use plan::{FaultPlan, Planned};
 pub use swarm::{Swarm, SwarmConfig};

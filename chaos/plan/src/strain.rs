@@ -86,6 +86,12 @@ fn typical(kind: FaultKind, dice: &mut Dice) -> Fault {
         FaultKind::Upgrade => Fault::Upgrade,
         FaultKind::Remove => Fault::Remove,
         FaultKind::Rotate => Fault::Rotate,
+        FaultKind::Bandwidth
+        | FaultKind::Cpu
+        | FaultKind::Memory
+        | FaultKind::Dns
+        | FaultKind::Drain
+        | FaultKind::Leader => unreachable!("only what the simulator knows is drawn"),
     }
 }
 
@@ -127,7 +133,13 @@ fn vary(fault: Fault, dice: &mut Dice) -> Fault {
         | Fault::Lag
         | Fault::Upgrade
         | Fault::Remove
-        | Fault::Rotate => fault,
+        | Fault::Rotate
+        | Fault::Bandwidth { .. }
+        | Fault::Cpu { .. }
+        | Fault::Memory { .. }
+        | Fault::Dns { .. }
+        | Fault::Drain
+        | Fault::Leader => fault,
     }
 }
 
@@ -160,7 +172,13 @@ fn fit(fault: &Fault, lasts: Duration) -> Duration {
         | Fault::Lie
         | Fault::Move
         | Fault::Remove
-        | Fault::Rotate => return lasts,
+        | Fault::Rotate
+        | Fault::Bandwidth { .. }
+        | Fault::Cpu { .. }
+        | Fault::Memory { .. }
+        | Fault::Dns { .. }
+        | Fault::Drain
+        | Fault::Leader => return lasts,
     };
     let long = if least > 1 { lasts + Duration::from_millis(least) } else { lasts };
     long.min(Duration::from_millis(most))

@@ -34,7 +34,7 @@ pub struct SwarmConfig {
     /// Faults begin within this time, at most [`AT_MAX`]. A plan that would exceed [`FAULTS_MAX`] ends with that many,
     /// earlier than this.
     pub lasts: Duration,
-    /// What may be drawn.
+    /// What may be drawn; of these, what the simulator knows is.
     pub allowed: BTreeSet<FaultKind>,
 }
 
@@ -57,7 +57,8 @@ impl Swarm {
         let mut dice = Dice::new(seed);
         let fault_free = dice.chance(FAULT_FREE);
         let fallback = dice.seed();
-        let mut kinds: Vec<Share> = FaultKind::ALL.map(|kind| Share::draw(kind, dice.seed(), config.nodes)).into();
+        let mut kinds: Vec<Share> =
+            FaultKind::SIMULATED.map(|kind| Share::draw(kind, dice.seed(), config.nodes)).into();
         kinds.retain(|share| config.allowed.contains(&share.kind));
         if fault_free || kinds.is_empty() {
             return Self { mixture: BTreeMap::new(), plan: FaultPlan::default() };
@@ -130,7 +131,13 @@ fn count_max(kind: FaultKind) -> usize {
         | FaultKind::TaskIgnoreTerm
         | FaultKind::TaskFailHealth
         | FaultKind::Lie
-        | FaultKind::Move => FAULTS_MAX,
+        | FaultKind::Move
+        | FaultKind::Bandwidth
+        | FaultKind::Cpu
+        | FaultKind::Memory
+        | FaultKind::Dns
+        | FaultKind::Drain
+        | FaultKind::Leader => FAULTS_MAX,
     }
 }
 

@@ -235,6 +235,12 @@ impl Injector {
                 self.losses.lose_quorum(cluster, &machines, lasts, &mut self.rng);
             }
             Fault::Rotate => cluster.chores.push_back(Chore::Rotate),
+            Fault::Bandwidth { .. }
+            | Fault::Cpu { .. }
+            | Fault::Memory { .. }
+            | Fault::Dns { .. }
+            | Fault::Drain
+            | Fault::Leader => unreachable!("a plan with it is refused before the run: `FaultPlan::check_simulated`"),
             Fault::TaskCrash => {
                 let ill = self.crash();
                 self.strike(cluster, &planned, &machines, ill);
@@ -423,7 +429,13 @@ impl Injector {
                     | Fault::Upgrade
                     | Fault::Remove
                     | Fault::Rotate
-                    | Fault::Lag => {}
+                    | Fault::Lag
+                    | Fault::Bandwidth { .. }
+                    | Fault::Cpu { .. }
+                    | Fault::Memory { .. }
+                    | Fault::Dns { .. }
+                    | Fault::Drain
+                    | Fault::Leader => {}
                 }
             }
             if condition != machine.condition() {
@@ -484,7 +496,13 @@ impl Injector {
                 | Fault::QuorumLost
                 | Fault::Upgrade
                 | Fault::Remove
-                | Fault::Rotate => {}
+                | Fault::Rotate
+                | Fault::Bandwidth { .. }
+                | Fault::Cpu { .. }
+                | Fault::Memory { .. }
+                | Fault::Dns { .. }
+                | Fault::Drain
+                | Fault::Leader => {}
             }
         }
         for machine in &mut cluster.machines {
@@ -560,7 +578,13 @@ impl Active {
             | Fault::QuorumLost
             | Fault::Upgrade
             | Fault::Remove
-            | Fault::Rotate => return None,
+            | Fault::Rotate
+            | Fault::Bandwidth { .. }
+            | Fault::Cpu { .. }
+            | Fault::Memory { .. }
+            | Fault::Dns { .. }
+            | Fault::Drain
+            | Fault::Leader => return None,
         };
         let partition = matches!(self.fault, Fault::Partition { .. });
         (!link.is_sound() && (partition || from_in || to_in)).then_some(link)

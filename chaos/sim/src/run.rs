@@ -84,7 +84,7 @@ impl SimConfig {
             seed,
             nodes: 5,
             lasts: Duration::from_secs(300),
-            faults: FaultKind::ALL.into_iter().collect(),
+            faults: FaultKind::SIMULATED.into_iter().collect(),
             plan: None,
             thinks: Duration::from_millis(600),
             tick: Duration::from_millis(5),

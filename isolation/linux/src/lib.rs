@@ -15,6 +15,7 @@ mod exec;
 mod executor;
 mod files;
 mod group;
+pub mod harm;
 mod hierarchy;
 mod lease;
 mod leftover;

@@ -1,6 +1,6 @@
 use super::{FaultPlan, Planned};
 use crate::{
-    fault::{CopyUse, Fault, PartitionShape},
+    fault::{CopyUse, DnsInstead, Fault, PartitionShape},
     kind::FaultKind,
 };
 use serde_json::json;
@@ -43,6 +43,12 @@ fn full() -> FaultPlan {
         at(33_000, Some(1000), "all", Fault::Upgrade),
         at(34_000, Some(8000), "one", Fault::Remove),
         at(35_000, None, "all", Fault::Rotate),
+        at(36_000, Some(8000), "n1", Fault::Bandwidth { kbit_per_s: 512 }),
+        at(37_000, Some(8000), "n1", Fault::Cpu { workers: 2, percent: 50 }),
+        at(38_000, Some(8000), "n1", Fault::Memory { bytes: 1 << 20 }),
+        at(39_000, Some(8000), "n1", Fault::Dns { fraction: 0.25, instead: DnsInstead::Servfail }),
+        at(40_000, Some(8000), "n1", Fault::Drain),
+        at(41_000, None, "leader", Fault::Leader),
     ];
     FaultPlan { faults }
 }
@@ -50,7 +56,7 @@ fn full() -> FaultPlan {
 #[test]
 fn every_kind_of_fault_has_its_own_name() {
     let kinds: Vec<_> = full().faults.iter().map(|planned| planned.fault.kind()).collect();
-    assert_eq!(kinds, FaultKind::ALL);
+    assert_eq!(kinds, FaultKind::all());
 }
 
 #[test]
@@ -64,6 +70,15 @@ fn a_plan_survives_a_file() {
         let name = value.as_str().or_else(|| value.as_object()?.keys().next().map(String::as_str));
         assert_eq!(name, Some(planned.fault.kind().as_str()), "the tag is the name of the kind");
     }
+}
+
+#[test]
+fn the_simulator_refuses_by_name_what_it_does_not_know() {
+    let plan = full();
+    let error = plan.check_simulated().unwrap_err().to_string();
+    assert!(error.starts_with("faults[28].fault is bandwidth; expected a fault that the simulator knows"), "{error}");
+    let known = plan.faults.into_iter().filter(|planned| planned.fault.kind().is_simulated()).collect();
+    FaultPlan { faults: known }.check_simulated().unwrap();
 }
 
 #[test]
@@ -131,6 +146,12 @@ fn a_planned_fault_is_one_line_of_a_timeline() {
 32.000 s: lag at one for 8 s
 33.000 s: upgrade at all for 1 s
 34.000 s: remove at one for 8 s
-35.000 s: rotate at all";
+35.000 s: rotate at all
+36.000 s: bandwidth 512 kbit/s at n1 for 8 s
+37.000 s: cpu 2 x 50 % at n1 for 8 s
+38.000 s: memory 1048576 bytes at n1 for 8 s
+39.000 s: dns 25 % servfail at n1 for 8 s
+40.000 s: drain at n1 for 8 s
+41.000 s: leader at leader";
     assert_eq!(lines.join("\n"), expected);
 }

@@ -52,7 +52,7 @@ impl Scenario {
 
     /// Whether every kind of fault may happen.
     pub(super) fn allows_all(&self) -> bool {
-        FaultKind::ALL.iter().all(|kind| self.config.faults.contains(kind))
+        FaultKind::SIMULATED.iter().all(|kind| self.config.faults.contains(kind))
     }
 
     /// No run takes more virtual time, but for some seconds.
@@ -95,7 +95,7 @@ impl Scenario {
 /// The kinds of a list as people write it.
 fn kinds(list: &str) -> Outcome<BTreeSet<FaultKind>> {
     match list.trim() {
-        "all" => Ok(FaultKind::ALL.into()),
+        "all" => Ok(FaultKind::SIMULATED.into()),
         "none" => Ok(BTreeSet::new()),
         list => list.split(',').map(|word| kind(word.trim())).collect(),
     }
@@ -103,11 +103,16 @@ fn kinds(list: &str) -> Outcome<BTreeSet<FaultKind>> {
 
 fn kind(word: &str) -> Outcome<FaultKind> {
     let alone = matches!(word, "all" | "none");
-    word.parse().map_err(|e: taffeta_chaos_plan::UnknownWord| {
+    let known: Result<FaultKind, _> = word.parse();
+    if let Some(real) = known.as_ref().ok().filter(|kind| !kind.is_simulated()) {
+        return Err(Failure::wrong(format!("--faults: the simulator does not know `{real}`"))
+            .help("it is for real nodes: `taffeta chaos inject`"));
+    }
+    known.map_err(|e| {
         if alone {
             return Failure::wrong(format!("--faults: `{word}` stands alone, without other kinds"));
         }
-        let few = e.expected.len() < FaultKind::ALL.len();
+        let few = e.expected.len() < FaultKind::all().len();
         let known = if few { "did you mean" } else { "use all, none, or some of" };
         let help = format!("{known} {}{}", e.expected.join(", "), if few { "?" } else { "" });
         Failure::wrong(format!("--faults: unknown {} `{word}`", e.what)).help(help)
@@ -124,7 +129,7 @@ fn read_plan(path: &Path, nodes: usize, lasts: Duration) -> Outcome<FaultPlan> {
         let example = r#"{"faults": [{"at_ms": 1000, "lasts_ms": 5000, "target": "leader", "fault": "pause"}]}"#;
         Failure::wrong(format!("{shown}: {e}")).help(format!("a plan looks like {example}"))
     })?;
-    plan.check().map_err(|e| Failure::wrong(format!("{shown}: {e}")))?;
+    plan.check_simulated().map_err(|e| Failure::wrong(format!("{shown}: {e}")))?;
     for (index, planned) in plan.faults.iter().enumerate() {
         if let Target::Node(name) = &planned.target
             && !(1..=nodes).any(|n| *name == format!("n{n}"))

@@ -71,6 +71,7 @@ fn shown(settings: &Settings, key: Key) -> Shown {
         | Key::NoGso
         | Key::ApiOpen
         | Key::BestEffort
+        | Key::Chaos
         | Key::DnsAlias
         | Key::DnsUpstream
         | Key::DnsTransfer
@@ -115,6 +116,7 @@ fn unset(key: Key) -> &'static str {
         Key::Http => "(as before, else 127.0.0.1:7480)",
         Key::Dns => "(as before, else 127.0.0.1:7453)",
         Key::Ring => "(as before, else lan)",
+        Key::Chaos => "(no)",
         Key::JoinTimeout => "(never)",
         Key::DnsUpstream => "(as before, else the machine's)",
         Key::DnsRate => "(as before, else 1000)",

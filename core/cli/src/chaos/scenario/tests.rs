@@ -31,7 +31,7 @@ fn the_command_that_repeats_a_run_asks_for_the_same() {
 
 #[test]
 fn a_list_of_faults_names_known_kinds() {
-    assert_eq!(kinds("all"), Ok(FaultKind::ALL.into()));
+    assert_eq!(kinds("all"), Ok(FaultKind::SIMULATED.into()));
     assert_eq!(kinds("none"), Ok([].into()));
     assert_eq!(kinds("pause, loss"), Ok([FaultKind::Pause, FaultKind::Loss].into()));
     let told = |list: &str| kinds(list).unwrap_err();
@@ -41,6 +41,7 @@ fn a_list_of_faults_names_known_kinds() {
     let far = told("boom");
     assert!(far.told().2.is_some_and(|help| help.contains("all, none") && help.contains("disk-full")), "{far:?}");
     assert!(told("pause,all").told().1.contains("stands alone"));
+    assert!(told("pause,bandwidth").told().1.contains("does not know `bandwidth`"));
     assert_eq!((told("").told().0, told("pause,").told().0), (2, 2));
 }
 
