@@ -78,6 +78,18 @@ impl Blast {
             votes: votes(hits, fleet),
         }
     }
+
+    /// For people: `web/shop 1 of 3; 2 of 3 votes are left`.
+    pub fn words(&self) -> String {
+        let share = |(service, share): (&String, &Share)| format!("{service} {} of {}", share.met, share.of);
+        let mut words: Vec<String> = self.services.iter().map(share).collect();
+        if words.is_empty() {
+            words.push("no service".into());
+        }
+        let Votes { of, left, needed } = self.votes;
+        words.push(format!("{left} of {of} votes are left, {needed} are needed"));
+        words.join("; ")
+    }
 }
 
 fn votes(hits: &[Hit], fleet: &Fleet) -> Votes {

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 use taffeta_node::{
-    api::{ApiError, ChaosStopView, ChaosView, ErrorCode, FaultRequest, FaultView, StatusView},
+    api::{ApiError, ChaosStopRequest, ChaosStopView, ChaosView, ErrorCode, FaultRequest, FaultView, StatusView},
     client::{ApiClient, ApiTarget},
 };
 
@@ -48,6 +48,11 @@ impl Fabric {
     /// The API of one machine, if it is known.
     pub fn client(&self, node: &str) -> Option<ApiClient> {
         self.known().get(node).cloned()
+    }
+
+    /// The machines whose APIs are known.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.known().keys().cloned().collect()
     }
 
     /// The first answer of those that are asked in turn. A refusal is an answer; no answer, and none for want of a
@@ -124,17 +129,24 @@ impl Fabric {
 
     /// Brings about a fault, or only tells what would be done. Repeating it is safe: the id makes it the same fault.
     pub async fn inject(&self, request: &FaultRequest) -> Result<FaultView, ApiError> {
+        if request.dry_run {
+            let ask = |client: ApiClient| {
+                let request = request.clone();
+                async move { client.begin_fault("", &request).await }
+            };
+            return self.ask(self.candidates(Some(&request.node)), ask).await;
+        }
         self.with_token(&request.node, |client, token| {
             let request = request.clone();
-            async move { client.time_limit(CHANGE_MAX).inject(&request, &token).await }
+            async move { client.time_limit(CHANGE_MAX).begin_fault(&token, &request).await }
         })
         .await
     }
 
     /// Ends a fault now; `None` if no node knows it.
     pub async fn undo(&self, node: &str, id: &str) -> Result<Option<FaultView>, ApiError> {
-        let undone = self.with_token(node, |client, token| async move { client.time_limit(CHANGE_MAX).undo(id, &token).await });
-        match undone.await {
+        let end = |client: ApiClient| async move { client.time_limit(CHANGE_MAX).end_fault(id).await };
+        match self.ask(self.candidates(Some(node)), end).await {
             Ok(view) => Ok(Some(view)),
             Err(e) if e.code == ErrorCode::NotFound => Ok(None),
             Err(e) => Err(e),
@@ -162,13 +174,17 @@ impl Fabric {
 
     /// Ends all faults everywhere and blocks new ones.
     pub async fn stop(&self, reason: &str) -> Result<ChaosStopView, ApiError> {
-        let stop = |client: ApiClient| async move { client.time_limit(CHANGE_MAX).chaos_stop(reason).await };
+        let request = ChaosStopRequest { reason: reason.into() };
+        let stop = |client: ApiClient| {
+            let request = request.clone();
+            async move { client.time_limit(CHANGE_MAX).stop_chaos(&request).await }
+        };
         self.ask(self.candidates(None), stop).await
     }
 
     /// Lets faults be brought about again.
     pub async fn allow(&self) -> Result<(), ApiError> {
-        self.ask(self.candidates(None), |client| async move { client.chaos_allow().await }).await
+        self.ask(self.candidates(None), |client| async move { client.allow_chaos().await }).await
     }
 
     /// Fails if the machine is unknown, and names the nearest one.

@@ -1,7 +1,8 @@
 //! Probes of the fabric: `func` and `arguments` of the provider `taffeta`.
 
 use super::fields::{Field, nearest};
-use crate::text::Wrong;
+use crate::text::{Node, Wrong};
+use serde_json::{Value as Json, json};
 use std::fmt;
 use taffeta_model::{AppName, JobName};
 
@@ -64,6 +65,14 @@ impl Look {
             "serves" => Self::Serves { scope, path: get("path").map_or(Ok("/".into()), |path| path.name())? },
             _ => Self::Faults, // the last of `LOOKS`, which the word is one of
         })
+    }
+}
+
+impl Look {
+    /// A probe from a command line: its name and its arguments.
+    pub fn from_words(func: &str, arguments: &Json) -> Result<Self, Wrong> {
+        let (func, arguments) = (Node::of_json(1, &json!(func)), Node::of_json(1, arguments));
+        Self::read(&Field::new("", &func), Some(&Field::new("", &arguments)))
     }
 }
 

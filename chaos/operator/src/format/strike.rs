@@ -1,7 +1,8 @@
 //! Faults as experiments name them: `func` and `arguments` of the provider `taffeta`.
 
 use super::fields::{Field, Fields, nearest};
-use crate::text::Wrong;
+use crate::text::{Node, Wrong};
+use serde_json::{Value as Json, json};
 use std::{fmt, time::Duration};
 use taffeta_chaos_plan::{DnsInstead, Fault, FaultKind, PartitionShape, Target};
 
@@ -85,6 +86,68 @@ impl Strike {
         };
         strike.check(arguments)?;
         Ok(strike)
+    }
+
+    /// The same as `func` and `arguments` of a provider.
+    pub fn said(&self) -> (&'static str, Json) {
+        let seconds = |duration: Duration| json!(duration.as_secs_f64());
+        let (func, mut arguments) = match self.fault {
+            Fault::KillMachine => ("kill", json!({})),
+            Fault::KillAgent => ("kill", json!({"what": "agent"})),
+            Fault::PowerCut => ("kill", json!({"what": "power"})),
+            Fault::Pause => ("pause", json!({})),
+            Fault::Partition { shape } => ("partition", json!({"shape": shape.as_str()})),
+            Fault::Loss { fraction } => ("loss", json!({"fraction": fraction})),
+            Fault::Duplicate { fraction } => ("duplicate", json!({"fraction": fraction})),
+            Fault::Reorder { fraction } => ("reorder", json!({"fraction": fraction})),
+            Fault::Delay { by, jitter } => ("delay", json!({"by": seconds(by), "jitter": seconds(jitter)})),
+            Fault::Bandwidth { kbit_per_s } => ("bandwidth", json!({"kbit-per-s": kbit_per_s})),
+            Fault::ClockOffset { by_ms } => ("clock", json!({"by": by_ms as f64 / 1e3})),
+            Fault::ClockDrift { ppm } => ("clock", json!({"ppm": ppm})),
+            Fault::DiskFull => ("disk-full", json!({})),
+            Fault::Cpu { workers, percent } => ("cpu", json!({"workers": workers, "percent": percent})),
+            Fault::Memory { bytes } => ("memory", json!({"bytes": bytes})),
+            Fault::Dns { fraction, instead } => ("dns", json!({"fraction": fraction, "instead": instead.as_str()})),
+            Fault::Drain => ("drain", json!({})),
+            Fault::Leader => ("leader", json!({})),
+            // The others are only simulated: no strike has them.
+            Fault::Stop
+            | Fault::Wipe
+            | Fault::Slow { .. }
+            | Fault::TaskCrash
+            | Fault::TaskHang
+            | Fault::TaskIgnoreTerm
+            | Fault::TaskFailHealth
+            | Fault::Lie
+            | Fault::Move
+            | Fault::Rolling
+            | Fault::Copy { .. }
+            | Fault::QuorumLost
+            | Fault::Lag
+            | Fault::Upgrade
+            | Fault::Remove
+            | Fault::Rotate => ("stop", json!({})),
+        };
+        let mut add = |key: &str, value: Json| arguments.as_object_mut().and_then(|map| map.insert(key.into(), value));
+        match &self.place {
+            Place::Nodes { target, except } => {
+                add("target", target.to_string().into());
+                except.iter().for_each(|except| drop(add("except", except.to_string().into())));
+            }
+            Place::Task(task) => drop(add("task", task.as_str().into())),
+        }
+        self.peers.iter().for_each(|peers| drop(add("peers", peers.to_string().into())));
+        if self.one_by_one {
+            add("one-by-one", true.into());
+        }
+        add("lasts", seconds(self.lasts));
+        (func, arguments)
+    }
+
+    /// A strike from a command line: a fault and its arguments by name.
+    pub fn from_words(func: &str, arguments: &Json) -> Result<Self, Wrong> {
+        let (func, arguments) = (Node::of_json(1, &json!(func)), Node::of_json(1, arguments));
+        Self::read(&Field::new("", &func), Some(&Field::new("", &arguments)))
     }
 
     /// What cannot be meant together.

@@ -1,0 +1,164 @@
+//! Bringing faults about.
+
+use super::{Abort, Runner, fresh_id};
+use crate::{
+    blast::{Blast, Hit},
+    format::{Activity, Place, Strike},
+    timeline::Span,
+};
+use serde_json::{Value as Json, json};
+use std::time::Duration;
+use taffeta_node::api::{ErrorCode, FaultRequest, FaultView};
+use tokio::time::sleep;
+
+/// How long a node may take, in a strike one by one, until it is ready again.
+const READY_MAX: Duration = Duration::from_secs(60);
+/// Pause between two looks at it.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// A fault that was asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Begun {
+    pub(crate) id: String,
+    pub(crate) hit: Hit,
+    /// When it is over at the latest, since the start of the run.
+    pub(crate) due: Duration,
+    /// Whether it silences the machine.
+    pub(crate) silent: bool,
+    /// Whether it is known to be undone.
+    pub(crate) undone: bool,
+}
+
+impl Runner {
+    /// Strikes, and returns as soon as the faults are on; one by one, when all of them are over.
+    pub(super) async fn strike(&self, activity: &Activity, strike: &Strike) -> Result<Json, Abort> {
+        let fleet = self.fabric.fleet_of(&self.scene.silent(), Duration::from_secs(2)).await;
+        let fleet = fleet.map_err(|e| Abort(format!("{}: {}", activity.name, e.message)))?;
+        let told = |why: String| Abort(format!("{}: {why}", activity.name));
+        if let Some(blocked) = &fleet.blocked {
+            return Err(told(format!("faults are blocked by {}: {}", blocked.by, blocked.reason)));
+        }
+        let struck = strike.aim(&fleet, self.options.seed, &activity.name).map_err(told)?;
+        let nodes = {
+            let mut faults = self.faults();
+            let drawn = faults.drawn.entry(activity.name.clone()).or_insert_with(|| struck.nodes.clone());
+            if struck.drawn { drawn.clone() } else { struck.nodes.clone() }
+        };
+        let task = match &strike.place {
+            Place::Task(task) => Some(task.clone()),
+            Place::Nodes { .. } => None,
+        };
+        let hit = |node: &String| Hit { node: node.clone(), fault: strike.fault, peers: struck.peers.clone(), task: task.clone() };
+        let hits: Vec<Hit> = nodes.iter().map(hit).collect();
+        let on: Vec<Hit> = self.faults().begun.iter().filter(|begun| !begun.undone).map(|begun| begun.hit.clone()).collect();
+        let together: Vec<Vec<Hit>> = if strike.one_by_one { hits.iter().map(|hit| vec![hit.clone()]).collect() } else { vec![hits.clone()] };
+        for hits in &together {
+            let votes = Blast::of(&[on.clone(), hits.clone()].concat(), &fleet).votes;
+            if votes.are_too_few() && !self.options.limits.allow_quorum_loss {
+                return Err(told(format!("the quorum would break now: {} of {} voters would be left", votes.left, votes.of)));
+            }
+        }
+        let mut views = vec![];
+        for hits in together {
+            let began = self.scene.now();
+            for hit in hits {
+                views.push(self.begin(activity, strike, hit).await?);
+            }
+            if strike.one_by_one {
+                sleep((began + strike.lasts).saturating_sub(self.scene.now())).await;
+                self.wait_ready(&views[views.len() - 1].node).await.map_err(told)?;
+            }
+        }
+        Ok(json!({"seed": self.options.seed, "nodes": nodes, "faults": views}))
+    }
+
+    /// One fault on one machine. From before it is asked for it counts as begun: an answer may be lost.
+    async fn begin(&self, activity: &Activity, strike: &Strike, hit: Hit) -> Result<FaultView, Abort> {
+        let now = self.scene.now();
+        let silent = strike.silences();
+        let (id, due) = (fresh_id(), now + strike.lasts);
+        let request = FaultRequest {
+            id: id.clone(),
+            run: self.run.clone(),
+            node: hit.node.clone(),
+            fault: hit.fault,
+            lasts_ms: u64::try_from(strike.lasts.as_millis()).unwrap_or(u64::MAX).max(1),
+            peers: hit.peers.clone(),
+            task: hit.task.clone(),
+            dry_run: false,
+        };
+        let span = Span {
+            id: id.clone(),
+            name: activity.name.clone(),
+            fault: hit.fault.to_string(),
+            node: hit.node.clone(),
+            backend: String::new(),
+            begun_s: now.as_secs_f64(),
+            due_s: due.as_secs_f64(),
+            undone_s: None,
+            silent,
+            error: None,
+        };
+        if silent {
+            self.scene.silence(&hit.node);
+        }
+        self.scene.timeline().faults.push(span);
+        self.faults().begun.push(Begun { id: id.clone(), hit, due, silent, undone: false });
+        match self.fabric.inject(&request).await {
+            Ok(view) => {
+                self.note(&id, |span| span.backend.clone_from(&view.backend));
+                if strike.is_instant() {
+                    self.mark_undone(&id);
+                }
+                Ok(view)
+            }
+            Err(e) => {
+                let why = format!("{} at {}: {}", request.fault, request.node, e.message);
+                // Whoever refuses has done nothing; whoever did not answer may have.
+                if !matches!(e.code, ErrorCode::Timeout | ErrorCode::Failed) {
+                    self.mark_undone(&id);
+                }
+                self.note(&id, |span| span.error = Some(e.message.clone()));
+                Err(Abort(why))
+            }
+        }
+    }
+
+    /// Waits until a machine is a member that can be given tasks again.
+    async fn wait_ready(&self, node: &str) -> Result<(), String> {
+        let until = self.scene.now() + READY_MAX;
+        while self.scene.now() < until {
+            let undone = self.faults().begun.iter().filter(|begun| begun.hit.node == node).all(|begun| begun.undone);
+            let own = match self.fabric.client(node) {
+                Some(api) => api.time_limit(Duration::from_secs(1)).status().await.is_ok_and(|status| status.ready),
+                // Only the others can tell.
+                None => self.fabric.fleet().await.is_ok_and(|fleet| fleet.alive().contains(&node)),
+            };
+            if undone && own {
+                return Ok(());
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        Err(format!("{node} is not ready again within {} s", READY_MAX.as_secs()))
+    }
+
+    /// Changes what is told of a fault.
+    pub(super) fn note(&self, id: &str, change: impl FnOnce(&mut Span)) {
+        if let Some(span) = self.scene.timeline().faults.iter_mut().find(|span| span.id == id) {
+            change(span);
+        }
+    }
+
+    /// A fault is known to be over.
+    pub(super) fn mark_undone(&self, id: &str) {
+        let now = self.scene.now();
+        let mut faults = self.faults();
+        let Some(begun) = faults.begun.iter_mut().find(|begun| begun.id == id && !begun.undone) else { return };
+        begun.undone = true;
+        if begun.silent {
+            self.scene.let_speak(&begun.hit.node);
+        }
+        drop(faults);
+        self.note(id, |span| span.undone_s = Some(now.as_secs_f64()));
+    }
+}
