@@ -145,9 +145,7 @@ fn check_fault(fault: &Fault) -> Result<(), Wrong> {
         Fault::Loss { fraction }
         | Fault::Duplicate { fraction }
         | Fault::Reorder { fraction }
-        | Fault::Dns { fraction, .. } => {
-            ensure((0.0..=1.0).contains(fraction), "fraction", fraction, "0 to 1")
-        }
+        | Fault::Dns { fraction, .. } => ensure((0.0..=1.0).contains(fraction), "fraction", fraction, "0 to 1"),
         Fault::Slow { factor } => ensure((2..=SLOW_FACTOR_MAX).contains(factor), "factor", factor, "2 to 1000"),
         Fault::Delay { by, jitter } => {
             ensure_duration("by_ms", *by, DELAY_MAX, "whole milliseconds, at most 60000")?;

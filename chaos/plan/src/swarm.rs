@@ -57,7 +57,8 @@ impl Swarm {
         let mut dice = Dice::new(seed);
         let fault_free = dice.chance(FAULT_FREE);
         let fallback = dice.seed();
-        let mut kinds: Vec<Share> = FaultKind::SIMULATED.map(|kind| Share::draw(kind, dice.seed(), config.nodes)).into();
+        let mut kinds: Vec<Share> =
+            FaultKind::SIMULATED.map(|kind| Share::draw(kind, dice.seed(), config.nodes)).into();
         kinds.retain(|share| config.allowed.contains(&share.kind));
         if fault_free || kinds.is_empty() {
             return Self { mixture: BTreeMap::new(), plan: FaultPlan::default() };

@@ -195,6 +195,9 @@ pub(crate) struct DemoArgs {
     /// Leave the fabric empty instead of deploying the example shop
     #[arg(long)]
     pub(crate) no_shop: bool,
+    /// Let every node be hurt on purpose: `taffeta chaos`; one that is killed so comes back by itself
+    #[arg(long)]
+    pub(crate) chaos: bool,
     /// Clean up and end with 0 once all is healthy and resolves; 4 if that takes more than a minute
     #[arg(long)]
     pub(crate) exit_when_ready: bool,
@@ -308,6 +311,10 @@ pub(crate) struct NodeFlags {
     /// Run tasks even where this machine cannot isolate them completely [env: TAFFETA_BEST_EFFORT]
     #[arg(long)]
     pub(crate) best_effort: bool,
+    /// Let this node be hurt on purpose by whoever has the token in its data folder's chaos.token; not remembered [env:
+    /// TAFFETA_CHAOS]
+    #[arg(long)]
+    pub(crate) chaos: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,7 +1,7 @@
 //! The binary `taffeta`: a node, the command line that speaks to one, and a whole cluster to play with.
 //!
-//! A process lives one of five lives. As `shim` it keeps one task and is older than any runtime; as `example` it is a
-//! service of the example shop; as `up` it is a node; as `chaos sim` it is a whole cluster on virtual time; as any other
+//! A process lives one of six lives. As `shim` it keeps one task and is older than any runtime, as `keeper` it heals a
+//! node that was hurt on purpose; as `example` it is a service of the example shop; as `up` it is a node; as `chaos sim` it is a whole cluster on virtual time; as any other
 //! verb it asks a node over its API, says what it was told and ends. Left out: everything a node does, which is `taffeta-node`'s.
 
 mod args;
@@ -35,6 +35,7 @@ fn main() -> ExitCode {
     // Before anything else: a shim forks, which only a process without threads may do.
     match args.first().and_then(|verb| verb.to_str()) {
         Some("shim") => return taffeta_isolation_linux::shim_main(args.into_iter().skip(1)),
+        Some("keeper") => return taffeta_node::keeper_main(args.into_iter().skip(1)),
         Some("example") => return ended(example(&args[1..])),
         Some(_) | None => {}
     }

@@ -47,6 +47,7 @@ pub(crate) enum Key {
     NoGso,
     ApiOpen,
     BestEffort,
+    Chaos,
     DnsAlias,
     DnsUpstream,
     DnsTransfer,
@@ -79,7 +80,7 @@ enum Shape {
 }
 
 impl Key {
-    pub(crate) const ALL: [Self; 36] = [
+    pub(crate) const ALL: [Self; 37] = [
         Self::Api,
         Self::Token,
         Self::Data,
@@ -101,6 +102,7 @@ impl Key {
         Self::NoGso,
         Self::ApiOpen,
         Self::BestEffort,
+        Self::Chaos,
         Self::DnsAlias,
         Self::DnsUpstream,
         Self::DnsTransfer,
@@ -142,6 +144,7 @@ impl Key {
             Self::NoGso => "no_gso",
             Self::ApiOpen => "api_open",
             Self::BestEffort => "best_effort",
+            Self::Chaos => "chaos",
             Self::DnsAlias => "dns_alias",
             Self::DnsUpstream => "dns_upstream",
             Self::DnsTransfer => "dns_transfer",
@@ -171,7 +174,7 @@ impl Key {
             Self::Cpus | Self::Memory | Self::Disk | Self::FetchMax | Self::FetchCache => Shape::Amount,
             Self::Resource => Shape::Counts,
             Self::Join | Self::DnsAlias | Self::DnsUpstream | Self::DnsTransfer | Self::AllowHostPath => Shape::List,
-            Self::NoGso | Self::ApiOpen | Self::BestEffort => Shape::Switch,
+            Self::NoGso | Self::ApiOpen | Self::BestEffort | Self::Chaos => Shape::Switch,
             Self::Api
             | Self::Token
             | Self::Data

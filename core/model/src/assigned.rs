@@ -1,7 +1,7 @@
 //! What a node pulls from the voters: its whole assigned set, and the directory of names.
 
 use crate::{
-    AppName, CertificateAuthority, DnsPolicy, Fence, Job, JobKind, JobName, NodeId, NodeName, TaskId, VolumeId,
+    AppName, CertificateAuthority, Chaos, DnsPolicy, Fence, Job, JobKind, JobName, NodeId, NodeName, TaskId, VolumeId,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -61,6 +61,8 @@ pub struct Directory {
     pub removed: BTreeSet<NodeId>,
     /// As in [`crate::State::authorities`].
     pub authorities: Vec<CertificateAuthority>,
+    /// As in [`crate::State::chaos`].
+    pub chaos: Chaos,
 }
 
 /// One registered job.

@@ -1,8 +1,9 @@
 //! What may be written to the replicated log, and what comes back.
 
 use crate::{
-    App, AppName, Cause, CertificateAuthority, ClusterId, Envelope, Fence, Firing, JobName, Life, Maintenance, Member,
-    NodeId, Quota, Resources, SecretName, TaskId, TeamName, Token, TokenId, UnixMillis, VolumeName,
+    App, AppName, Cause, CertificateAuthority, ChaosBlock, ClusterId, Envelope, Fence, Firing, JobName, Life,
+    Maintenance, Member, NodeId, Quota, Resources, SecretName, TaskId, TeamName, Token, TokenId, UnixMillis,
+    VolumeName,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, net::SocketAddr, sync::Arc};
@@ -258,6 +259,15 @@ pub enum Command {
         /// Which; `None`: all of them.
         name: Option<VolumeName>,
     },
+    /// Every node undoes the faults that were brought about on purpose and refuses new ones; `None` lifts it.
+    BlockChaos(Option<ChaosBlock>),
+    /// A member lets itself be hurt on purpose by whoever has this token, or not any more.
+    OptIntoChaos {
+        /// The member.
+        node: NodeId,
+        /// SHA-256 of its token.
+        token: Option<[u8; 32]>,
+    },
 }
 
 impl Command {
@@ -297,6 +307,8 @@ impl Command {
             Self::Maintain { .. } => "Maintain",
             Self::ResetVolume { .. } => "ResetVolume",
             Self::RemoveVolume { .. } => "RemoveVolume",
+            Self::BlockChaos(_) => "BlockChaos",
+            Self::OptIntoChaos { .. } => "OptIntoChaos",
         }
     }
 }
@@ -338,7 +350,9 @@ impl Command {
             | Self::Release(_)
             | Self::Maintain { .. }
             | Self::ResetVolume { .. }
-            | Self::RemoveVolume { .. } => 2,
+            | Self::RemoveVolume { .. }
+            | Self::BlockChaos(_)
+            | Self::OptIntoChaos { .. } => 2,
         }
     }
 }

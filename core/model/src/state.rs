@@ -2,6 +2,7 @@
 
 mod apps;
 mod authorities;
+mod chaos;
 mod leases;
 mod maintenance;
 mod members;
@@ -26,6 +27,7 @@ use std::{
 };
 
 pub use authorities::{AUTHORITIES_MAX, CertificateAuthority};
+pub use chaos::{CHAOS_REASON_MAX, Chaos, ChaosBlock};
 pub use maintenance::{Maintenance, WINDOW_MAX, WINDOW_MIN, WINDOWS_MAX, Window};
 pub use quotas::{QUOTAS_MAX, Quota, SHARE_DEFAULT, SHARE_MAX};
 pub use rollout::{KEPT_MAX, Kept, Rollout};
@@ -96,6 +98,8 @@ pub struct State {
     pub pool_fence: Fence,
     /// Where volumes are; at most [`VOLUMES_MAX`].
     pub volumes: Volumes,
+    /// Faults on purpose.
+    pub chaos: Chaos,
 }
 
 /// A machine that belongs to the cluster, dead or alive.
@@ -363,6 +367,8 @@ impl State {
             Command::Maintain { node, window } => self.maintain(at, *node, window.as_ref()),
             Command::ResetVolume { task } => self.reset_volume(at, task),
             Command::RemoveVolume { task, name } => self.remove_volume(at, task, name.as_ref()),
+            Command::BlockChaos(block) => self.block_chaos(at, block.as_ref()),
+            Command::OptIntoChaos { node, token } => self.opt_into_chaos(at, *node, *token),
         }
     }
 
@@ -540,6 +546,7 @@ impl State {
             admin_token_hash: self.admin_token_hash,
             removed: self.removed.keys().copied().collect::<BTreeSet<_>>(),
             authorities: self.authorities.clone(),
+            chaos: self.chaos.clone(),
         }
     }
 

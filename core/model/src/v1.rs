@@ -253,6 +253,7 @@ impl From<State> for crate::State {
             directory_fence: old.directory_fence,
             pool_fence: old.applied,
             volumes: Default::default(),
+            chaos: Default::default(),
         }
     }
 }
@@ -396,7 +397,15 @@ impl From<Assigned> for crate::Assigned {
 impl From<Directory> for crate::Directory {
     fn from(old: Directory) -> Self {
         let Directory { fence, apps, members, admin_token_hash } = old;
-        Self { fence, apps, members, admin_token_hash, authorities: vec![], removed: Default::default() }
+        Self {
+            fence,
+            apps,
+            members,
+            admin_token_hash,
+            authorities: vec![],
+            removed: Default::default(),
+            chaos: Default::default(),
+        }
     }
 }
 

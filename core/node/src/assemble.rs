@@ -4,6 +4,7 @@ use crate::{
     api::ErrorCode,
     around::Surroundings,
     birth::{self, Born},
+    chaos::{Chaos, Dns, FullFiles, FullFolder, HeardFaults, ShiftedClock, Switches},
     config::{FabricConfig, check_isolation, check_listeners, load_settings, reachable, settings},
     consensus::{Consensus, Remote, introduce},
     dates::Dates,
@@ -45,8 +46,8 @@ use taffeta_isolation_linux::{LinuxConfig, LinuxExecutor};
 use taffeta_isolation_plan::Executor;
 use taffeta_model::{AssignedSet, Command, Directory, Life, NodeId, NodeInfo, State};
 use taffeta_net::{
-    CONNECTIONS_MAX, Clock, Credentials, Entropy, Identity, Net, NetConfig, NodeKey, SystemClock, SystemEntropy,
-    Unjoined, sha256,
+    CONNECTIONS_MAX, Clock, Credentials, Entropy, FaultySocket, Identity, LinkFaults, Net, NetConfig, NodeKey,
+    SystemClock, SystemEntropy, Unjoined, sha256,
 };
 use taffeta_store::{Driver, Leadership, SNAPSHOT_EVERY, SegmentDisk, Sizes, Store, StoreConfig};
 use taffeta_swim::{Identity as RingIdentity, Incarnation, Swim};
@@ -103,9 +104,24 @@ impl Fabric {
         executor: Arc<LinuxExecutor>,
     ) -> Result<Self, StartError> {
         check_isolation(&executor, settings.best_effort)?;
-        let log = open_log(&config.data, key.public().node_id()).await?;
+        let mut log = open_log(&config.data, key.public().node_id()).await?;
+        let mut clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let mut socket = socket;
+        let mut folder: Arc<dyn Folder> = folder;
+        let switches = config.chaos.then(|| {
+            let links = Arc::new(LinkFaults::new(SystemEntropy.seed()));
+            socket = FaultySocket::new(Arc::clone(&socket), Arc::clone(&links));
+            let shifted = Arc::new(ShiftedClock::new(Arc::clone(&clock)));
+            clock = Arc::clone(&shifted) as Arc<dyn Clock>;
+            let disk = Arc::default();
+            folder = Arc::new(FullFolder(Arc::clone(&folder), Arc::clone(&disk)));
+            log = Arc::new(FullFiles(Arc::clone(&log), Arc::clone(&disk)));
+            Switches { links, clock: shifted, disk, dns: OnceLock::new() }
+        });
+        let data = config.data.canonicalize()?;
+        let chaos = Chaos::open(&data, config.shim.as_deref(), &*folder, &SystemEntropy, switches)?;
         let world = World {
-            clock: Arc::new(SystemClock),
+            clock,
             entropy: Arc::new(SystemEntropy),
             crypto: taffeta_net::crypto(),
             socket,
@@ -120,7 +136,7 @@ impl Fabric {
             programs: programs(),
             snapshot_every: SNAPSHOT_EVERY,
         };
-        Self::assemble(config, settings, key, world).await
+        Self::assemble(config, settings, key, (world, Some(Arc::new(chaos)))).await
     }
 
     /// Starts a node in a world of the caller's: the very code that runs on a machine, with nothing of the machine.
@@ -130,14 +146,14 @@ impl Fabric {
         place::check(&*world.folder, config.moved)?;
         let settings = settings(&config, load_settings(&*world.folder)?)?;
         let key = birth::key(&*world.folder, &*world.entropy)?;
-        Self::assemble(config, settings, key, world).await
+        Self::assemble(config, settings, key, (world, None)).await
     }
 
     async fn assemble(
         config: FabricConfig,
         settings: Settings,
         key: NodeKey,
-        world: World,
+        (world, chaos): (World, Option<Arc<Chaos>>),
     ) -> Result<Self, StartError> {
         config.join.iter().try_for_each(|address| birth::check_seed(address))?;
         let key = Arc::new(key);
@@ -362,6 +378,8 @@ impl Fabric {
             restart: watch::Sender::new(false),
             spoken: watch::Sender::new(false),
             leaving: watch::Sender::new(false),
+            chaos,
+            heard_faults: HeardFaults::default(),
         });
 
         shelf.connect(&core);
@@ -371,6 +389,9 @@ impl Fabric {
         })?;
         let doors = Doors::open(&core, world.upstreams, world.api_socket, task_names.sockets)?;
         let responder = Arc::clone(&doors.responder);
+        if let Some(hurt) = core.chaos.as_ref().and_then(|chaos| chaos.hurt()) {
+            let _ = hurt.switches.dns.set(Dns(Arc::clone(&responder)));
+        }
         let _ = net.set(started);
         let _ = inlet.set(Arc::downgrade(&core));
         place::bind(&*folder)?;
@@ -505,6 +526,9 @@ fn spawn_loops(core: &Arc<Core>, loops: &mut JoinSet<()>) {
     loops.spawn(guarded("upkeep", failed(), Arc::clone(core).run_upkeep()));
     loops.spawn(guarded("volume use", failed(), Arc::clone(core).run_volume_use()));
     loops.spawn(guarded("gossip", failed(), core.gossip.clone().run()));
+    if core.chaos.is_some() {
+        loops.spawn(guarded("chaos", failed(), Arc::clone(core).run_chaos()));
+    }
 }
 
 /// Stores what makes the folder a member's. The membership comes last: with it the node has been born.

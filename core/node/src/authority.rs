@@ -239,6 +239,7 @@ impl Core {
             | Ask::Figures(_)
             | Ask::Output(..)
             | Ask::Files(..)
+            | Ask::Chaos(_)
             | Ask::Lease(_) => Err(ApiError::new(ErrorCode::Failed, "this is asked in another way")),
         }
     }

@@ -2,10 +2,11 @@
 
 use crate::{
     api::{
-        ApiError, AppView, AuthoritiesView, Backend, DeployRequest, Deployed, ErrorCode, Event, ExecRequest,
-        ExecSession, LeaderView, LogChunk, LogRead, MaintenanceRequest, MaintenanceView, NodeView, PlanView,
-        QuotaRequest, QuotaView, ResolveView, ScaleRequest, SecretView, ServiceView, StatusView, Steer, TaskView,
-        TokenEntry, TokenRequest, TokenView, VolumeView, WhyView, ZoneView,
+        ApiError, AppView, AuthoritiesView, Backend, ChaosStopRequest, ChaosStopView, ChaosView, DeployRequest,
+        Deployed, ErrorCode, Event, ExecRequest, ExecSession, FaultRequest, FaultView, LeaderView, LogChunk, LogRead,
+        MaintenanceRequest, MaintenanceView, NodeView, PlanView, QuotaRequest, QuotaView, ResolveView, ScaleRequest,
+        SecretView, ServiceView, StatusView, Steer, TaskView, TokenEntry, TokenRequest, TokenView, VolumeView, WhyView,
+        ZoneView,
     },
     config::RingPreset,
     events::rfc3339,
@@ -303,6 +304,26 @@ impl Backend for NodeBackend {
 
     async fn remove_volume(&self, task: TaskId, name: Option<VolumeName>) -> Result<(), ApiError> {
         self.0.submit(Command::RemoveVolume { task, name }).await.map(drop)
+    }
+
+    async fn chaos(&self) -> Result<ChaosView, ApiError> {
+        Ok(self.0.chaos_view().await)
+    }
+
+    async fn begin_fault(&self, token: String, request: FaultRequest) -> Result<FaultView, ApiError> {
+        self.0.chaos_begin(token, request).await
+    }
+
+    async fn end_fault(&self, id: String) -> Result<FaultView, ApiError> {
+        self.0.chaos_end(id).await
+    }
+
+    async fn stop_chaos(&self, request: ChaosStopRequest) -> Result<ChaosStopView, ApiError> {
+        self.0.chaos_stop(request).await
+    }
+
+    async fn allow_chaos(&self) -> Result<(), ApiError> {
+        self.0.chaos_allow().await
     }
 
     async fn maintenance(&self) -> Result<Vec<MaintenanceView>, ApiError> {

@@ -107,6 +107,8 @@ pub struct FabricConfig {
     pub api_open: bool,
     /// Whether tasks run even where isolation is incomplete.
     pub best_effort: bool,
+    /// Whether the node lets itself be hurt on purpose by whoever has the token in its data folder's `chaos.token`.
+    pub chaos: bool,
     /// DNS domain.
     pub domain: String,
     /// How DNS is served.
@@ -181,6 +183,7 @@ impl FabricConfig {
             token: None,
             api_open: false,
             best_effort: false,
+            chaos: false,
             domain: DOMAIN.into(),
             dns_options: DnsOptions::default(),
             task_options: TaskOptions::default(),

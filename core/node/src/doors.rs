@@ -38,6 +38,7 @@ pub(crate) struct DnsMeters {
 impl Core {
     /// Gives the counts of DNS to whoever collects metrics.
     pub(crate) fn measure_dns(&self) {
+        metrics::gauge!("taffeta_chaos_active").set(self.own_active_faults() as f64);
         let Some(DnsMeters { udp, responder }) = self.dns_meters.get() else { return };
         let set = |name: &'static str, value: u64| metrics::counter!(name).absolute(value);
         if let Some(counts) = udp.as_ref().map(DnsMeter::counts) {

@@ -12,6 +12,7 @@ mod autoscale;
 mod backend;
 mod backup;
 mod birth;
+mod chaos;
 pub mod client;
 mod config;
 mod consensus;
@@ -69,6 +70,7 @@ mod voters;
 mod wire;
 mod world;
 
+pub use chaos::{heal, keeper_main};
 pub use config::{DNS_PORT, DOMAIN, FABRIC_PORT, FabricConfig, HTTP_PORT, OfferChanges, RingPreset, Serve};
 pub use dns_options::{DnsAlias, DnsOptions, DnsUpstream};
 pub use fabric::{Endpoint, Fabric, PUBLISHED_MAX, Publish};

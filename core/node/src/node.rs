@@ -2,6 +2,7 @@
 
 use crate::{
     api::{ApiError, ErrorCode},
+    chaos::{Chaos, HeardFaults},
     consensus::{Consensus, Remote},
     dates::Dates,
     doors::DnsMeters,
@@ -133,6 +134,10 @@ pub(crate) struct Core {
     /// Whether this node has published what it runs.
     pub(crate) spoken: watch::Sender<bool>,
     pub(crate) leaving: watch::Sender<bool>,
+    /// What hurts this node on purpose; `None` in a world that is not the machine's.
+    pub(crate) chaos: Option<Arc<Chaos>>,
+    /// What other nodes have told of theirs.
+    pub(crate) heard_faults: HeardFaults,
 }
 
 /// Runs a loop of the node; if it panics, whoever runs the node is told, for a node with a dead loop only seems to live.
@@ -254,6 +259,7 @@ impl Core {
             Ask::Logs(task, read) => Told::Logs(self.logs_for_older(&task, read).await),
             Ask::Output(task, read) => Told::Output(self.logs_here(&task, &read).await),
             Ask::Files(task, ask) => Told::Files(self.files_here(&task, ask).await),
+            Ask::Chaos(_) => Told::No, // answered before it comes here
             Ask::Keyring => self.give_keyring(from),
             Ask::SetSecret(name, Veiled(value)) => Told::SecretSet(self.set_secret_here(&name, &value).await),
             Ask::Secrets(wanted) => self.give_secrets(from, &wanted),
@@ -448,6 +454,8 @@ impl Core {
             | Command::Maintain { .. }
             | Command::ResetVolume { .. }
             | Command::RemoveVolume { .. }
+            | Command::BlockChaos(_)
+            | Command::OptIntoChaos { .. }
             | Command::Promote { seen_version: None, .. }
             | Command::Run { .. } => {}
             Command::Init { .. }

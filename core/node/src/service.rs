@@ -119,5 +119,8 @@ async fn answer_control(core: &Arc<Core>, from: NodeId, request: &[u8], expired:
     if expired && !ask.is_for_expired() {
         return Err("the node's certificate has ended: it is to be renewed first".into());
     }
-    Ok(encode(&core.answer(from, ask).await))
+    Ok(encode(&match ask {
+        Ask::Chaos(ask) => core.answer_chaos(from, &ask).await,
+        ask => core.answer(from, ask).await,
+    }))
 }

@@ -198,6 +198,8 @@ impl Core {
             standbys: names(&consensus.learners),
             missing_voters: names(&self.missing_voters()),
             notes,
+            chaos: self.active_faults(),
+            chaos_blocked: self.chaos_block().is_some(),
         }
     }
 

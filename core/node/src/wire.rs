@@ -82,6 +82,8 @@ pub(crate) enum Ask {
     Output(TaskId, LogRead),
     /// What is in the folder of a task of yours?
     Files(TaskId, FileAsk),
+    /// About faults on purpose, as JSON. Answered with a document.
+    Chaos(Vec<u8>),
 }
 
 /// A reply on the control lane.
@@ -297,7 +299,7 @@ impl Ask {
             Self::Submit(_) | Self::Join(_) | Self::Read(_) | Self::Depart | Self::Logs(..) => false,
             Self::Keyring | Self::SetSecret(..) | Self::Secrets(_) | Self::Backup | Self::HoldsKeys => false,
             Self::Usage(_) | Self::Volumes | Self::Figures(_) | Self::Output(..) | Self::Files(..) => false,
-            Self::Lease(_) => false,
+            Self::Lease(_) | Self::Chaos(_) => false,
         }
     }
 }

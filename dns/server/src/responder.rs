@@ -1,7 +1,7 @@
 //! One packet in, at most one packet out.
 
 use crate::{
-    DnsConfig, Exchange, ForwardConfig,
+    DnsConfig, Exchange, Failing, ForwardConfig,
     config::NSID_MAX,
     cookie::Cookies,
     encode::{Reply, ResponseCodeOrNoError, encode, limit},
@@ -10,7 +10,7 @@ use crate::{
     query::{HEADER, Parsed, Query, bare, parse},
     transfer::Transfer,
 };
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use hickory_proto::{
     op::ResponseCode,
     rr::{DNSClass, RecordType as WireType},
@@ -77,6 +77,8 @@ pub struct Responder {
     config: DnsConfig,
     cookies: Option<Cookies>,
     nsid: Option<Arc<[u8]>>,
+    /// What fails on purpose; shared with [`Self::completing`].
+    failing: Arc<ArcSwapOption<Failing>>,
     /// Whether it answers for names that lack the domain.
     completes: bool,
     /// What clients are told of how long their streams may idle, in units of 100 ms.
@@ -107,6 +109,7 @@ impl Responder {
             config: DnsConfig::default(),
             cookies: None,
             nsid: None,
+            failing: Arc::default(),
             completes: false,
             stream_idle: AtomicU16::new(0),
             next_seed: AtomicU64::new(seed),
@@ -128,6 +131,7 @@ impl Responder {
             config: self.config.clone(),
             cookies: self.config.cookies.clone().map(Cookies::new),
             nsid: self.nsid.clone(),
+            failing: Arc::clone(&self.failing),
             completes: true,
             stream_idle: AtomicU16::new(0),
             next_seed: AtomicU64::new(self.draw()),
@@ -145,6 +149,9 @@ impl Responder {
 
     /// As [`Self::respond`], up to where it would have to wait: names of our own never wait for anybody's resolver.
     pub(crate) fn begin(&self, packet: &[u8], client: IpAddr, transport: Transport) -> Step {
+        if let Some(failing) = self.failing().filter(|failing| failing.strikes(self.draw())) {
+            return Step::Done(self.fail_one(&failing, packet));
+        }
         self.begin_at(&self.snapshot.load(), packet, client, transport)
     }
 
@@ -211,6 +218,24 @@ impl Responder {
             return None; // the upstream may have been asked before there was such a service
         }
         self.forwarder.write_fresh(now, &peeked.key, &peeked.asker, out)
+    }
+
+    /// Lets questions fail on purpose from now on, or none any more.
+    pub fn fail(&self, failing: Option<Failing>) {
+        self.failing.store(failing.map(Arc::new));
+    }
+
+    /// What fails on purpose at this moment.
+    pub(crate) fn failing(&self) -> Option<Failing> {
+        let failing = self.failing.load();
+        failing.as_deref().filter(|failing| failing.until > Instant::now()).copied()
+    }
+
+    /// What a question gets that is struck; `None` for silence.
+    pub(crate) fn fail_one(&self, failing: &Failing, packet: &[u8]) -> Option<Vec<u8>> {
+        let Parsed::Query(query) = parse(packet) else { return None };
+        let reply = failure(ResponseCode::ServFail, Some((Ede::Other, "made to fail by an experiment")));
+        failing.servfail.then(|| encode(&query, &reply, limit(&query, Transport::Udp))).flatten()
     }
 
     /// What was done for names that are not ours.

@@ -136,6 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<'_, S> {
         let recursion_available = self.responder.resolves_for(self.client);
         let asker = Asker { address: self.client, recursion_available, room: Room::Stream };
         let (mut path, seed) = (FastPath::default(), self.responder.draw());
+        let failing = self.responder.failing();
         for answered in 0..BATCH {
             let Some(len) = whole(&self.input).filter(|_| self.has_room()) else { return Ok(Round::Done) };
             if self.output.written().len() >= OUTPUT_ENOUGH {
@@ -144,6 +145,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<'_, S> {
             let query = self.input.split_to(LENGTH + len);
             let query = &query[LENGTH..];
             let seed = seed.wrapping_add(answered as u64);
+            if let Some(failing) = failing.filter(|failing| failing.strikes(seed)) {
+                self.responder.fail_one(&failing, query).map_or(Ok(()), |reply| self.output.put(&reply))?;
+                continue;
+            }
             match path.respond(&snapshot, query, &asker, seed, self.output.room()) {
                 Fast::Reply(len) if !self.output.is_cut(len) => self.output.commit(len),
                 Fast::Reply(_) | Fast::Unusual => {

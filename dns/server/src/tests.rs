@@ -433,3 +433,36 @@ async fn sockets_hold_their_port_until_they_are_served() {
     assert_eq!(texts(&by_udp(address, &asked).await.0), set(["10.1.0.1"]));
     server.shut_down().await;
 }
+
+#[tokio::test]
+async fn questions_fail_on_purpose_until_the_experiment_ends() {
+    let responder = responder(zone(3));
+    let server = DnsServer::bind((LOCAL, 0).into(), Arc::clone(&responder)).unwrap();
+    let address = server.local_addr();
+    let query = question("web.shop.fabric.internal.", RecordType::A, None);
+    let until = tokio::time::Instant::now() + DEADLINE;
+    responder.fail(Some(Failing { fraction: 1.0, servfail: true, until }));
+    for reply in
+        [by_udp(address, &query).await.0, by_tcp(address, &query).await, respond(&responder, &query, LOCAL).await]
+    {
+        assert_eq!(reply.metadata.response_code, ResponseCode::ServFail);
+    }
+    // A share of them: neither none nor all.
+    responder.fail(Some(Failing { fraction: 0.5, servfail: true, until }));
+    let mut failed = 0;
+    for _ in 0..100 {
+        failed += usize::from(by_udp(address, &query).await.0.metadata.response_code == ResponseCode::ServFail);
+    }
+    assert!((20..=80).contains(&failed), "{failed} of 100");
+    // Silence.
+    responder.fail(Some(Failing { fraction: 1.0, servfail: false, until }));
+    let socket = UdpSocket::bind((LOCAL, 0)).await.unwrap();
+    socket.send_to(&query.to_vec().unwrap(), address).await.unwrap();
+    let silence = timeout(Duration::from_millis(200), socket.recv(&mut [0; 512])).await;
+    assert!(silence.is_err());
+    assert!(responder.completing().respond(&query.to_vec().unwrap(), LOCAL, Transport::Udp).await.is_none());
+    // Its end comes by itself.
+    responder.fail(Some(Failing { fraction: 1.0, servfail: true, until: tokio::time::Instant::now() }));
+    assert_eq!(by_udp(address, &query).await.0.metadata.response_code, ResponseCode::NoError);
+    server.shut_down().await;
+}

@@ -108,8 +108,13 @@ impl Groups {
         self.thaw(); // v1 delivers the kill only then
     }
 
+    /// Whether everything inside can be stopped.
+    pub(crate) fn can_freeze(&self) -> bool {
+        self.v1("freezer").is_some() || self.unified().is_some_and(|unified| unified.join("cgroup.freeze").exists())
+    }
+
     /// Stops everything inside and waits a moment until it has; nothing where that cannot be done.
-    fn freeze(&self) {
+    pub(crate) fn freeze(&self) {
         let stopped = |file: &Path, word: &str| fs::read_to_string(file).is_ok_and(|text| text.contains(word));
         let (file, stop, look, word) = match (self.v1("freezer"), self.unified()) {
             (Some(v1), _) => (v1.join("freezer.state"), "FROZEN", v1.join("freezer.state"), "FROZEN"),
@@ -125,7 +130,7 @@ impl Groups {
         }
     }
 
-    fn thaw(&self) {
+    pub(crate) fn thaw(&self) {
         let _ = match (self.v1("freezer"), self.unified()) {
             (Some(v1), _) => fs::write(v1.join("freezer.state"), "THAWED"),
             (None, Some(v2)) => fs::write(v2.join("cgroup.freeze"), "0"),

@@ -16,6 +16,7 @@ mod exec;
 mod executor;
 mod files;
 mod group;
+pub mod harm;
 mod hierarchy;
 mod lease;
 mod leftover;

@@ -39,12 +39,15 @@ impl Children {
     }
 
     /// Starts a node in a process group of its own, so that Ctrl-C reaches the demo alone, which then ends all in order.
-    pub(super) fn start(&mut self, node: &Node, token: Option<&str>) -> Outcome {
+    pub(super) fn start(&mut self, node: &Node, token: Option<&str>, chaos: bool) -> Outcome {
         let failed = |e| Failure::failed(format!("cannot start {}: {e}", node.name));
         let log = File::create(&node.log).map_err(failed)?;
         let mut command = Command::new(env::current_exe().map_err(failed)?);
         command.args(["up", "--data", &node.data, "--name", &node.name, "--address", &node.ip.to_string()]);
         command.args(["--api-open", "--best-effort"]);
+        if chaos {
+            command.arg("--chaos");
+        }
         // What a person has configured for a real node is not meant for these.
         for (name, _) in env::vars_os().filter(|(name, _)| configures(&name.to_string_lossy())) {
             command.env_remove(name);

@@ -15,7 +15,7 @@ use crate::{
     progress::Progress,
     verbs,
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 use taffeta_example_shop::SHOP_TOML;
 use taffeta_node::api::{AppView, DeployRequest, TokenRequest};
 use tokio::time::{Instant, sleep, timeout};
@@ -50,9 +50,12 @@ async fn live(args: &DemoArgs) -> Outcome {
         demo.show_logs();
     }
     demo.progress.now("cleaning up");
-    let Demo { children, progress, .. } = demo;
+    let Demo { children, progress, nodes, .. } = demo;
     drop(children); // from here on `sweep` reaps
     let swept = sweep::sweep(folder.path());
+    for left in nodes.iter().flat_map(|node| taffeta_node::heal(Path::new(&node.data))) {
+        remark(&format!("a fault is left in the kernel until its time is over: {left}"));
+    }
     drop(progress);
     let removed = folder.remove();
     lived.and(swept).and(removed)
@@ -76,12 +79,12 @@ impl Demo {
         if args.exit_when_ready {
             return Ok(());
         }
-        let _ = print(&words::what_to_try(&self.nodes, !args.no_shop).await); // it goes on though nobody reads
-        self.stay().await
+        let _ = print(&words::what_to_try(&self.nodes, !args.no_shop, args.chaos).await); // it goes on though nobody reads
+        self.stay(args.chaos).await
     }
 
     async fn become_ready(&mut self, args: &DemoArgs, missing: &mut String) -> Outcome {
-        self.start_nodes(missing).await?;
+        self.start_nodes(args.chaos, missing).await?;
         if args.no_shop {
             return Ok(());
         }
@@ -102,9 +105,9 @@ impl Demo {
     }
 
     /// The first node makes the cluster; the others join it side by side.
-    async fn start_nodes(&mut self, missing: &mut String) -> Outcome {
+    async fn start_nodes(&mut self, chaos: bool, missing: &mut String) -> Outcome {
         self.progress.hint("starting n1");
-        self.children.start(&self.nodes[0], None)?;
+        self.children.start(&self.nodes[0], None, chaos)?;
         let first = self.nodes[0].client()?;
         let wish = || TokenRequest { role: Some("node".into()), ttl_seconds: Some(600), uses: None };
         let token = loop {
@@ -116,7 +119,7 @@ impl Demo {
         };
         self.say(&format!("n1 is up and leads: {}", self.nodes[0].url()));
         for node in &self.nodes[1..] {
-            self.children.start(node, Some(&token))?;
+            self.children.start(node, Some(&token), chaos)?;
         }
         let mut waiting: Vec<usize> = (0..self.nodes.len()).collect();
         while !waiting.is_empty() {
@@ -184,11 +187,14 @@ impl Demo {
     }
 
     /// Tells of deaths, for ever: a demo is for killing machines.
-    async fn stay(&mut self) -> Outcome {
+    async fn stay(&mut self, chaos: bool) -> Outcome {
         loop {
             let Death { node, how } = self.children.next_death().await;
             if let Some(node) = self.nodes.iter().find(|n| n.name == node) {
-                remark(&format!("{} has ended ({how}); bring it back: {}", node.name, words::bring_back(node)));
+                // What was killed by a fault comes back when that is over; what a person has killed does not.
+                let unless = if chaos { ", unless a fault does when it is over" } else { "" };
+                let line = words::bring_back(node, chaos);
+                remark(&format!("{} has ended ({how}); bring it back{unless}: {line}", node.name));
             }
         }
     }

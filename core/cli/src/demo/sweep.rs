@@ -126,7 +126,7 @@ fn is_marked(pid: u32, folder: &Path) -> bool {
 /// Only those: a person's `tail -f` of a log stays.
 fn is_node_or_shim(command_line: &[u8], inside: &[u8]) -> bool {
     let args: Vec<&[u8]> = command_line.split(|b| *b == 0).skip(1).collect();
-    let verb = args.iter().any(|arg| *arg == b"up" || *arg == b"shim");
+    let verb = args.iter().any(|arg| [&b"up"[..], b"shim", b"keeper"].contains(arg));
     verb && args.iter().any(|arg| arg.starts_with(inside) || arg.starts_with(&[b"--data=", inside].concat()))
 }
 

@@ -13,8 +13,9 @@ pub(super) fn dns_name(service: &str, app: &str) -> String {
 }
 
 /// The line that starts a node again where it stopped.
-pub(super) fn bring_back(node: &Node) -> String {
-    format!("{} up --data {}", program(), node.data)
+pub(super) fn bring_back(node: &Node, chaos: bool) -> String {
+    let chaos = if chaos { " --chaos" } else { "" };
+    format!("{} up --data {}{chaos}", program(), node.data)
 }
 
 /// The shop's file. Its tasks run `taffeta`, which they find beside the node's own binary: one of another name, as a
@@ -35,7 +36,7 @@ fn naming(text: &str, own: &Path) -> String {
 }
 
 /// A line each, to be pasted into another terminal.
-pub(super) async fn what_to_try(nodes: &[Node], shop: bool) -> String {
+pub(super) async fn what_to_try(nodes: &[Node], shop: bool, chaos: bool) -> String {
     let (leader, web) = match nodes[0].client() {
         Ok(client) => {
             let leader = client.leader().await.ok().flatten().map(|leader| leader.name);
@@ -62,7 +63,14 @@ pub(super) async fn what_to_try(nodes: &[Node], shop: bool) -> String {
         add("watch it", format!("{}/   ({})", node.url(), node.name));
     }
     add("kill one", format!("pkill -9 -f {}   (node, shims and tasks of {})", victim.data, victim.name));
-    add("bring it back", bring_back(victim));
+    add("bring it back", bring_back(victim, chaos));
+    if chaos {
+        let (data, url) = (&victim.data, nodes[0].url());
+        add(
+            "hurt it",
+            format!("{} --api {url} chaos inject --data {data} kill --target {} --lasts 10s", program(), victim.name),
+        );
+    }
     lines.push("Ctrl-C ends all of it and leaves nothing behind.".into());
     lines.join("\n")
 }

@@ -64,7 +64,12 @@ impl NodeFlags {
             (Key::DnsTransfer, self.dns_transfer),
             (Key::AllowHostPath, self.allow_host_path),
         ];
-        let switches = [(Key::NoGso, self.no_gso), (Key::ApiOpen, self.api_open), (Key::BestEffort, self.best_effort)];
+        let switches = [
+            (Key::NoGso, self.no_gso),
+            (Key::ApiOpen, self.api_open),
+            (Key::BestEffort, self.best_effort),
+            (Key::Chaos, self.chaos),
+        ];
         let texts = texts.into_iter().filter_map(|(key, text)| Some((key, Value::Text(text?))));
         let lists = lists.into_iter().filter(|(_, list)| !list.is_empty()).map(|(key, list)| (key, Value::List(list)));
         let switches = switches.into_iter().filter(|(_, on)| *on).map(|(key, on)| (key, Value::Switch(on)));
@@ -99,6 +104,7 @@ impl Settings {
             token: self.parsed(Key::JoinToken, |s| s.trim().parse::<JoinToken>().map_err(|e| e.to_string()))?,
             api_open: self.switch(Key::ApiOpen),
             best_effort: self.switch(Key::BestEffort),
+            chaos: self.switch(Key::Chaos),
             dns_options: self.dns_options()?,
             task_options: self.task_options()?,
             ..FabricConfig::new(data)

@@ -122,6 +122,7 @@ impl State {
             return Err(Refusal::LastMember(member.name.to_string()));
         }
         self.members.remove(&node);
+        self.chaos.tokens.remove(&node);
         self.leave_machines(at, &BTreeSet::from([node]), Cause::MachineRemoved);
         self.removed.retain(|_, date| *date + REMOVED_KEPT > now);
         if self.removed.len() >= REMOVED_MAX {

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use taffeta_chaos_plan::Fault;
 use utoipa::ToSchema;
 
-/// Header with the token that a request needs which brings about or ends a fault: the contents of `chaos.token` in the
-/// data folder of a node that has opted in. The API's own token never stands in for it.
+/// Header with the token that a request needs which brings about a fault: the contents of `chaos.token` in the data folder
+/// of any node that has opted in, good at all of them. The API's own token never stands in for it.
 pub const CHAOS_TOKEN_HEADER: &str = "x-taffeta-chaos-token";
 /// Longest stay of a fault in milliseconds: an hour.
 pub const CHAOS_LASTS_MS_MAX: u64 = 3_600_000;

@@ -124,6 +124,16 @@ pub trait Backend: Send + Sync + 'static {
     async fn set_secret(&self, name: SecretName, value: Secret) -> Result<SecretView, ApiError>;
     /// Removes a secret; also one that apps use, if `force` says so.
     async fn remove_secret(&self, name: SecretName, force: bool) -> Result<(), ApiError>;
+    /// What is broken on purpose in the cluster, and what could be.
+    async fn chaos(&self) -> Result<ChaosView, ApiError>;
+    /// Brings a fault about on purpose, if the chaos token is right.
+    async fn begin_fault(&self, token: String, request: FaultRequest) -> Result<FaultView, ApiError>;
+    /// Undoes a fault now.
+    async fn end_fault(&self, id: String) -> Result<FaultView, ApiError>;
+    /// Undoes all faults everywhere, and lets none begin.
+    async fn stop_chaos(&self, request: ChaosStopRequest) -> Result<ChaosStopView, ApiError>;
+    /// Lets faults begin again.
+    async fn allow_chaos(&self) -> Result<(), ApiError>;
     /// A backup of the cluster, as a file.
     async fn backup(&self) -> Result<Vec<u8>, ApiError>;
     /// Whether `token` is the administrator's bearer token.

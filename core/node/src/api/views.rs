@@ -239,6 +239,12 @@ pub struct StatusView {
     pub missing_voters: Vec<String>,
     /// What the answering node has to say to an operator, in words: what is not isolated, who is missing.
     pub notes: Vec<String>,
+    /// Number of faults that are on in the cluster on purpose, as far as the answering node knows.
+    #[serde(default)]
+    pub chaos: usize,
+    /// Whether no more may be brought about.
+    #[serde(default)]
+    pub chaos_blocked: bool,
 }
 
 /// A service or batch job of an app.

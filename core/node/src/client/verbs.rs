@@ -6,10 +6,11 @@ use super::exec::{self, ExecReceiver, ExecSender};
 use super::stream::{ByteStream, EventStream, LogStream};
 use super::target::Endpoint;
 use crate::api::{
-    ApiError, AppView, AuthoritiesView, DeployRequest, Deployed, DrainRequest, ErrorCode, Event, ExecRequest,
-    FinishRequest, FolderView, LeaderView, LogChunk, LogRead, MaintenanceRequest, MaintenanceView, NodeView, PlanView,
-    PromoteRequest, QuotaRequest, QuotaView, ResolveView, RestartRequest, RollbackRequest, RunRequest, ScaleRequest,
-    SecretView, ServiceView, StatusView, TaskView, TokenEntry, TokenRequest, TokenView, VolumeView, WhyView,
+    ApiError, AppView, AuthoritiesView, CHAOS_TOKEN_HEADER, ChaosStopRequest, ChaosStopView, ChaosView, DeployRequest,
+    Deployed, DrainRequest, ErrorCode, Event, ExecRequest, FaultRequest, FaultView, FinishRequest, FolderView,
+    LeaderView, LogChunk, LogRead, MaintenanceRequest, MaintenanceView, NodeView, PlanView, PromoteRequest,
+    QuotaRequest, QuotaView, ResolveView, RestartRequest, RollbackRequest, RunRequest, ScaleRequest, SecretView,
+    ServiceView, StatusView, TaskView, TokenEntry, TokenRequest, TokenView, VolumeView, WhyView,
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -212,6 +213,35 @@ impl ApiClient {
         let name = name.map(|name| format!("?name={name}")).unwrap_or_default();
         let path = format!("/v1/volumes/{}/{}{name}", task.app, task.short());
         self.ask(Method::DELETE, &path, &[], None).await.map(drop)
+    }
+
+    /// What is broken on purpose in the cluster, and what could be.
+    pub async fn chaos(&self) -> Result<ChaosView, ApiError> {
+        self.read("/v1/chaos").await
+    }
+
+    /// Brings a fault about on purpose. What is only planned needs no token.
+    pub async fn inject(&self, request: &FaultRequest, chaos_token: &str) -> Result<FaultView, ApiError> {
+        let wrong = |_| ApiError::new(ErrorCode::Invalid, "the chaos token has characters that no token has");
+        let mut value = HeaderValue::try_from(chaos_token.trim()).map_err(wrong)?;
+        value.set_sensitive(true);
+        let (headers, body) = ([(HeaderName::from_static(CHAOS_TOKEN_HEADER), value)], Some(self.encode(request)?));
+        self.decode(self.ask(Method::POST, "/v1/chaos/faults", &headers, body).await?)
+    }
+
+    /// Undoes a fault, and waits until it is undone or could not be.
+    pub async fn undo(&self, id: &str) -> Result<FaultView, ApiError> {
+        self.decode(self.ask(Method::DELETE, &format!("/v1/chaos/faults/{}", escape(id)), &[], None).await?)
+    }
+
+    /// Undoes all faults everywhere, and lets none begin.
+    pub async fn chaos_stop(&self, reason: &str) -> Result<ChaosStopView, ApiError> {
+        self.write("/v1/chaos/stop", &ChaosStopRequest { reason: reason.into() }).await
+    }
+
+    /// Lets faults begin again.
+    pub async fn chaos_allow(&self) -> Result<(), ApiError> {
+        self.ask(Method::POST, "/v1/chaos/allow", &[], None).await.map(drop)
     }
 
     /// The maintenance windows, by machine.

@@ -7,6 +7,7 @@
 mod access;
 mod bind;
 mod body;
+mod chaos;
 mod events;
 mod exec;
 mod files;

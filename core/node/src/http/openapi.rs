@@ -1,6 +1,6 @@
 //! The API's own description.
 
-use super::{events, exec, files, logs, page, quotas, read, secrets, steer, upkeep, write};
+use super::{chaos, events, exec, files, logs, page, quotas, read, secrets, steer, upkeep, write};
 use crate::api::ErrorBody;
 use axum::Json;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -18,6 +18,7 @@ use utoipa::{Modify, OpenApi};
         upkeep::volumes, upkeep::reset, upkeep::remove, upkeep::windows, upkeep::add_window, upkeep::end_windows,
         write::remove_node, write::drain_node, quotas::list, quotas::set, quotas::remove, read::authorities, write::rotate_authority, write::finish_rotation, page::show, page::login::take_login,
         secrets::list, secrets::set, secrets::remove, secrets::backup,
+        chaos::show, chaos::begin, chaos::end, chaos::stop, chaos::allow,
     ),
     components(schemas(ErrorBody)),
     security(("token" = [])),

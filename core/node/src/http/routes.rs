@@ -2,7 +2,7 @@
 
 use super::refusal::{unknown_route, wrong_method};
 use super::server::Shared;
-use super::{events, exec, files, logs, openapi, page, quotas, read, secrets, steer, upkeep, write};
+use super::{chaos, events, exec, files, logs, openapi, page, quotas, read, secrets, steer, upkeep, write};
 use axum::Router;
 use axum::routing::{MethodRouter, delete, get, post, put};
 use std::sync::Arc;
@@ -70,6 +70,11 @@ pub(super) fn routes() -> Vec<Route> {
         Route { method: "put", path: "/v1/secrets/{name}", handler: put(secrets::set) },
         Route { method: "delete", path: "/v1/secrets/{name}", handler: delete(secrets::remove) },
         posted("/v1/backup", post(secrets::backup)),
+        got("/v1/chaos", get(chaos::show)),
+        posted("/v1/chaos/faults", post(chaos::begin)),
+        Route { method: "delete", path: "/v1/chaos/faults/{id}", handler: delete(chaos::end) },
+        posted("/v1/chaos/stop", post(chaos::stop)),
+        posted("/v1/chaos/allow", post(chaos::allow)),
     ]
 }
 

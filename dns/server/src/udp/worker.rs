@@ -7,7 +7,7 @@ use super::{
     slip::slip,
 };
 use crate::{
-    Responder, Transport,
+    Failing, Responder, Transport,
     limiter::{Fairness, Kind, RateLimit, Verdict},
     responder::Step,
     serve::ERROR_PAUSE,
@@ -61,6 +61,7 @@ struct Round<'a> {
     now: Instant,
     counts: DnsCounts,
     full_path_left: u32,
+    failing: Option<Failing>,
 }
 
 impl Worker {
@@ -107,7 +108,8 @@ impl Worker {
         let snapshot = shared.responder.snapshot();
         let full_path_left = if self.full_batches >= BEHIND { FULL_PATH_MAX } else { BATCH as u32 };
         let counts = DnsCounts { queries: count as u64, ..DnsCounts::default() };
-        let mut round = Round { snapshot: &snapshot, now: Instant::now(), counts, full_path_left };
+        let failing = shared.responder.failing();
+        let mut round = Round { snapshot: &snapshot, now: Instant::now(), counts, full_path_left, failing };
         self.path.look_ahead(&snapshot, self.batch.queries(count));
         for position in 0..count {
             let client = self.batch.envelopes[position].client.ip();
@@ -127,6 +129,13 @@ impl Worker {
         let recursion_available = self.shared.responder.resolves_for(client);
         let asker = Asker { address: client, recursion_available, room: Room::Datagram };
         let (query, _, out) = self.batch.exchange(position);
+        if let Some(failing) = round.failing.filter(|failing| failing.strikes(self.seed)) {
+            let reply = self.shared.responder.fail_one(&failing, query).filter(|reply| reply.len() <= REPLY_MAX);
+            let reply = reply.unwrap_or_default();
+            out[..reply.len()].copy_from_slice(&reply);
+            self.batch.envelopes[position].reply_len = reply.len();
+            return self.limit(round, position, client);
+        }
         let reply_len = match self.path.respond(round.snapshot, query, &asker, self.seed, out) {
             Fast::Reply(len) => {
                 round.counts.fast += 1;

@@ -2,8 +2,8 @@
 
 use super::{AnyFile, Log, NOW, SECRET, app_name, job_name, member};
 use crate::{
-    Cause, Command, Decision, Exit, Fence, FileSource, Firing, Member, Missed, NodeId, Outcome, Place, Placement,
-    Removal, SecretName, State, TaskId, Token, TokenId, Trigger, UnixMillis, VolumeId, parse_app_file,
+    Cause, ChaosBlock, Command, Decision, Exit, Fence, FileSource, Firing, Member, Missed, NodeId, Outcome, Place,
+    Placement, Removal, SecretName, State, TaskId, Token, TokenId, Trigger, UnixMillis, VolumeId, parse_app_file,
 };
 use proptest::prelude::*;
 use std::{collections::BTreeSet, net::SocketAddr};
@@ -33,6 +33,8 @@ enum Draft {
     Release { task: usize, stale: bool },
     ResetVolume(usize),
     RemoveVolume(usize),
+    BlockChaos(Option<u8>),
+    OptIntoChaos { node: u8, token: Option<u8> },
 }
 
 const SECRETS: [&str; 2] = ["s1", "s2"];
@@ -62,6 +64,8 @@ fn draft() -> impl Strategy<Value = Draft> {
         1 => (0..2_usize, 0..5_usize).prop_map(|(app, job)| Draft::Run { app, job }),
         1 => (0..64_usize).prop_map(Draft::ResetVolume),
         1 => (0..64_usize).prop_map(Draft::RemoveVolume),
+        1 => prop::option::of(any::<u8>()).prop_map(Draft::BlockChaos),
+        1 => (1..6_u8, prop::option::of(any::<u8>())).prop_map(|(node, token)| Draft::OptIntoChaos { node, token }),
         2 => (0..2_usize, 0..5_usize, 0..5_u32).prop_map(|(app, job, count)| Draft::Scale { app, job, count }),
         1 => (0..2_usize).prop_map(Draft::Stop),
         1 => (0..2_usize, prop::option::of(0..5_usize)).prop_map(|(app, job)| Draft::Restart { app, job }),
@@ -150,6 +154,13 @@ fn command(draft: &Draft, state: &State) -> Command {
             let id = number.checked_rem(state.volumes.len()).and_then(|n| state.volumes.keys().nth(n)).cloned();
             let name = id.as_ref().filter(|_| number % 2 == 0).map(|id| id.name.clone());
             Command::RemoveVolume { task: id.map_or_else(|| pick(state, *number).0, |id| id.task), name }
+        }
+        Draft::BlockChaos(length) => {
+            let block = |length: u8| ChaosBlock { by: member(1).name, at: NOW, reason: "x".repeat(length.into()) };
+            Command::BlockChaos(length.map(block))
+        }
+        Draft::OptIntoChaos { node, token } => {
+            Command::OptIntoChaos { node: NodeId((*node).into()), token: token.map(|byte| [byte; 32]) }
         }
         Draft::Deploy { app, web, job, program, file, secret } => {
             Command::Deploy { app: drafted_app(APPS[*app], *web, *job, (*program, *secret), *file).into(), now: NOW }
@@ -378,6 +389,13 @@ fn invariant_versions_of_secrets_are_kept_while_used_and_never_used_twice(before
     }
 }
 
+fn invariant_only_members_let_themselves_be_hurt(state: &State) {
+    assert!(state.chaos.tokens.keys().all(|node| state.members.contains_key(node)));
+    let reason = state.chaos.blocked.as_ref().map_or(0, |block| block.reason.len());
+    assert!(reason <= crate::CHAOS_REASON_MAX);
+    assert_eq!(state.directory().chaos, state.chaos);
+}
+
 fn invariant_tokens_are_not_overused(state: &State) {
     assert!(state.tokens.values().all(|token| token.uses.is_none_or(|uses| token.used <= uses)));
 }
@@ -405,6 +423,7 @@ proptest! {
             invariant_fences_tell_of_every_change(&before, after, after.applied);
             invariant_a_fence_and_a_running_task_belong_together(&before, after, after.applied);
             invariant_tokens_are_not_overused(after);
+            invariant_only_members_let_themselves_be_hurt(after);
             invariant_a_leased_task_has_one_machine(&before, after, &command);
             invariant_versions_of_secrets_are_kept_while_used_and_never_used_twice(&before, after);
             if let Outcome::Refused(_) = outcome {

@@ -37,6 +37,12 @@ pub(super) fn strip(status: &StatusView) -> Markup {
                 }))
                 (fact("version", html! { (status.version) }))
             }
+            @if status.chaos > 0 {
+                p.note { strong.bad { (status.chaos) @if status.chaos == 1 { " fault is" } @else { " faults are" } " on on purpose" }
+                    ": the cluster is being tried out. " code { "taffeta chaos status" } " tells which, "
+                    code { "taffeta chaos stop" } " ends all" }
+            }
+            @if status.chaos_blocked { p.note { "No fault may be brought about on purpose: " code { "taffeta chaos allow" } " lifts that" } }
             @for note in &status.notes { p.note { (note) } }
         }
     }

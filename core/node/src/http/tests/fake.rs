@@ -1,8 +1,9 @@
 //! A backend that remembers what it was asked and answers with the same shop each time.
 
 use crate::api::{
-    ApiError, AppView, AuthoritiesView, AuthorityView, Backend, DeployRequest, Deployed, ErrorCode, Event, ExecEnd,
-    ExecInput, ExecOutput, ExecRequest, ExecSession, HiddenView, JobView, LeaderView, LimitsView, LogChunk, LogRead,
+    ApiError, AppView, AuthoritiesView, AuthorityView, Backend, ChaosBlockView, ChaosStopRequest, ChaosStopView,
+    ChaosView, DeployRequest, Deployed, ErrorCode, Event, ExecEnd, ExecInput, ExecOutput, ExecRequest, ExecSession,
+    FaultRequest, FaultState, FaultView, HiddenView, JobView, LeaderView, LimitsView, LogChunk, LogRead,
     MaintenanceRequest, MaintenanceView, NodeCounts, NodeView, PlanStep, PlanView, QuotaRequest, QuotaView, RecordView,
     ResolveView, ResourcesView, Role, ScaleRequest, SecretUser, SecretView, ServiceInstanceView, ServiceView,
     StatusView, Steer, TaskView, TokenEntry, TokenRequest, TokenView, VolumeView, WhyView, ZoneView,
@@ -139,6 +140,8 @@ impl Backend for Fake {
             standbys: vec![],
             missing_voters: vec![],
             notes: vec!["memory is not limited here".into()],
+            chaos: 2,
+            chaos_blocked: true,
         };
         self.note("status", status)
     }
@@ -420,6 +423,38 @@ impl Backend for Fake {
                 FileTold::Piece(FilePiece { bytes, size: 6, identity })
             }
         })
+    }
+
+    async fn chaos(&self) -> Result<ChaosView, ApiError> {
+        let blocked = ChaosBlockView { by: "n1".into(), at: "2026-03-01T00:00:00Z".into(), reason: "enough".into() };
+        self.note("chaos", ChaosView { blocked: Some(blocked), ..ChaosView::default() })
+    }
+
+    async fn begin_fault(&self, token: String, request: FaultRequest) -> Result<FaultView, ApiError> {
+        let FaultRequest { id, run, node, fault, lasts_ms, peers, task, dry_run } = request;
+        let call = format!("begin {token:?} {id} {run} {node} `{fault}` {lasts_ms} {peers:?} {task:?} {dry_run}");
+        let (backend, state) = ("socket".into(), FaultState::Active);
+        let (begun_at, ends_at) = ("2026-03-01T00:00:00Z".into(), "2026-03-01T00:00:09Z".into());
+        let (commands, error) = (vec![], None);
+        self.note(
+            call,
+            FaultView { id, run, node, fault, backend, commands, peers, task, begun_at, ends_at, state, error },
+        )
+    }
+
+    async fn end_fault(&self, id: String) -> Result<FaultView, ApiError> {
+        let message = format!("no fault `{id}` is known");
+        self.note(format!("end {id}"), ())?;
+        Err(ApiError::new(ErrorCode::NotFound, message))
+    }
+
+    async fn stop_chaos(&self, request: ChaosStopRequest) -> Result<ChaosStopView, ApiError> {
+        let stopped = ChaosStopView { stored: true, stopped: vec!["n1".into()], ..ChaosStopView::default() };
+        self.note(format!("stop {:?}", request.reason), stopped)
+    }
+
+    async fn allow_chaos(&self) -> Result<(), ApiError> {
+        self.note("allow", ())
     }
 
     fn events(&self) -> (Vec<Event>, broadcast::Receiver<Event>) {

@@ -21,6 +21,7 @@ async fn the_page_shows_machines_apps_tasks_and_events() {
     assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
     assert_has(&page, &["<!DOCTYPE html>", "<svg", "n1", "n2", "0123456789abcdef0123456789abcdef", "♛"]);
     assert_has(&page, &["shop", "shop/web.1", "http 31022", "web 1/3", "event number 3", "memory is not limited here"]);
+    assert_has(&page, &["2 faults are on on purpose", "No fault may be brought about on purpose"]);
     assert_has(&page, &["circle class=\"dot good\"", "circle class=\"dot bad\"", "circle class=\"voter\""]);
     assert_eq!(page.body.matches("circle class=\"voter\"").count(), 2);
     assert_eq!(page.body.matches("class=\"crown\"").count(), 1);

@@ -6,8 +6,8 @@ use super::super::openapi::Document;
 use super::super::routes::routes;
 use super::{Running, fake, loopback, raw, run, run_with, with_token};
 use crate::api::{
-    ApiError, DeployRequest, ErrorCode, LogRead, MaintenanceRequest, QuotaRequest, ScaleRequest, ShippedFileBody,
-    TokenRequest,
+    ApiError, DeployRequest, ErrorCode, FaultRequest, LogRead, MaintenanceRequest, QuotaRequest, ScaleRequest,
+    ShippedFileBody, TokenRequest,
 };
 use metrics_exporter_prometheus::PrometheusBuilder;
 use taffeta_model::Secret;
@@ -52,6 +52,41 @@ async fn every_reading_verb_travels_to_the_backend_and_back() {
     let resolved = client.resolve("_http._tcp.web.shop.fabric.internal.".into(), "SRV".into()).await.unwrap();
     assert_eq!(resolved.hidden[0].reason, "suspect");
     assert_eq!(call(&running), "resolve _http._tcp.web.shop.fabric.internal. SRV");
+}
+
+#[tokio::test]
+async fn faults_travel_to_the_backend_with_their_own_token() {
+    let running = run(false);
+    let client = running.client();
+    assert_eq!(client.chaos().await.unwrap().blocked.unwrap().reason, "enough");
+    assert_eq!(call(&running), "chaos");
+    let request = FaultRequest {
+        id: "0123456789abcdef".into(),
+        run: "a run".into(),
+        node: "n2".into(),
+        fault: taffeta_chaos_plan::Fault::Loss { fraction: 0.25 },
+        lasts_ms: 9_000,
+        peers: vec!["n1".into()],
+        task: None,
+        dry_run: false,
+    };
+    assert_eq!(client.inject(&request, "s3cret\n").await.unwrap().backend, "socket");
+    assert_eq!(call(&running), r#"begin "s3cret" 0123456789abcdef a run n2 `loss 25 %` 9000 ["n1"] None false"#);
+    // The API's own token does not stand in for it.
+    let body = br#"{"id":"0123456789abcdef","run":"r","node":"n2","fault":"pause","lasts_ms":1}"#;
+    with_token(running.addr, "POST /v1/chaos/faults", &[JSON], body).await;
+    assert_eq!(call(&running), r#"begin "" 0123456789abcdef r n2 `pause` 1 [] None false"#);
+    let wrong = br#"{"id":"0123456789abcdef","run":"r","node":"n2","fault":"explode","lasts_ms":1}"#;
+    let refused = with_token(running.addr, "POST /v1/chaos/faults", &[JSON], wrong).await;
+    assert_eq!((refused.status, running.fake.take_calls()), (400, vec![]));
+    assert_eq!(client.undo("0123456789abcdef").await.unwrap_err().code, ErrorCode::NotFound);
+    assert_eq!(call(&running), "end 0123456789abcdef");
+    assert_eq!(client.chaos_stop("enough").await.unwrap().stopped, ["n1"]);
+    assert_eq!(call(&running), r#"stop "enough""#);
+    assert_eq!(with_token(running.addr, "POST /v1/chaos/stop", &[], b"").await.status, 200, "a kill switch is easy");
+    assert_eq!(call(&running), r#"stop """#);
+    client.chaos_allow().await.unwrap();
+    assert_eq!(call(&running), "allow");
 }
 
 #[tokio::test]

@@ -1,0 +1,561 @@
+//! Nodes that are hurt on purpose, as real processes: each fault is seen from outside and undone by its deadline.
+
+mod support;
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::MutexGuard,
+    time::{Duration, Instant},
+};
+use support::{alone, binary};
+use taffeta_chaos_plan::{DnsInstead, Fault, PartitionShape};
+use taffeta_harness::{Cluster, ask, get, within};
+use taffeta_node::{
+    api::{ApiError, ErrorCode, FaultRequest, FaultState, FaultView, TokenRequest},
+    client::{ApiClient, ApiTarget},
+};
+
+/// A generous deadline for what is not measured.
+const SOON: Duration = Duration::from_secs(30);
+
+/// Machines that let themselves be hurt, and that leave nothing in the kernel, also when a test fails.
+struct Bed {
+    cluster: Cluster,
+    runtime: tokio::runtime::Runtime,
+    count: std::cell::Cell<u64>,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        for machine in &self.cluster.machines {
+            taffeta_node::heal(&machine.data);
+        }
+    }
+}
+
+impl Bed {
+    /// Machines with these flags each; ready, and all knowing each other.
+    fn start(flags: &[&[&str]]) -> Self {
+        let turn = alone();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let mut cluster = Cluster::new(binary());
+        cluster.start_each(flags);
+        cluster.wait_ready();
+        let bed = Self { cluster, runtime, count: std::cell::Cell::new(0), _turn: turn };
+        bed.all_alive();
+        bed
+    }
+
+    fn three() -> Self {
+        let bed = Self::start(&[&["--chaos"], &["--chaos"], &["--chaos"]]);
+        bed.cluster.wait_voters(3);
+        bed
+    }
+
+    fn all_alive(&self) {
+        for index in 0..self.cluster.machines.len() {
+            within(SOON, "all see all", || self.counts(index, self.cluster.machines.len()));
+        }
+    }
+
+    /// Whether a machine sees so many alive.
+    fn counts(&self, machine: usize, alive: usize) -> Result<(), String> {
+        let status = self.cluster.machines[machine].try_json(&["status"])?;
+        if status["nodes"]["alive"] == alive { Ok(()) } else { Err(status.to_string()) }
+    }
+
+    fn client(&self, machine: usize) -> ApiClient {
+        let url = format!("http://{}", self.cluster.machines[machine].http());
+        ApiClient::new(ApiTarget::Http(url), None).expect("a client").time_limit(Duration::from_secs(20))
+    }
+
+    fn data(&self, machine: usize) -> &Path {
+        &self.cluster.machines[machine].data
+    }
+
+    fn token(&self, machine: usize) -> String {
+        fs::read_to_string(self.data(machine).join("chaos.token")).expect("a node that has opted in has a token")
+    }
+
+    fn request(&self, machine: usize, fault: Fault, lasts: Duration) -> FaultRequest {
+        self.count.set(self.count.get() + 1);
+        FaultRequest {
+            id: format!("{:08x}", self.count.get()),
+            run: "test".into(),
+            node: self.cluster.machines[machine].name.clone(),
+            fault,
+            lasts_ms: lasts.as_millis() as u64,
+            peers: vec![],
+            task: None,
+            dry_run: false,
+        }
+    }
+
+    /// Asks a machine for a fault, with the token of the struck one.
+    fn try_begin(&self, through: usize, request: &FaultRequest) -> Result<FaultView, ApiError> {
+        let index = self.cluster.index(&request.node);
+        let client = self.client(through);
+        self.runtime.block_on(client.inject(request, &self.token(index)))
+    }
+
+    /// A fault that begins, asked for at the struck machine.
+    fn begin(&self, machine: usize, fault: Fault, lasts_ms: u64) -> FaultView {
+        let request = self.request(machine, fault, Duration::from_millis(lasts_ms));
+        self.begin_as(&request)
+    }
+
+    fn begin_as(&self, request: &FaultRequest) -> FaultView {
+        let view =
+            self.try_begin(self.cluster.index(&request.node), request).unwrap_or_else(|e| panic!("{request:?}: {e:?}"));
+        assert_eq!(view.state, FaultState::Active, "{view:?}");
+        view
+    }
+
+    /// What a machine says of a fault, wherever that is.
+    fn look(&self, through: usize, id: &str) -> Result<FaultView, String> {
+        let chaos = self.runtime.block_on(self.client(through).chaos()).map_err(|e| e.to_string())?;
+        let found = chaos.faults.iter().find(|fault| fault.id == id).cloned();
+        found.ok_or_else(|| format!("{id} is not among {:?}", chaos.faults))
+    }
+
+    /// Waits until a fault is undone without an error: at most `late` after its end.
+    fn undone(&self, through: usize, fault: &FaultView, late: Duration) {
+        within(late, &format!("{} is undone", fault.fault), || {
+            let view = self.look(through, &fault.id)?;
+            let healed = view.state == FaultState::Undone && view.error.is_none();
+            if healed { Ok(()) } else { Err(format!("{view:?}")) }
+        });
+    }
+
+    /// The agent that holds the machine's folder now.
+    fn agent(&self, machine: usize) -> u32 {
+        let text = fs::read_to_string(self.data(machine).join("chaos/agent.json")).unwrap_or_default();
+        let agent: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        agent["process"]["pid"].as_u64().unwrap_or_default() as u32
+    }
+}
+
+/// Process ids whose command line has these words in it.
+fn processes(words: &[&str]) -> Vec<i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let has_all = |pid: &i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let args: Vec<_> = line.split(|b| *b == 0).map(String::from_utf8_lossy).collect();
+        words.iter().all(|word| args.iter().any(|arg| arg == word))
+    };
+    pids.filter(has_all).collect()
+}
+
+fn keepers(data: &Path) -> Vec<i32> {
+    processes(&["keeper", &data.join("chaos").to_string_lossy()])
+}
+
+/// The state of a process, as `S` or `T`; `Z` and nothing are dead.
+fn state_of(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.trim().chars().next().filter(|state| *state != 'Z')
+}
+
+fn signal(pid: i32, signal: Signal) {
+    let _ = kill_process(Pid::from_raw(pid).expect("a pid"), signal);
+}
+
+fn ours_in_nft() -> Option<String> {
+    let output = Command::new("nft").args(["list", "tables"]).output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn who_has_not_opted_in_or_shows_no_right_token_is_not_hurt() {
+    let bed = Bed::start(&[&["--chaos"], &["--chaos"], &[]]);
+    let loss = Fault::Loss { fraction: 0.1 };
+    // Not opted in.
+    let mut wanted = bed.request(2, loss, SOON);
+    let refused = bed.runtime.block_on(bed.client(0).inject(&wanted, &bed.token(0))).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Forbidden, "{refused:?}");
+    assert!(refused.message.contains("n3 has not opted in"), "{refused:?}");
+    assert!(!bed.data(2).join("chaos").exists() && !bed.data(2).join("chaos.token").exists());
+    // A wrong token, none, and the administrator's.
+    wanted.node = "n2".into();
+    let admin = fs::read_to_string(bed.data(0).join("admin.token")).expect("the first node has it");
+    for token in ["0123456789abcdef0123456789abcdef", "", &admin] {
+        let refused = bed.runtime.block_on(bed.client(1).inject(&wanted, token)).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::Forbidden, "{token}: {refused:?}");
+    }
+    assert_eq!(bed.runtime.block_on(bed.client(0).chaos()).unwrap().faults, []);
+    // A plan needs no token and does nothing.
+    wanted.dry_run = true;
+    let planned = bed.runtime.block_on(bed.client(2).inject(&wanted, "")).unwrap();
+    assert_eq!(planned.state, FaultState::Planned);
+    assert!(!planned.commands.is_empty() && !planned.backend.is_empty(), "{planned:?}");
+    assert_eq!(bed.runtime.block_on(bed.client(0).chaos()).unwrap().faults, []);
+    assert!(keepers(bed.data(1)).is_empty());
+    // The token of one that has opted in is good at the others that have.
+    wanted.dry_run = false;
+    let begun = within(SOON, "n2 takes n1's token", || {
+        bed.runtime.block_on(bed.client(2).inject(&wanted, &bed.token(0))).map_err(|e| e.to_string())
+    });
+    assert_eq!(begun.0.state, FaultState::Active);
+    // The same again is the same fault; another one of the same name is not begun.
+    let again = bed.runtime.block_on(bed.client(1).inject(&wanted, &bed.token(0))).unwrap();
+    assert_eq!((again.begun_at, again.ends_at), (begun.0.begun_at, begun.0.ends_at));
+    for machine in 0..3 {
+        let status = bed.cluster.machines[machine].try_json(&["status"]).unwrap();
+        assert_eq!(status["chaos"], 1, "every node knows: {status}");
+    }
+    // What no back end brings about, and what is no request, is refused with the reason.
+    for (fault, code) in [
+        (Fault::Rotate, ErrorCode::Conflict),
+        (Fault::Partition { shape: PartitionShape::Bridge }, ErrorCode::Conflict),
+        (Fault::Memory { bytes: 1 << 40 }, ErrorCode::Conflict),
+        (Fault::Loss { fraction: 7.0 }, ErrorCode::Invalid),
+    ] {
+        let refused = bed.try_begin(1, &bed.request(1, fault, SOON)).unwrap_err();
+        assert_eq!(refused.code, code, "{refused:?}");
+    }
+    // The kill switch needs no chaos token, ends all of it and blocks what would follow.
+    let stopped = bed.runtime.block_on(bed.client(2).chaos_stop("enough")).unwrap();
+    assert_eq!((stopped.stored, stopped.stopped.as_slice()), (true, &["n1".into(), "n2".into(), "n3".into()][..]));
+    assert_eq!(bed.look(0, &wanted.id).unwrap().state, FaultState::Undone);
+    within(SOON, "n1 has heard of it", || {
+        let status = bed.cluster.machines[0].try_json(&["status"])?;
+        let quiet = status["chaos"] == 0 && status["chaos_blocked"] == true;
+        if quiet { Ok(()) } else { Err(status.to_string()) }
+    });
+    let refused = bed.try_begin(0, &bed.request(0, loss, SOON)).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Conflict);
+    assert!(refused.message.contains("enough"), "{refused:?}");
+    bed.runtime.block_on(bed.client(1).chaos_allow()).unwrap();
+    within(SOON, "it is allowed again", || {
+        bed.try_begin(0, &bed.request(0, loss, SOON)).map_err(|e| e.to_string()).map(drop)
+    });
+    let (_, page) = get(bed.cluster.machines[2].http(), "/").expect("the page");
+    assert!(page.contains("1 fault is on on purpose"), "the page warns");
+}
+
+#[test]
+fn cut_off_and_slowed_down_by_the_network_and_back_in_time() {
+    let bed = Bed::three();
+    let cut = Fault::Partition { shape: PartitionShape::Split };
+    let fault = bed.begin(1, cut, 6_000);
+    if ours_in_nft().is_some() {
+        assert_eq!(fault.backend, "nftables");
+        assert!(ours_in_nft().unwrap().contains(&format!("taffeta_chaos_{}", fault.id)));
+    }
+    within(Duration::from_secs(5), "n1 does not see n2", || bed.counts(0, 2));
+    within(Duration::from_secs(5), "n2 sees nobody", || bed.counts(1, 1));
+    let chaos = bed.runtime.block_on(bed.client(0).chaos()).unwrap();
+    assert!(chaos.nodes.iter().any(|node| node.node == "n2" && !node.answers), "{chaos:?}");
+    assert_eq!(bed.look(0, &fault.id).unwrap().state, FaultState::Active, "n1 knows why");
+    bed.counts(2, 2).expect("the others see each other");
+    bed.undone(1, &fault, Duration::from_secs(10));
+    bed.all_alive();
+    if let Some(tables) = ours_in_nft() {
+        assert!(!tables.contains(&fault.id), "{tables}");
+    }
+
+    // Late by 60 ms each way, by the node's own socket.
+    let late = Fault::Delay { by: Duration::from_millis(60), jitter: Duration::ZERO };
+    let fault = bed.begin(1, late, 6_000);
+    assert_eq!(fault.backend, "socket");
+    let rtt = |bed: &Bed| {
+        let nodes = bed.cluster.machines[0].try_json(&["nodes"])?;
+        let n2 = nodes.as_array().and_then(|nodes| nodes.iter().find(|node| node["name"] == "n2")).cloned();
+        n2.and_then(|n2| n2["rtt_ms"].as_f64()).ok_or_else(|| nodes.to_string())
+    };
+    within(Duration::from_secs(6), "the way is long", || {
+        let rtt = rtt(&bed)?;
+        if rtt >= 60.0 { Ok(()) } else { Err(format!("{rtt} ms")) }
+    });
+    bed.undone(0, &fault, Duration::from_secs(10));
+    within(SOON, "the way is short again", || {
+        let rtt = rtt(&bed)?;
+        if rtt < 60.0 { Ok(()) } else { Err(format!("{rtt} ms")) }
+    });
+    bed.all_alive();
+}
+
+#[test]
+fn what_a_node_does_to_itself_is_seen_and_over_in_time() {
+    let bed = Bed::three();
+    let date = |machine: usize| {
+        let wish = TokenRequest { role: None, ttl_seconds: Some(3_600), uses: Some(2) };
+        let made = bed.runtime.block_on(bed.client(machine).create_token(wish)).expect("a token");
+        made.expires_at.parse::<jiff::Timestamp>().expect("a date").as_millisecond()
+    };
+    // The clock: the life of a token is counted from the node's date.
+    let before = date(1);
+    let fault = bed.begin(1, Fault::ClockOffset { by_ms: 7_200_000 }, 4_000);
+    let ahead = date(1) - before;
+    assert!((7_200_000..7_260_000).contains(&ahead), "{ahead}");
+    let refused = bed.try_begin(1, &bed.request(1, Fault::ClockDrift { ppm: 10 }, SOON)).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Conflict, "one clock has one fault: {refused:?}");
+    bed.undone(0, &fault, Duration::from_secs(10));
+    assert!(date(1) - before < 600_000);
+
+    // DNS.
+    let name = "n1.node.fabric.internal";
+    let asked = || ask(bed.cluster.machines[2].dns(), name, "A");
+    let code = || asked().map_or_else(|why| why, |reply| reply.code.to_string());
+    let healthy = code();
+    let fault = bed.begin(2, Fault::Dns { fraction: 1.0, instead: DnsInstead::Servfail }, 3_000);
+    assert_ne!(code(), healthy);
+    bed.undone(0, &fault, Duration::from_secs(10));
+    assert_eq!(code(), healthy);
+
+    // The disk.
+    let fault = bed.begin(2, Fault::DiskFull, 4_000);
+    within(Duration::from_secs(4), "the node says that its disk is full", || {
+        let status = bed.cluster.machines[2].try_json(&["status"])?;
+        if status["notes"].to_string().contains("is full") { Ok(()) } else { Err(status.to_string()) }
+    });
+    bed.undone(0, &fault, Duration::from_secs(10));
+    within(SOON, "it has room again", || {
+        let status = bed.cluster.machines[2].try_json(&["status"])?;
+        if status["notes"].to_string().contains("is full") { Err(status.to_string()) } else { Ok(()) }
+    });
+
+    // A drain, and the leadership.
+    let drained = |wanted: bool| {
+        within(SOON, "the drain", || {
+            let nodes = bed.cluster.machines[0].try_json(&["nodes"])?;
+            let n2 = nodes.as_array().and_then(|nodes| nodes.iter().find(|node| node["name"] == "n2")).cloned();
+            if n2.is_some_and(|n2| n2["draining"] == wanted) { Ok(()) } else { Err(nodes.to_string()) }
+        })
+    };
+    let fault = bed.begin(1, Fault::Drain, 2_000);
+    drained(true);
+    bed.undone(0, &fault, Duration::from_secs(10));
+    drained(false);
+    let leader = || bed.cluster.machines[0].try_json(&["status"]).map(|status| status["leader"].to_string());
+    let first = leader().unwrap();
+    let index = bed.cluster.index(first.trim_matches('"'));
+    let view = bed.try_begin(0, &bed.request(index, Fault::Leader, Duration::from_secs(1))).unwrap();
+    assert_eq!((view.state, view.error), (FaultState::Undone, None));
+    within(SOON, "another one leads", || {
+        let now = leader()?;
+        if now != first && now != "null" { Ok(()) } else { Err(now) }
+    });
+
+    // Processors and memory.
+    let data = bed.data(0).to_string_lossy().into_owned();
+    let fault = bed.begin(0, Fault::Cpu { workers: 2, percent: 20 }, 3_000);
+    within(Duration::from_secs(2), "two compute", || {
+        let found = processes(&["keeper", "burn", "20", &data]);
+        if found.len() == 2 { Ok(()) } else { Err(format!("{found:?}")) }
+    });
+    bed.undone(1, &fault, Duration::from_secs(10));
+    assert!(processes(&["keeper", "burn", &data]).is_empty());
+    let fault = bed.begin(0, Fault::Memory { bytes: 48 << 20 }, 4_000);
+    within(Duration::from_secs(4), "48 MiB are held", || {
+        let holder = processes(&["keeper", "hold", &data]);
+        let held = holder.first().and_then(|pid| fs::read_to_string(format!("/proc/{pid}/status")).ok());
+        let kib = held.and_then(|text| {
+            text.lines().find_map(|l| l.strip_prefix("VmRSS:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok())
+        });
+        if kib >= Some(48 << 10) { Ok(()) } else { Err(format!("{holder:?} {kib:?}")) }
+    });
+    bed.undone(1, &fault, Duration::from_secs(10));
+    assert!(processes(&["keeper", "hold", &data]).is_empty());
+    within(SOON, "no keeper is left when there is nothing to keep", || {
+        let left: Vec<i32> = (0..3).flat_map(|machine| keepers(bed.data(machine))).collect();
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    });
+}
+
+/// A task that counts in a file.
+const COUNTER: &str = r#"
+app = "count"
+[service.up]
+run = ["sh", "-c", "i=0; while :; do i=$((i+1)); echo $i > count; sleep 0.05; done"]
+cpus = 0.05
+"#;
+
+/// The counter's run: its machine and working folder.
+fn counter(bed: &Bed) -> (usize, PathBuf) {
+    let file = bed.cluster.root().join("count.toml");
+    fs::write(&file, COUNTER).expect("a file");
+    bed.cluster.machines[0].run(&["deploy", &file.to_string_lossy(), "--wait"]).success();
+    let found = within(SOON, "the counter counts", || {
+        for machine in 0..bed.cluster.machines.len() {
+            let runs = fs::read_dir(bed.data(machine).join("tasks")).into_iter().flatten().flatten();
+            for run in runs {
+                let count = run.path().join("work/count");
+                if count.exists() {
+                    return Ok((machine, count));
+                }
+            }
+        }
+        Err("no run has a file `work/count`".into())
+    });
+    found.0
+}
+
+#[test]
+fn a_task_stands_still_or_dies_alone() {
+    let bed = Bed::start(&[&["--chaos"]]);
+    let (machine, file) = counter(&bed);
+    let count = || fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or_default();
+    let backends = bed.runtime.block_on(bed.client(0).chaos()).unwrap().nodes[machine].backends.clone();
+    assert!(backends.iter().any(|backend| backend.fault == "task-crash" && backend.refused.is_none()), "{backends:?}");
+    let mut freeze = bed.request(machine, Fault::Pause, Duration::from_secs(3));
+    freeze.task = Some("count/up.1".into());
+    match bed.try_begin(machine, &freeze) {
+        Ok(fault) => {
+            assert_eq!(fault.backend, "freezer");
+            let (still, _) = within(Duration::from_secs(2), "it stands still", || {
+                let before = count();
+                std::thread::sleep(Duration::from_millis(200)); // a running one counts four times in it
+                if count() == before { Ok(before) } else { Err("it counts".into()) }
+            });
+            bed.undone(machine, &fault, Duration::from_secs(10));
+            within(SOON, "it counts again", || if count() > still { Ok(()) } else { Err(still.to_string()) });
+        }
+        Err(refused) => {
+            assert!(refused.message.contains("frozen"), "{refused:?}");
+            eprintln!("SKIPPED: {}", refused.message);
+        }
+    }
+    let mut kill = bed.request(machine, Fault::TaskCrash, Duration::from_secs(1));
+    kill.task = Some("count/up.1".into());
+    let killed = bed.try_begin(machine, &kill).unwrap();
+    assert!(killed.error.is_none(), "{killed:?}");
+    within(SOON, "it was killed and runs anew", || {
+        let tasks = bed.cluster.machines[0].try_json(&["ps", "count"])?;
+        let restarted = tasks[0]["restarts"].as_u64() >= Some(1) && tasks[0]["state"] != "failed";
+        if restarted { Ok(()) } else { Err(tasks.to_string()) }
+    });
+}
+
+#[test]
+fn a_killed_or_stopped_agent_is_brought_back_by_its_keeper() {
+    let bed = Bed::three();
+    for (fault, what) in [(Fault::KillAgent, "killed"), (Fault::Stop, "stopped"), (Fault::KillMachine, "dead")] {
+        let old = bed.agent(1);
+        let begun = bed.begin(1, fault, 2_500);
+        let (_, took) = within(Duration::from_secs(10), what, || match state_of(old) {
+            None => Ok(()),
+            Some(state) => Err(state.to_string()),
+        });
+        eprintln!("{what} after {took:?}");
+        // It is told by the others while it cannot answer itself.
+        assert_eq!(bed.look(0, &begun.id).expect("n1 knows").state, FaultState::Active);
+        within(SOON, "a new agent is there", || {
+            let new = bed.agent(1);
+            if new != old && state_of(new).is_some() { Ok(()) } else { Err(format!("{new}, after {old}")) }
+        });
+        bed.undone(0, &begun, SOON);
+        bed.all_alive();
+        let line = fs::read(format!("/proc/{}/cmdline", bed.agent(1))).expect("it runs");
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        assert!(line.contains(" up --name n2 ") && line.contains("--chaos"), "with its own arguments: {line}");
+        bed.cluster.wait_voters(3);
+    }
+}
+
+#[test]
+fn all_tasks_of_a_machine_die_with_it_and_come_back() {
+    let bed = Bed::start(&[&["--chaos"]]);
+    let (machine, file) = counter(&bed);
+    let count = || fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or_default();
+    let begun = bed.begin(machine, Fault::KillMachine, 3_000);
+    let (still, _) = within(Duration::from_secs(3), "its task is dead", || {
+        let before = count();
+        std::thread::sleep(Duration::from_millis(200)); // a running one counts four times in it
+        if count() == before { Ok(before) } else { Err("it counts".into()) }
+    });
+    assert!(still > 0);
+    bed.undone(machine, &begun, SOON);
+    within(SOON, "it runs anew", || {
+        let tasks = bed.cluster.machines[machine].try_json(&["ps", "count"])?;
+        if tasks[0]["state"] == "running" || tasks[0]["state"] == "healthy" { Ok(()) } else { Err(tasks.to_string()) }
+    });
+}
+
+#[test]
+fn a_paused_agent_goes_on_in_time_also_if_its_keeper_is_killed() {
+    let bed = Bed::three();
+    let agent = bed.agent(1);
+    let begun = Instant::now();
+    let fault = bed.begin(1, Fault::Pause, 5_000);
+    within(Duration::from_secs(3), "it stands still", || match state_of(agent) {
+        Some('T') => Ok(()),
+        state => Err(format!("{state:?}")),
+    });
+    within(Duration::from_secs(3), "n1 does not hear it", || bed.counts(0, 2));
+    let watching = keepers(bed.data(1));
+    assert_eq!(watching.len(), 2, "one acts, one waits");
+    // The one that acts is the older one.
+    signal(*watching.iter().min().unwrap(), Signal::KILL);
+    within(Duration::from_secs(6), "it goes on", || match state_of(agent) {
+        Some('T') => Err("it stands still".into()),
+        Some(_) => Ok(()),
+        None => panic!("the agent is dead"),
+    });
+    assert!(begun.elapsed() >= Duration::from_millis(4_500), "not before its time: {:?}", begun.elapsed());
+    bed.undone(0, &fault, SOON);
+    bed.all_alive();
+}
+
+#[test]
+fn with_all_keepers_killed_the_agent_starts_another() {
+    let bed = Bed::start(&[&["--chaos"]]);
+    let data = bed.data(0).to_string_lossy().into_owned();
+    let fault = bed.begin(0, Fault::Cpu { workers: 1, percent: 10 }, 6_000);
+    within(Duration::from_secs(2), "both keepers are there", || {
+        let found = keepers(bed.data(0));
+        if found.len() == 2 { Ok(()) } else { Err(format!("{found:?}")) }
+    });
+    keepers(bed.data(0)).into_iter().for_each(|pid| signal(pid, Signal::KILL));
+    within(Duration::from_secs(5), "another keeper goes on with it", || {
+        let (keepers, burning) = (keepers(bed.data(0)), processes(&["keeper", "burn", &data]));
+        if keepers.len() == 2 && burning.len() == 1 { Ok(()) } else { Err(format!("{keepers:?} {burning:?}")) }
+    });
+    bed.undone(0, &fault, SOON);
+    assert!(processes(&["keeper", "burn", &data]).is_empty());
+}
+
+#[test]
+fn an_agent_that_is_killed_while_a_fault_is_on_leaves_nothing_of_it() {
+    let mut bed = Bed::three();
+    let burning = bed.data(1).to_string_lossy().into_owned();
+    let faults = [
+        bed.begin(1, Fault::Loss { fraction: 0.3 }, 4_000),
+        bed.begin(1, Fault::Cpu { workers: 1, percent: 10 }, 4_000),
+        bed.begin(1, Fault::Delay { by: Duration::from_millis(5), jitter: Duration::ZERO }, 4_000),
+    ];
+    bed.cluster.machines[1].kill_agent();
+    within(SOON, "what was in the kernel and beside the node is gone though nobody asked", || {
+        let tables = ours_in_nft().unwrap_or_default();
+        let left = processes(&["keeper", "burn", &burning]).len() + keepers(bed.data(1)).len();
+        let clean = left == 0 && !tables.contains(&format!("taffeta_chaos_{}", faults[0].id));
+        if clean { Ok(()) } else { Err(format!("{left} processes; {tables}")) }
+    });
+    assert!(state_of(bed.agent(1)).is_none(), "nobody brings back what no fault has killed");
+    bed.cluster.machines[1].up_with(&[("TAFFETA_CHAOS", "1")]);
+    bed.all_alive();
+    for fault in &faults {
+        bed.undone(0, fault, SOON);
+    }
+}
+
+#[test]
+fn a_fault_inside_of_a_node_goes_on_when_the_agent_is_back_before_its_end() {
+    let mut bed = Bed::start(&[&["--chaos"]]);
+    let fault = bed.begin(0, Fault::Dns { fraction: 1.0, instead: DnsInstead::Servfail }, 20_000);
+    let name = "n1.node.fabric.internal";
+    bed.cluster.machines[0].kill_agent();
+    bed.cluster.machines[0].up_with(&[("TAFFETA_CHAOS", "1")]);
+    bed.cluster.wait_ready();
+    let code = |bed: &Bed| ask(bed.cluster.machines[0].dns(), name, "A").map(|reply| reply.code);
+    let (struck, _) = within(SOON, "DNS is asked", || code(&bed));
+    let ended = bed.runtime.block_on(bed.client(0).undo(&fault.id)).unwrap();
+    assert_eq!((ended.state, ended.error), (FaultState::Undone, None));
+    let (healthy, _) = within(SOON, "DNS is asked", || code(&bed));
+    assert_ne!(struck, healthy);
+}

@@ -1,0 +1,142 @@
+//! What the keeper does to a node and its machine, and how each is undone. All of it may be repeated.
+
+use super::{
+    agent_file::{Agent, is_held},
+    journal::{Deed, Journal, Process, Record, boot_millis},
+    load, netfilter,
+};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::{path::Path, process::Child};
+use taffeta_isolation_linux::harm;
+
+/// The agent's answer travels before it is silenced, in milliseconds.
+const WORD_OF_MOUTH_MS: u64 = 250;
+/// Pause between two looks at an agent that comes back, in milliseconds.
+const LOOK_MS: u64 = 50;
+/// An agent that was told to end does so within this time, or is left as it is, in milliseconds.
+const END_MS: u64 = 30_000;
+/// An agent that was started takes its folder within this time, in milliseconds.
+const START_MS: u64 = 20_000;
+
+/// What is left to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Nothing.
+    Done,
+    /// Something, at this moment of CLOCK_BOOTTIME.
+    Later(u64),
+}
+
+/// What this process has begun for a fault.
+#[derive(Debug, Default)]
+pub(crate) struct Doing {
+    done: bool,
+    children: Vec<Child>,
+    /// An agent that was started, and by when it is to be there.
+    returning: Option<(Child, u64)>,
+    /// Until when it is waited for the end of an agent that was told to end.
+    patience: Option<u64>,
+}
+
+impl Doing {
+    /// Brings it about, or does what another keeper has begun.
+    pub(crate) fn act(&mut self, record: &Record, now: u64, data: &Path) -> Result<Step, String> {
+        if self.done {
+            return Ok(Step::Done);
+        }
+        let at = record.begins + WORD_OF_MOUTH_MS;
+        if record.deed.silences_agent() && now < at {
+            return Ok(Step::Later(at));
+        }
+        let text = |e: std::io::Error| e.to_string();
+        match &record.deed {
+            // One that is there already was made by another keeper.
+            Deed::Table { family, name, rules } => {
+                netfilter::remove(family, name)?;
+                netfilter::make(rules, record.until.saturating_sub(now))?;
+            }
+            Deed::Kill { machine } => {
+                if *machine {
+                    // First, so that it starts nothing while the rest is killed.
+                    signal(&record.agent, Signal::STOP);
+                    harm::power_off(&data.join("tasks"));
+                }
+                signal(&record.agent, Signal::KILL);
+            }
+            Deed::Stop => signal(&record.agent, Signal::TERM),
+            Deed::Pause => signal(&record.agent, Signal::STOP),
+            Deed::Freeze { run } => harm::freeze(run).map_err(text)?,
+            Deed::KillTask { run } => harm::kill_main(run).map_err(text)?,
+            Deed::Burn { workers, percent } => {
+                for _ in 0..*workers {
+                    self.children.push(load::start(load::BURN, (*percent).into(), record.until, data).map_err(text)?);
+                }
+            }
+            Deed::Hold { bytes } => {
+                self.children.push(load::start(load::HOLD, *bytes, record.until, data).map_err(text)?);
+            }
+            Deed::Inside | Deed::Drain | Deed::HandOver => return Err("this is the agent's to do".into()),
+        }
+        self.done = true;
+        Ok(Step::Done)
+    }
+
+    /// Undoes it, whoever has brought it about, and also if nobody has.
+    pub(crate) fn undo(&mut self, record: &Record, journal: &Journal, data: &Path) -> Result<Step, String> {
+        for mut child in self.children.drain(..) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        match &record.deed {
+            Deed::Table { family, name, .. } => netfilter::remove(family, name).map(|()| Step::Done),
+            Deed::Kill { .. } | Deed::Stop => self.bring_back(record, journal, data),
+            Deed::Pause => {
+                signal(&record.agent, Signal::CONT);
+                Ok(Step::Done)
+            }
+            Deed::Freeze { run } => harm::thaw(run).map(|()| Step::Done).map_err(|e| e.to_string()),
+            Deed::KillTask { .. } | Deed::Burn { .. } | Deed::Hold { .. } => Ok(Step::Done),
+            Deed::Inside | Deed::Drain | Deed::HandOver => Ok(Step::Done),
+        }
+    }
+
+    /// Starts the agent again, unless it is back already or was never gone.
+    fn bring_back(&mut self, record: &Record, journal: &Journal, data: &Path) -> Result<Step, String> {
+        let (old, now) = (&record.agent, boot_millis());
+        let newest = Agent::load(journal).ok_or("`agent.json` does not tell how the agent was started: start it")?;
+        let is_new = newest.process != *old && newest.process.lives();
+        if is_new || !old.lives() && is_held(data) {
+            self.returning = None; // whose parent is whoever adopts it when the keeper ends
+            return Ok(Step::Done);
+        }
+        if old.lives() {
+            // Told to end, perhaps by another keeper, it still does so; or it was spared.
+            let told = self.done || now >= record.begins + WORD_OF_MOUTH_MS;
+            let patience = *self.patience.get_or_insert(if told { now + END_MS } else { now });
+            return if now < patience { Ok(Step::Later(now + LOOK_MS)) } else { Ok(Step::Done) };
+        }
+        let Some((child, by)) = &mut self.returning else {
+            let child = newest.start().map_err(|e| format!("the agent cannot be started again: {e}"))?;
+            self.returning = Some((child, now + START_MS));
+            return Ok(Step::Later(now + LOOK_MS));
+        };
+        match child.try_wait() {
+            Ok(None) if now < *by => Ok(Step::Later(now + LOOK_MS)),
+            Ok(None) => Err(format!("the agent that was started again is not there after {} s", START_MS / 1_000)),
+            Ok(Some(status)) => {
+                self.returning = None;
+                Err(format!("the agent was started again and has ended ({status}): its log says why"))
+            }
+            Err(e) => Err(format!("the agent that was started again is not known: {e}")),
+        }
+    }
+}
+
+/// Sends a signal to this very process: the number is held before it is looked at again.
+fn signal(process: &Process, signal: Signal) {
+    let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else { return };
+    let Ok(held) = pidfd_open(pid, PidfdFlags::empty()) else { return };
+    if process.lives() {
+        let _ = pidfd_send_signal(&held, signal);
+    }
+}

@@ -1,0 +1,178 @@
+//! A node that lets itself be hurt on purpose, and always heals.
+//!
+//! Only a node that has opted in takes part. What is to be undone is in the [`journal`] on its disk before anything is
+//! done, with a deadline. What concerns the process or the machine is done and undone by the [`keeper`], a small process
+//! that outlives the agent; what concerns the node's own socket, clock, files and DNS by the agent itself ([`inside`]),
+//! with an end of its own; drains and the leadership through the fabric. [`choose`] says which back end it is, and why
+//! none can do it; [`serve`] is what users and other nodes ask for. Left out: what is worth breaking, and whether the
+//! fabric withstood it.
+
+mod agent_file;
+mod choose;
+mod deeds;
+mod heard;
+mod inside;
+mod journal;
+mod keeper;
+mod load;
+mod netfilter;
+mod serve;
+mod watch;
+
+pub use keeper::keeper_main;
+
+pub(crate) use heard::HeardFaults;
+pub(crate) use inside::{Dns, FullFiles, FullFolder, ShiftedClock, Switches};
+
+use crate::{folder::Folder, start_error::StartError};
+use agent_file::Agent;
+use journal::{Entry, FOLDER, Journal, Process, boot_id};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+use subtle::ConstantTimeEq;
+use taffeta_model::ChaosBlock;
+use taffeta_net::{Entropy, sha256};
+use tokio::sync::Notify;
+
+/// Name of the file with the token that a request needs which brings about a fault.
+pub(crate) const TOKEN: &str = "chaos.token";
+
+/// The agent's part.
+#[derive(Debug)]
+pub(crate) struct Chaos {
+    journal: Journal,
+    boot: String,
+    /// The program whose `keeper` verb is [`keeper_main`].
+    program: PathBuf,
+    /// `None` on a node that has not opted in: it only undoes what is left of a time when it had.
+    hurt: Option<Hurt>,
+    inside: Mutex<Inside>,
+    /// Something is to be looked at.
+    news: Notify,
+    /// One fault is begun at a time: they are counted and compared.
+    beginning: tokio::sync::Mutex<()>,
+}
+
+/// What a node has that has opted in.
+#[derive(Debug)]
+pub(crate) struct Hurt {
+    /// SHA-256 of the token.
+    pub(crate) token: [u8; 32],
+    pub(crate) switches: Switches,
+    agent: Process,
+}
+
+#[derive(Debug, Default)]
+struct Inside {
+    /// A stop that was told to this node alone.
+    blocked: Option<ChaosBlock>,
+    /// Faults that are known to be over.
+    over: BTreeSet<String>,
+    /// What the events have told of each of the others.
+    told: BTreeMap<String, crate::api::FaultState>,
+    /// Faults inside of the node that this process has brought about.
+    on: BTreeSet<String>,
+}
+
+impl Chaos {
+    /// Opens the journal of a data folder. With `switches` the node has opted in, and has a token from now on.
+    pub(crate) fn open(
+        data: &Path,
+        program: Option<&Path>,
+        folder: &dyn Folder,
+        entropy: &dyn Entropy,
+        switches: Option<Switches>,
+    ) -> Result<Self, StartError> {
+        let journal = Journal::new(data.join(FOLDER));
+        if switches.is_some() {
+            journal.make()?;
+        }
+        let agent = Agent::own()?;
+        if journal.folder().is_dir() {
+            agent.save(&journal)?; // a keeper waits for it
+        }
+        let hurt = match switches {
+            Some(switches) => Some(Hurt { token: token(folder, entropy)?, switches, agent: agent.process }),
+            None => None,
+        };
+        Ok(Self {
+            journal,
+            boot: boot_id(),
+            program: program.map_or_else(|| "/proc/self/exe".into(), Into::into),
+            hurt,
+            inside: Mutex::default(),
+            news: Notify::new(),
+            beginning: tokio::sync::Mutex::new(()),
+        })
+    }
+
+    /// What it has, if it has opted in.
+    pub(crate) fn hurt(&self) -> Option<&Hurt> {
+        self.hurt.as_ref()
+    }
+
+    /// Faults that are not over.
+    fn unfinished(&self) -> Vec<Entry> {
+        let mut inside = self.inside();
+        let known = inside.over.clone();
+        let (over, left): (Vec<_>, Vec<_>) =
+            self.journal.entries_without(&known).into_iter().partition(|entry| entry.is_over());
+        inside.over.extend(over.into_iter().map(|entry| entry.record.id));
+        left
+    }
+
+    /// Starts a keeper if none lives.
+    async fn ensure_keeper(&self) -> io::Result<()> {
+        if keeper::lives(&self.journal) {
+            return Ok(());
+        }
+        let mut command = tokio::process::Command::new(&self.program);
+        command.arg0("taffeta").args(keeper::start_words(&self.journal)).stdin(Stdio::null());
+        let status = command.status().await?;
+        if status.success() { Ok(()) } else { Err(io::Error::other(format!("the keeper did not start ({status})"))) }
+    }
+
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Hurt {
+    /// Whether this is the node's token, or that of another member that has opted in.
+    fn takes(&self, token: &str, others: &BTreeMap<taffeta_model::NodeId, [u8; 32]>) -> bool {
+        let hash = sha256(token.trim().as_bytes());
+        // All are compared, whatever the first says.
+        let all = others.values().chain([&self.token]);
+        all.fold(false, |taken, known| taken | bool::from(hash.ct_eq(known)))
+    }
+}
+
+/// The node's token: that of an earlier start, or a new one.
+fn token(folder: &dyn Folder, entropy: &dyn Entropy) -> Result<[u8; 32], StartError> {
+    if let Some(text) = folder.read(TOKEN)? {
+        return Ok(sha256(text.trim_ascii()));
+    }
+    let mut secret = [0; 16];
+    entropy.fill(&mut secret);
+    let text: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    folder.write(TOKEN, format!("{text}\n").as_bytes())?;
+    Ok(sha256(text.as_bytes()))
+}
+
+/// Undoes everything that is left in the journals below a folder, whose nodes and keepers have ended: what a killed demo
+/// leaves in the kernel. Gives what could not be undone.
+pub fn heal(data: &Path) -> Vec<String> {
+    let journal = Journal::new(data.join(FOLDER));
+    let left = journal.entries().into_iter().filter(|entry| !entry.is_over());
+    // Everything else has ended with its process.
+    let undone = left.filter_map(|entry| {
+        let journal::Deed::Table { family, name, .. } = entry.record.deed else { return None };
+        netfilter::remove(&family, &name).err()
+    });
+    undone.collect()
+}

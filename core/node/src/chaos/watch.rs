@@ -1,0 +1,161 @@
+//! The agent's loop over its faults: ends what is due, starts a keeper where one is missing, tells what has changed.
+
+use super::{
+    Chaos,
+    inside::left,
+    journal::{Deed, Entry, Told, boot_millis},
+};
+use crate::{
+    api::{FaultState, FaultView},
+    node::Core,
+};
+use std::{sync::Arc, time::Duration};
+use taffeta_model::Command;
+use tokio::time::{Instant, sleep};
+
+/// Pause between two looks while a fault is on.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Pause before something is tried again that needs the cluster.
+const AGAIN: Duration = Duration::from_secs(2);
+
+impl Core {
+    /// Looks after the faults of this node as long as it runs. Wakes up only while there is one.
+    pub(crate) async fn run_chaos(self: Arc<Self>) {
+        let Some(chaos) = self.chaos.clone() else { return };
+        let mut directory = self.directory.subscribe();
+        let mut blocked = self.chaos_block().is_some();
+        let mut keeper_at = Instant::now();
+        loop {
+            let told = directory.borrow_and_update().chaos.clone();
+            if told.blocked.is_some() != blocked {
+                blocked = told.blocked.is_some();
+                self.tell_block(told.blocked.as_ref());
+            }
+            if self.chaos_block().is_some() {
+                self.ask_for_all_ends();
+            }
+            let entries = chaos.unfinished();
+            for entry in &entries {
+                if entry.record.deed.is_keepers() && entry.record.boot == chaos.boot && Instant::now() >= keeper_at {
+                    keeper_at = Instant::now() + Duration::from_secs(1);
+                    if let Err(error) = chaos.ensure_keeper().await {
+                        tracing::error!(%error, "the keeper of faults is missing");
+                    }
+                }
+                self.look_after(&chaos, entry).await;
+            }
+            self.tell_changes(&chaos).await;
+            let registered = self.register_token(&chaos, &told.tokens).await;
+            let waits = !entries.is_empty();
+            tokio::select! {
+                () = chaos.news.notified() => {}
+                changed = directory.changed() => if changed.is_err() { return },
+                () = sleep(LOOK_EVERY), if waits => {}
+                () = sleep(AGAIN), if !registered => {}
+            }
+        }
+    }
+
+    /// Lets all members know this node's token, or that it has none any more; false if that is to be tried again.
+    async fn register_token(
+        &self,
+        chaos: &Chaos,
+        known: &std::collections::BTreeMap<taffeta_model::NodeId, [u8; 32]>,
+    ) -> bool {
+        let wanted = chaos.hurt().map(|hurt| hurt.token);
+        if known.get(&self.me).copied() == wanted {
+            return true;
+        }
+        if !self.directory.borrow().members.contains_key(&self.me) {
+            return true; // the directory changes when it is one
+        }
+        let command = Command::OptIntoChaos { node: self.me, token: wanted };
+        match self.submit(command).await {
+            Ok(_) => true,
+            Err(error) => {
+                tracing::debug!(%error, "the chaos token is not known to the others yet");
+                false
+            }
+        }
+    }
+
+    /// One fault that is not over, as far as it is the agent's to do.
+    async fn look_after(&self, chaos: &Chaos, entry: &Entry) {
+        let (record, now) = (&entry.record, boot_millis());
+        let id = record.id.as_str();
+        let is_due = entry.is_due(now, &chaos.boot);
+        let told = match &record.deed {
+            Deed::Inside if is_due => {
+                if let Some(hurt) = chaos.hurt() {
+                    hurt.switches.turn_off(id, &record.fault);
+                }
+                chaos.inside().on.remove(id);
+                Some(Told::undone(None))
+            }
+            // A node that has just started goes on with it until its time.
+            Deed::Inside if entry.told.is_some() && !chaos.inside().on.contains(id) => match chaos.hurt() {
+                None => Some(Told::undone(Some("the node was started again without --chaos".into()))),
+                Some(hurt) => {
+                    let until = Instant::now() + left(record.until, now);
+                    match hurt.switches.turn_on(id, &record.fault, &record.ends, until) {
+                        Ok(()) => {
+                            chaos.inside().on.insert(id.into());
+                            None
+                        }
+                        Err(why) => Some(Told::undone(Some(why))),
+                    }
+                }
+            },
+            Deed::Drain if is_due => match self.submit(Command::Drain { node: self.me, on: false }).await {
+                Ok(_) => Some(Told::undone(None)),
+                Err(e) => Some(Told::not_undone(format!("the node is still drained: {e}"))),
+            },
+            Deed::HandOver if is_due => Some(Told::undone(None)),
+            // What the machine's end has undone.
+            Deed::Table { .. } | Deed::Kill { .. } | Deed::Stop | Deed::Pause if record.boot != chaos.boot => {
+                Some(Told::undone(None))
+            }
+            Deed::Freeze { .. } | Deed::KillTask { .. } | Deed::Burn { .. } | Deed::Hold { .. }
+                if record.boot != chaos.boot =>
+            {
+                Some(Told::undone(None))
+            }
+            Deed::Table { .. } | Deed::Kill { .. } | Deed::Stop | Deed::Pause => None,
+            Deed::Freeze { .. } | Deed::KillTask { .. } | Deed::Burn { .. } | Deed::Hold { .. } => None,
+            Deed::Inside | Deed::Drain | Deed::HandOver => None,
+        };
+        if let Some(told) = told.filter(|told| entry.told.as_ref() != Some(told))
+            && let Err(error) = chaos.journal.tell(id, &told)
+        {
+            tracing::error!(%error, fault = id, "what became of a fault could not be stored, and is tried again");
+        }
+    }
+
+    /// Makes events of what has changed, and lets the others know.
+    async fn tell_changes(&self, chaos: &Chaos) {
+        let changed: Vec<(FaultView, Duration)> = {
+            let known: Vec<String> = chaos.inside().told.keys().cloned().collect();
+            let unfinished = chaos.unfinished();
+            let mut inside = chaos.inside();
+            let ended = known.iter().filter(|id| unfinished.iter().all(|entry| entry.record.id != **id));
+            let ended: Vec<Entry> = ended.filter_map(|id| chaos.journal.entry(id)).collect();
+            let now = boot_millis();
+            let mut changed = vec![];
+            for entry in unfinished.iter().chain(&ended) {
+                let view = entry.view();
+                let before = match view.state {
+                    FaultState::Undone => inside.told.remove(&view.id),
+                    state => inside.told.insert(view.id.clone(), state),
+                };
+                if before != Some(view.state) {
+                    changed.push((view, left(entry.record.until, now)));
+                }
+            }
+            changed
+        };
+        for (view, left) in changed {
+            self.tell_fault(&view);
+            self.tell_others(view, left).await;
+        }
+    }
+}
