@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 use taffeta_node::{
-    api::{ApiError, ChaosStopRequest, ChaosStopView, ChaosView, ErrorCode, FaultRequest, FaultView, StatusView},
+    api::{ApiError, ChaosStopView, ChaosView, ErrorCode, FaultRequest, FaultView, StatusView, TaskView},
     client::{ApiClient, ApiTarget},
 };
 
@@ -122,6 +122,11 @@ impl Fabric {
         self.ask(self.candidates(None), |client| async move { client.status().await }).await
     }
 
+    /// The tasks, from any node.
+    pub async fn tasks(&self) -> Result<Vec<TaskView>, ApiError> {
+        self.ask(self.candidates(None), |client| async move { client.tasks(None).await }).await
+    }
+
     /// What is broken on purpose, from any node.
     pub async fn chaos(&self) -> Result<ChaosView, ApiError> {
         self.ask(self.candidates(None), |client| async move { client.chaos().await }).await
@@ -132,20 +137,20 @@ impl Fabric {
         if request.dry_run {
             let ask = |client: ApiClient| {
                 let request = request.clone();
-                async move { client.begin_fault("", &request).await }
+                async move { client.inject(&request, "").await }
             };
             return self.ask(self.candidates(Some(&request.node)), ask).await;
         }
         self.with_token(&request.node, |client, token| {
             let request = request.clone();
-            async move { client.time_limit(CHANGE_MAX).begin_fault(&token, &request).await }
+            async move { client.time_limit(CHANGE_MAX).inject(&request, &token).await }
         })
         .await
     }
 
     /// Ends a fault now; `None` if no node knows it.
     pub async fn undo(&self, node: &str, id: &str) -> Result<Option<FaultView>, ApiError> {
-        let end = |client: ApiClient| async move { client.time_limit(CHANGE_MAX).end_fault(id).await };
+        let end = |client: ApiClient| async move { client.time_limit(CHANGE_MAX).undo(id).await };
         match self.ask(self.candidates(Some(node)), end).await {
             Ok(view) => Ok(Some(view)),
             Err(e) if e.code == ErrorCode::NotFound => Ok(None),
@@ -174,17 +179,13 @@ impl Fabric {
 
     /// Ends all faults everywhere and blocks new ones.
     pub async fn stop(&self, reason: &str) -> Result<ChaosStopView, ApiError> {
-        let request = ChaosStopRequest { reason: reason.into() };
-        let stop = |client: ApiClient| {
-            let request = request.clone();
-            async move { client.time_limit(CHANGE_MAX).stop_chaos(&request).await }
-        };
+        let stop = |client: ApiClient| async move { client.time_limit(CHANGE_MAX).chaos_stop(reason).await };
         self.ask(self.candidates(None), stop).await
     }
 
     /// Lets faults be brought about again.
     pub async fn allow(&self) -> Result<(), ApiError> {
-        self.ask(self.candidates(None), |client| async move { client.allow_chaos().await }).await
+        self.ask(self.candidates(None), |client| async move { client.chaos_allow().await }).await
     }
 
     /// Fails if the machine is unknown, and names the nearest one.

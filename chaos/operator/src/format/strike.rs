@@ -58,7 +58,11 @@ impl Strike {
             return Err(func.wrong(format!("unknown fault `{word}`")).help(nearest(word, &FUNCS)));
         }
         let fields = arguments.fields(&known)?;
-        let fault = fault(word, &fields, arguments)?;
+        let mut fault = fault(word, &fields, arguments)?;
+        if fields.get("task").is_some() {
+            // A task alone is struck in its own way.
+            fault = if fault == Fault::Pause { Fault::TaskHang } else { Fault::TaskCrash };
+        }
         fault.check().map_err(|e| arguments.wrong(e.to_string()))?;
         let target = |key: &str| fields.get(key).map(|field| parse_target(&field)).transpose();
         let lasts = match fields.get("lasts") {
@@ -95,7 +99,8 @@ impl Strike {
             Fault::KillMachine => ("kill", json!({})),
             Fault::KillAgent => ("kill", json!({"what": "agent"})),
             Fault::PowerCut => ("kill", json!({"what": "power"})),
-            Fault::Pause => ("pause", json!({})),
+            Fault::Pause | Fault::TaskHang => ("pause", json!({})),
+            Fault::TaskCrash => ("kill", json!({})),
             Fault::Partition { shape } => ("partition", json!({"shape": shape.as_str()})),
             Fault::Loss { fraction } => ("loss", json!({"fraction": fraction})),
             Fault::Duplicate { fraction } => ("duplicate", json!({"fraction": fraction})),
@@ -114,8 +119,6 @@ impl Strike {
             Fault::Stop
             | Fault::Wipe
             | Fault::Slow { .. }
-            | Fault::TaskCrash
-            | Fault::TaskHang
             | Fault::TaskIgnoreTerm
             | Fault::TaskFailHealth
             | Fault::Lie

@@ -11,6 +11,8 @@ mod state;
 pub use report::{Done, Report, Verdict};
 pub use state::{Looked, State};
 
+pub(crate) use state::check;
+
 use crate::{
     fabric::Fabric,
     format::{Activity, Experiment, Provider},

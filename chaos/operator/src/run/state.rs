@@ -67,7 +67,7 @@ impl State {
 }
 
 /// Asks all probes side by side; `None` if there is no hypothesis.
-pub(super) async fn check(experiment: &Experiment, fabric: &Fabric) -> Option<State> {
+pub(crate) async fn check(experiment: &Experiment, fabric: &Fabric) -> Option<State> {
     let hypothesis = experiment.hypothesis.as_ref()?;
     let mut asked = JoinSet::new();
     for (index, probe) in hypothesis.probes.iter().enumerate() {
