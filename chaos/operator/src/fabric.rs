@@ -1,6 +1,6 @@
 //! Whom to ask: any node that answers, as the one that was named may be the one that is struck.
 
-use crate::{fleet::Fleet, format::nearest};
+use crate::fleet::Fleet;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -186,15 +186,6 @@ impl Fabric {
     /// Lets faults be brought about again.
     pub async fn allow(&self) -> Result<(), ApiError> {
         self.ask(self.candidates(None), |client| async move { client.chaos_allow().await }).await
-    }
-
-    /// Fails if the machine is unknown, and names the nearest one.
-    pub fn ensure_known(fleet: &Fleet, node: &str) -> Result<(), ApiError> {
-        if fleet.machines.contains_key(node) {
-            return Ok(());
-        }
-        let names: Vec<&str> = fleet.machines.keys().map(String::as_str).collect();
-        Err(ApiError::new(ErrorCode::NotFound, format!("there is no machine {node}")).help(nearest(node, &names)))
     }
 }
 

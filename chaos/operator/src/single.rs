@@ -87,7 +87,7 @@ fn aim(single: &Single, fleet: &Fleet) -> Result<Vec<Hit>, ApiError> {
     let on: Vec<Hit> = on.collect();
     let together: Vec<&[Hit]> = if strike.one_by_one { hits.chunks(1).collect() } else { vec![&hits] };
     for hits in together {
-        let votes = Blast::of(&[&on, hits].concat(), fleet).votes;
+        let votes = Blast::of(&[on.as_slice(), hits].concat(), fleet).votes;
         if votes.are_too_few() && !single.limits.allow_quorum_loss {
             let why = format!("the quorum would break: {} of {} voters would be left, {} are needed", votes.left, votes.of, votes.needed);
             return Err(refused(why).help("--allow-quorum-loss allows it"));

@@ -160,13 +160,13 @@ impl Timeline {
                 (true, None) => since = events.iter().copied().rfind(|event| *event <= sample.at_s),
                 (true, Some(_)) | (false, None) => {}
                 (false, Some(event)) => {
-                    longest = longest.max(Some(sample.at_s - event));
+                    longest = worse(longest, Some(sample.at_s - event));
                     since = None;
                 }
             }
         }
         match (since, self.samples.last()) {
-            (Some(event), Some(last)) => longest.max(Some(last.at_s - event)),
+            (Some(event), Some(last)) => worse(longest, Some(last.at_s - event)),
             (Some(_) | None, _) => longest,
         }
     }
@@ -197,6 +197,11 @@ impl Timeline {
         });
         times.max_by(f64::total_cmp)
     }
+}
+
+/// The longer of two times, where there are any.
+pub(crate) fn worse(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+    [a, b].into_iter().flatten().max_by(f64::total_cmp)
 }
 
 #[cfg(test)]

@@ -18,7 +18,6 @@ pub use look::{LOOKS, Look, Scope};
 pub use strike::{FUNCS, LASTS_MAX, Place, Strike};
 pub use variables::Given;
 
-pub(crate) use fields::{Field, nearest, parse_duration};
 pub(crate) use strike::silences;
 pub(crate) use tolerance::read_tolerance;
 

@@ -159,10 +159,10 @@ fn a_wrong_file_is_refused_with_line_and_field() {
         (strike("partition", "{target: one, lasts: 2, shape: swizzle}"), "line 8: method[0].provider.arguments.shape: the shape `swizzle` is only simulated"),
         (strike("kill", "{target: one, lasts: 2}").replace("taffeta", "python"), "line 6: method[0].provider.type: `python` providers are code"),
         (strike("kill", "{}").replace("action", "act"), "line 3: method[0].type: unknown type of activity `act` | did you mean `action`?"),
-        (WHOLE.replace("rollbacks", "rollback"), "line 34: unknown key `rollback` | did you mean `rollbacks`?"),
-        (WHOLE.replace("ref: kill it", "ref: kil it"), "line 33: method[2].ref: there is no activity `kil it` above | did you mean `kill it`?"),
+        (WHOLE.replace("rollbacks", "rollback"), "line 33: unknown key `rollback` | did you mean `rollbacks`?"),
+        (WHOLE.replace("ref: kill it", "ref: kil it"), "line 32: method[2].ref: there is no activity `kil it` above | did you mean `kill it`?"),
         (WHOLE.replace("tolerance: 1, ", ""), "line 22: steady-state-hypothesis.probes[1]: `tolerance` is missing"),
-        (WHOLE.replace("{strength: 15}", "{strenght: 15}"), "line 38: extensions[1].within.strenght: the hypothesis has no probe `strenght` | did you mean `strength`?"),
+        (WHOLE.replace("{strength: 15}", "{strenght: 15}"), "line 37: extensions[1].within.strenght: the hypothesis has no probe `strenght` | did you mean `strength`?"),
         (WHOLE.replace("key: TOKEN", "key: NONE"), "line 10: secrets.api.token: the environment has no variable `NONE`"),
         (WHOLE.replace("title: The leader dies\n", ""), "line 2: `title` is missing"),
     ];

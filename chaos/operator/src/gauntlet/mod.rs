@@ -9,7 +9,7 @@ use crate::{
     plan::Limits,
     ready::READY,
     run::{Options, Report, Tell, Verdict, run},
-    timeline::Tally,
+    timeline::{Tally, worse},
 };
 use orphans::orphans;
 use serde::Serialize;
@@ -118,10 +118,6 @@ impl Row {
             self.verdict.clone_from(&other.verdict);
         }
     }
-}
-
-fn worse(a: Option<f64>, b: Option<f64>) -> Option<f64> {
-    [a, b].into_iter().flatten().max_by(f64::total_cmp)
 }
 
 impl Scoreboard {

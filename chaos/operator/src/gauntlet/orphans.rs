@@ -32,7 +32,7 @@ pub(super) fn orphans(tasks: &[TaskView]) -> Option<Vec<String>> {
     let orphan = |found: &&Found| !expected.contains(&(found.task.clone(), found.node.clone()));
     let words = |found: &Found| format!("{} on {} (process {})", found.task, found.node, found.pid);
     let ours: Vec<&Found> = ours.collect();
-    let mut left: Vec<String> = ours.iter().copied().filter(|found| orphan(&found)).map(words).collect();
+    let mut left: Vec<String> = ours.iter().copied().filter(orphan).map(words).collect();
     // Two folders of one task on one machine: it runs twice.
     let mut folders: BTreeMap<(&str, &str), BTreeSet<&Path>> = BTreeMap::new();
     for found in &ours {

@@ -177,7 +177,8 @@ pub async fn run(
     let run = format!("{}-{}", experiment.slug(), &fresh_id()[..6]);
     let mut report = Report::new(experiment, &run, start, plan);
     if !report.plan.refusals.is_empty() {
-        return Ok(report.refused(report.plan.refusals.clone()));
+        let why = report.plan.refusals.clone();
+        return Ok(report.refused(why));
     }
     tell.doing("the hypothesis, before anything is broken");
     report.before = state::check(experiment, fabric).await;
