@@ -148,6 +148,11 @@ impl Fabric {
         .await
     }
 
+    /// Fails if no chaos token was given at all.
+    pub fn ensure_chaos_token(&self) -> Result<(), ApiError> {
+        if self.chaos_tokens.is_empty() { Err(no_token()) } else { Ok(()) }
+    }
+
     /// Ends a fault now; `None` if no node knows it.
     pub async fn undo(&self, node: &str, id: &str) -> Result<Option<FaultView>, ApiError> {
         let end = |client: ApiClient| async move { client.time_limit(CHANGE_MAX).undo(id).await };
@@ -162,12 +167,7 @@ impl Fabric {
     where
         F: Future<Output = Result<T, ApiError>>,
     {
-        let none = || {
-            let help = "it is in chaos.token in the data folder of a node that has opted in: name the folder with --data, or \
-                        the token with TAFFETA_CHAOS_TOKEN (several are separated by commas)";
-            Err(ApiError::new(ErrorCode::Unauthorized, "faults need the chaos token").help(help))
-        };
-        let mut refused = none();
+        let mut refused = Err(no_token());
         for token in &self.chaos_tokens {
             match self.ask(self.candidates(Some(node)), |client| call(client, token.clone())).await {
                 Err(e) if matches!(e.code, ErrorCode::Unauthorized | ErrorCode::Forbidden) => refused = Err(e),
@@ -187,6 +187,12 @@ impl Fabric {
     pub async fn allow(&self) -> Result<(), ApiError> {
         self.ask(self.candidates(None), |client| async move { client.chaos_allow().await }).await
     }
+}
+
+fn no_token() -> ApiError {
+    let help = "it is in chaos.token in the data folder of a node that has opted in: name the folder with --data, or the token \
+                with TAFFETA_CHAOS_TOKEN (several are separated by commas)";
+    ApiError::new(ErrorCode::Unauthorized, "faults need the chaos token").help(help)
 }
 
 /// All that one node tells, side by side.

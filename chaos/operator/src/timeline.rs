@@ -59,8 +59,8 @@ pub struct Span {
     pub due_s: f64,
     /// When it was known to be undone; `None` if that was never confirmed.
     pub undone_s: Option<f64>,
-    /// Whether the machine neither serves nor votes meanwhile.
-    pub silent: bool,
+    /// The machines that neither serve nor vote meanwhile: itself, or of a partition the side with fewer voters.
+    pub silences: Vec<String>,
     /// Why it could not be undone, if so.
     pub error: Option<String>,
 }
@@ -186,8 +186,8 @@ impl Timeline {
     pub fn new_leader_s(&self) -> Option<f64> {
         let times = self.faults.iter().filter_map(|fault| {
             let before = self.samples.iter().rfind(|sample| sample.at_s <= fault.begun_s)?.leader.clone()?;
-            let hands_over = fault.fault.starts_with("leader");
-            if before != fault.node || !(fault.silent || hands_over) {
+            let hands_over = fault.fault.starts_with("leader") && before == fault.node;
+            if !(fault.silences.contains(&before) || hands_over) {
                 return None;
             }
             let other = |sample: &&Sample| {

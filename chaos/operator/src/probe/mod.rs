@@ -63,3 +63,6 @@ fn with_value(probe: &Activity, value: &Json) -> Activity {
     }
     probe
 }
+
+#[cfg(test)]
+mod tests;

@@ -49,7 +49,7 @@ fn report() -> Report {
         begun_s: 0.5,
         due_s: 4.5,
         undone_s: Some(4.5),
-        silent: true,
+        silences: vec!["n1".into()],
         error: None,
     });
     timeline.add_request(Duration::from_secs(1), Request::Page, Err("refused".into()));

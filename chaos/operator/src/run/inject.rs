@@ -3,11 +3,13 @@
 use super::{Abort, Runner, fresh_id};
 use crate::{
     blast::{Blast, Hit},
+    fleet::Fleet,
     format::{Activity, Place, Strike},
     timeline::Span,
 };
 use serde_json::{Value as Json, json};
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
+use taffeta_chaos_plan::FaultKind;
 use taffeta_node::api::{ErrorCode, FaultRequest, FaultView};
 use tokio::time::sleep;
 
@@ -23,8 +25,8 @@ pub(crate) struct Begun {
     pub(crate) hit: Hit,
     /// When it is over at the latest, since the start of the run.
     pub(crate) due: Duration,
-    /// Whether it silences the machine.
-    pub(crate) silent: bool,
+    /// The machines that it silences.
+    pub(crate) silences: Vec<String>,
     /// Whether it is known to be undone.
     pub(crate) undone: bool,
 }
@@ -61,8 +63,14 @@ impl Runner {
         let mut views = vec![];
         for hits in together {
             let began = self.scene.now();
+            let mut silences = silenced(strike, &hits, &fleet);
             for hit in hits {
-                views.push(self.begin(activity, strike, hit).await?);
+                // Of a partition, the first of its faults stands for all.
+                let by_this = match strike.fault.kind() {
+                    FaultKind::Partition => std::mem::take(&mut silences),
+                    _ => silences.iter().filter(|node| **node == hit.node).cloned().collect(), // each its own machine
+                };
+                views.push(self.begin(activity, strike, hit, by_this).await?);
             }
             if strike.one_by_one {
                 sleep((began + strike.lasts).saturating_sub(self.scene.now())).await;
@@ -73,9 +81,14 @@ impl Runner {
     }
 
     /// One fault on one machine. From before it is asked for it counts as begun: an answer may be lost.
-    async fn begin(&self, activity: &Activity, strike: &Strike, hit: Hit) -> Result<FaultView, Abort> {
+    async fn begin(
+        &self,
+        activity: &Activity,
+        strike: &Strike,
+        hit: Hit,
+        silences: Vec<String>,
+    ) -> Result<FaultView, Abort> {
         let now = self.scene.now();
-        let silent = strike.silences();
         let (id, due) = (fresh_id(), now + strike.lasts);
         let request = FaultRequest {
             id: id.clone(),
@@ -96,14 +109,12 @@ impl Runner {
             begun_s: now.as_secs_f64(),
             due_s: due.as_secs_f64(),
             undone_s: None,
-            silent,
+            silences: silences.clone(),
             error: None,
         };
-        if silent {
-            self.scene.silence(&hit.node);
-        }
+        silences.iter().for_each(|node| self.scene.silence(node));
         self.scene.timeline().faults.push(span);
-        self.faults().begun.push(Begun { id: id.clone(), hit, due, silent, undone: false });
+        self.faults().begun.push(Begun { id: id.clone(), hit, due, silences, undone: false });
         match self.fabric.inject(&request).await {
             Ok(view) => {
                 self.note(&id, |span| span.backend.clone_from(&view.backend));
@@ -155,10 +166,23 @@ impl Runner {
         let mut faults = self.faults();
         let Some(begun) = faults.begun.iter_mut().find(|begun| begun.id == id && !begun.undone) else { return };
         begun.undone = true;
-        if begun.silent {
-            self.scene.let_speak(&begun.hit.node);
-        }
+        begun.silences.iter().for_each(|node| self.scene.let_speak(node));
         drop(faults);
         self.note(id, |span| span.undone_s = Some(now.as_secs_f64()));
     }
+}
+
+/// The machines that neither serve nor vote while these are on: of a partition the side that cannot write, that is the
+/// one with fewer voters.
+fn silenced(strike: &Strike, hits: &[Hit], fleet: &Fleet) -> Vec<String> {
+    let struck: BTreeSet<&String> = hits.iter().map(|hit| &hit.node).collect();
+    if !strike.silences() {
+        return vec![];
+    }
+    let inside = fleet.voters.iter().filter(|voter| struck.contains(voter)).count();
+    let cut = strike.fault.kind() == FaultKind::Partition;
+    if cut && inside > fleet.voters.len() / 2 {
+        return fleet.machines.keys().filter(|name| !struck.contains(name)).cloned().collect();
+    }
+    struck.into_iter().cloned().collect()
 }

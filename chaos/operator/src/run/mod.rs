@@ -176,12 +176,15 @@ pub async fn run(
     let plan = Plan::new(experiment, &fleet, options.seed, options.limits);
     let run = format!("{}-{}", experiment.slug(), &fresh_id()[..6]);
     let mut report = Report::new(experiment, &run, start, plan);
+    if let (Some(_), Err(e)) = (experiment.strikes().next(), fabric.ensure_chaos_token()) {
+        return Ok(report.refused(vec![format!("{}: {}", e.message, e.help.unwrap_or_default())]));
+    }
     if !report.plan.refusals.is_empty() {
         let why = report.plan.refusals.clone();
         return Ok(report.refused(why));
     }
     tell.doing("the hypothesis, before anything is broken");
-    report.before = state::check(experiment, fabric).await;
+    report.before = check(experiment, fabric).await;
     if let Some(why) = report.before.as_ref().and_then(State::why) {
         return Ok(report.refused(vec![format!("the steady state is broken before the experiment: {why}")]));
     }

@@ -111,12 +111,15 @@ pub(super) async fn check_for_ever(experiment: Experiment, fabric: Fabric, scene
     loop {
         let at = scene.now();
         let Some(state) = check(&experiment, &fabric).await else { return };
-        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < STATES_MAX {
-            kept.push(State { at, ..state });
-        }
-        drop(kept);
+        keep(&kept, State { at, ..state });
         sleep(EVERY).await;
+    }
+}
+
+fn keep(kept: &Mutex<Vec<State>>, state: State) {
+    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+    if kept.len() < STATES_MAX {
+        kept.push(state);
     }
 }
 

@@ -11,7 +11,7 @@ fn span(node: &str, begun_s: f64, undone_s: f64) -> Span {
         begun_s,
         due_s: undone_s,
         undone_s: Some(undone_s),
-        silent: true,
+        silences: vec![node.into()],
         error: None,
     }
 }
