@@ -71,6 +71,7 @@ fn shown(settings: &Settings, key: Key) -> Shown {
         | Key::NoGso
         | Key::ApiOpen
         | Key::BestEffort
+        | Key::Chaos
         | Key::DnsAlias
         | Key::DnsUpstream
         | Key::DnsTransfer
@@ -131,6 +132,7 @@ fn unset(key: Key) -> &'static str {
         | Key::NoGso
         | Key::ApiOpen
         | Key::BestEffort
+        | Key::Chaos
         | Key::DnsAlias
         | Key::DnsTransfer
         | Key::DnsTls

@@ -118,8 +118,11 @@ async fn wait(fabric: &Fabric, run: Option<&str>) -> Outcome {
         let due = left.iter().filter(|view| view.state == FaultState::Active).count();
         over = if due == 0 { over.or_else(|| Some(Instant::now())) } else { None };
         if over.is_some_and(|over| over.elapsed() > CONFIRM_MAX) || began.elapsed() > WAIT_MAX {
-            let left: Vec<String> = left.iter().map(|view| format!("{} at {}", view.fault, view.node)).collect();
-            return Err(not_confirmed(if left.is_empty() { &["a machine does not answer"].map(String::from) } else { &left }));
+            let mut left: Vec<String> = left.iter().map(|view| format!("{} at {}", view.fault, view.node)).collect();
+            if left.is_empty() {
+                left.push("a machine does not answer".into());
+            }
+            return Err(not_confirmed(&left));
         }
         sleep(LOOK_EVERY).await;
     }
