@@ -74,11 +74,17 @@ impl Fabric {
 
     /// The cluster as a node with a quorum sees it, else as the first one that answers does. Learns the machines' APIs.
     pub async fn fleet(&self) -> Result<Fleet, ApiError> {
-        self.fleet_of(&[], ANSWER_MAX).await
+        self.fleet_of(&[], ANSWER_MAX, true).await
     }
 
-    /// The same without asking these machines, and with so much time for each of the others.
-    pub(crate) async fn fleet_of(&self, spared: &[String], limit: Duration) -> Result<Fleet, ApiError> {
+    /// The same without what is broken on purpose: all machines are asked for that, and the dead are waited for.
+    pub(crate) async fn view(&self) -> Result<Fleet, ApiError> {
+        self.fleet_of(&[], ANSWER_MAX, false).await
+    }
+
+    /// The same without asking these machines, and with so much time for each of the others; `chaos` tells whether it is
+    /// to hold what is broken on purpose.
+    pub(crate) async fn fleet_of(&self, spared: &[String], limit: Duration, chaos: bool) -> Result<Fleet, ApiError> {
         let candidates: Vec<ApiClient> = {
             let known = self.known();
             let others = known.iter().filter(|(name, _)| !spared.contains(name)).map(|(_, client)| client.clone());
@@ -88,7 +94,7 @@ impl Fabric {
         };
         let mut other = None;
         for client in candidates {
-            match gather(&client.time_limit(limit)).await {
+            match gather(&client.time_limit(limit), chaos).await {
                 Ok(fleet) => {
                     self.learn(&fleet);
                     if fleet.quorum {
@@ -196,9 +202,10 @@ fn no_token() -> ApiError {
 }
 
 /// All that one node tells, side by side.
-async fn gather(client: &ApiClient) -> Result<Fleet, ApiError> {
+async fn gather(client: &ApiClient, chaos: bool) -> Result<Fleet, ApiError> {
+    let broken = async { if chaos { chaos_of(client).await } else { Ok(ChaosView::default()) } };
     let (status, nodes, tasks, apps, chaos) =
-        tokio::try_join!(client.status(), client.nodes(), client.tasks(None), client.apps(), chaos_of(client))?;
+        tokio::try_join!(client.status(), client.nodes(), client.tasks(None), client.apps(), broken)?;
     Ok(Fleet::of(&status, &nodes, &tasks, &apps, &chaos))
 }
 

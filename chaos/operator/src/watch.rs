@@ -22,7 +22,7 @@ pub(crate) async fn watch(fabric: Fabric, scene: Scene) {
 /// One look. Where nobody answers, nobody leads and nothing serves.
 pub(crate) async fn look(fabric: &Fabric, scene: &Scene) -> Sample {
     let silent = scene.silent();
-    let fleet = fabric.fleet_of(&silent, LOOK_LIMIT).await.unwrap_or_default();
+    let fleet = fabric.fleet_of(&silent, LOOK_LIMIT, false).await.unwrap_or_default();
     let speaking: BTreeSet<String> = fleet.machines.keys().filter(|name| !silent.contains(name)).cloned().collect();
     let (serving, wanted) = on(&fleet, &speaking);
     let (right, asked) = names_right(&fleet, &speaking, |_| true, LOOK_LIMIT).await;

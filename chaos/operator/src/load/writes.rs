@@ -139,7 +139,7 @@ pub(super) async fn reckon(fabric: &Fabric, scene: &Scene, book: &Book) -> Writt
 }
 
 async fn read(fabric: &Fabric, scene: &Scene, book: &Book) -> Result<Read, String> {
-    let fleet = fabric.fleet().await.map_err(|e| e.message)?;
+    let fleet = fabric.view().await.map_err(|e| e.message)?;
     let name = fleet.leader.ok_or("nobody leads")?;
     let api = fabric.client(&name).ok_or_else(|| format!("{name} has no API that can be reached from here"))?;
     let leader = async || api.leader().await.map_err(|e| e.message)?.ok_or_else(|| "nobody leads".to_owned());
@@ -160,7 +160,7 @@ async fn read(fabric: &Fabric, scene: &Scene, book: &Book) -> Result<Read, Strin
 
 /// Removes the apps that any run has written to.
 pub async fn sweep_writes(fabric: &Fabric) {
-    let Ok(fleet) = fabric.fleet().await else { return };
+    let Ok(fleet) = fabric.view().await else { return };
     let Some(api) = fleet.leader.and_then(|leader| fabric.client(&leader)) else { return };
     for app in api.apps().await.unwrap_or_default() {
         if let Some(name) = app.app.starts_with(PREFIX).then(|| app.app.parse().ok()).flatten() {

@@ -26,7 +26,7 @@ pub(super) async fn look(look: &Look, fabric: &Fabric) -> Result<Json, String> {
         let fleet = Fleet { faults: chaos.faults, ..Fleet::default() };
         return Ok(json!(fleet.active().count()));
     }
-    let fleet = fabric.fleet().await.map_err(|e| e.message)?;
+    let fleet = fabric.view().await.map_err(|e| e.message)?;
     Ok(match look {
         Look::Leader => json!(fleet.leader),
         Look::Quorum => json!(fleet.quorum),

@@ -34,7 +34,7 @@ pub(crate) struct Begun {
 impl Runner {
     /// Strikes, and returns as soon as the faults are on; one by one, when all of them are over.
     pub(super) async fn strike(&self, activity: &Activity, strike: &Strike) -> Result<Json, Abort> {
-        let fleet = self.fabric.fleet_of(&self.scene.silent(), Duration::from_secs(2)).await;
+        let fleet = self.fabric.fleet_of(&self.scene.silent(), Duration::from_secs(3), true).await;
         let fleet = fleet.map_err(|e| Abort(format!("{}: {}", activity.name, e.message)))?;
         let told = |why: String| Abort(format!("{}: {why}", activity.name));
         if let Some(blocked) = &fleet.blocked {
@@ -143,7 +143,7 @@ impl Runner {
             let own = match self.fabric.client(node) {
                 Some(api) => api.time_limit(Duration::from_secs(1)).status().await.is_ok_and(|status| status.ready),
                 // Only the others can tell.
-                None => self.fabric.fleet().await.is_ok_and(|fleet| fleet.alive().contains(&node)),
+                None => self.fabric.view().await.is_ok_and(|fleet| fleet.alive().contains(&node)),
             };
             if undone && own {
                 return Ok(());

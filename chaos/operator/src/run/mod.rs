@@ -20,7 +20,7 @@ use crate::{
     plan::{Limits, Plan},
     probe::{find, is_tolerated},
     scene::Scene,
-    watch::watch,
+    watch::{look, watch},
 };
 use jiff::Timestamp;
 use mend::Mended;
@@ -198,6 +198,9 @@ pub async fn run(
         background: Arc::new(Semaphore::new(BACKGROUND_MAX)),
     };
     let load = if options.load { Some(Load::start(fabric, &scene, &fleet, options.writing).await) } else { None };
+    // What was before is known, however early the first fault comes.
+    let first = look(fabric, &scene).await;
+    scene.timeline().add_sample(first);
     let mut watchers = JoinSet::new();
     watchers.spawn(watch(fabric.clone(), scene.clone()));
     let during = Arc::new(Mutex::new(vec![]));
