@@ -63,8 +63,11 @@ impl Blast {
     pub fn of(hits: &[Hit], fleet: &Fleet) -> Self {
         let whole: BTreeSet<&str> = hits.iter().filter(|hit| hit.task.is_none()).map(|hit| hit.node.as_str()).collect();
         let alone: BTreeSet<&str> = hits.iter().filter_map(|hit| hit.task.as_deref()).collect();
-        let met: Vec<_> =
-            fleet.tasks.iter().filter(|task| whole.contains(task.node.as_str()) || alone.contains(task.id.as_str())).collect();
+        let met: Vec<_> = fleet
+            .tasks
+            .iter()
+            .filter(|task| whole.contains(task.node.as_str()) || alone.contains(task.id.as_str()))
+            .collect();
         let mut services: BTreeMap<String, Share> = BTreeMap::new();
         for task in &met {
             let of = fleet.tasks.iter().filter(|other| other.service == task.service).count();

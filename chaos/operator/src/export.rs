@@ -25,7 +25,8 @@ impl Experiment {
             source = self.as_method();
         }
         let taffeta = |words: &[&str]| {
-            let words: Vec<&str> = command.flags.iter().map(String::as_str).chain(["chaos"]).chain(words.iter().copied()).collect();
+            let words: Vec<&str> =
+                command.flags.iter().map(String::as_str).chain(["chaos"]).chain(words.iter().copied()).collect();
             json!({"type": "process", "path": command.program, "arguments": words, "timeout": TIMEOUT_S})
         };
         let mut rewrite = |activity: &mut Json| rewrite(activity, &run, self.rules.seed, &taffeta);
@@ -40,7 +41,8 @@ impl Experiment {
             let wait = json!({"type": "action", "name": "wait until every fault is undone",
                 "provider": taffeta(&["status", "--wait", "--run", &run])});
             push(map, "method", wait);
-            let stop = json!({"type": "action", "name": "undo what is left", "provider": taffeta(&["stop", "--run", &run])});
+            let stop =
+                json!({"type": "action", "name": "undo what is left", "provider": taffeta(&["stop", "--run", &run])});
             push(map, "rollbacks", stop);
         }
         source
@@ -60,9 +62,7 @@ impl Experiment {
                 "pauses": {"before": activity.before.as_secs_f64()},
             })
         };
-        let probe = |name: &str, func: &str, tolerance: Json| {
-            json!({"type": "probe", "name": name, "tolerance": tolerance, "provider": {"type": "taffeta", "func": func}})
-        };
+        let probe = |name: &str, func: &str, tolerance: Json| json!({"type": "probe", "name": name, "tolerance": tolerance, "provider": {"type": "taffeta", "func": func}});
         json!({
             "title": self.title,
             "description": self.description,

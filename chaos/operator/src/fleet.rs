@@ -5,7 +5,9 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
 };
-use taffeta_node::api::{AppView, ChaosBackendView, ChaosBlockView, ChaosView, FaultState, FaultView, NodeView, Role, StatusView, TaskView};
+use taffeta_node::api::{
+    AppView, ChaosBackendView, ChaosBlockView, ChaosView, FaultState, FaultView, NodeView, Role, StatusView, TaskView,
+};
 
 /// The cluster at one moment.
 #[derive(Clone, Debug, Default)]
@@ -62,10 +64,20 @@ pub struct Task {
 
 impl Fleet {
     /// What the API has told.
-    pub fn of(status: &StatusView, nodes: &[NodeView], tasks: &[TaskView], apps: &[AppView], chaos: &ChaosView) -> Self {
+    pub fn of(
+        status: &StatusView,
+        nodes: &[NodeView],
+        tasks: &[TaskView],
+        apps: &[AppView],
+        chaos: &ChaosView,
+    ) -> Self {
         let mut fleet = Self {
             leader: status.leader.clone(),
-            voters: nodes.iter().filter(|n| matches!(n.role, Role::Leader | Role::Voter)).map(|n| n.name.clone()).collect(),
+            voters: nodes
+                .iter()
+                .filter(|n| matches!(n.role, Role::Leader | Role::Voter))
+                .map(|n| n.name.clone())
+                .collect(),
             quorum: status.quorum,
             tasks: tasks.iter().filter_map(task).collect(),
             wanted: wanted(apps),

@@ -70,16 +70,24 @@ impl Plan {
     /// The plan for this cluster.
     pub fn new(experiment: &Experiment, fleet: &Fleet, seed: u64, limits: Limits) -> Self {
         let mut schedule = Schedule { fleet, seed, at: Duration::ZERO, on: vec![], drawn: BTreeMap::new() };
-        let strikes: Vec<PlannedStrike> =
-            experiment.method.iter().chain(&experiment.rollbacks).filter_map(|activity| schedule.step(activity)).collect();
+        let strikes: Vec<PlannedStrike> = experiment
+            .method
+            .iter()
+            .chain(&experiment.rollbacks)
+            .filter_map(|activity| schedule.step(activity))
+            .collect();
         let mut refusals = vec![];
         if let Some(blocked) = &fleet.blocked {
             let why = if blocked.reason.is_empty() { String::new() } else { format!(": {}", blocked.reason) };
-            refusals.push(format!("faults are blocked since {} ({}){why}; `taffeta chaos allow` lifts it", blocked.at, blocked.by));
+            refusals.push(format!(
+                "faults are blocked since {} ({}){why}; `taffeta chaos allow` lifts it",
+                blocked.at, blocked.by
+            ));
         }
         for strike in &strikes {
             refusals.extend(strike.error.iter().map(|why| format!("{}: {why}", strike.name)));
-            let refused = |hit: &PlannedHit| hit.refused.as_ref().map(|why| format!("{}: {}: {why}", strike.name, hit.node));
+            let refused =
+                |hit: &PlannedHit| hit.refused.as_ref().map(|why| format!("{}: {}: {why}", strike.name, hit.node));
             refusals.extend(strike.hits.iter().filter_map(refused));
         }
         let broken = strikes.iter().find(|strike| strike.error.is_none() && strike.blast.votes.are_too_few());
@@ -112,7 +120,9 @@ impl Schedule<'_> {
         self.at += activity.before;
         let planned = match &activity.provider {
             crate::format::Provider::Strike(strike) => Some(self.strike(activity, strike)),
-            crate::format::Provider::Http(_) | crate::format::Provider::Process(_) | crate::format::Provider::Look(_) => None,
+            crate::format::Provider::Http(_)
+            | crate::format::Provider::Process(_)
+            | crate::format::Provider::Look(_) => None,
         };
         self.at += activity.after;
         planned
@@ -148,14 +158,21 @@ impl Schedule<'_> {
         };
         let hits: Vec<Hit> = nodes
             .iter()
-            .map(|node| Hit { node: node.clone(), fault: strike.fault, peers: struck.peers.clone(), task: task.clone() })
+            .map(|node| Hit {
+                node: node.clone(),
+                fault: strike.fault,
+                peers: struck.peers.clone(),
+                task: task.clone(),
+            })
             .collect();
         planned.hits = hits.iter().map(|hit| self.hit(hit)).collect();
         let others: Vec<Hit> = self.on.iter().map(|(_, hit)| hit.clone()).collect();
         // One by one, never two of them are on at once.
-        let together: Vec<Vec<Hit>> = if strike.one_by_one { hits.iter().map(|h| vec![h.clone()]).collect() } else { vec![hits.clone()] };
+        let together: Vec<Vec<Hit>> =
+            if strike.one_by_one { hits.iter().map(|h| vec![h.clone()]).collect() } else { vec![hits.clone()] };
         let blasts = together.into_iter().map(|hits| Blast::of(&[others.clone(), hits].concat(), self.fleet));
-        planned.blast = blasts.min_by_key(|blast| (blast.votes.left, usize::MAX - blast.tasks.len())).unwrap_or_default();
+        planned.blast =
+            blasts.min_by_key(|blast| (blast.votes.left, usize::MAX - blast.tasks.len())).unwrap_or_default();
         if strike.one_by_one {
             self.at += strike.lasts * u32::try_from(hits.len()).unwrap_or(u32::MAX);
         } else if !strike.is_instant() {

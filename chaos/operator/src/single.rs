@@ -76,7 +76,12 @@ fn aim(single: &Single, fleet: &Fleet) -> Result<Vec<Hit>, ApiError> {
         Place::Task(task) => Some(task.clone()),
         Place::Nodes { .. } => None,
     };
-    let hit = |node: &String| Hit { node: node.clone(), fault: strike.fault, peers: struck.peers.clone(), task: task.clone() };
+    let hit = |node: &String| Hit {
+        node: node.clone(),
+        fault: strike.fault,
+        peers: struck.peers.clone(),
+        task: task.clone(),
+    };
     let hits: Vec<Hit> = struck.nodes.iter().map(hit).collect();
     let on = fleet.active().map(|view| Hit {
         node: view.node.clone(),
@@ -89,7 +94,10 @@ fn aim(single: &Single, fleet: &Fleet) -> Result<Vec<Hit>, ApiError> {
     for hits in together {
         let votes = Blast::of(&[on.as_slice(), hits].concat(), fleet).votes;
         if votes.are_too_few() && !single.limits.allow_quorum_loss {
-            let why = format!("the quorum would break: {} of {} voters would be left, {} are needed", votes.left, votes.of, votes.needed);
+            let why = format!(
+                "the quorum would break: {} of {} voters would be left, {} are needed",
+                votes.left, votes.of, votes.needed
+            );
             return Err(refused(why).help("--allow-quorum-loss allows it"));
         }
     }

@@ -64,7 +64,9 @@ fn all_of(target: &Target, fleet: &Fleet, dice: &mut Dice, spared: &BTreeSet<Str
     };
     let draw = |dice: &mut Dice, count: usize| match (count, may.len()) {
         (0, _) => Err(format!("{target}: of {} machines, none may fail", alive.len())),
-        (count, there) if count > there => Err(format!("{target}: that is {count} machines, and only {there} may be drawn")),
+        (count, there) if count > there => {
+            Err(format!("{target}: that is {count} machines, and only {there} may be drawn"))
+        }
         (count, _) => Ok(dice.draw(&may, count)),
     };
     match target {
@@ -74,8 +76,15 @@ fn all_of(target: &Target, fleet: &Fleet, dice: &mut Dice, spared: &BTreeSet<Str
             Err(format!("there is no machine {name}; known are {}", known.join(", ")))
         }
         Target::Leader => some(fleet.leader.iter().cloned().collect(), "no leader is known"),
-        Target::Voters => some(fleet.voters.iter().filter(|v| alive.contains(v)).cloned().collect(), "no voter is alive"),
-        Target::One => draw(dice, 1),
+        Target::Voters => {
+            some(fleet.voters.iter().filter(|v| alive.contains(v)).cloned().collect(), "no voter is alive")
+        }
+        Target::One => {
+            // A machine that runs nothing tells little: it is drawn only where no other one may be.
+            let works = |name: &&String| fleet.tasks.iter().any(|task| task.node == **name && task.serves);
+            let working: Vec<String> = may.iter().filter(works).cloned().collect();
+            if working.is_empty() { draw(dice, 1) } else { Ok(dice.draw(&working, 1)) }
+        }
         Target::Minority => draw(dice, alive.len().saturating_sub(1) / 2),
         Target::Majority => draw(dice, alive.len() / 2 + 1),
         Target::All => some(alive, "no machine is alive"),

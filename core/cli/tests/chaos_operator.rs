@@ -136,7 +136,9 @@ fn experiment(actions: &[(&str, &str, &str, f64)]) -> String {
         )
     };
     let probe = |name: &str, func: &str, tolerance: &str| {
-        format!("  - {{type: probe, name: {name}, tolerance: {tolerance}, provider: {{type: taffeta, func: {func}}}}}\n")
+        format!(
+            "  - {{type: probe, name: {name}, tolerance: {tolerance}, provider: {{type: taffeta, func: {func}}}}}\n"
+        )
     };
     format!(
         "title: test\ndescription: a test\nsteady-state-hypothesis:\n  title: whole\n  probes:\n{}{}{}method:\n{}",
@@ -166,7 +168,9 @@ fn a_plan_shows_who_is_struck_by_what_and_what_that_takes_away_and_injects_nothi
     bed.chaos(&["plan", "power-cut", "--allow-quorum-loss"]).success();
     assert_eq!(bed.status()["faults"], Value::Array(vec![]), "nothing was injected");
     // The same seed strikes the same.
-    let struck = |seed: &str| bed.chaos(&["plan", "kill-worker", "--seed", seed, "-o", "json"]).json()["strikes"][0]["hits"].clone();
+    let struck = |seed: &str| {
+        bed.chaos(&["plan", "kill-worker", "--seed", seed, "-o", "json"]).json()["strikes"][0]["hits"].clone()
+    };
     assert_eq!(struck("7"), struck("7"));
 }
 
@@ -185,7 +189,7 @@ fn what_may_not_be_run_is_refused_and_says_why() {
     let broken = experiment(&[("a", "pause", "target: n2, lasts: 2", 0.0)]).replace("tolerance: 1", "tolerance: 0.5");
     refused(&broken, &[], "the steady state is broken before the experiment: `names` found 1");
     let unknown = experiment(&[("a", "pause", "target: n2, last: 2", 0.0)]);
-    refused(&unknown, &[], "refused.yaml:10: method[0].provider.arguments: unknown key `last`");
+    refused(&unknown, &[], "refused.yaml:12: method[0].provider.arguments: unknown key `last`");
     refused("title: x\n", &[], "refused.yaml:1: `method` is missing");
     let cut = experiment(&[("a", "kill", "target: n2, what: power, lasts: 2", 0.0)]);
     refused(&cut, &[], "power-cut");
@@ -193,7 +197,11 @@ fn what_may_not_be_run_is_refused_and_says_why() {
     // Without the token nothing begins, whatever the plan says.
     let mut command = Command::new(binary());
     command.args(["chaos", "inject", "pause", "--target", "n2", "--lasts", "1"]);
-    command.arg("--api").arg(format!("http://{}", bed.cluster.machines[0].http())).arg("--data").arg(bed.cluster.root());
+    command
+        .arg("--api")
+        .arg(format!("http://{}", bed.cluster.machines[0].http()))
+        .arg("--data")
+        .arg(bed.cluster.root());
     let told = printed(command.env_remove("TAFFETA_CHAOS_TOKEN").output().expect("the binary runs"));
     assert_eq!(told.code, 3, "{told:?}");
     assert!(told.stderr.contains("chaos token"), "{told:?}");
@@ -208,7 +216,15 @@ fn a_machine_that_is_killed_is_healed_and_the_run_is_reported_three_ways() {
     let [journal, junit, page] = ["j.json", "j.xml", "j.html"].map(|name| bed.cluster.root().join(name));
     let paths = [&journal, &junit, &page].map(|path| path.to_string_lossy().into_owned());
     let told = bed.chaos(&[
-        "run", &file.to_string_lossy(), "--writes", "--journal", &paths[0], "--junit", &paths[1], "--html", &paths[2],
+        "run",
+        &file.to_string_lossy(),
+        "--writes",
+        "--journal",
+        &paths[0],
+        "--junit",
+        &paths[1],
+        "--html",
+        &paths[2],
     ]);
     assert_eq!(told.code, 0, "{told:?}");
     let journal: Value = serde_json::from_str(&fs::read_to_string(journal).expect("a journal")).expect("JSON");
@@ -257,7 +273,8 @@ fn a_tool_that_is_killed_in_the_middle_of_any_fault_leaves_none_after_its_end() 
             within(SOON, "the machine is gone, or cut off", || {
                 let status = bed.status();
                 let gone = status["nodes"].as_array().is_some_and(|nodes| nodes.iter().any(|n| n["answers"] == false));
-                let cut = status["faults"].as_array().is_some_and(|faults| faults.iter().any(|f| f["state"] == "active"));
+                let cut =
+                    status["faults"].as_array().is_some_and(|faults| faults.iter().any(|f| f["state"] == "active"));
                 if gone || cut { Ok(()) } else { Err(status.to_string()) }
             });
         }
@@ -272,8 +289,12 @@ fn a_tool_that_is_killed_in_the_middle_of_any_fault_leaves_none_after_its_end() 
 #[test]
 fn ctrl_c_undoes_everything_at_once_and_ends_with_3() {
     let bed = Bed::three();
-    let text = experiment(&[("pause it", "pause", "target: one, except: leader, lasts: 600", 0.0), ("a", "dns", "target: n1, fraction: 0.1, lasts: 600", 600.0)]);
-    let with_rollback = text + "rollbacks:\n- {type: action, name: mark, provider: {type: process, path: touch, arguments: [MARK]}}\n";
+    let text = experiment(&[
+        ("pause it", "pause", "target: one, except: leader, lasts: 600", 0.0),
+        ("a", "dns", "target: n1, fraction: 0.1, lasts: 600", 600.0),
+    ]);
+    let with_rollback =
+        text + "rollbacks:\n- {type: action, name: mark, provider: {type: process, path: touch, arguments: [MARK]}}\n";
     let mark = bed.cluster.root().join("rolled-back");
     let file = bed.file("long.yaml", &with_rollback.replace("MARK", &mark.to_string_lossy()));
     let tool = bed.spawn(&["run", &file.to_string_lossy(), "--no-load"]);
@@ -305,7 +326,10 @@ fn stop_all_ends_a_run_and_blocks_the_next_until_it_is_allowed() {
     bed.chaos(&["allow"]).success();
     bed.chaos(&["plan", &file.to_string_lossy()]).success();
     // And one by its id.
-    let begun = bed.chaos(&["inject", "dns", "--target", "n2", "--fraction", "0.1", "--lasts", "5m", "-o", "json"]).success().json();
+    let begun = bed
+        .chaos(&["inject", "dns", "--target", "n2", "--fraction", "0.1", "--lasts", "5m", "-o", "json"])
+        .success()
+        .json();
     bed.chaos(&["stop", begun[0]["id"].as_str().expect("an id")]).success();
     assert_eq!(bed.on(), Vec::<String>::new());
 }
@@ -337,7 +361,9 @@ fn chaos_toolkit(bed: &Bed) -> Option<PathBuf> {
     let made = quiet(Command::new("python3").args(["-m", "venv"]).arg(&folder));
     let pip = folder.join("bin/pip");
     let installed = match made {
-        Ok(made) if made.status.success() => quiet(Command::new(&pip).args(["install", "-q", "--timeout", "10", "chaostoolkit"])),
+        Ok(made) if made.status.success() => {
+            quiet(Command::new(&pip).args(["install", "-q", "--timeout", "10", "chaostoolkit"]))
+        }
         Ok(made) => Ok(made),
         Err(e) => Err(e),
     };
@@ -377,7 +403,8 @@ fn the_stock_chaos_toolkit_runs_what_is_exported() {
     assert_eq!((&journal["status"], &journal["deviated"]), (&"completed".into(), &false.into()), "{journal}");
     assert!(journal["run"].as_array().is_some_and(|run| run.iter().all(|r| r["output"]["status"] == 0)), "{journal}");
     let struck = bed.status();
-    let ours = struck["faults"].as_array().expect("a list").iter().any(|f| f["run"] == "test" && f["state"] == "undone");
+    let ours =
+        struck["faults"].as_array().expect("a list").iter().any(|f| f["run"] == "test" && f["state"] == "undone");
     assert!(ours, "a node was really struck: {struck}");
     bed.whole();
 }

@@ -15,7 +15,8 @@ fn left(hits: &[Hit]) -> (usize, bool) {
 const SPLIT: Fault = Fault::Partition { shape: PartitionShape::Split };
 
 fn split(target: &[&str]) -> Vec<Hit> {
-    let peers: Vec<String> = ["n1", "n2", "n3", "n4", "n5"].iter().filter(|n| !target.contains(n)).map(|n| (*n).into()).collect();
+    let peers: Vec<String> =
+        ["n1", "n2", "n3", "n4", "n5"].iter().filter(|n| !target.contains(n)).map(|n| (*n).into()).collect();
     target.iter().map(|node| Hit { peers: peers.clone(), ..hit(node, SPLIT) }).collect()
 }
 

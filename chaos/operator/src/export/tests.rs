@@ -42,7 +42,10 @@ extensions: [{name: taffeta, seed: 7}]
         words("/steady-state-hypothesis/probes/0/provider/arguments"),
         format!("{api} probe strength --service web/shop --tolerance [0.9,1]")
     );
-    assert_eq!(exported["steady-state-hypothesis"]["probes"][1], read(text, "x.yaml").source["steady-state-hypothesis"]["probes"][1]);
+    assert_eq!(
+        exported["steady-state-hypothesis"]["probes"][1],
+        read(text, "x.yaml").source["steady-state-hypothesis"]["probes"][1]
+    );
     assert!(!exported.to_string().contains("\"type\":\"taffeta\""));
 }
 

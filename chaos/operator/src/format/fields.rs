@@ -113,7 +113,10 @@ impl<'a> Field<'a> {
     /// A mapping of any keys.
     pub(crate) fn pairs(&self) -> Result<Vec<(&'a str, Self)>, Wrong> {
         let entries = self.entries()?;
-        Ok(entries.iter().map(|entry| (entry.key.as_str(), Self::new(join(&self.path, &entry.key), &entry.node))).collect())
+        Ok(entries
+            .iter()
+            .map(|entry| (entry.key.as_str(), Self::new(join(&self.path, &entry.key), &entry.node)))
+            .collect())
     }
 
     /// A mapping of these keys and no others.

@@ -24,7 +24,11 @@ pub(super) fn experiment(source: &Node, text: &str, name: &str) -> Result<Experi
     let mut before = Duration::ZERO;
     for (index, planned) in plan.faults.iter().enumerate() {
         let field = format!("faults[{index}]");
-        let strike = strike(planned).map_err(|wrong| Wrong { line: line(source, Some(index)), field: field.clone(), ..wrong })?;
+        let strike = strike(planned).map_err(|wrong| Wrong {
+            line: line(source, Some(index)),
+            field: field.clone(),
+            ..wrong
+        })?;
         method.push(Activity {
             name: planned.to_string(),
             is_probe: false,

@@ -21,8 +21,20 @@ const TIMEOUT_USUAL: Duration = Duration::from_secs(30);
 
 /// The keys of an experiment. Those that this tool does not obey are told when they are found.
 const KEYS: [&str; 14] = [
-    "title", "description", "tags", "configuration", "secrets", "steady-state-hypothesis", "method", "rollbacks",
-    "extensions", "controls", "contributions", "runtime", "version", "dry",
+    "title",
+    "description",
+    "tags",
+    "configuration",
+    "secrets",
+    "steady-state-hypothesis",
+    "method",
+    "rollbacks",
+    "extensions",
+    "controls",
+    "contributions",
+    "runtime",
+    "version",
+    "dry",
 ];
 const PROVIDERS: [&str; 3] = ["http", "process", "taffeta"];
 
@@ -35,7 +47,8 @@ impl Experiment {
         }
         let raw = Field::new("", &source);
         raw.fields(&KEYS)?;
-        let section = |key: &str| source.entry(key).map(|node| Field::new(key, node)).filter(|field| !field.is_nothing());
+        let section =
+            |key: &str| source.entry(key).map(|node| Field::new(key, node)).filter(|field| !field.is_nothing());
         let variables = Variables::read(section("configuration").as_ref(), section("secrets").as_ref(), given)?;
         let filled = variables.fill(&source);
         experiment(&source, &filled)
@@ -128,7 +141,9 @@ fn activities(field: &Field<'_>, source: &Node, known: &mut Known) -> Result<Vec
             item.fields(&["ref", "pauses", "background"])?;
             let Some(meant) = known.get(name.text()?) else {
                 let names: Vec<&str> = known.keys().map(String::as_str).collect();
-                return Err(name.wrong(format!("there is no activity `{}` above", name.text()?)).help(nearest(name.text()?, &names)));
+                return Err(name
+                    .wrong(format!("there is no activity `{}` above", name.text()?))
+                    .help(nearest(name.text()?, &names)));
             };
             read.push(meant.clone());
             continue;
@@ -157,7 +172,17 @@ fn raw_of(source: &Node, path: &str) -> Option<serde_json::Value> {
 
 pub(super) fn activity(field: &Field<'_>) -> Result<Activity, Wrong> {
     let fields = field.fields(&[
-        "type", "name", "provider", "tolerance", "background", "pauses", "controls", "dry", "extensions", "timeout", "secrets",
+        "type",
+        "name",
+        "provider",
+        "tolerance",
+        "background",
+        "pauses",
+        "controls",
+        "dry",
+        "extensions",
+        "timeout",
+        "secrets",
     ])?;
     let kind = fields.need("type")?;
     let is_probe = match kind.text()? {
@@ -210,8 +235,17 @@ fn provider(field: &Field<'_>, is_probe: bool) -> Result<Provider, Wrong> {
 }
 
 fn http(field: &Field<'_>) -> Result<HttpCall, Wrong> {
-    let fields =
-        field.fields(&["type", "url", "method", "headers", "arguments", "timeout", "verify_tls", "max_retries", "secrets"])?;
+    let fields = field.fields(&[
+        "type",
+        "url",
+        "method",
+        "headers",
+        "arguments",
+        "timeout",
+        "verify_tls",
+        "max_retries",
+        "secrets",
+    ])?;
     let url = fields.need("url")?;
     let parsed = url::Url::parse(url.text()?).map_err(|e| url.wrong(format!("this is no URL: {e}")))?;
     if !matches!(parsed.scheme(), "http" | "https") || parsed.host_str().is_none() {
@@ -249,7 +283,8 @@ fn process(field: &Field<'_>) -> Result<ProcessCall, Wrong> {
         serde_json::Value::String(text) => text,
         other => other.to_string(), // a foreign enum: a number is meant as it is written
     };
-    let kept = |words: Vec<String>| Arguments::Words(words.into_iter().filter(|w| !w.is_empty() && w != "null").collect());
+    let kept =
+        |words: Vec<String>| Arguments::Words(words.into_iter().filter(|w| !w.is_empty() && w != "null").collect());
     let arguments = match fields.get("arguments") {
         None => Arguments::Words(vec![]),
         Some(field) => match &field.node.value {
@@ -284,7 +319,8 @@ fn rules(field: &Field<'_>, hypothesis: Option<&Hypothesis>) -> Result<Rules, Wr
         if let Some(expects) = fields.get("expects") {
             rules.expects = texts(&expects)?;
         }
-        let probes: Vec<&str> = hypothesis.map(|h| h.probes.iter().map(|p| p.name.as_str()).collect()).unwrap_or_default();
+        let probes: Vec<&str> =
+            hypothesis.map(|h| h.probes.iter().map(|p| p.name.as_str()).collect()).unwrap_or_default();
         for (probe, within) in fields.get("within").map(|field| field.pairs()).transpose()?.unwrap_or_default() {
             if !probes.contains(&probe) {
                 let what = format!("the hypothesis has no probe `{probe}`");

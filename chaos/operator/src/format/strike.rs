@@ -42,8 +42,22 @@ pub enum Place {
 
 /// The words for `func`.
 pub const FUNCS: [&str; 16] = [
-    "kill", "stop", "pause", "partition", "loss", "delay", "duplicate", "reorder", "bandwidth", "clock", "disk-full",
-    "cpu", "memory", "dns", "drain", "leader",
+    "kill",
+    "stop",
+    "pause",
+    "partition",
+    "loss",
+    "delay",
+    "duplicate",
+    "reorder",
+    "bandwidth",
+    "clock",
+    "disk-full",
+    "cpu",
+    "memory",
+    "dns",
+    "drain",
+    "leader",
 ];
 
 const EVERY: [&str; 3] = ["target", "except", "lasts"];
@@ -52,7 +66,8 @@ impl Strike {
     /// A strike as a provider says it.
     pub(super) fn read(func: &Field<'_>, arguments: Option<&Field<'_>>) -> Result<Self, Wrong> {
         let word = func.text()?;
-        let arguments = arguments.ok_or_else(|| func.wrong("`arguments` are missing: at least `target` and `lasts`"))?;
+        let arguments =
+            arguments.ok_or_else(|| func.wrong("`arguments` are missing: at least `target` and `lasts`"))?;
         let known: Vec<&str> = EVERY.iter().chain(own_arguments(word)).copied().collect();
         if !FUNCS.contains(&word) {
             return Err(func.wrong(format!("unknown fault `{word}`")).help(nearest(word, &FUNCS)));
@@ -75,7 +90,9 @@ impl Strike {
         }
         let place = match (fields.get("task"), target("target")?, target("except")?) {
             (Some(task), None, None) => Place::Task(parse_task(&task)?),
-            (Some(_), _, _) => return Err(arguments.wrong("a `task` has its own machine: leave out `target` and `except`")),
+            (Some(_), _, _) => {
+                return Err(arguments.wrong("a `task` has its own machine: leave out `target` and `except`"));
+            }
             (None, Some(target), except) => Place::Nodes { target, except },
             // Only the leader hands over.
             (None, None, except) if fault == Fault::Leader => Place::Nodes { target: Target::Leader, except },
@@ -293,7 +310,8 @@ fn killed(what: &Field<'_>) -> Result<Fault, Wrong> {
 
 fn shape(fields: &Fields<'_>) -> Result<PartitionShape, Wrong> {
     let Some(shape) = fields.get("shape") else { return Ok(PartitionShape::Split) };
-    let parsed: PartitionShape = shape.text()?.parse().map_err(|e: taffeta_chaos_plan::UnknownWord| shape.wrong(e.to_string()))?;
+    let parsed: PartitionShape =
+        shape.text()?.parse().map_err(|e: taffeta_chaos_plan::UnknownWord| shape.wrong(e.to_string()))?;
     match parsed {
         PartitionShape::Split | PartitionShape::OneWayIn | PartitionShape::OneWayOut => Ok(parsed),
         PartitionShape::Bridge | PartitionShape::Swizzle => {
@@ -347,5 +365,7 @@ pub(super) fn parse_target(field: &Field<'_>) -> Result<Target, Wrong> {
 fn parse_task(field: &Field<'_>) -> Result<String, Wrong> {
     let text = field.text()?;
     let parsed = text.parse::<taffeta_model::TaskId>();
-    parsed.map(|task| task.to_string()).map_err(|_| field.wrong(format!("`{text}` is no task; write APP/SERVICE.INDEX, as shop/web.2")))
+    parsed
+        .map(|task| task.to_string())
+        .map_err(|_| field.wrong(format!("`{text}` is no task; write APP/SERVICE.INDEX, as shop/web.2")))
 }

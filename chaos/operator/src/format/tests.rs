@@ -71,7 +71,10 @@ fn an_experiment_of_the_chaos_toolkit_is_read_with_its_variables_filled_in() {
     assert_eq!(strike.fault, Fault::KillMachine);
     assert_eq!(strike.place, Place::Nodes { target: Target::Node("n2".into()), except: None });
     assert_eq!(strike.lasts, Duration::from_secs(60));
-    assert_eq!((experiment.method[0].before, experiment.method[0].after), (Duration::from_secs(1), Duration::from_millis(2500)));
+    assert_eq!(
+        (experiment.method[0].before, experiment.method[0].after),
+        (Duration::from_secs(1), Duration::from_millis(2500))
+    );
     assert!(experiment.method[1].background && experiment.method[2].name == "kill it");
     let Provider::Process(list) = &experiment.method[1].provider else { panic!("not process") };
     assert_eq!(list.arguments, Arguments::Words(vec!["-l".into(), "5".into()]));
@@ -138,7 +141,10 @@ fn every_fault_is_said_in_its_own_words() {
     assert_eq!(said("disk-full", ""), Fault::DiskFull);
     assert_eq!(said("cpu", "workers: 2"), Fault::Cpu { workers: 2, percent: 100 });
     assert_eq!(said("memory", "bytes: 1000"), Fault::Memory { bytes: 1000 });
-    assert_eq!(said("dns", "fraction: 0.5, instead: servfail"), Fault::Dns { fraction: 0.5, instead: DnsInstead::Servfail });
+    assert_eq!(
+        said("dns", "fraction: 0.5, instead: servfail"),
+        Fault::Dns { fraction: 0.5, instead: DnsInstead::Servfail }
+    );
     assert_eq!(said("drain", ""), Fault::Drain);
     assert_eq!(read(&strike("leader", "{}")).strikes().next().unwrap().1.to_string(), "leader at leader");
     let task = read(&strike("kill", "{task: shop/web.2, lasts: 1}"));
@@ -149,21 +155,57 @@ fn every_fault_is_said_in_its_own_words() {
 fn a_wrong_file_is_refused_with_line_and_field() {
     let cases = [
         (strike("kil", "{}"), "line 7: method[0].provider.func: unknown fault `kil` | did you mean `kill`?"),
-        (strike("kill", "{target: one}"), "line 8: method[0].provider.arguments: `lasts` is missing: every fault has an end"),
+        (
+            strike("kill", "{target: one}"),
+            "line 8: method[0].provider.arguments: `lasts` is missing: every fault has an end",
+        ),
         (strike("kill", "{lasts: 1}"), "line 8: method[0].provider.arguments: `target` is missing"),
-        (strike("kill", "{target: one, last: 1}"), "line 8: method[0].provider.arguments: unknown key `last` | did you mean `lasts`?"),
-        (strike("loss", "{target: one, lasts: 1, fraction: 2}"), "line 8: method[0].provider.arguments: fraction is 2; expected 0 to 1"),
-        (strike("kill", "{target: one, lasts: 2h}"), "line 8: method[0].provider.arguments.lasts: expected a time of at most 3600 s"),
-        (strike("kill", "{target: Leader, lasts: 2}"), "line 8: method[0].provider.arguments.target: `Leader` is not a target"),
-        (strike("partition", "{target: all, lasts: 2}"), "line 8: method[0].provider.arguments: all nodes leave no rest"),
-        (strike("partition", "{target: one, lasts: 2, shape: swizzle}"), "line 8: method[0].provider.arguments.shape: the shape `swizzle` is only simulated"),
-        (strike("kill", "{target: one, lasts: 2}").replace("taffeta", "python"), "line 6: method[0].provider.type: `python` providers are code"),
-        (strike("kill", "{}").replace("action", "act"), "line 3: method[0].type: unknown type of activity `act` | did you mean `action`?"),
+        (
+            strike("kill", "{target: one, last: 1}"),
+            "line 8: method[0].provider.arguments: unknown key `last` | did you mean `lasts`?",
+        ),
+        (
+            strike("loss", "{target: one, lasts: 1, fraction: 2}"),
+            "line 8: method[0].provider.arguments: fraction is 2; expected 0 to 1",
+        ),
+        (
+            strike("kill", "{target: one, lasts: 2h}"),
+            "line 8: method[0].provider.arguments.lasts: expected a time of at most 3600 s",
+        ),
+        (
+            strike("kill", "{target: Leader, lasts: 2}"),
+            "line 8: method[0].provider.arguments.target: `Leader` is not a target",
+        ),
+        (
+            strike("partition", "{target: all, lasts: 2}"),
+            "line 8: method[0].provider.arguments: all nodes leave no rest",
+        ),
+        (
+            strike("partition", "{target: one, lasts: 2, shape: swizzle}"),
+            "line 8: method[0].provider.arguments.shape: the shape `swizzle` is only simulated",
+        ),
+        (
+            strike("kill", "{target: one, lasts: 2}").replace("taffeta", "python"),
+            "line 6: method[0].provider.type: `python` providers are code",
+        ),
+        (
+            strike("kill", "{}").replace("action", "act"),
+            "line 3: method[0].type: unknown type of activity `act` | did you mean `action`?",
+        ),
         (WHOLE.replace("rollbacks", "rollback"), "line 33: unknown key `rollback` | did you mean `rollbacks`?"),
-        (WHOLE.replace("ref: kill it", "ref: kil it"), "line 32: method[2].ref: there is no activity `kil it` above | did you mean `kill it`?"),
+        (
+            WHOLE.replace("ref: kill it", "ref: kil it"),
+            "line 32: method[2].ref: there is no activity `kil it` above | did you mean `kill it`?",
+        ),
         (WHOLE.replace("tolerance: 1, ", ""), "line 22: steady-state-hypothesis.probes[1]: `tolerance` is missing"),
-        (WHOLE.replace("{strength: 15}", "{strenght: 15}"), "line 37: extensions[1].within.strenght: the hypothesis has no probe `strenght` | did you mean `strength`?"),
-        (WHOLE.replace("key: TOKEN", "key: NONE"), "line 10: secrets.api.token: the environment has no variable `NONE`"),
+        (
+            WHOLE.replace("{strength: 15}", "{strenght: 15}"),
+            "line 37: extensions[1].within.strenght: the hypothesis has no probe `strenght` | did you mean `strength`?",
+        ),
+        (
+            WHOLE.replace("key: TOKEN", "key: NONE"),
+            "line 10: secrets.api.token: the environment has no variable `NONE`",
+        ),
         (WHOLE.replace("title: The leader dies\n", ""), "line 2: `title` is missing"),
     ];
     for (text, expected) in cases {
@@ -181,14 +223,17 @@ fn controls_are_ignored_loudly() {
 
 #[test]
 fn a_plan_of_the_simulator_is_an_experiment_for_the_faults_that_both_know() {
-    let plan = |faults: &str| Experiment::read(&format!("{{\"faults\": [\n{faults}\n]}}"), "dir/p.json", &Given::default());
+    let plan =
+        |faults: &str| Experiment::read(&format!("{{\"faults\": [\n{faults}\n]}}"), "dir/p.json", &Given::default());
     let experiment = plan(
         r#"{"at_ms": 1000, "lasts_ms": 5000, "target": "leader", "fault": "kill-machine"},
            {"at_ms": 1500, "lasts_ms": 500, "target": "all", "fault": "rolling"}"#,
     )
     .unwrap();
-    let said: Vec<_> = experiment.strikes().map(|(activity, strike)| (activity.before.as_millis(), strike.to_string())).collect();
-    let expected = [(1000, "kill-machine at leader for 5 s".to_owned()), (500, "stop at all one by one for 0.5 s".to_owned())];
+    let said: Vec<_> =
+        experiment.strikes().map(|(activity, strike)| (activity.before.as_millis(), strike.to_string())).collect();
+    let expected =
+        [(1000, "kill-machine at leader for 5 s".to_owned()), (500, "stop at all one by one for 0.5 s".to_owned())];
     assert_eq!(said, expected);
     assert_eq!(experiment.title, "fault plan p.json");
     let refused = plan(r#"{"at_ms": 1000, "lasts_ms": 5000, "target": "one", "fault": "wipe"}"#).unwrap_err();

@@ -22,7 +22,11 @@ pub(crate) struct Variables(BTreeMap<String, Node>);
 
 impl Variables {
     /// Those of the file's sections `configuration` and `secrets`.
-    pub(crate) fn read(configuration: Option<&Field<'_>>, secrets: Option<&Field<'_>>, given: &Given) -> Result<Self, Wrong> {
+    pub(crate) fn read(
+        configuration: Option<&Field<'_>>,
+        secrets: Option<&Field<'_>>,
+        given: &Given,
+    ) -> Result<Self, Wrong> {
         let mut values = BTreeMap::new();
         for (_, group) in secrets.map(Field::pairs).transpose()?.unwrap_or_default() {
             for (name, field) in group.pairs()? {
@@ -34,7 +38,9 @@ impl Variables {
         for (name, field) in configuration.map(Field::pairs).transpose()?.unwrap_or_default() {
             match given.variables.get(name) {
                 // Kept as its type is told by how it looks, as in the file.
-                Some(text) => values.insert(name.to_owned(), Node::read(text, ".yaml").unwrap_or_else(|_| text_node(text))),
+                Some(text) => {
+                    values.insert(name.to_owned(), Node::read(text, ".yaml").unwrap_or_else(|_| text_node(text)))
+                }
                 None => value(&field, given)?.and_then(|value| values.insert(name.to_owned(), value)),
             };
         }
@@ -125,7 +131,9 @@ fn value(field: &Field<'_>, given: &Given) -> Result<Option<Node>, Wrong> {
             return Err(field.wrong(what).help("find it before, and give it with --var NAME=VALUE"));
         }
         "vault" => {
-            return Err(field.wrong("HashiCorp Vault is not asked").help("put the value into the environment: {type: env, key: NAME}"));
+            return Err(field
+                .wrong("HashiCorp Vault is not asked")
+                .help("put the value into the environment: {type: env, key: NAME}"));
         }
         _ => return Ok(Some(field.node.clone())),
     }
@@ -136,7 +144,9 @@ fn value(field: &Field<'_>, given: &Given) -> Result<Option<Node>, Wrong> {
         Some(text) => Ok(Some(Node { line: field.line(), value: typed(field, text, kind)? })),
         None => match field.node.entry("default") {
             Some(default) => Ok(Some(default.clone())),
-            None => Err(field.wrong(format!("the environment has no variable `{key}`")).help("set it, or add a `default`")),
+            None => {
+                Err(field.wrong(format!("the environment has no variable `{key}`")).help("set it, or add a `default`"))
+            }
         },
     }
 }
@@ -153,7 +163,9 @@ fn typed(field: &Field<'_>, text: &str, kind: Option<&str>) -> Result<Value, Wro
             "false" | "False" | "0" | "no" | "" => Ok(Value::Bool(false)),
             _ => Err(wrong()),
         },
-        Some("json") => serde_json::from_str(text).map(|json| Node::of_json(field.line(), &json).value).map_err(|_| wrong()),
+        Some("json") => {
+            serde_json::from_str(text).map(|json| Node::of_json(field.line(), &json).value).map_err(|_| wrong())
+        }
         Some(other) => {
             let help = nearest(other, &["str", "int", "float", "bool", "json"]);
             Err(field.wrong(format!("unknown `env_var_type` `{other}`")).help(help))

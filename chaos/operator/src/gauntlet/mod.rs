@@ -97,7 +97,8 @@ impl Row {
             names_right_s: report.timeline.names_right_s(),
             full_strength_s: report.timeline.full_strength_s(),
             acknowledged: report.written.as_ref().map(|written| written.acknowledged).unwrap_or_default(),
-            lost: report.written.as_ref().map(|written| written.violations.len()).unwrap_or_default() + usize::from(unread),
+            lost: report.written.as_ref().map(|written| written.violations.len()).unwrap_or_default()
+                + usize::from(unread),
             orphans,
         }
     }
@@ -139,7 +140,8 @@ pub async fn gauntlet(
 ) -> Result<Scoreboard, ApiError> {
     let began = Instant::now();
     let mut board = Scoreboard { seed: wish.seed, ..Scoreboard::default() };
-    let chosen = READY.into_iter().filter(|ready| wish.only.is_empty() || wish.only.iter().any(|name| name == ready.name));
+    let chosen =
+        READY.into_iter().filter(|ready| wish.only.is_empty() || wish.only.iter().any(|name| name == ready.name));
     let chosen: Vec<_> = chosen.filter(|ready| !ready.breaks_quorum || wish.limits.allow_quorum_loss).collect();
     for (turn, ready) in chosen.iter().cycle().enumerate() {
         if began.elapsed() >= wish.lasts || *abort.borrow() {
@@ -165,7 +167,11 @@ pub async fn gauntlet(
         let report = run(&experiment, fabric, options, tell, abort).await?;
         let left = settle(fabric, tell).await;
         let row = Row::new(ready.name, &report, left);
-        tell.told(&format!("           {}{}", row.verdict, row.why.first().map(|why| format!(": {why}")).unwrap_or_default()));
+        tell.told(&format!(
+            "           {}{}",
+            row.verdict,
+            row.why.first().map(|why| format!(": {why}")).unwrap_or_default()
+        ));
         each(ready.name, &report);
         board.rows.push(row);
         sweep_writes(fabric).await;

@@ -38,7 +38,9 @@ pub(super) fn orphans(tasks: &[TaskView]) -> Option<Vec<String>> {
     for found in &ours {
         folders.entry((&found.task, &found.node)).or_default().insert(&found.folder);
     }
-    left.extend(folders.iter().filter(|(_, all)| all.len() > 1).map(|((task, node), _)| format!("{task} twice on {node}")));
+    left.extend(
+        folders.iter().filter(|(_, all)| all.len() > 1).map(|((task, node), _)| format!("{task} twice on {node}")),
+    );
     Some(left)
 }
 
@@ -47,7 +49,8 @@ fn id(view: &TaskView) -> String {
 }
 
 fn root(found: &Found) -> Option<&Path> {
-    let data = found.folder.ancestors().find(|folder| folder.file_name().is_some_and(|name| name == "tasks"))?.parent()?;
+    let data =
+        found.folder.ancestors().find(|folder| folder.file_name().is_some_and(|name| name == "tasks"))?.parent()?;
     let named = data.file_name().is_some_and(|name| name == found.node.as_str());
     if named { data.parent() } else { Some(data) }
 }
@@ -63,7 +66,12 @@ fn found(pid: u32, environment: &[u8]) -> Option<Found> {
         let variables = environment.split(|byte| *byte == 0).map(String::from_utf8_lossy);
         variables.filter_map(|v| v.strip_prefix(name)?.strip_prefix('=').map(String::from)).next()
     };
-    Some(Found { pid, folder: value("TAFFETA_TASK_DIR")?.into(), task: value("TAFFETA_TASK")?, node: value("TAFFETA_NODE")? })
+    Some(Found {
+        pid,
+        folder: value("TAFFETA_TASK_DIR")?.into(),
+        task: value("TAFFETA_TASK")?,
+        node: value("TAFFETA_NODE")?,
+    })
 }
 
 #[cfg(test)]
@@ -73,10 +81,12 @@ mod tests {
 
     #[test]
     fn a_task_is_told_by_its_environment_and_its_cluster_by_its_folder() {
-        let environment = b"A=1\0TAFFETA_TASK_DIR=/tmp/demo/n1/tasks/a/work\0TAFFETA_TASK=shop/web.2\0TAFFETA_NODE=n1\0";
+        let environment =
+            b"A=1\0TAFFETA_TASK_DIR=/tmp/demo/n1/tasks/a/work\0TAFFETA_TASK=shop/web.2\0TAFFETA_NODE=n1\0";
         let web = found(7, environment).unwrap();
         assert_eq!((web.task.as_str(), root(&web)), ("shop/web.2", Some(Path::new("/tmp/demo"))));
-        let other = found(7, &[environment.as_slice(), b"X=\0"].concat()).map(|f| super::Found { node: "web-1".into(), ..f });
+        let other =
+            found(7, &[environment.as_slice(), b"X=\0"].concat()).map(|f| super::Found { node: "web-1".into(), ..f });
         assert_eq!(root(&other.unwrap()), Some(Path::new("/tmp/demo/n1")));
         assert!(found(7, b"TAFFETA_TASK=shop/web.2\0").is_none());
     }

@@ -8,7 +8,9 @@ use taffeta_node::api::ChaosBlockView;
 
 fn experiment(actions: &[(&str, &str, &str)]) -> Experiment {
     let action = |(name, func, arguments): &(&str, &str, &str)| {
-        format!("- {{type: action, name: {name}, provider: {{type: taffeta, func: {func}, arguments: {{{arguments}}}}}, pauses: {{after: 2}}}}\n")
+        format!(
+            "- {{type: action, name: {name}, provider: {{type: taffeta, func: {func}, arguments: {{{arguments}}}}}, pauses: {{after: 2}}}}\n"
+        )
     };
     let text = format!("title: t\nmethod:\n{}", actions.iter().map(action).collect::<String>());
     Experiment::read(&text, "x.yaml", &Given::default()).unwrap()

@@ -32,9 +32,10 @@ const BODY_MAX: usize = 4 << 20;
 pub(super) async fn call(call: &HttpCall) -> Result<Json, String> {
     let mut url = call.url.clone();
     let (mut body, mut kind) = (Bytes::new(), None);
-    let wants_json = call.headers.iter().any(|(name, value)| {
-        name.eq_ignore_ascii_case("content-type") && value.starts_with("application/json")
-    });
+    let wants_json = call
+        .headers
+        .iter()
+        .any(|(name, value)| name.eq_ignore_ascii_case("content-type") && value.starts_with("application/json"));
     match &call.arguments {
         Json::Null => {}
         Json::Object(arguments) if call.method == "GET" => {
@@ -48,14 +49,16 @@ pub(super) async fn call(call: &HttpCall) -> Result<Json, String> {
         }
         text => body = plain(text).into(), // a foreign enum: text, or what is written like it
     }
-    let mut request = Request::builder().method(call.method.as_str()).uri(&url[Position::BeforePath..Position::AfterQuery]);
+    let mut request =
+        Request::builder().method(call.method.as_str()).uri(&url[Position::BeforePath..Position::AfterQuery]);
     request = request.header(HOST, &url[Position::BeforeHost..Position::AfterPort]).header(USER_AGENT, "taffeta-chaos");
     if let Some(kind) = kind {
         request = request.header(CONTENT_TYPE, kind);
     }
     for (name, value) in &call.headers {
         let name = HeaderName::try_from(name).map_err(|_| format!("`{name}` is no name of a header"))?;
-        request = request.header(name, HeaderValue::try_from(value).map_err(|_| format!("a header has the value `{value}`"))?);
+        request = request
+            .header(name, HeaderValue::try_from(value).map_err(|_| format!("a header has the value `{value}`"))?);
     }
     let request = request.body(Full::new(body)).map_err(|e| format!("{url}: {e}"))?;
     let asked = timeout(call.timeout, ask(&url, request, call.verify_tls)).await;

@@ -73,7 +73,9 @@ pub(crate) async fn names_right(
         }
     }
     let mut asked = JoinSet::new();
-    for server in fleet.machines.iter().filter(|(name, _)| machines.contains(*name)).filter_map(|(_, machine)| machine.dns) {
+    for server in
+        fleet.machines.iter().filter(|(name, _)| machines.contains(*name)).filter_map(|(_, machine)| machine.dns)
+    {
         let expected = expected.clone();
         asked.spawn(async move {
             for (name, at) in &expected {
@@ -89,7 +91,8 @@ pub(crate) async fn names_right(
 }
 
 async fn serves(fleet: &Fleet, scope: &Scope, path: &str) -> Json {
-    let servers: Vec<SocketAddr> = fleet.machines.values().filter(|m| m.alive).filter_map(|machine| machine.dns).collect();
+    let servers: Vec<SocketAddr> =
+        fleet.machines.values().filter(|m| m.alive).filter_map(|machine| machine.dns).collect();
     let mut found = BTreeSet::new();
     for service in fleet.wanted.keys().filter(|service| chosen(scope, service)) {
         for server in &servers {

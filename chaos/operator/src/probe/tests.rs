@@ -76,14 +76,16 @@ async fn a_request_gives_status_headers_and_a_body_that_is_json_if_it_says_so() 
     let answer = "HTTP/1.1 201 Created\r\ncontent-type: application/json\r\ncontent-length: 7\r\n\r\n{\"a\":1}";
     let (port, asked) = server(answer).await;
     let url = format!("http://127.0.0.1:{port}/x");
-    let reply = found(&json!({"type": "http", "url": url, "arguments": {"q": "a b"}, "headers": {"X-Y": 5}})).await.unwrap();
+    let reply =
+        found(&json!({"type": "http", "url": url, "arguments": {"q": "a b"}, "headers": {"X-Y": 5}})).await.unwrap();
     assert_eq!((&reply["status"], &reply["body"]), (&json!(201), &json!({"a": 1})));
     let asked = asked.await.unwrap();
     assert!(asked.starts_with("GET /x?q=a+b HTTP/1.1\r\n") && asked.contains("x-y: 5\r\n"), "{asked}");
 
     let (port, asked) = server("HTTP/1.1 500 Oh\r\ncontent-length: 2\r\n\r\nno").await;
     let url = format!("http://127.0.0.1:{port}/");
-    let reply = found(&json!({"type": "http", "url": url, "method": "post", "arguments": {"a": "b", "c": 1}})).await.unwrap();
+    let reply =
+        found(&json!({"type": "http", "url": url, "method": "post", "arguments": {"a": "b", "c": 1}})).await.unwrap();
     assert_eq!((&reply["status"], &reply["body"]), (&json!(500), &json!("no")));
     assert!(asked.await.unwrap().ends_with("a=b&c=1"));
 

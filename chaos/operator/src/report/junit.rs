@@ -13,14 +13,16 @@ struct Case {
 impl Report {
     /// The run as a test suite: the hypothesis before, each activity, the healing, the hypothesis after.
     pub fn junit(&self) -> String {
-        let mut cases = vec![Case { name: "steady state before".into(), seconds: 0.0, failure: failure(self.before.as_ref()) }];
+        let mut cases =
+            vec![Case { name: "steady state before".into(), seconds: 0.0, failure: failure(self.before.as_ref()) }];
         if self.verdict == Verdict::Refused {
             cases[0].failure = Some(self.why.join("; "));
         } else {
             cases.extend(self.activities.iter().chain(&self.rollbacks).map(case));
             let left = self.timeline.faults.iter().filter(|fault| fault.undone_s.is_none());
             let left: Vec<String> = left.map(|fault| format!("{} at {}", fault.fault, fault.node)).collect();
-            let failure_of = |left: Vec<String>| (!left.is_empty()).then(|| format!("not confirmed: {}", left.join(", ")));
+            let failure_of =
+                |left: Vec<String>| (!left.is_empty()).then(|| format!("not confirmed: {}", left.join(", ")));
             cases.push(Case { name: "every fault is undone".into(), seconds: 0.0, failure: failure_of(left) });
             cases.push(Case { name: "steady state after".into(), seconds: 0.0, failure: failure(self.after.as_ref()) });
             let why = (!self.why.is_empty()).then(|| self.why.join("; "));
@@ -30,7 +32,11 @@ impl Report {
         let (title, seconds) = (escape(&self.title), self.duration.as_secs_f64());
         let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
         let counts = format!("tests=\"{}\" failures=\"{failures}\" errors=\"0\" time=\"{seconds:.3}\"", cases.len());
-        let _ = writeln!(text, "<testsuites {counts}>\n  <testsuite name=\"{title}\" {counts} timestamp=\"{:.0}\">", self.start);
+        let _ = writeln!(
+            text,
+            "<testsuites {counts}>\n  <testsuite name=\"{title}\" {counts} timestamp=\"{:.0}\">",
+            self.start
+        );
         for case in &cases {
             let (name, time) = (escape(&case.name), case.seconds);
             let _ = match &case.failure {

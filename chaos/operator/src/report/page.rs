@@ -97,10 +97,14 @@ impl Report {
     }
 
     fn hypothesis(&self) -> Markup {
-        let names: Vec<&str> = self.before.iter().flat_map(|state| state.probes.iter().map(|p| p.name.as_str())).collect();
+        let names: Vec<&str> =
+            self.before.iter().flat_map(|state| state.probes.iter().map(|p| p.name.as_str())).collect();
         let told = |state: &Option<State>, name: &str| {
             let probe = state.as_ref().and_then(|state| state.probes.iter().find(|probe| probe.name == name));
-            probe.map_or("-".to_owned(), |probe| if probe.met { "holds".into() } else { format!("does not: {}", probe.output) })
+            probe.map_or(
+                "-".to_owned(),
+                |probe| if probe.met { "holds".into() } else { format!("does not: {}", probe.output) },
+            )
         };
         html! {
             table {

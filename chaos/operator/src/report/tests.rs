@@ -92,7 +92,10 @@ fn the_journal_has_the_fields_of_the_chaos_toolkit() {
     assert_eq!(journal["steady_states"]["after"]["probes"][0]["tolerance_met"], false);
     assert_eq!(journal["steady_states"]["during"].as_array().unwrap().len(), 1);
     let run = &journal["run"][0];
-    assert_eq!((&run["activity"]["name"], &run["status"], &run["duration"]), (&json!("kill"), &json!("succeeded"), &json!(0.1)));
+    assert_eq!(
+        (&run["activity"]["name"], &run["status"], &run["duration"]),
+        (&json!("kill"), &json!("succeeded"), &json!(0.1))
+    );
     assert_eq!(journal["taffeta"]["faults"][0]["node"], "n1");
     assert_eq!(journal["taffeta"]["seed"], 7);
     assert!(journal["rollbacks"].as_array().is_some_and(Vec::is_empty));
@@ -101,9 +104,14 @@ fn the_journal_has_the_fields_of_the_chaos_toolkit() {
 #[test]
 fn junit_counts_failures_and_escapes_what_xml_would_mistake() {
     let text = report().junit();
-    assert!(text.starts_with("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites tests=\"5\" failures=\"2\""), "{text}");
+    assert!(
+        text.starts_with("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites tests=\"5\" failures=\"2\""),
+        "{text}"
+    );
     assert!(text.contains("name=\"Kill &lt;it&gt; &amp; &quot;see&quot;\""));
-    assert!(text.contains("<testcase classname=\"Kill &lt;it&gt; &amp; &quot;see&quot;\" name=\"kill\" time=\"0.100\"/>"));
+    assert!(
+        text.contains("<testcase classname=\"Kill &lt;it&gt; &amp; &quot;see&quot;\" name=\"kill\" time=\"0.100\"/>")
+    );
     assert!(text.contains("failure message=\"`strength` found 0.5\""));
     assert_eq!(text.matches("<testcase").count(), 5);
     let refused = Report { verdict: Verdict::Refused, why: vec!["no".into()], ..report() }.junit();
@@ -114,7 +122,14 @@ fn junit_counts_failures_and_escapes_what_xml_would_mistake() {
 fn the_page_needs_nothing_else_and_shows_faults_leader_strength_and_failures() {
     let page = report().page();
     assert!(page.starts_with("<!DOCTYPE html>"));
-    for part in ["kill-machine at n1", "instances serving", "machines with right names", "failed requests", ">n1</text>", "deviated"] {
+    for part in [
+        "kill-machine at n1",
+        "instances serving",
+        "machines with right names",
+        "failed requests",
+        ">n1</text>",
+        "deviated",
+    ] {
         assert!(page.contains(part), "{part}");
     }
     assert!(page.contains("Kill &lt;it&gt; &amp; &quot;see&quot;") && !page.contains("<it>"));

@@ -50,14 +50,24 @@ impl Runner {
             Place::Task(task) => Some(task.clone()),
             Place::Nodes { .. } => None,
         };
-        let hit = |node: &String| Hit { node: node.clone(), fault: strike.fault, peers: struck.peers.clone(), task: task.clone() };
+        let hit = |node: &String| Hit {
+            node: node.clone(),
+            fault: strike.fault,
+            peers: struck.peers.clone(),
+            task: task.clone(),
+        };
         let hits: Vec<Hit> = nodes.iter().map(hit).collect();
-        let on: Vec<Hit> = self.faults().begun.iter().filter(|begun| !begun.undone).map(|begun| begun.hit.clone()).collect();
-        let together: Vec<Vec<Hit>> = if strike.one_by_one { hits.iter().map(|hit| vec![hit.clone()]).collect() } else { vec![hits.clone()] };
+        let on: Vec<Hit> =
+            self.faults().begun.iter().filter(|begun| !begun.undone).map(|begun| begun.hit.clone()).collect();
+        let together: Vec<Vec<Hit>> =
+            if strike.one_by_one { hits.iter().map(|hit| vec![hit.clone()]).collect() } else { vec![hits.clone()] };
         for hits in &together {
             let votes = Blast::of(&[on.clone(), hits.clone()].concat(), &fleet).votes;
             if votes.are_too_few() && !self.options.limits.allow_quorum_loss {
-                return Err(told(format!("the quorum would break now: {} of {} voters would be left", votes.left, votes.of)));
+                return Err(told(format!(
+                    "the quorum would break now: {} of {} voters would be left",
+                    votes.left, votes.of
+                )));
             }
         }
         let mut views = vec![];

@@ -51,8 +51,13 @@ impl Mender {
     /// Waits until every fault is over by itself and confirmed.
     pub(super) async fn wait_until_due(&self, runner: &Runner, tell: &mut dyn Tell) -> Mended {
         loop {
-            let left: Vec<(Duration, String)> =
-                runner.faults().begun.iter().filter(|begun| !begun.undone).map(|begun| (begun.due, words(begun))).collect();
+            let left: Vec<(Duration, String)> = runner
+                .faults()
+                .begun
+                .iter()
+                .filter(|begun| !begun.undone)
+                .map(|begun| (begun.due, words(begun)))
+                .collect();
             let Some(last) = left.iter().map(|(due, _)| *due).max() else { return Mended::All };
             if runner.scene.now() > last + CONFIRM_MAX {
                 // Nobody has confirmed it. It is asked for once more, then told.
@@ -131,7 +136,10 @@ async fn look_for_ever(runner: Runner, raise: Sender<Option<String>>) {
             }
         }
         if !runner.options.limits.allow_quorum_loss && has_no_quorum(&runner.scene) {
-            raise.send_replace(Some(format!("no quorum for {} s, and nobody has allowed that", NO_QUORUM_MAX.as_secs())));
+            raise.send_replace(Some(format!(
+                "no quorum for {} s, and nobody has allowed that",
+                NO_QUORUM_MAX.as_secs()
+            )));
         }
     }
 }

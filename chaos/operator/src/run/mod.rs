@@ -31,11 +31,7 @@ use std::{
     time::Duration,
 };
 use taffeta_node::api::ApiError;
-use tokio::{
-    sync::Semaphore,
-    task::JoinSet,
-    time::sleep,
-};
+use tokio::{sync::Semaphore, task::JoinSet, time::sleep};
 
 /// Background activities that run at once: each is a connection or a process.
 const BACKGROUND_MAX: usize = 64;
@@ -103,7 +99,14 @@ impl Runner {
     async fn perform(&self, activity: &Activity) -> Result<Done, Abort> {
         sleep(activity.before).await;
         let (start, began) = (Timestamp::now(), self.scene.now());
-        let mut done = Done { activity: activity.clone(), output: Json::Null, error: None, tolerated: None, start, duration: Duration::ZERO };
+        let mut done = Done {
+            activity: activity.clone(),
+            output: Json::Null,
+            error: None,
+            tolerated: None,
+            start,
+            duration: Duration::ZERO,
+        };
         let mut abort = None;
         match &activity.provider {
             Provider::Strike(strike) => match self.strike(activity, strike).await {
@@ -137,14 +140,21 @@ impl Runner {
     }
 
     /// All activities in turn; those in the background are waited for at the end.
-    async fn perform_all(&self, activities: &[Activity], done: &mut Vec<Done>, tell: &mut dyn Tell) -> Result<(), Abort> {
+    async fn perform_all(
+        &self,
+        activities: &[Activity],
+        done: &mut Vec<Done>,
+        tell: &mut dyn Tell,
+    ) -> Result<(), Abort> {
         let mut background: JoinSet<Result<Done, Abort>> = JoinSet::new();
         for activity in activities {
             tell.doing(&activity.name);
             if activity.background {
                 let (runner, activity) = (self.clone(), activity.clone());
                 background.spawn(async move {
-                    let Ok(_turn) = runner.background.acquire().await else { return Err(Abort("the run is over".into())) };
+                    let Ok(_turn) = runner.background.acquire().await else {
+                        return Err(Abort("the run is over".into()));
+                    };
                     runner.perform(&activity).await
                 });
                 continue;

@@ -173,7 +173,9 @@ impl Report {
             aborted.into_iter().map(String::from).chain(rolled.map(|why| format!("rollbacks: {}", why.0))).collect();
         let left: Vec<String> = match mended {
             Mended::All => vec![],
-            Mended::Not(left) => left.into_iter().map(|fault| format!("{fault}: nobody confirms that it is undone")).collect(),
+            Mended::Not(left) => {
+                left.into_iter().map(|fault| format!("{fault}: nobody confirms that it is undone")).collect()
+            }
         };
         self.verdict = match (left.is_empty(), aborts.is_empty(), deviations.is_empty()) {
             (false, _, _) => Verdict::NotHealed,
@@ -199,7 +201,10 @@ impl Report {
                 && (lasted > limit || options.strict)
             {
                 let (lasted, from, limit) = (lasted.as_secs_f64(), from.as_secs_f64(), limit.as_secs_f64());
-                found.push(format!("`{}` did not hold for {lasted:.1} s from {from:.1} s on; {limit} s are allowed", probe.name));
+                found.push(format!(
+                    "`{}` did not hold for {lasted:.1} s from {from:.1} s on; {limit} s are allowed",
+                    probe.name
+                ));
             }
         }
         for done in self.activities.iter().chain(&self.rollbacks) {

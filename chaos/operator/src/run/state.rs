@@ -91,7 +91,15 @@ async fn look(probe: &Activity, fabric: &Fabric) -> Looked {
         Ok(output) => (output, None),
         Err(why) => (Json::Null, Some(why)),
     };
-    Looked { name: probe.name.clone(), source: probe.source.clone(), output, error, met, start, duration: began.elapsed() }
+    Looked {
+        name: probe.name.clone(),
+        source: probe.source.clone(),
+        output,
+        error,
+        met,
+        start,
+        duration: began.elapsed(),
+    }
 }
 
 /// Asks until it holds, or so long.

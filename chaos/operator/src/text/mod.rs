@@ -128,7 +128,8 @@ impl Node {
             Json::String(text) => Value::Text(text.clone()),
             Json::Array(list) => Value::List(list.iter().map(|item| Self::of_json(line, item)).collect()),
             Json::Object(map) => {
-                let entry = |(key, item): (&String, &Json)| Entry { key: key.clone(), line, node: Self::of_json(line, item) };
+                let entry =
+                    |(key, item): (&String, &Json)| Entry { key: key.clone(), line, node: Self::of_json(line, item) };
                 Value::Map(map.iter().map(entry).collect())
             }
         };

@@ -110,7 +110,9 @@ impl<'a> Builder<'a> {
                 Value::Text(key) => key,
                 Value::Number(number) => number.to_string(),
                 Value::Bool(on) => on.to_string(),
-                Value::Null | Value::List(_) | Value::Map(_) => return Err(Wrong::at(line, "", "a key has to be text")),
+                Value::Null | Value::List(_) | Value::Map(_) => {
+                    return Err(Wrong::at(line, "", "a key has to be text"));
+                }
             };
             let (event, span) = self.next()?;
             let node = self.node(event, span, depth + 1)?;

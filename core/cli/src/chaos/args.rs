@@ -3,8 +3,8 @@
 mod operate;
 
 pub(crate) use operate::{
-    AllowArgs, ExperimentFlags, ExportArgs, FabricFlags, GauntletArgs, HaltArgs, InjectArgs, PlanArgs, ProbeArgs, RunArgs,
-    StateArgs,
+    AllowArgs, ExperimentFlags, ExportArgs, FabricFlags, GauntletArgs, HaltArgs, InjectArgs, PlanArgs, ProbeArgs,
+    RunArgs, StateArgs,
 };
 
 use crate::args::OutputFlag;
@@ -24,7 +24,9 @@ const RUN_CODES: &str = "Exit codes: 0 the hypothesis held, 1 it did not, 2 the 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ChaosVerb {
     /// Show whom an experiment would strike, by what, and what that takes away; injects nothing
-    #[command(after_help = "Exit codes: 0 it may be run, 2 it would be refused, or the file is wrong, 3 no node answers.")]
+    #[command(
+        after_help = "Exit codes: 0 it may be run, 2 it would be refused, or the file is wrong, 3 no node answers."
+    )]
     Plan(Box<PlanArgs>),
     /// Run an experiment on real nodes: check, break, watch, heal, check again, report
     #[command(after_help = RUN_CODES)]

@@ -20,7 +20,8 @@ pub(super) fn connect(before: ApiFlags, flags: FabricFlags) -> Outcome<Fabric> {
     let token = settings.text(Key::Token).map(|(token, _)| token.to_owned());
     let token = token.or_else(|| settings.token_of_folder().map(|(_, token)| token));
     let given = flags.chaos_token.into_iter().chain(env::var(TOKEN_VARIABLE));
-    let mut tokens: Vec<String> = given.flat_map(|text| text.split(',').map(String::from).collect::<Vec<_>>()).collect();
+    let mut tokens: Vec<String> =
+        given.flat_map(|text| text.split(',').map(String::from).collect::<Vec<_>>()).collect();
     tokens.extend(settings.data().and_then(|data| fs::read_to_string(data.join(TOKEN_FILE)).ok()));
     let tokens = tokens.iter().map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()).collect();
     Ok(Fabric::new(settings.client()?, token, tokens))

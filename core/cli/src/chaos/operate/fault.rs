@@ -2,7 +2,8 @@
 
 use super::{
     super::args::{AllowArgs, HaltArgs, InjectArgs, ProbeArgs, StateArgs},
-    connect::connect, fresh_seed, tables,
+    connect::connect,
+    fresh_seed, tables,
 };
 use crate::{
     args::ApiFlags,
@@ -10,7 +11,11 @@ use crate::{
     output::{print, remark, show},
 };
 use std::time::{Duration, Instant};
-use taffeta_chaos_operator::{Fabric, Limits, Single, Verdict, Wrong, ask, format::{Look, Strike}, inject as begin};
+use taffeta_chaos_operator::{
+    Fabric, Limits, Single, Verdict, Wrong, ask,
+    format::{Look, Strike},
+    inject as begin,
+};
 use taffeta_node::api::{FaultState, FaultView};
 use tokio::time::sleep;
 
@@ -52,7 +57,8 @@ pub(super) async fn stop(before: ApiFlags, args: HaltArgs) -> Outcome {
         let stopped = fabric.stop(&args.reason).await?;
         print(&tables::stopped(&stopped))?;
         if !stopped.not_undone.is_empty() {
-            let left: Vec<String> = stopped.not_undone.iter().map(|view| format!("{} at {}", view.fault, view.node)).collect();
+            let left: Vec<String> =
+                stopped.not_undone.iter().map(|view| format!("{} at {}", view.fault, view.node)).collect();
             return Err(not_confirmed(&left));
         }
         if !stopped.unreachable.is_empty() {

@@ -20,7 +20,8 @@ use taffeta_chaos_operator::{
 pub(super) fn experiment(flags: &ExperimentFlags) -> Outcome<Experiment> {
     let mut given = Given { environment: environment(), ..Given::default() };
     for pair in &flags.variables {
-        let (name, value) = pair.split_once('=').ok_or_else(|| Failure::wrong(format!("--var {pair}: write NAME=VALUE")))?;
+        let (name, value) =
+            pair.split_once('=').ok_or_else(|| Failure::wrong(format!("--var {pair}: write NAME=VALUE")))?;
         given.variables.insert(name.into(), value.into());
     }
     read(&flags.what, &given)

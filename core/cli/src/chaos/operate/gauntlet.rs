@@ -1,8 +1,6 @@
 //! `gauntlet`.
 
-use super::{
-    super::args::GauntletArgs, Told, connect::connect, fresh_seed, own_demo::OwnDemo, perform::write, tables,
-};
+use super::{super::args::GauntletArgs, Told, connect::connect, fresh_seed, own_demo::OwnDemo, perform::write, tables};
 use crate::{
     args::ApiFlags,
     end::End,
@@ -17,7 +15,8 @@ use tokio::sync::watch;
 pub(super) async fn run(before: ApiFlags, mut args: GauntletArgs) -> Outcome {
     if let Some(unknown) = args.only.iter().find(|name| find_ready(name).is_none()) {
         let names: Vec<&str> = READY.iter().map(|ready| ready.name).collect();
-        return Err(Failure::wrong(format!("--only: there is no experiment `{unknown}`")).help(format!("use {}", names.join(", "))));
+        return Err(Failure::wrong(format!("--only: there is no experiment `{unknown}`"))
+            .help(format!("use {}", names.join(", "))));
     }
     if let Some(folder) = &args.reports {
         fs::create_dir_all(folder).map_err(|e| Failure::wrong(format!("cannot make {}: {e}", folder.display())))?;
@@ -49,7 +48,9 @@ pub(super) async fn run(before: ApiFlags, mut args: GauntletArgs) -> Outcome {
     match (*abort.borrow(), board.is_clean()) {
         (true, _) => Err(Failure::experiment(Verdict::Aborted, "it was ended by a person")),
         (false, true) => Ok(()),
-        (false, false) => Err(Failure::experiment(Verdict::Deviated, "not all experiments held, or something was lost or left")),
+        (false, false) => {
+            Err(Failure::experiment(Verdict::Deviated, "not all experiments held, or something was lost or left"))
+        }
     }
 }
 

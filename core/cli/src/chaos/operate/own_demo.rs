@@ -33,7 +33,11 @@ impl OwnDemo {
         let failed = |e: std::io::Error| Failure::failed(format!("the demo cannot start: {e}"));
         let mut command = Command::new(env::current_exe().map_err(failed)?);
         // A group of its own: Ctrl-C is for the gauntlet, which ends it at its own end.
-        command.args(["demo", "--nodes", NODES, "--chaos"]).stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
+        command
+            .args(["demo", "--nodes", NODES, "--chaos"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .process_group(0);
         let mut process = command.spawn().map_err(failed)?;
         let Some(stdout) = process.stdout.take() else { return Err(Failure::failed("the demo has no output")) };
         let mut lines = BufReader::new(stdout).lines();
@@ -44,7 +48,8 @@ impl OwnDemo {
             Ok(None) | Err(_) => {
                 let mut demo = Self { process, _lines: lines, data: PathBuf::new() };
                 demo.end().await;
-                Err(Failure::failed("the demo did not become healthy").help("run `taffeta demo --nodes 5 --chaos` by itself"))
+                Err(Failure::failed("the demo did not become healthy")
+                    .help("run `taffeta demo --nodes 5 --chaos` by itself"))
             }
         }
     }

@@ -2,7 +2,9 @@
 
 use super::{
     super::args::{ExperimentFlags, PlanArgs, RunArgs},
-    Told, connect::connect, file, fresh_seed, interrupted, tables,
+    Told,
+    connect::connect,
+    file, fresh_seed, interrupted, tables,
 };
 use crate::{
     args::ApiFlags,
@@ -82,11 +84,12 @@ fn outcome(report: &Report) -> Outcome {
     match report.verdict {
         Verdict::Held => Ok(()),
         Verdict::Refused => Err(refusal(&report.why)),
-        Verdict::NotHealed => Err(Failure::experiment(report.verdict, format!("{}: {}", report.verdict, report.why.join("; ")))
-            .help("see `taffeta chaos status`; each node undoes its faults at their deadline, and goes on trying")),
+        Verdict::NotHealed => {
+            Err(Failure::experiment(report.verdict, format!("{}: {}", report.verdict, report.why.join("; ")))
+                .help("see `taffeta chaos status`; each node undoes its faults at their deadline, and goes on trying"))
+        }
         Verdict::Deviated | Verdict::Aborted => {
             Err(Failure::experiment(report.verdict, format!("{}: {}", report.verdict, report.why.join("; "))))
         }
     }
 }
-

@@ -6,7 +6,8 @@ use taffeta_node::api::{ChaosStopView, ChaosView, FaultView};
 
 /// Who would be struck, by what, and what that takes away.
 pub(super) fn plan(plan: &Plan) -> String {
-    let mut text = format!("{}\nseed {}: give it to `run` with --seed, and the same are struck\n", plan.title, plan.seed);
+    let mut text =
+        format!("{}\nseed {}: give it to `run` with --seed, and the same are struck\n", plan.title, plan.seed);
     for strike in &plan.strikes {
         text += &format!("\n{:.1} s   {}: {}\n", strike.at_s, strike.name, strike.fault);
         text += &strikes(strike);
@@ -67,7 +68,18 @@ fn seconds(value: Option<f64>) -> String {
 /// The scoreboard.
 pub(super) fn scoreboard(board: &Scoreboard) -> String {
     let header = [
-        "EXPERIMENT", "VERDICT", "REQUESTS", "FAILED", "FOR", "LONGEST", "LEADER", "NAMES", "STRENGTH", "WRITES", "LOST", "ORPHANS",
+        "EXPERIMENT",
+        "VERDICT",
+        "REQUESTS",
+        "FAILED",
+        "FOR",
+        "LONGEST",
+        "LEADER",
+        "NAMES",
+        "STRENGTH",
+        "WRITES",
+        "LOST",
+        "ORPHANS",
     ];
     let mut text = table(&header, board.rows.iter().chain([&board.total]).map(row));
     for row in board.rows.iter().filter(|row| !row.why.is_empty()) {
@@ -103,7 +115,16 @@ pub(super) fn faults(faults: &[FaultView]) -> String {
             None => view.fault.to_string(),
         };
         let commands = view.error.clone().unwrap_or_else(|| view.commands.join("; "));
-        vec![view.id.clone(), view.run.clone(), view.node.clone(), what, state.unwrap_or_default(), view.ends_at.clone(), view.backend.clone(), commands]
+        vec![
+            view.id.clone(),
+            view.run.clone(),
+            view.node.clone(),
+            what,
+            state.unwrap_or_default(),
+            view.ends_at.clone(),
+            view.backend.clone(),
+            commands,
+        ]
     };
     table(&["ID", "RUN", "MACHINE", "FAULT", "STATE", "ENDS", "BY", "DOES"], faults.iter().map(row))
 }
@@ -111,11 +132,14 @@ pub(super) fn faults(faults: &[FaultView]) -> String {
 /// Who can be hurt how, and what is on.
 pub(super) fn chaos(view: &ChaosView) -> String {
     let mut text = match &view.blocked {
-        Some(block) => format!("faults are refused since {} ({}): {}\n\n", block.at, block.by, or_dash(block.reason.clone())),
+        Some(block) => {
+            format!("faults are refused since {} ({}): {}\n\n", block.at, block.by, or_dash(block.reason.clone()))
+        }
         None => String::new(),
     };
     let nodes = view.nodes.iter().map(|node| {
-        let can = node.backends.iter().filter(|backend| backend.refused.is_none()).map(|backend| backend.fault.as_str());
+        let can =
+            node.backends.iter().filter(|backend| backend.refused.is_none()).map(|backend| backend.fault.as_str());
         let opted = match (node.answers, node.chaos) {
             (false, _) => "does not answer",
             (true, true) => "yes",
