@@ -1,5 +1,6 @@
 //! The cluster as a plan needs it: machines, voters, tasks, and who can be hurt how. Pure; `fabric` gathers it.
 
+use crate::blast::Hit;
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -112,6 +113,17 @@ impl Fleet {
     /// Faults that are on.
     pub fn active(&self) -> impl Iterator<Item = &FaultView> {
         self.faults.iter().filter(|fault| matches!(fault.state, FaultState::Active | FaultState::NotUndone))
+    }
+
+    /// The same, as far as what they take away is concerned.
+    pub fn active_hits(&self) -> Vec<Hit> {
+        let hit = |view: &FaultView| Hit {
+            node: view.node.clone(),
+            fault: view.fault,
+            peers: view.peers.clone(),
+            task: view.task.clone(),
+        };
+        self.active().map(hit).collect()
     }
 
     /// Instances that serve and that there are to be, over all services that this chooses.

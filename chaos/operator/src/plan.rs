@@ -69,7 +69,13 @@ pub struct Limits {
 impl Plan {
     /// The plan for this cluster.
     pub fn new(experiment: &Experiment, fleet: &Fleet, seed: u64, limits: Limits) -> Self {
-        let mut schedule = Schedule { fleet, seed, at: Duration::ZERO, on: vec![], drawn: BTreeMap::new() };
+        let mut schedule = Schedule {
+            fleet,
+            seed,
+            at: Duration::ZERO,
+            on: fleet.active_hits().into_iter().map(|hit| (Duration::MAX, hit)).collect(),
+            drawn: BTreeMap::new(),
+        };
         let strikes: Vec<PlannedStrike> = experiment
             .method
             .iter()
@@ -109,7 +115,7 @@ struct Schedule<'a> {
     fleet: &'a Fleet,
     seed: u64,
     at: Duration,
-    /// Faults with their ends.
+    /// Faults with their ends. Of those that others have begun the end is not known here.
     on: Vec<(Duration, Hit)>,
     /// Who was drawn by an activity: who refers to it strikes the same.
     drawn: BTreeMap<String, Vec<String>>,

@@ -83,13 +83,7 @@ fn aim(single: &Single, fleet: &Fleet) -> Result<Vec<Hit>, ApiError> {
         task: task.clone(),
     };
     let hits: Vec<Hit> = struck.nodes.iter().map(hit).collect();
-    let on = fleet.active().map(|view| Hit {
-        node: view.node.clone(),
-        fault: view.fault,
-        peers: view.peers.clone(),
-        task: view.task.clone(),
-    });
-    let on: Vec<Hit> = on.collect();
+    let on = fleet.active_hits();
     let together: Vec<&[Hit]> = if strike.one_by_one { hits.chunks(1).collect() } else { vec![&hits] };
     for hits in together {
         let votes = Blast::of(&[on.as_slice(), hits].concat(), fleet).votes;

@@ -4,7 +4,8 @@ use crate::{
     format::{Experiment, Given},
     targets::tests::fleet,
 };
-use taffeta_node::api::ChaosBlockView;
+use taffeta_chaos_plan::Fault;
+use taffeta_node::api::{ChaosBlockView, FaultState, FaultView};
 
 fn experiment(actions: &[(&str, &str, &str)]) -> Experiment {
     let action = |(name, func, arguments): &(&str, &str, &str)| {
@@ -53,6 +54,28 @@ fn who_has_not_opted_in_or_cannot_is_refused_and_a_block_refuses_all() {
     fleet.blocked = Some(ChaosBlockView { by: "n1".into(), at: "now".into(), reason: "sale".into() });
     let blocked = plan(&[("a", "kill", "target: n1, lasts: 5")], &fleet);
     assert_eq!(blocked.refusals, ["faults are blocked since now (n1): sale; `taffeta chaos allow` lifts it"]);
+}
+
+#[test]
+fn what_others_have_broken_counts_as_well() {
+    let mut fleet = fleet();
+    fleet.faults.push(FaultView {
+        id: "a".into(),
+        run: "other".into(),
+        node: "n1".into(),
+        fault: Fault::Pause,
+        backend: "signal".into(),
+        commands: vec![],
+        peers: vec![],
+        task: None,
+        begun_at: String::new(),
+        ends_at: String::new(),
+        state: FaultState::Active,
+        error: None,
+    });
+    assert!(plan(&[("a", "kill", "target: n2, lasts: 5")], &fleet).breaks_quorum);
+    fleet.faults[0].state = FaultState::Undone;
+    assert!(!plan(&[("a", "kill", "target: n2, lasts: 5")], &fleet).breaks_quorum);
 }
 
 #[test]

@@ -163,7 +163,7 @@ impl Picture<'_> {
 }
 
 fn label(y: f64, text: &str) -> Markup {
-    let short: String = text.chars().take(24).collect();
+    let short: String = text.chars().take(26).collect();
     html! { text x="2" y=(point(y + 11.0)) class="small" { (short) title { (text) } } }
 }
 

@@ -57,8 +57,9 @@ impl Runner {
             task: task.clone(),
         };
         let hits: Vec<Hit> = nodes.iter().map(hit).collect();
-        let on: Vec<Hit> =
-            self.faults().begun.iter().filter(|begun| !begun.undone).map(|begun| begun.hit.clone()).collect();
+        // Those of others count as well, and those of ours that no node tells of, as it is dead.
+        let mut on = fleet.active_hits();
+        on.extend(self.faults().begun.iter().filter(|begun| !begun.undone).map(|begun| begun.hit.clone()));
         let together: Vec<Vec<Hit>> =
             if strike.one_by_one { hits.iter().map(|hit| vec![hit.clone()]).collect() } else { vec![hits.clone()] };
         for hits in &together {
