@@ -12,7 +12,7 @@ use std::{
 };
 use support::{alone, binary};
 use taffeta_chaos_plan::{DnsInstead, Fault, PartitionShape};
-use taffeta_harness::{Cluster, ask, get, within};
+use taffeta_harness::{Cluster, Disk, ask, get, within};
 use taffeta_node::{
     api::{ApiError, ErrorCode, FaultRequest, FaultState, FaultView, TokenRequest},
     client::{ApiClient, ApiTarget},
@@ -26,6 +26,8 @@ struct Bed {
     cluster: Cluster,
     runtime: tokio::runtime::Runtime,
     count: std::cell::Cell<u64>,
+    /// After the machines that use it.
+    _disk: Option<Disk>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -41,11 +43,27 @@ impl Bed {
     /// Machines with these flags each; ready, and all knowing each other.
     fn start(flags: &[&[&str]]) -> Self {
         let turn = alone();
+        Self::started(Cluster::new(binary()), flags, None, turn)
+    }
+
+    /// One machine whose data folder is a disk of its own; `None`, said aloud, where none can be made.
+    fn on_disk(flags: &[&str]) -> Option<Self> {
+        let turn = alone();
+        let cluster = Cluster::new(binary());
+        match Disk::mount(&cluster.root().join("n1"), 96) {
+            Ok(disk) => Some(Self::started(cluster, &[flags], Some(disk), turn)),
+            Err(why) => {
+                eprintln!("SKIPPED: no disk can be made here: {why}");
+                None
+            }
+        }
+    }
+
+    fn started(mut cluster: Cluster, flags: &[&[&str]], disk: Option<Disk>, turn: MutexGuard<'static, ()>) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let mut cluster = Cluster::new(binary());
         cluster.start_each(flags);
         cluster.wait_ready();
-        let bed = Self { cluster, runtime, count: std::cell::Cell::new(0), _turn: turn };
+        let bed = Self { cluster, runtime, count: std::cell::Cell::new(0), _disk: disk, _turn: turn };
         bed.all_alive();
         bed
     }
@@ -64,8 +82,8 @@ impl Bed {
 
     /// Whether a machine sees so many alive.
     fn counts(&self, machine: usize, alive: usize) -> Result<(), String> {
-        let status = self.cluster.machines[machine].try_json(&["status"])?;
-        if status["nodes"]["alive"] == alive { Ok(()) } else { Err(status.to_string()) }
+        let status = self.runtime.block_on(self.client(machine).status()).map_err(|e| e.to_string())?;
+        if status.nodes.alive == alive { Ok(()) } else { Err(format!("{:?}", status.nodes)) }
     }
 
     fn client(&self, machine: usize) -> ApiClient {
@@ -187,13 +205,13 @@ fn who_has_not_opted_in_or_shows_no_right_token_is_not_hurt() {
         let refused = bed.runtime.block_on(bed.client(1).inject(&wanted, token)).unwrap_err();
         assert_eq!(refused.code, ErrorCode::Forbidden, "{token}: {refused:?}");
     }
-    assert_eq!(bed.runtime.block_on(bed.client(0).chaos()).unwrap().faults, []);
+    assert!(bed.runtime.block_on(bed.client(0).chaos()).unwrap().faults.is_empty());
     // A plan needs no token and does nothing.
     wanted.dry_run = true;
     let planned = bed.runtime.block_on(bed.client(2).inject(&wanted, "")).unwrap();
     assert_eq!(planned.state, FaultState::Planned);
     assert!(!planned.commands.is_empty() && !planned.backend.is_empty(), "{planned:?}");
-    assert_eq!(bed.runtime.block_on(bed.client(0).chaos()).unwrap().faults, []);
+    assert!(bed.runtime.block_on(bed.client(0).chaos()).unwrap().faults.is_empty());
     assert!(keepers(bed.data(1)).is_empty());
     // The token of one that has opted in is good at the others that have.
     wanted.dry_run = false;
@@ -299,7 +317,7 @@ fn what_a_node_does_to_itself_is_seen_and_over_in_time() {
     assert!(date(1) - before < 600_000);
 
     // DNS.
-    let name = "n1.node.fabric.internal";
+    let name = "nodes.fabric.internal";
     let asked = || ask(bed.cluster.machines[2].dns(), name, "A");
     let code = || asked().map_or_else(|why| why, |reply| reply.code.to_string());
     let healthy = code();
@@ -521,6 +539,23 @@ fn with_all_keepers_killed_the_agent_starts_another() {
 }
 
 #[test]
+fn a_disk_of_the_nodes_own_is_really_full() {
+    let Some(bed) = Bed::on_disk(&["--chaos"]) else { return };
+    let fault = bed.begin(0, Fault::DiskFull, 4_000);
+    assert_eq!(fault.backend, "filesystem");
+    let is_full = || {
+        let status = bed.cluster.machines[0].try_json(&["status"])?;
+        if status["notes"].to_string().contains("is full") { Ok(()) } else { Err(status.to_string()) }
+    };
+    within(Duration::from_secs(4), "the node says so", is_full);
+    let taken = fs::write(bed.data(0).join("more"), vec![7; 2 << 20])
+        .and_then(|()| fs::File::open(bed.data(0).join("more"))?.sync_all());
+    assert!(taken.is_err(), "nobody else has room either");
+    bed.undone(0, &fault, Duration::from_secs(10));
+    within(SOON, "it has room again", || if is_full().is_err() { Ok(()) } else { Err("full".into()) });
+}
+
+#[test]
 fn an_agent_that_is_killed_while_a_fault_is_on_leaves_nothing_of_it() {
     let mut bed = Bed::three();
     let burning = bed.data(1).to_string_lossy().into_owned();
@@ -547,8 +582,8 @@ fn an_agent_that_is_killed_while_a_fault_is_on_leaves_nothing_of_it() {
 #[test]
 fn a_fault_inside_of_a_node_goes_on_when_the_agent_is_back_before_its_end() {
     let mut bed = Bed::start(&[&["--chaos"]]);
-    let fault = bed.begin(0, Fault::Dns { fraction: 1.0, instead: DnsInstead::Servfail }, 20_000);
-    let name = "n1.node.fabric.internal";
+    let fault = bed.begin(0, Fault::Dns { fraction: 1.0, instead: DnsInstead::Servfail }, 60_000);
+    let name = "nodes.fabric.internal";
     bed.cluster.machines[0].kill_agent();
     bed.cluster.machines[0].up_with(&[("TAFFETA_CHAOS", "1")]);
     bed.cluster.wait_ready();

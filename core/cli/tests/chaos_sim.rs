@@ -235,6 +235,8 @@ fn a_malformed_plan_is_told_with_its_field() {
     refused(&one(unchecked), "plan.json: faults[0].fraction is 2; expected 0 to 1", "");
     refused(&one(r#""at_ms": 1, "target": "n4", "fault": "pause""#), "faults[0].target is n4", "--nodes");
     refused(&one(r#""at_ms": 12000, "target": "n1", "fault": "pause""#), "faults[0].at_ms is 12000", "--minutes");
+    let real = r#""at_ms": 1, "target": "n1", "fault": {"bandwidth": {"kbit_per_s": 64}}"#;
+    refused(&one(real), "faults[0].fault is bandwidth; expected a fault that the simulator knows", "");
     refused(&plan("{\"fault\": []}"), "plan.json: line 1: fault: unknown field `fault`", "a plan looks like");
 }
 

@@ -12,7 +12,12 @@ use std::{
     time::Duration,
 };
 use support::{alone, binary};
+use taffeta_chaos_plan::{Fault, PartitionShape};
 use taffeta_harness::{Cluster, ask, get, within};
+use taffeta_node::{
+    api::FaultRequest,
+    client::{ApiClient, ApiTarget},
+};
 
 const DNS: [&str; 3] = ["127.0.0.1:7453", "127.0.0.2:7453", "127.0.0.3:7453"];
 
@@ -34,8 +39,12 @@ struct Demo {
 impl Demo {
     /// Starts it and reads what it prints until it names its folder.
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(flags: &[&str]) -> Self {
         let mut command = Command::new(binary());
-        command.arg("demo").stdin(Stdio::null()).stdout(Stdio::piped());
+        command.arg("demo").args(flags).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut process = command.spawn().expect("the binary starts");
         let mut lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
         let folder = loop {
@@ -132,6 +141,55 @@ fn the_demo_walks_heals_and_leaves_nothing_behind() {
     } else {
         eprintln!("SKIPPED in part: there is no pkill here");
         nothing_is_left(&demo.end(), &ids);
+    }
+}
+
+#[test]
+fn a_demo_node_that_a_fault_has_killed_comes_back_by_itself() {
+    let _alone = alone();
+    if ports_in_use() {
+        return;
+    }
+    let demo = Demo::start_with(&["--chaos", "--no-shop"]);
+    let ids = node_ids(&demo.folder);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let client = ApiClient::new(ApiTarget::Http("http://127.0.0.1:7480".into()), None).expect("a client");
+    let token = fs::read_to_string(format!("{}/n2/chaos.token", demo.folder)).expect("n2 has opted in");
+    let request = |id: &str, fault, lasts_ms| FaultRequest {
+        id: id.into(),
+        run: "demo".into(),
+        node: "n2".into(),
+        fault,
+        lasts_ms,
+        peers: vec![],
+        task: None,
+        dry_run: false,
+    };
+    let state = |wanted: &str| {
+        let nodes = runtime.block_on(client.nodes()).map_err(|e| e.to_string())?;
+        let n2 = nodes.into_iter().find(|node| node.name == "n2").map(|node| node.state);
+        if n2.as_deref() == Some(wanted) { Ok(()) } else { Err(format!("{n2:?}")) }
+    };
+    let kill = request("00000001", Fault::KillMachine, 3_000);
+    within(Duration::from_secs(10), "the fault begins", || {
+        runtime.block_on(client.inject(&kill, &token)).map_err(|e| e.to_string())
+    });
+    within(Duration::from_secs(10), "n2 is dead", || state("down"));
+    within(Duration::from_secs(20), "n2 is back", || state("alive"));
+    // The demo ends in the middle of faults, of which one is in the kernel and one holds a node still.
+    let cut = Fault::Partition { shape: PartitionShape::Split };
+    let third = ApiClient::new(ApiTarget::Http("http://127.0.0.3:7480".into()), None).expect("a client");
+    for fault in [request("00000002", cut, 60_000), request("00000003", Fault::Pause, 60_000)] {
+        within(Duration::from_secs(10), "the fault begins", || {
+            runtime
+                .block_on(third.inject(&FaultRequest { node: "n3".into(), ..fault.clone() }, &token))
+                .map_err(|e| e.to_string())
+        });
+    }
+    nothing_is_left(&demo.end(), &ids);
+    if let Ok(output) = Command::new("nft").args(["list", "tables"]).output() {
+        let tables = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(!tables.contains("taffeta_chaos_00000002"), "{tables}");
     }
 }
 

@@ -116,6 +116,7 @@ fn unset(key: Key) -> &'static str {
         Key::Http => "(as before, else 127.0.0.1:7480)",
         Key::Dns => "(as before, else 127.0.0.1:7453)",
         Key::Ring => "(as before, else lan)",
+        Key::Chaos => "(no)",
         Key::JoinTimeout => "(never)",
         Key::DnsUpstream => "(as before, else the machine's)",
         Key::DnsRate => "(as before, else 1000)",

@@ -154,6 +154,13 @@ pub(super) fn status(status: &StatusView) -> String {
         ("tasks", or_dash(tasks.join(", "))),
         ("version", status.version.clone()),
     ];
+    if status.chaos > 0 {
+        let faults = if status.chaos == 1 { "fault is" } else { "faults are" };
+        rows.push(("CHAOS", format!("{} {faults} on on purpose: `taffeta chaos status`", status.chaos)));
+    }
+    if status.chaos_blocked {
+        rows.push(("chaos", "no fault may be brought about on purpose: `taffeta chaos allow`".into()));
+    }
     rows.extend(status.notes.iter().map(|note| ("note", note.clone())));
     pairs(&rows)
 }

@@ -55,7 +55,7 @@ pub struct ChaosNodeView {
 pub struct ChaosBackendView {
     /// The kind of fault: `loss`.
     pub fault: String,
-    /// `nftables`, `signal`, `freezer`, `socket`, `clock`, `loop`, `files`, `process`, `dns`, `fabric`; empty if nothing
+    /// `nftables`, `signal`, `freezer`, `socket`, `clock`, `filesystem`, `files`, `process`, `dns`, `fabric`; empty if nothing
     /// can do it there.
     pub backend: String,
     /// Why nothing can.

@@ -17,6 +17,9 @@ pub(crate) const FILE: &str = "agent.json";
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Agent {
     pub(crate) process: Process,
+    /// Whether it has come up.
+    #[serde(default)]
+    pub(crate) is_ready: bool,
     program: PathBuf,
     name: String,
     args: Vec<String>,
@@ -36,6 +39,7 @@ impl Agent {
         };
         Ok(Self {
             process,
+            is_ready: false,
             program: env::current_exe()?,
             name: args.next().unwrap_or_else(|| "taffeta".into()),
             args: args.collect(),
@@ -76,4 +80,38 @@ pub(crate) fn is_held(data: &Path) -> bool {
         kind == Some("FLOCK") && inode == Some(lock.ino())
     };
     BufReader::new(locks).lines().map_while(Result::ok).any(|line| is_it(&line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{FlockOperation, flock};
+
+    #[test]
+    fn a_folder_is_held_as_long_as_its_lock_is() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(!is_held(folder.path()));
+        let lock = fs::File::create(folder.path().join("lock")).unwrap();
+        assert!(!is_held(folder.path()));
+        flock(&lock, FlockOperation::LockExclusive).unwrap();
+        assert!(is_held(folder.path()));
+        drop(lock);
+        assert!(!is_held(folder.path()));
+    }
+
+    #[test]
+    fn an_agent_is_started_again_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let agent = Agent {
+            process: Process::look_up(std::process::id()).unwrap(),
+            is_ready: true,
+            program: "/bin/sh".into(),
+            name: "renamed".into(),
+            args: vec!["-c".into(), "echo $0 $ONLY $HOME > said".into(), "x y".into()],
+            env: vec![("ONLY".into(), "this".into())],
+            folder: folder.path().into(),
+        };
+        assert!(agent.start().unwrap().wait().unwrap().success());
+        assert_eq!(fs::read_to_string(folder.path().join("said")).unwrap(), "x y this\n");
+    }
 }

@@ -1,6 +1,7 @@
 //! Which back end brings a fault about on this machine, and what it does: decided before anything is done.
 
 use super::{
+    fill,
     inside::ways,
     journal::Deed,
     load,
@@ -58,6 +59,8 @@ pub(crate) struct Ground<'a> {
     /// The folder of the run that is to be struck, if a task is.
     pub(crate) run: Option<&'a Path>,
     pub(crate) agent: u32,
+    /// Folder of the journal, in the data folder.
+    pub(crate) journal: Option<&'a Path>,
     pub(crate) serves_dns: bool,
     pub(crate) leads: bool,
     pub(crate) drained: bool,
@@ -99,7 +102,13 @@ pub(crate) fn choose(id: &str, fault: &Fault, on: &Ground<'_>) -> Result<Choice,
         Fault::ClockOffset { .. } | Fault::ClockDrift { .. } => {
             inside("clock", format!("{fault} of the node's own idea of the date"))
         }
-        Fault::DiskFull => inside("files", "every write of the node to its data folder fails: no space left".into()),
+        Fault::DiskFull => match on.journal.and_then(fill::place) {
+            Some(file) => {
+                let commands = vec![format!("fallocate {} until 512 KiB are left", file.display()), "remove it".into()];
+                Ok(Choice { backend: "filesystem", commands, deed: Deed::Fill { file } })
+            }
+            None => inside("files", "every write of the node to its log and its own files fails: no space left".into()),
+        },
         Fault::Dns { .. } if !on.serves_dns => Err("this node serves no DNS".into()),
         Fault::Dns { fraction, instead } => {
             let what = match instead {
@@ -217,6 +226,7 @@ mod tests {
             no_nft: None,
             run: None,
             agent: 77,
+            journal: None,
             serves_dns: true,
             leads: false,
             drained: false,

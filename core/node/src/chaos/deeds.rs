@@ -2,6 +2,7 @@
 
 use super::{
     agent_file::{Agent, is_held},
+    fill,
     journal::{Deed, Journal, Process, Record, boot_millis},
     load, netfilter,
 };
@@ -15,7 +16,9 @@ const WORD_OF_MOUTH_MS: u64 = 250;
 const LOOK_MS: u64 = 50;
 /// An agent that was told to end does so within this time, or is left as it is, in milliseconds.
 const END_MS: u64 = 30_000;
-/// An agent that was started takes its folder within this time, in milliseconds.
+/// An agent that does not come up is started so often.
+const STARTS_MAX: u32 = 10;
+/// An agent is ready within this time after its start, in milliseconds.
 const START_MS: u64 = 20_000;
 
 /// What is left to do.
@@ -30,10 +33,15 @@ pub(crate) enum Step {
 /// What this process has begun for a fault.
 #[derive(Debug, Default)]
 pub(crate) struct Doing {
+    /// When an agent is silenced that has been told so.
+    act_at: Option<u64>,
     done: bool,
     children: Vec<Child>,
-    /// An agent that was started, and by when it is to be there.
-    returning: Option<(Child, u64)>,
+    /// An agent that was started.
+    returning: Option<Child>,
+    /// By when an agent is to be there.
+    by: Option<u64>,
+    starts: u32,
     /// Until when it is waited for the end of an agent that was told to end.
     patience: Option<u64>,
 }
@@ -44,7 +52,7 @@ impl Doing {
         if self.done {
             return Ok(Step::Done);
         }
-        let at = record.begins + WORD_OF_MOUTH_MS;
+        let at = *self.act_at.get_or_insert(now + WORD_OF_MOUTH_MS);
         if record.deed.silences_agent() && now < at {
             return Ok(Step::Later(at));
         }
@@ -75,6 +83,7 @@ impl Doing {
             Deed::Hold { bytes } => {
                 self.children.push(load::start(load::HOLD, *bytes, record.until, data).map_err(text)?);
             }
+            Deed::Fill { file } => fill::fill(file).map_err(text)?,
             Deed::Inside | Deed::Drain | Deed::HandOver => return Err("this is the agent's to do".into()),
         }
         self.done = true;
@@ -95,6 +104,7 @@ impl Doing {
                 Ok(Step::Done)
             }
             Deed::Freeze { run } => harm::thaw(run).map(|()| Step::Done).map_err(|e| e.to_string()),
+            Deed::Fill { file } => fill::remove(file).map(|()| Step::Done).map_err(|e| e.to_string()),
             Deed::KillTask { .. } | Deed::Burn { .. } | Deed::Hold { .. } => Ok(Step::Done),
             Deed::Inside | Deed::Drain | Deed::HandOver => Ok(Step::Done),
         }
@@ -105,7 +115,7 @@ impl Doing {
         let (old, now) = (&record.agent, boot_millis());
         let newest = Agent::load(journal).ok_or("`agent.json` does not tell how the agent was started: start it")?;
         let is_new = newest.process != *old && newest.process.lives();
-        if is_new || !old.lives() && is_held(data) {
+        if is_new && newest.is_ready {
             self.returning = None; // whose parent is whoever adopts it when the keeper ends
             return Ok(Step::Done);
         }
@@ -115,20 +125,33 @@ impl Doing {
             let patience = *self.patience.get_or_insert(if told { now + END_MS } else { now });
             return if now < patience { Ok(Step::Later(now + LOOK_MS)) } else { Ok(Step::Done) };
         }
-        let Some((child, by)) = &mut self.returning else {
-            let child = newest.start().map_err(|e| format!("the agent cannot be started again: {e}"))?;
-            self.returning = Some((child, now + START_MS));
-            return Ok(Step::Later(now + LOOK_MS));
-        };
-        match child.try_wait() {
-            Ok(None) if now < *by => Ok(Step::Later(now + LOOK_MS)),
-            Ok(None) => Err(format!("the agent that was started again is not there after {} s", START_MS / 1_000)),
-            Ok(Some(status)) => {
-                self.returning = None;
-                Err(format!("the agent was started again and has ended ({status}): its log says why"))
-            }
-            Err(e) => Err(format!("the agent that was started again is not known: {e}")),
+        let by = *self.by.get_or_insert(now + START_MS);
+        if now >= by {
+            self.by = None;
+            return Err(format!(
+                "an agent was started and is not ready after {} s: its log says why",
+                START_MS / 1_000
+            ));
         }
+        match &mut self.returning {
+            Some(child) => match child.try_wait() {
+                Ok(None) => {}
+                Ok(Some(status)) => {
+                    (self.returning, self.by) = (None, None);
+                    return Err(format!("the agent was started again and has ended ({status}): its log says why"));
+                }
+                Err(e) => return Err(format!("the agent that was started again is not known: {e}")),
+            },
+            None if is_new || is_held(data) => {} // somebody else was quicker
+            None if self.starts >= STARTS_MAX => {
+                return Err(format!("the agent was started {STARTS_MAX} times in vain: correct it and start it"));
+            }
+            None => {
+                self.starts += 1;
+                self.returning = Some(newest.start().map_err(|e| format!("the agent cannot be started again: {e}"))?);
+            }
+        }
+        Ok(Step::Later(now + LOOK_MS))
     }
 }
 

@@ -23,6 +23,7 @@ use std::{
     os::{fd::OwnedFd, unix::fs::OpenOptionsExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitCode, Stdio},
+    thread::sleep,
     time::Duration,
 };
 
@@ -35,6 +36,9 @@ const START: &str = "start";
 /// It looks at all at least so often: at children that ended and an agent that came back.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// Pause between two looks whether a keeper has begun.
+const START_PAUSE: Duration = Duration::from_millis(5);
+
 /// Pause before an undo that failed is tried again, in milliseconds.
 const AGAIN_MS: u64 = 1_000;
 
@@ -45,7 +49,7 @@ pub fn keeper_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let words: Vec<String> = args.into_iter().map(|word| word.to_string_lossy().into_owned()).collect();
     match words.split_first() {
         Some((verb, rest)) if verb == load::BURN || verb == load::HOLD => load::run(verb, rest),
-        Some((verb, [folder])) if verb == START => ended(spawn(Path::new(folder)).map(drop)),
+        Some((verb, [folder])) if verb == START => ended(start(Path::new(folder))),
         Some((folder, [])) => ended(keep(Path::new(folder))),
         Some(_) | None => {
             eprintln!("error: expected the data folder's `{FOLDER}`; a node starts its keeper itself");
@@ -67,6 +71,22 @@ fn ended(result: io::Result<()>) -> ExitCode {
 /// Words behind the program that start a keeper which is nobody's child.
 pub(crate) fn start_words(journal: &Journal) -> [OsString; 3] {
     ["keeper".into(), START.into(), journal.folder().into()]
+}
+
+/// Returns when a keeper acts: whoever asks has one then, and need not start a second.
+fn start(folder: &Path) -> io::Result<()> {
+    let mut keeper = spawn(folder)?;
+    let journal = Journal::new(folder.into());
+    for _ in 0..1_000 {
+        if lives(&journal) {
+            return Ok(());
+        }
+        if let Some(status) = keeper.try_wait()? {
+            return if status.success() { Ok(()) } else { Err(io::Error::other(format!("it has ended ({status})"))) };
+        }
+        sleep(START_PAUSE);
+    }
+    Err(io::Error::other("it does not begin"))
 }
 
 fn spawn(folder: &Path) -> io::Result<Child> {

@@ -4,12 +4,15 @@
 //! done, with a deadline. What concerns the process or the machine is done and undone by the [`keeper`], a small process
 //! that outlives the agent; what concerns the node's own socket, clock, files and DNS by the agent itself ([`inside`]),
 //! with an end of its own; drains and the leadership through the fabric. [`choose`] says which back end it is, and why
-//! none can do it; [`serve`] is what users and other nodes ask for. Left out: what is worth breaking, and whether the
+//! none can do it; [`begin`], [`end`] and [`view`] are what users ask for, [`serve`] what other nodes do. Left out: what is worth breaking, and whether the
 //! fabric withstood it.
 
 mod agent_file;
+mod begin;
 mod choose;
 mod deeds;
+mod end;
+mod fill;
 mod heard;
 mod inside;
 mod journal;
@@ -17,6 +20,8 @@ mod keeper;
 mod load;
 mod netfilter;
 mod serve;
+mod tell;
+mod view;
 mod watch;
 
 pub use keeper::keeper_main;
@@ -56,6 +61,8 @@ pub(crate) struct Chaos {
     news: Notify,
     /// One fault is begun at a time: they are counted and compared.
     beginning: tokio::sync::Mutex<()>,
+    /// One keeper is started at a time.
+    keeping: tokio::sync::Mutex<()>,
 }
 
 /// What a node has that has opted in.
@@ -108,7 +115,22 @@ impl Chaos {
             inside: Mutex::default(),
             news: Notify::new(),
             beginning: tokio::sync::Mutex::new(()),
+            keeping: tokio::sync::Mutex::new(()),
         })
+    }
+
+    /// The node has come up: a keeper that waits for it may end.
+    fn note_ready(&self) {
+        if !self.journal.folder().is_dir() {
+            return;
+        }
+        let noted = Agent::own().and_then(|mut agent| {
+            agent.is_ready = true;
+            agent.save(&self.journal)
+        });
+        if let Err(error) = noted {
+            tracing::error!(%error, "the keeper of faults cannot be told that this node is there");
+        }
     }
 
     /// What it has, if it has opted in.
@@ -128,6 +150,7 @@ impl Chaos {
 
     /// Starts a keeper if none lives.
     async fn ensure_keeper(&self) -> io::Result<()> {
+        let _alone = self.keeping.lock().await;
         if keeper::lives(&self.journal) {
             return Ok(());
         }

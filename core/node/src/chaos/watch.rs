@@ -1,7 +1,7 @@
 //! The agent's loop over its faults: ends what is due, starts a keeper where one is missing, tells what has changed.
 
 use super::{
-    Chaos,
+    Chaos, fill,
     inside::left,
     journal::{Deed, Entry, Told, boot_millis},
 };
@@ -9,9 +9,17 @@ use crate::{
     api::{FaultState, FaultView},
     node::Core,
 };
-use std::{sync::Arc, time::Duration};
-use taffeta_model::Command;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+use taffeta_model::{Command, NodeId};
 use tokio::time::{Instant, sleep};
+
+/// How often those are told of the end of a fault who could not be reached at once, as it was the fault that kept them from
+/// it.
+const TOLD_MAX: usize = 20;
 
 /// Pause between two looks while a fault is on.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -22,6 +30,7 @@ impl Core {
     /// Looks after the faults of this node as long as it runs. Wakes up only while there is one.
     pub(crate) async fn run_chaos(self: Arc<Self>) {
         let Some(chaos) = self.chaos.clone() else { return };
+        chaos.note_ready();
         let mut directory = self.directory.subscribe();
         let mut blocked = self.chaos_block().is_some();
         let mut keeper_at = Instant::now();
@@ -57,11 +66,7 @@ impl Core {
     }
 
     /// Lets all members know this node's token, or that it has none any more; false if that is to be tried again.
-    async fn register_token(
-        &self,
-        chaos: &Chaos,
-        known: &std::collections::BTreeMap<taffeta_model::NodeId, [u8; 32]>,
-    ) -> bool {
+    async fn register_token(&self, chaos: &Chaos, known: &BTreeMap<NodeId, [u8; 32]>) -> bool {
         let wanted = chaos.hurt().map(|hurt| hurt.token);
         if known.get(&self.me).copied() == wanted {
             return true;
@@ -115,13 +120,19 @@ impl Core {
             Deed::Table { .. } | Deed::Kill { .. } | Deed::Stop | Deed::Pause if record.boot != chaos.boot => {
                 Some(Told::undone(None))
             }
+            Deed::Fill { file } if record.boot != chaos.boot => match fill::remove(file) {
+                Ok(()) => Some(Told::undone(None)),
+                Err(e) => Some(Told::not_undone(format!("{}: {e}", file.display()))),
+            },
             Deed::Freeze { .. } | Deed::KillTask { .. } | Deed::Burn { .. } | Deed::Hold { .. }
                 if record.boot != chaos.boot =>
             {
                 Some(Told::undone(None))
             }
             Deed::Table { .. } | Deed::Kill { .. } | Deed::Stop | Deed::Pause => None,
-            Deed::Freeze { .. } | Deed::KillTask { .. } | Deed::Burn { .. } | Deed::Hold { .. } => None,
+            Deed::Freeze { .. } | Deed::KillTask { .. } | Deed::Burn { .. } | Deed::Hold { .. } | Deed::Fill { .. } => {
+                None
+            }
             Deed::Inside | Deed::Drain | Deed::HandOver => None,
         };
         if let Some(told) = told.filter(|told| entry.told.as_ref() != Some(told))
@@ -132,7 +143,7 @@ impl Core {
     }
 
     /// Makes events of what has changed, and lets the others know.
-    async fn tell_changes(&self, chaos: &Chaos) {
+    async fn tell_changes(self: &Arc<Self>, chaos: &Chaos) {
         let changed: Vec<(FaultView, Duration)> = {
             let known: Vec<String> = chaos.inside().told.keys().cloned().collect();
             let unfinished = chaos.unfinished();
@@ -155,7 +166,19 @@ impl Core {
         };
         for (view, left) in changed {
             self.tell_fault(&view);
-            self.tell_others(view, left).await;
+            let unheard = self.tell_others(view.clone(), left).await;
+            if view.state == FaultState::Undone && !unheard.is_empty() {
+                tokio::spawn(tell_again(Arc::downgrade(self), view, unheard));
+            }
         }
+    }
+}
+
+/// The others need not warn of a fault that is over.
+async fn tell_again(core: Weak<Core>, view: FaultView, mut unheard: Vec<NodeId>) {
+    for _ in 0..TOLD_MAX {
+        sleep(AGAIN / 2).await;
+        let Some(core) = core.upgrade().filter(|_| !unheard.is_empty()) else { return };
+        unheard = core.tell_these(unheard, &view, Duration::ZERO, AGAIN / 2).await;
     }
 }
