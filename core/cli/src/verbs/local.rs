@@ -133,7 +133,6 @@ fn unset(key: Key) -> &'static str {
         | Key::NoGso
         | Key::ApiOpen
         | Key::BestEffort
-        | Key::Chaos
         | Key::DnsAlias
         | Key::DnsTransfer
         | Key::DnsTls
