@@ -10,11 +10,13 @@ use crate::{
 use serde_json::{Value as Json, json};
 use std::{collections::BTreeSet, time::Duration};
 use taffeta_chaos_plan::FaultKind;
-use taffeta_node::api::{ErrorCode, FaultRequest, FaultView};
+use taffeta_node::api::{ApiError, ErrorCode, FaultRequest, FaultState, FaultView};
 use tokio::time::sleep;
 
 /// How long a node may take, in a strike one by one, until it is ready again.
 const READY_MAX: Duration = Duration::from_secs(60);
+/// How long a machine that is to be silenced may go on answering.
+const GONE_MAX: Duration = Duration::from_secs(3);
 /// Pause between two looks at it.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -125,7 +127,7 @@ impl Runner {
         };
         silences.iter().for_each(|node| self.scene.silence(node));
         self.scene.timeline().faults.push(span);
-        self.faults().begun.push(Begun { id: id.clone(), hit, due, silences, undone: false });
+        self.faults().begun.push(Begun { id: id.clone(), hit, due, silences: silences.clone(), undone: false });
         match self.fabric.inject(&request).await {
             Ok(view) => {
                 self.note(&id, |span| span.backend.clone_from(&view.backend));
@@ -134,16 +136,33 @@ impl Runner {
                 }
                 Ok(view)
             }
+            Err(e) if !silences.is_empty() && may_be_on(&e) && self.is_gone(&request.node).await => {
+                // It was quicker than its answer; whether it was, its node tells when it is back.
+                self.note(&id, |span| span.error = Some(format!("the answer was lost: {}", e.message)));
+                Ok(unanswered(&request))
+            }
             Err(e) => {
                 let why = format!("{} at {}: {}", request.fault, request.node, e.message);
-                // Whoever refuses has done nothing; whoever did not answer may have.
-                if !matches!(e.code, ErrorCode::Timeout | ErrorCode::Failed) {
+                if !may_be_on(&e) {
                     self.mark_undone(&id);
                 }
                 self.note(&id, |span| span.error = Some(e.message.clone()));
                 Err(Abort(why))
             }
         }
+    }
+
+    /// Whether a machine has just stopped answering.
+    async fn is_gone(&self, node: &str) -> bool {
+        let Some(api) = self.fabric.client(node) else { return false };
+        let until = self.scene.now() + GONE_MAX;
+        while self.scene.now() < until {
+            if api.clone().time_limit(Duration::from_secs(1)).health().await.is_err() {
+                return true;
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        false
     }
 
     /// Waits until a machine is a member that can be given tasks again.
@@ -180,6 +199,29 @@ impl Runner {
         begun.silences.iter().for_each(|node| self.scene.let_speak(node));
         drop(faults);
         self.note(id, |span| span.undone_s = Some(now.as_secs_f64()));
+    }
+}
+
+/// Whoever refuses has done nothing; whoever did not answer may have.
+fn may_be_on(e: &ApiError) -> bool {
+    matches!(e.code, ErrorCode::Timeout | ErrorCode::Failed)
+}
+
+/// What is told of a fault whose machine could not tell.
+fn unanswered(request: &FaultRequest) -> FaultView {
+    FaultView {
+        id: request.id.clone(),
+        run: request.run.clone(),
+        node: request.node.clone(),
+        fault: request.fault,
+        backend: String::new(),
+        commands: vec![],
+        peers: request.peers.clone(),
+        task: request.task.clone(),
+        begun_at: String::new(),
+        ends_at: String::new(),
+        state: FaultState::Active,
+        error: Some("the machine was gone before it could answer".into()),
     }
 }
 
