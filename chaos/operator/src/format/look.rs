@@ -62,7 +62,7 @@ impl Look {
             "alive" => Self::Alive,
             "strength" => Self::Strength(scope),
             "names" => Self::Names(scope),
-            "serves" => Self::Serves { scope, path: get("path").map_or(Ok("/".into()), |path| path.name())? },
+            "serves" => Self::Serves { scope, path: get("path").map_or_else(|| Ok("/".into()), |path| path.name())? },
             _ => Self::Faults, // the last of `LOOKS`, which the word is one of
         })
     }
@@ -83,7 +83,7 @@ impl Scope {
         let Some(field) = service else { return Ok(Self { app, service: None }) };
         let (service, of) = match field.text()?.split_once('/') {
             Some((service, of)) => (service, Some(AppName::new(of).map_err(|e| field.wrong(e.to_string()))?)),
-            None => (field.text()?, app.clone()),
+            None => (field.text()?, app),
         };
         let service = JobName::new(service).map_err(|e| field.wrong(e.to_string()))?;
         match of {

@@ -261,7 +261,7 @@ fn http(field: &Field<'_>) -> Result<HttpCall, Wrong> {
     }
     Ok(HttpCall {
         url: parsed,
-        method: fields.get("method").map_or(Ok("GET".into()), |method| method.name())?.to_ascii_uppercase(),
+        method: fields.get("method").map_or_else(|| Ok("GET".into()), |method| method.name())?.to_ascii_uppercase(),
         headers,
         arguments: fields.get("arguments").map(|arguments| arguments.node.to_json()).unwrap_or_default(),
         timeout: fields.get("timeout").map(|timeout| http_timeout(&timeout)).transpose()?.unwrap_or(TIMEOUT_USUAL),

@@ -336,7 +336,8 @@ fn clock(fields: &Fields<'_>, arguments: &Field<'_>) -> Result<Fault, Wrong> {
 
 /// `-5m`.
 fn signed_seconds(text: &str) -> Option<f64> {
-    let (sign, text) = text.trim().strip_prefix('-').map_or((1.0, text.trim()), |text| (-1.0, text));
+    let text = text.trim();
+    let (sign, text) = text.strip_prefix('-').map_or((1.0, text), |text| (-1.0, text));
     super::fields::parse_duration(text).map(|duration| sign * duration.as_secs_f64())
 }
 

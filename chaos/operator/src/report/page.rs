@@ -57,7 +57,7 @@ impl Report {
     }
 
     fn figures(&self) -> Markup {
-        let seconds = |value: Option<f64>| value.map_or("-".into(), |s| format!("{s:.1} s"));
+        let seconds = |value: Option<f64>| value.map_or_else(|| "-".into(), |s| format!("{s:.1} s"));
         html! {
             table {
                 tr { th { "another leader after" } td { (seconds(self.timeline.new_leader_s())) } }
@@ -88,7 +88,7 @@ impl Report {
                     tr {
                         td { (fault.fault) } td { (fault.node) } td { (fault.backend) }
                         td { (format!("{:.1} s", fault.begun_s)) }
-                        td { (fault.undone_s.map_or("not confirmed".into(), |s| format!("{s:.1} s"))) }
+                        td { (fault.undone_s.map_or_else(|| "not confirmed".into(), |s| format!("{s:.1} s"))) }
                         td { @if let Some(strike) = strike { (strike.blast.words()) } }
                     }
                 }
@@ -101,8 +101,8 @@ impl Report {
             self.before.iter().flat_map(|state| state.probes.iter().map(|p| p.name.as_str())).collect();
         let told = |state: &Option<State>, name: &str| {
             let probe = state.as_ref().and_then(|state| state.probes.iter().find(|probe| probe.name == name));
-            probe.map_or(
-                "-".to_owned(),
+            probe.map_or_else(
+                || "-".to_owned(),
                 |probe| if probe.met { "holds".into() } else { format!("does not: {}", probe.output) },
             )
         };

@@ -62,7 +62,7 @@ pub(super) fn report(report: &Report) -> String {
 }
 
 fn seconds(value: Option<f64>) -> String {
-    value.map_or("-".into(), |seconds| format!("{seconds:.1} s"))
+    value.map_or_else(|| "-".into(), |seconds| format!("{seconds:.1} s"))
 }
 
 /// The scoreboard.
@@ -102,7 +102,7 @@ fn row(row: &Row) -> Vec<String> {
         seconds(row.full_strength_s),
         row.acknowledged.to_string(),
         row.lost.to_string(),
-        row.orphans.map_or("?".into(), |orphans| orphans.to_string()),
+        row.orphans.map_or_else(|| "?".into(), |orphans| orphans.to_string()),
     ]
 }
 
