@@ -29,7 +29,7 @@ impl Load {
     pub(crate) async fn start(fabric: &Fabric, scene: &Scene, fleet: &Fleet, writing: bool) -> Self {
         let mut clients = JoinSet::new();
         for service in pages::serving_http(fleet).await {
-            clients.spawn(pages::ask_for_ever(fabric.clone(), scene.clone(), fleet.clone(), service));
+            clients.spawn(pages::ask_for_ever(scene.clone(), fleet.clone(), service));
         }
         let writes = writing.then(|| writes::Book::new(Arc::new(Mutex::new(History::default()))));
         for number in writes.iter().flat_map(|_| 1..=WRITERS) {

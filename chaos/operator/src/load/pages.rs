@@ -2,7 +2,6 @@
 
 use crate::{
     dns::{instances, name_of},
-    fabric::Fabric,
     fleet::Fleet,
     probe::get,
     scene::Scene,
@@ -42,7 +41,7 @@ pub(super) async fn serving_http(fleet: &Fleet) -> Vec<String> {
 }
 
 /// Asks for one service again and again: its name at each machine in turn, then a page of one of its instances.
-pub(super) async fn ask_for_ever(_fabric: Fabric, scene: Scene, fleet: Fleet, service: String) {
+pub(super) async fn ask_for_ever(scene: Scene, fleet: Fleet, service: String) {
     let name = name_of(&service);
     for turn in 0_usize.. {
         let next = Instant::now() + EVERY;
@@ -53,7 +52,8 @@ pub(super) async fn ask_for_ever(_fabric: Fabric, scene: Scene, fleet: Fleet, se
             let found = resolve(&servers, turn, &name).await;
             scene.told(Request::Name, found.as_ref().map(drop).map_err(Clone::clone));
             // Without a name there is nobody to be asked, and that has been counted.
-            if let Some(at) = found.ok().and_then(|found| found.into_iter().nth(turn % SERVERS.max(1))) {
+            let one = |found: BTreeSet<SocketAddr>| found.iter().nth(turn % found.len().max(1)).copied();
+            if let Some(at) = found.ok().and_then(one) {
                 let page = get(at, "/", PAGE_LIMIT).await;
                 let told = match page {
                     Ok(status) if status < 500 => Ok(()),
