@@ -121,7 +121,7 @@ pub(crate) enum Verb {
     /// Let this machine's own resolver ask the node
     #[command(subcommand, subcommand_value_name = "VERB", arg_required_else_help = true)]
     Dns(DnsVerb),
-    /// Break things on purpose, here in a simulator, and see whether the fabric keeps its promises
+    /// Break things on purpose, on real nodes or in a simulator, and see whether the fabric keeps its promises
     #[command(
         subcommand,
         subcommand_value_name = "VERB",

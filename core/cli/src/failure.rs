@@ -16,7 +16,7 @@ pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 /// An end that is not a success.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// 1 it failed, 2 the command or file is wrong, 3 refused, 4 timed out; 127 to 129 from the simulator alone; of `exec`
+    /// 1 it failed, 2 the command or file is wrong, 3 refused, 4 timed out; 5 healing not confirmed, 127 to 129 from the simulator alone; of `exec`
     /// whatever its command has returned; 0 if only the reader went away.
     code: u8,
     /// Empty if everything has been said.
@@ -51,6 +51,11 @@ impl Failure {
 
     /// A simulated run ended with this verdict.
     pub(crate) fn simulated(verdict: Verdict, message: impl Into<String>) -> Self {
+        Self { code: verdict.exit_code(), message: message.into(), help: None }
+    }
+
+    /// An experiment ended so: 1 deviated, 2 refused, 3 aborted, 5 healing not confirmed.
+    pub(crate) fn experiment(verdict: taffeta_chaos_operator::Verdict, message: impl Into<String>) -> Self {
         Self { code: verdict.exit_code(), message: message.into(), help: None }
     }
 

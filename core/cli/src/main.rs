@@ -49,7 +49,7 @@ fn live(cli: Cli) -> Outcome {
     match cli.verb {
         Verb::Up(args) => up::run(args),
         Verb::Demo(args) => demo::run(&args),
-        Verb::Chaos(verb) => chaos::run(verb),
+        Verb::Chaos(verb) => chaos::run(cli.before, verb),
         Verb::Dns(verb) => dns::run(verb),
         asked => verbs::run(cli.before, asked),
     }

@@ -1,5 +1,12 @@
 //! The flags of `taffeta chaos`.
 
+mod operate;
+
+pub(crate) use operate::{
+    AllowArgs, ExperimentFlags, ExportArgs, FabricFlags, GauntletArgs, HaltArgs, InjectArgs, PlanArgs, ProbeArgs,
+    RunArgs, StateArgs,
+};
+
 use crate::args::OutputFlag;
 use clap::{Args, Subcommand};
 use std::{fmt, num::NonZeroUsize, path::PathBuf, str::FromStr, time::Duration};
@@ -9,8 +16,41 @@ use taffeta_sim::{LASTS_MAX, NODES};
 /// Most seeds of one sweep: years of it.
 const SEEDS_MAX: u64 = 10_000_000;
 
+/// What `run` ends with.
+const RUN_CODES: &str = "Exit codes: 0 the hypothesis held, 1 it did not, 2 the file is wrong or the run was refused \
+(broken steady state, no quorum left, not opted in, blocked), 3 aborted by a person or a safeguard, or no node answers, \
+5 it is not confirmed that everything is undone.";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum ChaosVerb {
+    /// Show whom an experiment would strike, by what, and what that takes away; injects nothing
+    #[command(
+        after_help = "Exit codes: 0 it may be run, 2 it would be refused, or the file is wrong, 3 no node answers."
+    )]
+    Plan(Box<PlanArgs>),
+    /// Run an experiment on real nodes: check, break, watch, heal, check again, report
+    #[command(after_help = RUN_CODES)]
+    Run(Box<RunArgs>),
+    /// Bring about one fault; it ends by itself
+    Inject(Box<InjectArgs>),
+    /// Undo faults: one, those of a run, or all, which also refuses new ones
+    #[command(after_help = "Exit codes: 0 undone, 1 it failed, 2 the command is wrong, 3 no node answers, \
+                            5 it is not confirmed that all is undone.")]
+    Stop(HaltArgs),
+    /// Let faults be brought about again after `stop --all`
+    Allow(AllowArgs),
+    /// List the faults that are on, and who can be hurt how
+    #[command(after_help = "Exit codes: 0 done, 5 with --wait: it is not confirmed that all is undone.")]
+    Status(StateArgs),
+    /// Ask one probe of experiments, and say whether it found what it should
+    Probe(ProbeArgs),
+    /// Write an experiment so that the stock Chaos Toolkit runs it: JSON on stdout
+    Export(ExportArgs),
+    /// Run all ready-made experiments under load, and print what came of it; on a demo of five of its own unless --api names
+    /// a cluster
+    #[command(after_help = "Exit codes: 0 every experiment held, nothing was lost and nothing is left; 1 not so; \
+                            2 the command is wrong; 3 ended early.")]
+    Gauntlet(GauntletArgs),
     /// Simulate a whole cluster under faults, on virtual time, from one seed or from many
     #[command(after_help = "Exit codes: 0 all promises were kept, 127 the code panicked, 128 no progress was made, \
                             129 a promise was broken, 1 a sweep never met something, 2 the command or file is wrong.")]

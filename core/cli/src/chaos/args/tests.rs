@@ -1,4 +1,5 @@
-use super::{Seeds, minutes, nodes, stall};
+use super::{ExperimentFlags, Seeds, minutes, nodes, stall};
+use clap::CommandFactory;
 use std::time::Duration;
 
 #[test]
@@ -20,6 +21,20 @@ fn a_range_of_seeds_is_half_open_unless_it_says_otherwise() {
     for wrong in ["", "4", "..", "0..", "..4", "4..4", "0..0", "5..4", "5..=4", "-1..4", "0...4", "a..b", "0..10000001"]
     {
         assert!(wrong.parse::<Seeds>().is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn the_help_names_every_ready_made_experiment() {
+    #[derive(clap::Parser)]
+    struct Only {
+        #[command(flatten)]
+        _flags: ExperimentFlags,
+    }
+    let help = Only::command().render_long_help().to_string().replace('\n', " ");
+    let words: Vec<&str> = help.split([' ', ',']).collect();
+    for ready in taffeta_chaos_operator::READY {
+        assert!(words.contains(&ready.name), "{}: {help}", ready.name);
     }
 }
 

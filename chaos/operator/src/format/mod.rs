@@ -1,0 +1,25 @@
+//! Experiments as people write them: the Chaos Toolkit's format (chaostoolkit.org, "Open API"), as JSON or YAML.
+//!
+//! Same keys, same meaning, and one provider more: `taffeta`, whose actions are faults and whose probes look at the
+//! fabric. `python` is refused, as there is none here. Every refusal names line and field. Pure: the environment is an
+//! argument. Left out: who is struck, and anything that is done.
+
+mod experiment;
+mod fields;
+mod look;
+mod planned;
+mod read;
+mod strike;
+mod tolerance;
+mod variables;
+
+pub use experiment::{Activity, Arguments, Experiment, HttpCall, Hypothesis, ProcessCall, Provider, Rules};
+pub use look::{LOOKS, Look, Scope};
+pub use strike::{FUNCS, LASTS_MAX, Place, Strike};
+pub use variables::Given;
+
+pub(crate) use strike::silences;
+pub(crate) use tolerance::read_tolerance;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+//! What was seen during a run, as times since its start: faults, the leader, instances, names, requests. Pure data.
+
+use serde::Serialize;
+use std::{collections::BTreeMap, time::Duration};
+
+/// Most samples that are kept: six hours at four a second. What comes later is not kept.
+const SAMPLES_MAX: usize = 100_000;
+/// Width of a bar of requests.
+const BIN: Duration = Duration::from_millis(250);
+/// Most bars: as long as samples are kept.
+const BINS_MAX: usize = 100_000;
+
+/// A run, seen from outside.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Timeline {
+    /// The cluster, several times a second.
+    pub samples: Vec<Sample>,
+    /// The faults, in the order in which they began.
+    pub faults: Vec<Span>,
+    /// Requests by kind.
+    pub requests: BTreeMap<Request, Tally>,
+}
+
+/// The cluster at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Sample {
+    /// Seconds since the start.
+    pub at_s: f64,
+    /// Name of the leader; `None` if nobody that was asked knows one with a quorum.
+    pub leader: Option<String>,
+    /// Whether writes are possible.
+    pub quorum: bool,
+    /// Instances that serve on machines that are not struck.
+    pub serving: usize,
+    /// Instances that there are to be.
+    pub wanted: usize,
+    /// Machines that give right names, of those that are not struck.
+    pub right: usize,
+    /// Machines that were asked.
+    pub asked: usize,
+}
+
+/// A fault on one machine.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Span {
+    /// Its id.
+    pub id: String,
+    /// Name of the activity.
+    pub name: String,
+    /// The fault in words.
+    pub fault: String,
+    /// The machine.
+    pub node: String,
+    /// What does it.
+    pub backend: String,
+    /// Seconds since the start.
+    pub begun_s: f64,
+    /// When it is over at the latest.
+    pub due_s: f64,
+    /// When it was known to be undone; `None` if that was never confirmed.
+    pub undone_s: Option<f64>,
+    /// The machines that neither serve nor vote meanwhile: itself, or of a partition the side with fewer voters.
+    pub silences: Vec<String>,
+    /// Why it could not be undone, if so.
+    pub error: Option<String>,
+}
+
+/// What a request was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Request {
+    /// A name, asked of two machines in turn as a resolver does.
+    Name,
+    /// A page, from an instance that a name has led to.
+    Page,
+    /// A write to the API.
+    Write,
+}
+
+/// Requests of one kind.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Tally {
+    /// Those that were answered as they should be.
+    pub right: u64,
+    /// Those that were not.
+    pub failed: u64,
+    /// Seconds from a first failure to the next success, all together.
+    pub out_s: f64,
+    /// The longest of these.
+    pub longest_s: f64,
+    /// By quarter second: right and failed.
+    #[serde(skip)]
+    pub bins: Vec<(u32, u32)>,
+    /// Since when nothing succeeds.
+    #[serde(skip)]
+    failing_since: Option<f64>,
+    /// Why the last one failed.
+    pub last_error: Option<String>,
+}
+
+impl Timeline {
+    pub(crate) fn add_sample(&mut self, sample: Sample) {
+        if self.samples.len() < SAMPLES_MAX {
+            self.samples.push(sample);
+        }
+    }
+
+    /// A request that ended at this moment.
+    pub(crate) fn add_request(&mut self, at: Duration, request: Request, outcome: Result<(), String>) {
+        let tally = self.requests.entry(request).or_default();
+        let (now, bin) = (at.as_secs_f64(), (at.as_millis() / BIN.as_millis()) as usize);
+        if bin < BINS_MAX {
+            tally.bins.resize(tally.bins.len().max(bin + 1), (0, 0));
+        }
+        let counted = tally.bins.get_mut(bin);
+        match outcome {
+            Ok(()) => {
+                tally.right += 1;
+                counted.into_iter().for_each(|(right, _)| *right += 1);
+                if let Some(since) = tally.failing_since.take() {
+                    tally.out_s += now - since;
+                    tally.longest_s = tally.longest_s.max(now - since);
+                }
+            }
+            Err(why) => {
+                tally.failed += 1;
+                counted.into_iter().for_each(|(_, failed)| *failed += 1);
+                tally.failing_since.get_or_insert(now);
+                tally.last_error = Some(why);
+            }
+        }
+    }
+
+    /// Counts what still fails at the end as failing until then.
+    pub(crate) fn end(&mut self, at: Duration) {
+        for tally in self.requests.values_mut() {
+            if let Some(since) = tally.failing_since.take() {
+                let out = at.as_secs_f64() - since;
+                tally.out_s += out;
+                tally.longest_s = tally.longest_s.max(out);
+            }
+        }
+    }
+
+    /// Moments at which faults began or were undone, in order.
+    fn events(&self) -> Vec<f64> {
+        let mut events: Vec<f64> = self.faults.iter().flat_map(|f| [Some(f.begun_s), f.undone_s]).flatten().collect();
+        events.sort_by(f64::total_cmp);
+        events
+    }
+
+    /// The longest time from a fault's beginning or end until what it had put wrong was right again; `None` if nothing
+    /// was wrong after a fault had begun. What is wrong at the end counts until the end.
+    pub fn settled_s(&self, wrong: impl Fn(&Sample) -> bool) -> Option<f64> {
+        let events = self.events();
+        let mut longest: Option<f64> = None;
+        let mut since: Option<f64> = None;
+        for sample in &self.samples {
+            match (wrong(sample), since) {
+                (true, None) => since = events.iter().copied().rfind(|event| *event <= sample.at_s),
+                (true, Some(_)) | (false, None) => {}
+                (false, Some(event)) => {
+                    longest = worse(longest, Some(sample.at_s - event));
+                    since = None;
+                }
+            }
+        }
+        match (since, self.samples.last()) {
+            (Some(event), Some(last)) => worse(longest, Some(last.at_s - event)),
+            (Some(_) | None, _) => longest,
+        }
+    }
+
+    /// Until the names were right again.
+    pub fn names_right_s(&self) -> Option<f64> {
+        self.settled_s(|sample| sample.right < sample.asked)
+    }
+
+    /// Until all instances served again.
+    pub fn full_strength_s(&self) -> Option<f64> {
+        self.settled_s(|sample| sample.serving < sample.wanted)
+    }
+
+    /// From the first fault on a leader until another one led with a quorum; `None` if none was struck so that another
+    /// one had to.
+    pub fn new_leader_s(&self) -> Option<f64> {
+        let times = self.faults.iter().filter_map(|fault| {
+            let before = self.samples.iter().rfind(|sample| sample.at_s <= fault.begun_s)?.leader.clone()?;
+            let hands_over = fault.fault.starts_with("leader") && before == fault.node;
+            if !(fault.silences.contains(&before) || hands_over) {
+                return None;
+            }
+            let other = |sample: &&Sample| {
+                sample.at_s > fault.begun_s && sample.quorum && sample.leader.as_ref().is_some_and(|l| *l != before)
+            };
+            self.samples.iter().find(other).map(|sample| sample.at_s - fault.begun_s)
+        });
+        times.max_by(f64::total_cmp)
+    }
+}
+
+/// The longer of two times, where there are any.
+pub(crate) fn worse(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+    [a, b].into_iter().flatten().max_by(f64::total_cmp)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+use super::{Request, Sample, Span, Timeline};
+use std::time::Duration;
+
+fn span(node: &str, begun_s: f64, undone_s: f64) -> Span {
+    Span {
+        id: "a".into(),
+        name: "kill".into(),
+        fault: "kill-machine".into(),
+        node: node.into(),
+        backend: "signal".into(),
+        begun_s,
+        due_s: undone_s,
+        undone_s: Some(undone_s),
+        silences: vec![node.into()],
+        error: None,
+    }
+}
+
+/// A second each: who leads, how many serve of 3, how many of 2 give right names.
+fn timeline(samples: &[(&str, usize, usize)], faults: Vec<Span>) -> Timeline {
+    let sample = |(index, (leader, serving, right)): (usize, &(&str, usize, usize))| Sample {
+        at_s: index as f64,
+        leader: Some((*leader).to_owned()).filter(|leader| !leader.is_empty()),
+        quorum: !leader.is_empty(),
+        serving: *serving,
+        wanted: 3,
+        right: *right,
+        asked: 2,
+    };
+    Timeline { samples: samples.iter().enumerate().map(sample).collect(), faults, ..Timeline::default() }
+}
+
+#[test]
+fn times_count_from_the_event_before_what_went_wrong() {
+    let seen = [("n1", 3, 2), ("", 2, 1), ("n2", 2, 2), ("n2", 2, 2), ("n2", 3, 2), ("n2", 3, 1), ("n2", 3, 2)];
+    let timeline = timeline(&seen, vec![span("n1", 0.5, 4.5)]);
+    assert_eq!(timeline.new_leader_s(), Some(1.5));
+    assert_eq!(timeline.full_strength_s(), Some(3.5));
+    // From 1 to 2 after the beginning at 0.5, and from 5 to 6 after the end at 4.5.
+    assert_eq!(timeline.names_right_s(), Some(1.5));
+}
+
+#[test]
+fn what_no_fault_has_put_wrong_has_no_time() {
+    let worker = timeline(&[("n1", 3, 2), ("n1", 3, 2), ("n1", 3, 2)], vec![span("n3", 0.5, 1.5)]);
+    assert_eq!((worker.new_leader_s(), worker.names_right_s(), worker.full_strength_s()), (None, None, None));
+    let never = timeline(&[("n1", 3, 2), ("n1", 2, 2), ("n1", 2, 2)], vec![span("n3", 0.5, 1.5)]);
+    assert_eq!(never.full_strength_s(), Some(1.5));
+}
+
+#[test]
+fn an_outage_lasts_from_the_first_failure_to_the_next_success() {
+    let mut timeline = Timeline::default();
+    let failed = || Err("refused".to_owned());
+    for (at, outcome) in [(0, Ok(())), (1, failed()), (2, failed()), (4, Ok(())), (5, failed())] {
+        timeline.add_request(Duration::from_secs(at), Request::Page, outcome);
+    }
+    timeline.end(Duration::from_secs(6));
+    let pages = &timeline.requests[&Request::Page];
+    assert_eq!((pages.right, pages.failed, pages.out_s, pages.longest_s), (2, 3, 4.0, 3.0));
+    assert_eq!((pages.bins[4], pages.bins[16]), ((0, 1), (1, 0)));
+}

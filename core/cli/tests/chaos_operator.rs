@@ -1,0 +1,410 @@
+//! Experiments on real nodes, as an operator runs them: planned, refused, performed, reported, and undone whatever happens.
+
+mod support;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+    sync::MutexGuard,
+    time::Duration,
+};
+use support::{alone, binary};
+use taffeta_harness::{Cluster, Output as Printed, get, within};
+
+/// For what is set up, not for what is promised.
+const SOON: Duration = Duration::from_secs(40);
+
+const WEB: &str = r#"
+app = "shop"
+[service.web]
+count = 3
+run = ["taffeta", "example", "inventory"]
+ports = ["http"]
+health = { http = "/health", port = "http", every = "500ms", timeout = "500ms" }
+"#;
+
+/// Three machines that run three instances of a service.
+struct Bed {
+    cluster: Cluster,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        for machine in &self.cluster.machines {
+            taffeta_node::heal(&machine.data);
+        }
+    }
+}
+
+impl Bed {
+    fn start(flags: &[&[&str]]) -> Self {
+        let turn = alone();
+        let mut cluster = Cluster::new(binary());
+        cluster.start_each(flags);
+        cluster.wait_ready();
+        cluster.wait_voters(3);
+        let bed = Self { cluster, _turn: turn };
+        let file = bed.file("shop.toml", WEB);
+        bed.cluster.machines[0].run(&["deploy", &file.to_string_lossy(), "--wait", "--timeout", "60s"]).success();
+        bed.whole();
+        bed
+    }
+
+    fn three() -> Self {
+        Self::start(&[&["--chaos"], &["--chaos"], &["--chaos"]])
+    }
+
+    fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.cluster.root().join(name);
+        fs::write(&path, text).expect("a file");
+        path
+    }
+
+    /// `taffeta chaos ...` against the first machine, with its token.
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.arg("chaos").args(args).stdin(Stdio::null());
+        command.arg("--api").arg(format!("http://{}", self.cluster.machines[0].http()));
+        command.arg("--data").arg(&self.cluster.machines[0].data);
+        command.env_remove("TAFFETA_API").env_remove("TAFFETA_CHAOS_TOKEN");
+        command
+    }
+
+    fn chaos(&self, args: &[&str]) -> Printed {
+        printed(self.command(args).output().expect("the binary runs"))
+    }
+
+    fn spawn(&self, args: &[&str]) -> Child {
+        self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts")
+    }
+
+    fn status(&self) -> Value {
+        self.chaos(&["status", "-o", "json"]).success().json()
+    }
+
+    /// Faults that are on, in words.
+    fn on(&self) -> Vec<String> {
+        let status = self.status();
+        let faults = status["faults"].as_array().cloned().unwrap_or_default();
+        let on = faults.iter().filter(|fault| fault["state"] == "active" || fault["state"] == "not-undone");
+        on.map(|fault| format!("{} at {}", fault["fault"], fault["node"])).collect()
+    }
+
+    /// Waits until all machines are there and all names right: what one test leaves is not the next one's.
+    fn whole(&self) {
+        within(SOON, "the cluster is whole", || {
+            for probe in [["quorum", "true"], ["alive", "3"], ["strength", "1"], ["names", "1"]] {
+                let told = self.chaos(&["probe", probe[0], "--tolerance", probe[1]]);
+                if told.code != 0 {
+                    return Err(format!("{probe:?}: {}", told.stderr));
+                }
+            }
+            Ok(())
+        });
+    }
+
+    fn wait_for_faults(&self, count: usize) {
+        within(SOON, "the faults are on", || {
+            let on = self.on();
+            if on.len() >= count { Ok(()) } else { Err(format!("{on:?}")) }
+        });
+    }
+}
+
+fn printed(output: Output) -> Printed {
+    Printed {
+        code: output.status.code().unwrap_or(128),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+fn signal(child: &Child, signal: Signal) {
+    let pid = Pid::from_raw(child.id() as i32).expect("a pid");
+    kill_process(pid, signal).expect("it runs");
+}
+
+/// An experiment of these actions of ours: name, fault, arguments, pause after it.
+fn experiment(actions: &[(&str, &str, &str, f64)]) -> String {
+    let action = |(name, func, arguments, after): &(&str, &str, &str, f64)| {
+        format!(
+            "- type: action\n  name: {name}\n  provider: {{type: taffeta, func: {func}, arguments: {{{arguments}}}}}\n  pauses: {{after: {after}}}\n"
+        )
+    };
+    let probe = |name: &str, func: &str, tolerance: &str| {
+        format!(
+            "  - {{type: probe, name: {name}, tolerance: {tolerance}, provider: {{type: taffeta, func: {func}}}}}\n"
+        )
+    };
+    format!(
+        "title: test\ndescription: a test\nsteady-state-hypothesis:\n  title: whole\n  probes:\n{}{}{}method:\n{}",
+        probe("quorum", "quorum", "true"),
+        probe("names", "names", "1"),
+        probe("strength", "strength", "1"),
+        actions.iter().map(action).collect::<String>(),
+    )
+}
+
+#[test]
+fn a_plan_shows_who_is_struck_by_what_and_what_that_takes_away_and_injects_nothing() {
+    let bed = Bed::three();
+    let leader = bed.cluster.machines[0].try_json(&["leader"]).expect("a leader")["name"].clone();
+    let plan = bed.chaos(&["plan", "kill-leader", "-o", "json"]).success().json();
+    let strike = &plan["strikes"][0];
+    assert_eq!(strike["hits"][0]["node"], leader, "{plan}");
+    assert_eq!(strike["hits"][0]["backend"], "signal");
+    assert!(!strike["hits"][0]["commands"].as_array().expect("a list").is_empty(), "{plan}");
+    assert_eq!((&strike["blast"]["votes"]["left"], &strike["blast"]["votes"]["needed"]), (&2.into(), &2.into()));
+    assert_eq!(strike["blast"]["services"]["web/shop"]["of"], 3);
+    let text = bed.chaos(&["plan", "kill-leader"]).success().stdout;
+    assert!(text.contains("takes away: web/shop") && text.contains("2 of 3 votes are left"), "{text}");
+    let all = bed.chaos(&["plan", "power-cut"]);
+    assert_eq!(all.code, 2);
+    assert!(all.stderr.contains("the quorum would break") && all.stdout.contains("refused: "), "{all:?}");
+    bed.chaos(&["plan", "power-cut", "--allow-quorum-loss"]).success();
+    assert_eq!(bed.status()["faults"], Value::Array(vec![]), "nothing was injected");
+    // The same seed strikes the same.
+    let struck = |seed: &str| {
+        bed.chaos(&["plan", "kill-worker", "--seed", seed, "-o", "json"]).json()["strikes"][0]["hits"].clone()
+    };
+    assert_eq!(struck("7"), struck("7"));
+}
+
+#[test]
+fn what_may_not_be_run_is_refused_and_says_why() {
+    let bed = Bed::start(&[&["--chaos"], &["--chaos"], &[]]);
+    let refused = |text: &str, more: &[&str], why: &str| {
+        let file = bed.file("refused.yaml", text);
+        let told = bed.chaos(&[&["run", &file.to_string_lossy()], more].concat());
+        assert_eq!(told.code, 2, "{told:?}");
+        assert!(told.stderr.contains(why), "expected {why}: {told:?}");
+    };
+    refused(&experiment(&[("a", "pause", "target: n3, lasts: 2", 0.0)]), &[], "a: n3: it has not opted in");
+    let both = experiment(&[("a", "pause", "target: n1, lasts: 2", 0.0), ("b", "pause", "target: n2, lasts: 2", 0.0)]);
+    refused(&both, &[], "b: the quorum would break: 1 of 3 voters would be left");
+    let broken = experiment(&[("a", "pause", "target: n2, lasts: 2", 0.0)]).replace("tolerance: 1", "tolerance: 0.5");
+    refused(&broken, &[], "the steady state is broken before the experiment: `names` found 1");
+    let unknown = experiment(&[("a", "pause", "target: n2, last: 2", 0.0)]);
+    refused(&unknown, &[], "refused.yaml:12: method[0].provider.arguments: unknown key `last`");
+    refused("title: x\n", &[], "refused.yaml:1: `method` is missing");
+    let cut = experiment(&[("a", "kill", "target: n2, what: power, lasts: 2", 0.0)]);
+    refused(&cut, &[], "power-cut");
+    assert_eq!(bed.status()["faults"], Value::Array(vec![]), "nothing was injected");
+    // Without the token nothing begins, whatever the plan says.
+    let mut command = Command::new(binary());
+    command.args(["chaos", "inject", "pause", "--target", "n2", "--lasts", "1"]);
+    command
+        .arg("--api")
+        .arg(format!("http://{}", bed.cluster.machines[0].http()))
+        .arg("--data")
+        .arg(bed.cluster.root());
+    let told = printed(command.env_remove("TAFFETA_CHAOS_TOKEN").output().expect("the binary runs"));
+    assert_eq!(told.code, 3, "{told:?}");
+    assert!(told.stderr.contains("chaos token"), "{told:?}");
+}
+
+#[test]
+fn a_machine_that_is_killed_is_healed_and_the_run_is_reported_three_ways() {
+    let bed = Bed::three();
+    let text = experiment(&[("kill it", "kill", "target: one, except: leader, lasts: 12", 0.0)])
+        + "extensions:\n- {name: taffeta, within: {quorum: 5, names: 5, strength: 15}, heal: 30}\n";
+    let file = bed.file("kill.yaml", &text);
+    let [journal, junit, page] = ["j.json", "j.xml", "j.html"].map(|name| bed.cluster.root().join(name));
+    let paths = [&journal, &junit, &page].map(|path| path.to_string_lossy().into_owned());
+    let told = bed.chaos(&[
+        "run",
+        &file.to_string_lossy(),
+        "--writes",
+        "--journal",
+        &paths[0],
+        "--junit",
+        &paths[1],
+        "--html",
+        &paths[2],
+    ]);
+    assert_eq!(told.code, 0, "{told:?}");
+    let journal: Value = serde_json::from_str(&fs::read_to_string(journal).expect("a journal")).expect("JSON");
+    assert_eq!((&journal["status"], &journal["deviated"]), (&"completed".into(), &false.into()));
+    assert_eq!(journal["steady_states"]["after"]["steady_state_met"], true);
+    let ours = &journal["taffeta"];
+    assert!(ours["faults"][0]["undone_s"].as_f64().is_some_and(|s| s >= 12.0), "{}", ours["faults"]);
+    assert!(ours["full_strength_s"].as_f64().is_some(), "its tasks were away: {told:?}");
+    assert!(ours["writes"]["acknowledged"].as_u64().is_some_and(|n| n > 20), "{}", ours["writes"]);
+    assert_eq!(ours["writes"]["violations"], Value::Array(vec![]));
+    assert!(ours["requests"]["page"]["right"].as_u64().is_some_and(|n| n > 50), "{}", ours["requests"]);
+    assert!(fs::read_to_string(junit).expect("JUnit").contains("failures=\"0\""));
+    let page = fs::read_to_string(page).expect("a page");
+    assert!(page.contains("<svg") && page.contains("kill-machine at n"), "{page}");
+    assert_eq!(bed.on(), Vec::<String>::new());
+    bed.whole();
+    let apps = get(bed.cluster.machines[0].http(), "/v1/apps").expect("an answer").1;
+    assert!(!apps.contains("chaos-writes"), "what clients wrote to is removed: {apps}");
+}
+
+/// What stays for a few seconds at a machine that goes on. Together these are on at once.
+const BESIDE: [(&str, &str, &str, f64); 10] = [
+    ("a", "loss", "target: n3, fraction: 0.1, lasts: 6", 0.0),
+    ("b", "delay", "target: n3, by: 20ms, jitter: 5ms, lasts: 6", 0.0),
+    ("c", "duplicate", "target: n3, fraction: 0.2, lasts: 6", 0.0),
+    ("d", "bandwidth", "target: n3, kbit-per-s: 8000, lasts: 6", 0.0),
+    ("e", "clock", "target: n3, by: 90, lasts: 6", 0.0),
+    ("f", "cpu", "target: n3, workers: 1, percent: 20, lasts: 6", 0.0),
+    ("g", "memory", "target: n3, bytes: 1048576, lasts: 6", 0.0),
+    ("h", "dns", "target: n3, fraction: 0.2, lasts: 6", 0.0),
+    ("i", "drain", "target: n3, lasts: 6", 0.0),
+    ("j", "disk-full", "target: n3, lasts: 6", 30.0),
+];
+
+#[test]
+fn a_tool_that_is_killed_in_the_middle_of_any_fault_leaves_none_after_its_end() {
+    let bed = Bed::three();
+    let silent = ["kill", "stop", "pause", "partition"].map(|func| vec![("a", func, "target: n3, lasts: 5", 30.0)]);
+    for actions in silent.into_iter().chain([BESIDE.to_vec()]) {
+        bed.whole();
+        let file = bed.file("killed.yaml", &experiment(&actions));
+        let mut tool = bed.spawn(&["run", &file.to_string_lossy(), "--no-load"]);
+        if actions.len() > 1 {
+            bed.wait_for_faults(actions.len());
+        } else {
+            within(SOON, "the machine is gone, or cut off", || {
+                let status = bed.status();
+                let gone = status["nodes"].as_array().is_some_and(|nodes| nodes.iter().any(|n| n["answers"] == false));
+                let cut =
+                    status["faults"].as_array().is_some_and(|faults| faults.iter().any(|f| f["state"] == "active"));
+                if gone || cut { Ok(()) } else { Err(status.to_string()) }
+            });
+        }
+        signal(&tool, Signal::KILL);
+        let _ = tool.wait();
+        bed.chaos(&["status", "--wait"]).success();
+        assert_eq!(bed.on(), Vec::<String>::new(), "{actions:?}");
+    }
+    bed.whole();
+}
+
+#[test]
+fn ctrl_c_undoes_everything_at_once_and_ends_with_3() {
+    let bed = Bed::three();
+    let text = experiment(&[
+        ("pause it", "pause", "target: one, except: leader, lasts: 600", 0.0),
+        ("a", "dns", "target: n1, fraction: 0.1, lasts: 600", 600.0),
+    ]);
+    let with_rollback =
+        text + "rollbacks:\n- {type: action, name: mark, provider: {type: process, path: touch, arguments: [MARK]}}\n";
+    let mark = bed.cluster.root().join("rolled-back");
+    let file = bed.file("long.yaml", &with_rollback.replace("MARK", &mark.to_string_lossy()));
+    let tool = bed.spawn(&["run", &file.to_string_lossy(), "--no-load"]);
+    bed.wait_for_faults(1);
+    signal(&tool, Signal::INT);
+    let told = printed(tool.wait_with_output().expect("it ends"));
+    assert_eq!(told.code, 3, "{told:?}");
+    assert!(told.stderr.contains("aborted") && told.stderr.contains("ended by a person"), "{told:?}");
+    assert_eq!(bed.on(), Vec::<String>::new(), "undone long before its end");
+    assert!(mark.exists(), "rollbacks run always");
+    bed.whole();
+}
+
+#[test]
+fn stop_all_ends_a_run_and_blocks_the_next_until_it_is_allowed() {
+    let bed = Bed::three();
+    let text = experiment(&[("a", "dns", "target: n2, fraction: 0.1, lasts: 600", 600.0)]);
+    let file = bed.file("long.yaml", &text);
+    let tool = bed.spawn(&["run", &file.to_string_lossy(), "--no-load"]);
+    bed.wait_for_faults(1);
+    bed.chaos(&["stop", "--all", "--reason", "a sale"]).success();
+    assert_eq!(bed.on(), Vec::<String>::new());
+    let told = printed(tool.wait_with_output().expect("it ends"));
+    assert_eq!(told.code, 3, "{told:?}");
+    assert!(told.stderr.contains("a sale"), "{told:?}");
+    let next = bed.chaos(&["run", &file.to_string_lossy()]);
+    assert_eq!(next.code, 2, "{next:?}");
+    assert!(next.stderr.contains("faults are blocked") && next.stderr.contains("a sale"), "{next:?}");
+    bed.chaos(&["allow"]).success();
+    bed.chaos(&["plan", &file.to_string_lossy()]).success();
+    // And one by its id.
+    let begun = bed
+        .chaos(&["inject", "dns", "--target", "n2", "--fraction", "0.1", "--lasts", "5m", "-o", "json"])
+        .success()
+        .json();
+    bed.chaos(&["stop", begun[0]["id"].as_str().expect("an id")]).success();
+    assert_eq!(bed.on(), Vec::<String>::new());
+}
+
+#[test]
+fn a_plan_of_the_simulator_is_performed_by_it_and_by_real_nodes() {
+    let bed = Bed::three();
+    let plan = r#"{"faults": [
+        {"at_ms": 200, "lasts_ms": 1500, "target": "one", "fault": {"delay": {"by_ms": 30}}},
+        {"at_ms": 600, "lasts_ms": 1500, "target": "n2", "fault": "pause"}
+    ]}"#;
+    let file = bed.file("plan.json", plan);
+    let path = file.to_string_lossy();
+    let mut simulated = Command::new(binary());
+    simulated.args(["chaos", "sim", "--seed", "1", "--minutes", "0.1", "--plan", &path]);
+    assert_eq!(printed(simulated.output().expect("the binary runs")).code, 0);
+    let told = bed.chaos(&["run", &path, "--no-load"]);
+    assert_eq!(told.code, 0, "{told:?}");
+    let other = bed.file("other.json", &plan.replace("\"pause\"", "\"wipe\""));
+    let told = bed.chaos(&["run", &other.to_string_lossy()]);
+    assert_eq!(told.code, 2);
+    assert!(told.stderr.contains("other.json:3: faults[1]: the fault `wipe` is only simulated"), "{told:?}");
+}
+
+/// The stock Chaos Toolkit, in a folder of its own; `None`, said aloud, where it cannot be had.
+fn chaos_toolkit(bed: &Bed) -> Option<PathBuf> {
+    let folder = bed.cluster.root().join("venv");
+    let quiet = |command: &mut Command| command.stdin(Stdio::null()).output();
+    let made = quiet(Command::new("python3").args(["-m", "venv"]).arg(&folder));
+    let pip = folder.join("bin/pip");
+    let installed = match made {
+        Ok(made) if made.status.success() => {
+            quiet(Command::new(&pip).args(["install", "-q", "--timeout", "10", "chaostoolkit"]))
+        }
+        Ok(made) => Ok(made),
+        Err(e) => Err(e),
+    };
+    match installed {
+        Ok(output) if output.status.success() && pip.exists() => Some(folder.join("bin/chaos")),
+        Ok(output) => {
+            eprintln!("SKIPPED: the Chaos Toolkit cannot be installed: {}", String::from_utf8_lossy(&output.stderr));
+            None
+        }
+        Err(e) => {
+            eprintln!("SKIPPED: the Chaos Toolkit cannot be installed: {e}");
+            None
+        }
+    }
+}
+
+#[test]
+fn the_stock_chaos_toolkit_runs_what_is_exported() {
+    let bed = Bed::three();
+    let Some(toolkit) = chaos_toolkit(&bed) else { return };
+    let text = experiment(&[("pause it", "pause", "target: one, except: leader, lasts: 3", 1.0)]);
+    let file = bed.file("pause.yaml", &text);
+    let program = binary().to_string_lossy().into_owned();
+    let exported = bed.chaos(&["export", &file.to_string_lossy(), "--program", &program]).success().stdout;
+    assert!(!exported.contains("\"taffeta\","), "no provider of ours is left: {exported}");
+    bed.file("exported.json", &exported);
+    let toolkit = |args: &[&str]| {
+        let mut command = Command::new(&toolkit);
+        command.current_dir(bed.cluster.root()).args(["--no-version-check"]).args(args).stdin(Stdio::null());
+        let output = printed(command.env_remove("TAFFETA_API").output().expect("it runs"));
+        assert_eq!(output.code, 0, "{output:?}");
+    };
+    toolkit(&["validate", "exported.json"]);
+    toolkit(&["run", "--journal-path", "journal.json", "exported.json"]);
+    let journal = fs::read_to_string(bed.cluster.root().join("journal.json")).expect("a journal");
+    let journal: Value = serde_json::from_str(&journal).expect("JSON");
+    assert_eq!((&journal["status"], &journal["deviated"]), (&"completed".into(), &false.into()), "{journal}");
+    assert!(journal["run"].as_array().is_some_and(|run| run.iter().all(|r| r["output"]["status"] == 0)), "{journal}");
+    let struck = bed.status();
+    let ours =
+        struck["faults"].as_array().expect("a list").iter().any(|f| f["run"] == "test" && f["state"] == "undone");
+    assert!(ours, "a node was really struck: {struck}");
+    bed.whole();
+}
