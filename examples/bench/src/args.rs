@@ -38,6 +38,8 @@ pub(crate) enum Bench {
     Store(StoreArgs),
     /// The scheduler on ten thousand machines in memory, a pool against partitions, and tasks on three real nodes
     Scheduler(SchedulerArgs),
+    /// A task's start and exit beside crun and bwrap, 200 tasks at once, what they cost, and taking tasks up again
+    Isolation(IsolationArgs),
 }
 
 #[derive(Debug, Args)]
@@ -162,6 +164,39 @@ pub(crate) enum SchedulerCase {
     Finished,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct IsolationArgs {
+    /// Only these cases; all of them by default
+    #[arg(long, value_enum, value_name = "CASE", value_delimiter = ',')]
+    pub(crate) cases: Vec<IsolationCase>,
+    /// Rounds that count, in each of which the product and its peers have their turns
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) rounds: u32,
+    /// How long a node with 200 tasks is watched
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub(crate) idle_seconds: u64,
+}
+
+/// What is measured of the isolation of tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum IsolationCase {
+    /// From the start of `true` to its exit, beside crun and bwrap
+    #[value(name = "plain_true")]
+    PlainTrue,
+    /// 200 tasks at once on one node
+    #[value(name = "start_200")]
+    Start200,
+    /// Memory of what looks after a task, of 200 tasks
+    #[value(name = "shim_memory")]
+    ShimMemory,
+    /// Processor time of a node that has 200 tasks and nothing to do
+    #[value(name = "idle_200")]
+    Idle200,
+    /// Taking up the ten tasks of a node that was killed
+    #[value(name = "readopt_10")]
+    Readopt10,
+}
+
 fn seconds(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|s| (0.05..=60.0).contains(s)).ok_or_else(|| "from 0.05 to 60".to_owned())
 }
@@ -175,6 +210,7 @@ impl Bench {
             Self::Node => "node",
             Self::Store(_) => "store",
             Self::Scheduler(_) => "scheduler",
+            Self::Isolation(_) => "isolation",
         }
     }
 
@@ -188,6 +224,8 @@ impl Bench {
             }
             Self::Node => Duration::from_secs(120),
             Self::Scheduler(_) => Duration::from_secs(600),
+            // A round takes a tenth of a second; 200 tasks take some seconds to come and to go.
+            Self::Isolation(args) => Duration::from_secs(300 + u64::from(args.rounds) + args.idle_seconds),
             // Two stores in three cases; a kill takes some seconds until all are back.
             Self::Store(args) => {
                 let turns = args.seconds * f64::from(args.rounds + 1) * 6.0;

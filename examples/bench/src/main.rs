@@ -9,6 +9,7 @@ mod binary;
 mod dns;
 mod figure;
 mod guard;
+mod isolation;
 mod node;
 mod ring;
 mod scheduler;
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
 /// What is measured: nodes, or parts of the product that are linked into this program.
 fn binary_of(bench: &Bench) -> anyhow::Result<PathBuf> {
     match bench {
-        Bench::Ring(_) | Bench::Node | Bench::Store(_) | Bench::Scheduler(_) => binary::find(),
+        Bench::Ring(_) | Bench::Node | Bench::Store(_) | Bench::Scheduler(_) | Bench::Isolation(_) => binary::find(),
         Bench::Dns(_) => Ok(std::env::current_exe()?),
     }
 }
@@ -64,5 +65,6 @@ fn measure(cli: &Cli, binary: &Path) -> anyhow::Result<()> {
         Bench::Node => node::run(binary, &mut report),
         Bench::Store(args) => store::run(args, binary, &mut report),
         Bench::Scheduler(args) => scheduler::run(args, binary, &mut report),
+        Bench::Isolation(args) => isolation::run(args, binary, &mut report),
     }
 }

@@ -197,7 +197,8 @@ fn give_birth(alone: SingleThread, program: Program<'_>, place: Place<'_>) -> Re
     let group = program.birthplace()?;
     let birth = Birth { group: group.as_ref().map(AsFd::as_fd), ..Birth::default() };
     let born = birth.give(alone, move |in_group| {
-        let stuck = program.become_it(place, in_group, || Ok(()));
+        // What is not in force of its isolation is what is not of the task's, which was told when that began.
+        let stuck = program.become_it(place, in_group, || Ok(()), |_| {});
         let _ = File::from(tell).write_all(stuck.encode().as_bytes());
         1
     })?;

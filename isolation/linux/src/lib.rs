@@ -7,7 +7,6 @@
 //! namespaces and system call filters.
 
 mod check;
-#[allow(dead_code, unused_imports, reason = "the start of a task is to call it")]
 mod confine;
 mod control;
 mod ending;

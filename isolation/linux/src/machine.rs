@@ -75,11 +75,7 @@ impl Machine {
 
     fn started(&self, state: &StateRecord) -> Started {
         let launch: Option<Launch> = read_record(&self.folder(&state.run_id).join(LAUNCH_FILE)).ok().flatten();
-        Started {
-            pid: state.task.pid,
-            started_at: UnixMillis(state.started_at),
-            not_isolated: launch.map(|launch| launch.not_isolated).unwrap_or_default(),
-        }
+        told(state, launch.map(|launch| launch.not_isolated).unwrap_or_default())
     }
 
     fn perform(&self, spec: &TaskSpec, steps: &[Step], gaps: Vec<String>) -> Result<Started, StartError> {
@@ -128,7 +124,10 @@ impl Machine {
             }
         }
         let state: StateRecord = state.expect("every plan ends with the shim");
-        Ok(Started { pid: state.task.pid, started_at: UnixMillis(state.started_at), not_isolated: launch.not_isolated })
+        for gap in &state.gaps {
+            tracing::warn!(run = spec.run_id, gap, "a task is not isolated as asked");
+        }
+        Ok(told(&state, launch.not_isolated))
     }
 
     fn create_group(
@@ -147,7 +146,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Runs the shim's starter to its end. No time limit: it waits for a disk to sync, and so would any other call.
+    /// Starts the shim, and waits until it has told how that went. No time limit: it waits for a disk, as would any other call.
     fn start_shim(&self, folder: &Path, launch: &Launch, given: &TaskSecrets) -> Result<StateRecord, StartError> {
         write_record(&folder.join(LAUNCH_FILE), launch).map_err(|e| failed(folder, &e))?;
         let mut command = Command::new(&self.shim);
@@ -163,10 +162,11 @@ impl Machine {
         if let Some(Exit::NotStarted(why)) = exit.map(|record| record.exit()) {
             return Err(StartError::NotStarted(why));
         }
-        // The starter may have been killed after its child had done its work: the file decides, not the status.
+        // The shim may have been killed after it had done its work: the file decides, not what it said.
         let state: Option<StateRecord> = read_record(&folder.join(STATE_FILE)).map_err(|e| failed(folder, &e))?;
         state.ok_or_else(|| {
             let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            let why = if why.is_empty() { "it died before the task ran".into() } else { why };
             StartError::Failed(format!("the shim did not start ({}): {why}", output.status))
         })
     }
@@ -204,6 +204,12 @@ impl Machine {
         }
         Ok(())
     }
+}
+
+/// A start, as it is told to the agent.
+fn told(state: &StateRecord, mut not_isolated: Vec<String>) -> Started {
+    not_isolated.extend(state.gaps.iter().cloned());
+    Started { pid: state.task.pid, started_at: UnixMillis(state.started_at), not_isolated }
 }
 
 /// Kills what runs in the groups, or, where there are none, what carries the folder's mark.

@@ -67,6 +67,9 @@ pub(crate) struct StateRecord {
     /// Milliseconds since 1970.
     pub(crate) started_at: u64,
     pub(crate) groups: Groups,
+    /// What turned out not to be in force when the program began, in words; beside [`Launch::not_isolated`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) gaps: Vec<String>,
 }
 
 /// A process that a recycled number cannot be mistaken for, within one boot.
@@ -189,21 +192,21 @@ pub(crate) fn date() -> UnixMillis {
 /// Writes a record so that nobody ever reads half of it, readable for its owner alone. After a power cut it may be gone or
 /// torn: [`read_record`] takes both for no record, which is right for all that dies with the machine's processes.
 pub(crate) fn write_record(path: &Path, record: &impl Serialize) -> io::Result<()> {
-    replace(path, &serde_json::to_vec(record)?, false)
+    let draft = draft(path);
+    write_draft(&draft, &serde_json::to_vec(record)?)?;
+    fs::rename(&draft, path)
 }
 
-/// Writes a file under its name at once; durably, there is either the old one or the new one, whole, after a power cut.
-fn replace(path: &Path, body: &[u8], durably: bool) -> io::Result<()> {
-    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
-    let draft = folder.join(format!(".{name}.new"));
-    let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&draft)?;
+/// Where a record is written before it has its name.
+fn draft(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.new"))
+}
+
+fn write_draft(draft: &Path, body: &[u8]) -> io::Result<File> {
+    let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(draft)?;
     file.write_all(body)?;
-    if durably {
-        file.sync_all()?;
-    }
-    fs::rename(&draft, path)?;
-    if durably { File::open(folder)?.sync_all() } else { Ok(()) }
+    Ok(file)
 }
 
 /// `exit.json`: the one record that survives a power cut, and so keeps what the others said.
@@ -216,10 +219,25 @@ pub(crate) struct Kept<R> {
     pub(crate) spec: Option<serde_json::Value>,
 }
 
-/// Makes the end of a run final.
+/// Makes the end of a run final. It is on the disk under the name of its draft before it gets its own, by which it is told:
+/// a file system has to write its journal once for that, and twice to make the other name last, too.
 pub(crate) fn write_exit(folder: &Path, record: &ExitRecord) -> io::Result<()> {
+    let path = folder.join(EXIT_FILE);
+    let draft = draft(&path);
     let spec = read_record(&folder.join(SPEC_FILE))?;
-    replace(&folder.join(EXIT_FILE), &serde_json::to_vec(&Kept { record, spec })?, true)
+    write_draft(&draft, &serde_json::to_vec(&Kept { record, spec })?)?.sync_all()?;
+    File::open(folder)?.sync_all()?;
+    fs::rename(&draft, &path)
+}
+
+/// How a run ended of which nothing runs any more, after a power cut as well. A draft that is whole was all that its writer
+/// had to write. While a shim lives, only what has its name counts: a draft may not be on the disk yet.
+pub(crate) fn read_exit<T: DeserializeOwned>(folder: &Path) -> io::Result<Option<T>> {
+    let path = folder.join(EXIT_FILE);
+    match read_record(&path)? {
+        Some(record) => Ok(Some(record)),
+        None => read_record(&draft(&path)),
+    }
 }
 
 /// Reads a record; `None` if there is no such file, or if a power cut has left only a part of it.

@@ -4,7 +4,7 @@ use crate::{
     limits,
     lock::RunLock,
     machine::{Machine, kill_all},
-    record::{EXIT_FILE, ExitRecord, Kept, Process, STATE_FILE, StateRecord, boot_id, date, read_record, write_exit},
+    record::{EXIT_FILE, ExitRecord, Kept, Process, STATE_FILE, StateRecord, boot_id, date, read_exit, read_record, write_exit},
     secrets,
 };
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -42,7 +42,7 @@ impl Machine {
             return Ok(state.map_or(Settled::Starting, Settled::Running));
         };
         // Free: no shim lives, and none can begin. It may have ended properly between the two looks.
-        if let Some(record) = read_record(&folder.join(EXIT_FILE))? {
+        if let Some(record) = read_exit(&folder)? {
             return Ok(Settled::Ended(record));
         }
         let state: Option<StateRecord> = read_record(&folder.join(STATE_FILE))?;
@@ -128,7 +128,7 @@ impl Machine {
     fn spec(&self, run_id: &str) -> Option<TaskSpec> {
         let folder = self.folder(run_id);
         let kept = || {
-            let kept: Kept<ExitRecord> = read_record(&folder.join(EXIT_FILE)).ok()??;
+            let kept: Kept<ExitRecord> = read_exit(&folder).ok()??;
             serde_json::from_value(kept.spec?).ok()
         };
         read_record(&folder.join(SPEC_FILE)).ok().flatten().or_else(kept)

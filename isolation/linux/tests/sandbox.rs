@@ -16,7 +16,7 @@ use std::{
 };
 use support::{Bench, kill_9, lives, processes, until};
 use taffeta_isolation_linux::{LinuxConfig, LinuxExecutor};
-use taffeta_isolation_plan::{Executor, MountPoint, MountSource, StartError, Stream, TaskSpec, WORK_FOLDER};
+use taffeta_isolation_plan::{Executor, FoundState, MountPoint, MountSource, StartError, Stream, TaskSpec, WORK_FOLDER};
 use taffeta_model::{Exit, Isolation, Measure, Profile, Secret, SecretName};
 
 /// An agent whose data folder lies around its tasks; `None`, and the reason told, where tasks cannot be set apart.
@@ -409,6 +409,19 @@ async fn a_profile_that_cannot_be_had_in_full_is_refused_unless_told_otherwise()
 }
 
 #[tokio::test]
+async fn what_turns_out_not_to_be_in_force_is_told_also_to_the_next_agent() {
+    let bench = Bench::new();
+    let Some(executor) = executor(&bench) else { return };
+    let isolation = without(&[Measure::MountNamespace]);
+    let spec = TaskSpec { isolation, ..bench.spec("r1", &["sleep", "1000"]) };
+    let told = executor.start(spec.clone()).await.unwrap().not_isolated;
+    assert!(told.iter().any(|gap| gap.starts_with("hidden-folders: held by landlock alone")), "{told:?}");
+    assert_eq!(bench.executor().start(spec).await.unwrap().not_isolated, told);
+    let whole = executor.start(bench.spec("r2", &["sleep", "1000"])).await.unwrap();
+    assert_eq!(whole.not_isolated, executor.not_isolated(), "nothing of its own");
+}
+
+#[tokio::test]
 async fn shim_and_init_are_small_together() {
     let bench = Bench::new();
     let Some(executor) = executor(&bench) else { return };
@@ -481,18 +494,22 @@ fn without_root_a_user_namespace_does_it() {
 async fn what_a_power_cut_tore_never_ran_and_what_ended_before_is_known() {
     let bench = Bench::new();
     let executor = bench.executor();
-    for run_id in ["state", "launch", "spec", "ended"] {
+    for run_id in ["state", "launch", "spec", "ended", "draft", "half"] {
         executor.start(bench.spec(run_id, &["sh", "-c", "exit 5"])).await.unwrap();
         assert_eq!(executor.wait(run_id).await, Exit::Code(5));
     }
     let other_boot = |run_id: &str| {
         let folder = bench.root.join(run_id);
-        fs::remove_file(folder.join("exit.json")).unwrap();
+        // What is synced under this name is known, and its own name is not synced.
+        fs::rename(folder.join("exit.json"), folder.join(".exit.json.new")).unwrap();
         let mut state = bench.record(run_id, "state.json");
         state["boot_id"] = "another".into();
         fs::write(folder.join("state.json"), state.to_string()).unwrap();
     };
-    ["state", "launch", "spec"].into_iter().for_each(other_boot);
+    ["state", "launch", "spec", "draft", "half"].into_iter().for_each(other_boot);
+    ["state", "launch", "spec"].iter().for_each(|run_id| {
+        fs::remove_file(bench.root.join(run_id).join(".exit.json.new")).unwrap();
+    });
     let tear = |path: &str, length: usize| {
         let path = bench.root.join(path);
         let bytes = fs::read(&path).unwrap();
@@ -502,11 +519,16 @@ async fn what_a_power_cut_tore_never_ran_and_what_ended_before_is_known() {
     tear("launch/state.json", 20);
     tear("launch/launch.json", 7);
     fs::write(bench.root.join("spec/spec.json"), vec![0; 300]).unwrap(); // blocks that were never written
+    tear("half/.exit.json.new", 20);
     tear("ended/spec.json", 0);
     tear("ended/state.json", 3);
     let found = bench.executor().recover().await;
-    let [found] = found.as_slice() else { panic!("{found:?}") };
-    assert_eq!((found.run_id.as_str(), found.spec.task.as_str()), ("ended", "test/task.1"));
-    assert!(matches!(found.state, taffeta_isolation_plan::FoundState::Exited { exit: Exit::Code(5), .. }), "{found:?}");
-    assert_eq!(fs::read_dir(&bench.root).unwrap().count(), 1, "what never ran is gone");
+    let [draft, ended, half] = found.as_slice() else { panic!("{found:?}") };
+    for found in [draft, ended] {
+        assert_eq!(found.spec.task, "test/task.1");
+        assert!(matches!(found.state, FoundState::Exited { exit: Exit::Code(5), .. }), "{found:?}");
+    }
+    assert_eq!([&*draft.run_id, &*ended.run_id, &*half.run_id], ["draft", "ended", "half"]);
+    assert_eq!(half.state, FoundState::Lost);
+    assert_eq!(fs::read_dir(&bench.root).unwrap().count(), 3, "what never ran is gone");
 }

@@ -16,6 +16,9 @@ pub const PROFILE_DEFAULT: Profile = Profile::Standard;
 pub struct Measures {
     /// Why a measure cannot be had, in words. All others can.
     pub lacking: BTreeMap<Measure, String>,
+    /// What is missing of a measure that can be had in part, in words: a kernel may know landlock, and not all of it. No task
+    /// is refused for that.
+    pub partial: BTreeMap<Measure, String>,
     /// Folders of which a task sees only what is its own: the node's data.
     pub hidden: Vec<PathBuf>,
     /// Folders and files that every task may read, wherever they lie, as far as nothing hidden is in them: the node's own
@@ -33,6 +36,11 @@ impl Measures {
             .copied()
             .filter(|measure| had(measure) && rests_on(*measure).is_none_or(|base| had(&base)))
             .collect()
+    }
+
+    /// What can be had in part only, in words.
+    pub fn remarks(&self) -> impl Iterator<Item = String> {
+        self.partial.iter().map(|(measure, what)| format!("{measure}: {what}"))
     }
 
     /// What a task wants that cannot be had, in words. What rests on another measure that is lacking is told with that.
@@ -61,6 +69,8 @@ pub struct Finding {
     pub in_force: bool,
     /// Why it is not.
     pub why: Option<String>,
+    /// What is missing of it although it is in force.
+    pub missing: Option<String>,
     /// What to do about that.
     pub advice: Option<&'static str>,
 }
@@ -86,7 +96,9 @@ impl Permitted {
         let standard = PROFILE_DEFAULT.measures();
         let measures = Measure::ALL.into_iter().map(|measure| {
             let why = self.measures.lacking.get(&measure).cloned();
-            finding(measure.name(), standard.contains(&measure), why, advice(measure, self.root))
+            let finding = finding(measure.name(), standard.contains(&measure), why, advice(measure, self.root));
+            let missing = self.measures.partial.get(&measure).filter(|_| finding.in_force).cloned();
+            Finding { advice: missing.as_ref().map_or(finding.advice, |_| Some(NEWER_KERNEL)), missing, ..finding }
         });
         let why = match &self.memory {
             Memory::Private | Memory::Folder(_) => None,
@@ -97,11 +109,14 @@ impl Permitted {
     }
 }
 
+const NEWER_KERNEL: &str = "use a newer kernel; tasks run regardless";
+
 const CGROUPS_AS_USER: &str =
     "run the node as root, or give its user a cgroup: `systemd-run --user --scope -p Delegate=yes`";
 
 fn finding(what: &str, standard: bool, why: Option<String>, advice: &'static str) -> Finding {
-    Finding { what: what.into(), standard, in_force: why.is_none(), advice: why.is_some().then_some(advice), why }
+    let (in_force, advice) = (why.is_none(), why.is_some().then_some(advice));
+    Finding { what: what.into(), standard, in_force, advice, why, missing: None }
 }
 
 /// Without which other measure this one cannot be.

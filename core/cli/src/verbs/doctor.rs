@@ -34,13 +34,14 @@ fn folder(data: Option<PathBuf>) -> PathBuf {
 
 fn as_table(findings: &[Finding]) -> String {
     let rows = findings.iter().map(|finding| {
-        let state = match (finding.in_force, finding.standard) {
-            (true, _) => "in force",
-            (false, true) => "MISSING",
-            (false, false) => "missing (strict)",
+        let state = match (finding.in_force, finding.standard, &finding.missing) {
+            (true, _, None) => "in force",
+            (true, _, Some(_)) => "in part",
+            (false, true, _) => "MISSING",
+            (false, false, _) => "missing (strict)",
         };
         let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
-        vec![finding.what.clone(), state.into(), text(finding.why.as_deref()), text(finding.advice)]
+        vec![finding.what.clone(), state.into(), text(finding.why.as_deref().or(finding.missing.as_deref())), text(finding.advice)]
     });
     table(&["WHAT", "STATE", "WHY", "WHAT TO DO"], rows)
 }

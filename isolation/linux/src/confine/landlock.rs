@@ -41,7 +41,6 @@ pub(super) fn prepare(access: &FileAccess, gaps: &mut Vec<String>) -> io::Result
         gaps.push(format!("landlock: {why}"));
         return Ok(None);
     }
-    gaps.extend(missing().into_iter().map(|what| format!("landlock: {what}")));
     let mut ruleset = ruleset(access).map_err(io::Error::other)?;
     let rules = if access.hidden.is_empty() { access.rules.clone() } else { around_hidden(access, gaps) };
     for FileRule { path, right } in &rules {

@@ -1,8 +1,8 @@
 //! What a process gives up for ever, as the last thing before it becomes the task's program.
 //!
-//! [`Confinement::prepare`] does what needs memory and files: names become numbers, paths open files, a list of system
-//! calls a program of the kernel's. [`Confinement::apply`] makes system calls alone, so that it may run between fork and
-//! exec. What is to be given up is data of `taffeta-isolation-plan`.
+//! [`Calls::compile`] and [`Confinement::prepare`] do what needs memory and files: a list of system calls becomes a program
+//! of the kernel's, names become numbers, paths open files. [`Confinement::apply`] makes system calls alone, so that it may
+//! run between fork and exec. What is to be given up is data of `taffeta-isolation-plan`.
 
 mod accounts;
 mod always;
@@ -22,11 +22,23 @@ use privileges::Privileges;
 use rustix::{io::Errno, thread::set_no_new_privs};
 use seccomp::Filter;
 use std::{
+    collections::BTreeMap,
     fmt, io,
     os::fd::{AsFd, OwnedFd},
 };
 use taffeta_isolation_plan::Confine;
 use taffeta_model::Measure;
+
+/// The system calls that are left to a process. Means the same everywhere, so that it can be made while others still make
+/// the namespaces that the rest depends on.
+pub(crate) struct Calls(Option<Filter>);
+
+impl Calls {
+    /// Compiles the list.
+    pub(crate) fn compile(wanted: &Confine) -> io::Result<Self> {
+        wanted.seccomp.as_ref().map(seccomp::compile).transpose().map(Self)
+    }
+}
 
 /// What a process is about to give up.
 pub(crate) struct Confinement {
@@ -47,17 +59,17 @@ pub(crate) struct Stuck {
 
 impl Confinement {
     /// Makes ready. To be called where the task's paths mean what they will mean to it, as itself will be: in its namespaces,
-    /// before any right is given up. Also tells what will not be in force, in words.
+    /// before any right is given up. Also tells, in words, what will not be in force of what the machine can do: what it
+    /// cannot do to any task is told by [`remarks`].
     ///
     /// An error is about what was asked for, and the task must not start: an unknown user, a limit that is too high.
-    pub(crate) fn prepare(wanted: &Confine) -> io::Result<(Self, Vec<String>)> {
+    pub(crate) fn prepare(wanted: &Confine, Calls(filter): Calls) -> io::Result<(Self, Vec<String>)> {
         let mut gaps = vec![];
         let privileges = Privileges::prepare(wanted, &mut gaps)?;
         let ruleset = match &wanted.landlock {
             Some(access) => landlock::prepare(access, &mut gaps)?,
             None => None,
         };
-        let filter = wanted.seccomp.as_ref().map(seccomp::compile).transpose()?;
         let mut no_new_privs = wanted.no_new_privs;
         if !no_new_privs && (ruleset.is_some() || filter.is_some()) && !privileges.may_administer() {
             no_new_privs = true;
@@ -131,7 +143,8 @@ pub(crate) fn probe() -> Vec<(Measure, Result<(), String>)> {
     ]
 }
 
-/// What is in force only in part, in words: a kernel may know landlock, and not all of it.
-pub(crate) fn remarks() -> Vec<(Measure, String)> {
-    landlock::missing().into_iter().map(|words| (Measure::Landlock, words)).collect()
+/// What this machine can do in part only, in words: a kernel may know landlock, and not all of it.
+pub(crate) fn remarks() -> BTreeMap<Measure, String> {
+    let missing = landlock::missing().join("; ");
+    Some((Measure::Landlock, missing)).filter(|(_, missing)| !missing.is_empty()).into_iter().collect()
 }

@@ -23,6 +23,7 @@ use crate::{
 };
 use init::{Init, end, reap};
 use nobody::number;
+use program::{decode_told, encode_gaps};
 use rustix::{
     io::{Errno, write},
     pipe::{PipeFlags, pipe_with},
@@ -46,6 +47,8 @@ pub(crate) struct Running {
     pub(crate) task: Born,
     /// The first process of its pid namespace.
     pub(crate) init: Option<Born>,
+    /// What is not in force of its isolation although the machine could do it, in words.
+    pub(crate) gaps: Vec<String>,
 }
 
 /// What a task is started with.
@@ -167,9 +170,9 @@ fn launch(alone: SingleThread, program: Program<'_>, init: Option<Init>) -> Resu
     drop(go);
     let mut why = String::new();
     File::from(told).read_to_string(&mut why)?;
-    match Stuck::decode(&why) {
-        None => Ok(Running { task, init: init.map(Init::into_born) }),
-        Some(stuck) => Err(give_up(init, Some(task), stuck)),
+    match decode_told(&why) {
+        (gaps, None) => Ok(Running { task, init: init.map(Init::into_born), gaps }),
+        (_, Some(stuck)) => Err(give_up(init, Some(task), stuck)),
     }
 }
 
@@ -193,11 +196,15 @@ fn give_birth(
     let life = move |in_group: bool| {
         let mut kept = program.files(place);
         kept.extend([wait.as_fd(), tell.as_fd()]);
-        let stuck = match sys::close_all_but(&kept) {
-            Ok(()) => program.become_it(place, in_group, || waits(wait)),
+        let closed = sys::close_all_but(&kept);
+        let mut tell = File::from(tell);
+        // A shim that died reads no more, and the process dies with it.
+        let mut tell = |words: &str| drop(tell.write_all(words.as_bytes()));
+        let stuck = match closed {
+            Ok(()) => program.become_it(place, in_group, || waits(wait), |gaps| tell(&encode_gaps(gaps))),
             Err(e) => e.into(),
         };
-        let _ = File::from(tell).write_all(stuck.encode().as_bytes());
+        tell(&stuck.encode());
         1
     };
     match init {

@@ -41,7 +41,9 @@ pub(crate) fn measures(program: &Path, tasks_root: &Path, hidden: &[PathBuf], sh
         let why = format!("it could not be tried: {e}");
         Measure::ALL.into_iter().map(|measure| (measure, why.clone())).collect()
     });
-    Measures { lacking, hidden: hidden.to_vec(), shown: shown.to_vec() }
+    let mut partial = confine::remarks();
+    partial.retain(|measure, _| !lacking.contains_key(measure));
+    Measures { lacking, partial, hidden: hidden.to_vec(), shown: shown.to_vec() }
 }
 
 fn ask(program: &Path, tasks_root: &Path) -> io::Result<BTreeMap<Measure, String>> {

@@ -6,7 +6,7 @@ use super::{
     nobody::Nobody,
 };
 use crate::{
-    confine::Confinement,
+    confine::{Calls, Confinement},
     sys::{self, New},
 };
 use rustix::{
@@ -82,10 +82,17 @@ pub(crate) enum Stuck {
 }
 
 impl Program<'_> {
-    /// Enters the groups, waits until `go` says that the namespaces are ready, and becomes the program. Returns only if it
-    /// could not. To be called in a process of its own, of one thread.
-    pub(crate) fn become_it(self, place: Place<'_>, in_group: bool, go: impl FnOnce() -> io::Result<()>) -> Stuck {
-        match self.enter(place, in_group, go) {
+    /// Enters the groups, waits until `go` says that the namespaces are ready, and becomes the program; `note` is told before
+    /// what will not be in force of what it is to give up, in words. Returns only if it could not. To be called in a process
+    /// of its own, of one thread.
+    pub(crate) fn become_it(
+        self,
+        place: Place<'_>,
+        in_group: bool,
+        go: impl FnOnce() -> io::Result<()>,
+        note: impl FnOnce(&[String]),
+    ) -> Stuck {
+        match self.enter(place, in_group, go, note) {
             Ok(command) => execute(command),
             Err(stuck) => stuck,
         }
@@ -111,6 +118,7 @@ impl Program<'_> {
         place: Place<'_>,
         in_group: bool,
         go: impl FnOnce() -> io::Result<()>,
+        note: impl FnOnce(&[String]),
     ) -> Result<Command, Stuck> {
         match place {
             // No process that is there may look into this one, which still has files and rights of the machine's.
@@ -119,6 +127,8 @@ impl Program<'_> {
         }
         let entered = self.doors.enter(in_group).map_err(io::Error::from);
         entered.map_err(|e| Stuck::Sandbox(format!("cannot enter its cgroups: {e}")))?;
+        // While others make the namespaces: it takes half a millisecond.
+        let calls = Calls::compile(&self.confine).map_err(|e| Stuck::Program(e.to_string()))?;
         go().map_err(|e| Stuck::Sandbox(e.to_string()))?;
         self.join(place)?;
         if let Some(outputs) = self.outputs.take() {
@@ -126,8 +136,9 @@ impl Program<'_> {
             taken.map_err(|e| Stuck::Sandbox(format!("cannot take up its outputs: {e}")))?;
         }
         // What it may still do is worked out here, where its paths mean what they will mean to it, and its outputs are its own.
-        let prepared = Confinement::prepare(&self.confine).map_err(|e| Stuck::Program(e.to_string()))?;
-        let (confinement, _gaps) = prepared; // told by the agent, which knows what the machine lacks
+        let prepared = Confinement::prepare(&self.confine, calls).map_err(|e| Stuck::Program(e.to_string()))?;
+        let (confinement, gaps) = prepared;
+        note(&gaps);
         chdir(self.spec.work()).map_err(|e| Stuck::Program(cannot_run(&self.run[0], e.into())))?;
         if let Some(nobody) = self.nobody {
             nobody.become_it().map_err(|e| Stuck::Sandbox(format!("cannot enter its user namespace: {e}")))?;
@@ -236,6 +247,24 @@ fn execute(mut command: Command) -> Stuck {
 
 fn cannot_run(program: &str, e: io::Error) -> String {
     format!("cannot run `{program}`: {e}")
+}
+
+/// Begins a line that tells what is not in force, before what [`Stuck::encode`] makes or nothing.
+const GAP: char = 'G';
+
+/// As it goes through the pipe before the program begins.
+pub(super) fn encode_gaps(gaps: &[String]) -> String {
+    gaps.iter().map(|gap| format!("{GAP}{}\n", gap.replace('\n', " "))).collect()
+}
+
+/// What came through in all: what is not in force, and why there is no program if there is none.
+pub(super) fn decode_told(told: &str) -> (Vec<String>, Option<Stuck>) {
+    let (mut gaps, mut rest) = (vec![], told);
+    while let Some((gap, after)) = rest.strip_prefix(GAP).and_then(|line| line.split_once('\n')) {
+        gaps.push(gap.to_owned());
+        rest = after;
+    }
+    (gaps, Stuck::decode(rest))
 }
 
 impl Stuck {

@@ -16,22 +16,23 @@ use crate::{
     sys::{self, SingleThread},
 };
 use rustix::{
-    pipe::{PipeFlags, pipe_with},
+    io::fcntl_dupfd_cloexec,
     process::{getpid, set_child_subreaper, setsid},
+    stdio::stderr,
 };
 use serve::Shim;
 use std::{
     env,
     ffi::OsString,
     fs::File,
-    io::{self, Read, Write},
+    io::{self, Write},
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 use taffeta_model::Exit;
 
-/// What the shim tells its starter when the task runs and that is on disk.
+/// What the shim tells the agent, on what was its starter's stderr, when the task runs and `state.json` tells of it.
 const READY: &str = "ready";
 
 /// Why no task was started.
@@ -51,8 +52,9 @@ impl From<io::Error> for Refusal {
 
 /// Runs the shim of one run: `args` are what follows the word `shim` on the command line, the run's folder; or a process
 /// that helps the agent, which knows the words for that. Returns in
-/// the starter as soon as the task runs and `state.json` is on disk (success), or with one line on stderr (failure); and
-/// in the shim itself, no longer the starter's child, when the task has ended. The caller returns from `main` with it.
+/// the starter at once, and in the shim itself, no longer the starter's child, when the task has ended. The caller returns
+/// from `main` with it. What stderr was stays open until the task runs; what is written there then is `ready`, or why it
+/// does not run. So whoever waits for its end waits for the start, and the starter is not in anybody's way.
 ///
 /// To be called first in `main`, before any thread, runtime or file exists.
 pub fn shim_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -80,32 +82,19 @@ pub fn shim_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Becomes a daemon. `Some` in the daemon, with the pipe on which the starter waits; `None` in the starter when all is well.
+/// Makes the shim of this process. `Some` there, with what was stderr; `None` in the starter.
 fn detach() -> io::Result<Option<OwnedFd>> {
     sys::close_inherited_files()?;
-    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+    let ready = fcntl_dupfd_cloexec(stderr(), 3)?;
     match sys::fork(SingleThread::check()?)? {
-        sys::Fork::Child => {
-            drop(reader);
-            setsid()?;
-            leave_everything()?;
-            Ok(Some(writer))
-        }
-        sys::Fork::Parent => {
-            drop(writer);
-            let mut verdict = String::new();
-            File::from(reader).read_to_string(&mut verdict)?;
-            match verdict.as_str() {
-                READY => Ok(None),
-                "" => Err(io::Error::other("the shim died before the task ran")),
-                why => Err(io::Error::other(why.to_owned())),
-            }
-        }
+        sys::Fork::Child => Ok(Some(ready)),
+        sys::Fork::Parent => Ok(None),
     }
 }
 
-/// Lets go of what the starter lent: its outputs, its working folder, its name.
+/// Becomes a daemon: lets go of what the starter lent, which are its session, outputs, working folder and name.
 fn leave_everything() -> io::Result<()> {
+    setsid()?;
     let null = File::options().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
@@ -121,7 +110,7 @@ fn leave_everything() -> io::Result<()> {
 fn supervise(folder: &Path, carried: io::Result<Carried>, mut ready: File) -> ExitCode {
     match begin(folder, carried) {
         Ok((lock, shim)) => {
-            // Nobody listens any more if the starter was killed; the task runs all the same.
+            // Nobody listens any more if the agent was killed; the task runs all the same.
             let _ = ready.write_all(READY.as_bytes());
             drop(ready);
             let code = shim.run();
@@ -136,6 +125,7 @@ fn supervise(folder: &Path, carried: io::Result<Carried>, mut ready: File) -> Ex
 }
 
 fn begin(folder: &Path, carried: io::Result<Carried>) -> Result<(RunLock, Shim), Refusal> {
+    leave_everything()?;
     let lock = RunLock::take(folder)?.ok_or_else(|| Refusal::Failed("the run has a shim already".into()))?;
     match task::start(folder, carried?) {
         Ok(shim) => Ok((lock, shim)),

@@ -96,5 +96,6 @@ fn describe(run_id: &str, groups: Groups, running: &Running) -> io::Result<State
         init: running.init.as_ref().map(|init| look_up(init.pid)).transpose()?,
         started_at: date().0,
         groups,
+        gaps: running.gaps.clone(),
     })
 }

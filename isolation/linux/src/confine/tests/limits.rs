@@ -1,6 +1,6 @@
 //! Limits of processes, and the images that a crash would leave.
 
-use super::{super::Confinement, Place};
+use super::{Place, prepare};
 use rustix::{
     process::{Resource, getrlimit},
     thread::{CapabilitySet, capabilities},
@@ -36,7 +36,7 @@ fn a_limit_above_the_nodes_own_is_an_error_that_names_both() {
     }
     let rlimits = [(Rlimit::Nofile, RlimitBounds::both(most.map(|most| most + 1)))].into();
     let spec = TaskSpec { rlimits, ..place.spec(Profile::Standard, &[]) };
-    let error = Confinement::prepare(&Confine::of(&spec, &place.machine())).map(drop).unwrap_err().to_string();
+    let error = prepare(&Confine::of(&spec, &place.machine())).map(drop).unwrap_err().to_string();
     let most = most.unwrap();
     assert!(error.starts_with(&format!("rlimits: `nofile` is {}, and the hard limit", most + 1)), "{error}");
     assert!(error.contains(&format!("is {most}, which it may not raise")), "{error}");

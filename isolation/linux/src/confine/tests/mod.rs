@@ -11,7 +11,7 @@ mod programs;
 mod rights;
 mod system_calls;
 
-use super::Confinement;
+use super::{Calls, Confinement};
 use rustix::{
     process::geteuid,
     thread::{CapabilitySet, capabilities},
@@ -117,10 +117,15 @@ impl Place {
     }
 }
 
+/// All that is done before a process gives anything up.
+fn prepare(confine: &Confine) -> io::Result<(Confinement, Vec<String>)> {
+    Confinement::prepare(confine, Calls::compile(confine)?)
+}
+
 /// A program that is confined when it starts. What it is to be confined to has to be possible here.
 #[expect(unsafe_code, reason = "what runs between fork and exec is unsafe to the standard library")]
 fn confined(confine: &Confine, program: &[&str]) -> Command {
-    let (confinement, _) = Confinement::prepare(confine).unwrap();
+    let (confinement, _) = prepare(confine).unwrap();
     let mut command = Command::new(program[0]);
     command.args(&program[1..]).stdin(Stdio::null()).env_clear().env("PATH", taffeta_isolation_plan::PATH_DEFAULT);
     // SAFETY: `apply` makes system calls only; that it does is what it promises.

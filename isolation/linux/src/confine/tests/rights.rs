@@ -90,7 +90,7 @@ fn a_task_runs_as_its_user_and_in_its_groups() {
     assert_eq!(none, "0", "the node's own further groups do not come along");
     let unknown = as_user(place.spec(Profile::Standard, &[]), "nobody-such");
     let wanted = Confine::of(&unknown, &place.machine());
-    let error = super::Confinement::prepare(&wanted).map(drop).unwrap_err().to_string();
+    let error = super::prepare(&wanted).map(drop).unwrap_err().to_string();
     assert!(error.contains("user `nobody-such`"), "{error}");
 }
 
@@ -103,7 +103,7 @@ fn who_is_not_root_is_told_that_it_can_start_tasks_as_nobody_else() {
         return;
     }
     let wanted = Confine::of(&as_user(place.spec(Profile::Standard, &[]), "0:0"), &place.machine());
-    let error = super::Confinement::prepare(&wanted).map(drop).unwrap_err().to_string();
+    let error = super::prepare(&wanted).map(drop).unwrap_err().to_string();
     assert!(error.contains(&format!("the node runs as user {own}")), "{error}");
 }
 
