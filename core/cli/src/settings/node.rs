@@ -101,6 +101,7 @@ impl Settings {
             best_effort: self.switch(Key::BestEffort),
             dns_options: self.dns_options()?,
             task_options: self.task_options()?,
+            masked: vec![self.file.clone()], // tokens may be in it
             ..FabricConfig::new(data)
         })
     }
