@@ -143,7 +143,7 @@ async fn secrets_of_others_in_a_folder_in_memory_are_not_seen() {
     let theirs = format!("/dev/shm/taffeta-{}-theirs", bench.node_id);
     assert!(Path::new(&theirs).join("db").exists());
     let look = format!(
-        "cat {theirs}/db; ls {theirs} {theirs}/.environment; cat $TAFFETA_SECRETS/db; echo > /dev/shm/x && echo own"
+        "cat {theirs}/db; ls {theirs}; cat {theirs}/.environment; cat $TAFFETA_SECRETS/db; echo > /dev/shm/x && echo own"
     );
     let loose = [Measure::PrivateTmp, Measure::HiddenFolders];
     let cases =

@@ -41,7 +41,12 @@ fn as_table(findings: &[Finding]) -> String {
             (false, false, _) => "missing (strict)",
         };
         let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
-        vec![finding.what.clone(), state.into(), text(finding.why.as_deref().or(finding.missing.as_deref())), text(finding.advice)]
+        vec![
+            finding.what.clone(),
+            state.into(),
+            text(finding.why.as_deref().or(finding.missing.as_deref())),
+            text(finding.advice),
+        ]
     });
     table(&["WHAT", "STATE", "WHY", "WHAT TO DO"], rows)
 }

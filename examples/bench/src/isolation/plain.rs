@@ -123,8 +123,11 @@ impl Ours {
     /// As an agent makes it of a job that says nothing but what to run.
     fn spec(&self, run_id: &str) -> TaskSpec {
         let folder = self.executor.folder(run_id);
-        let resolver =
-            MountPoint { at: "/etc/resolv.conf".into(), source: MountSource::Host(folder.join(RESOLV_FILE)), read_only: true };
+        let resolver = MountPoint {
+            at: "/etc/resolv.conf".into(),
+            source: MountSource::Host(folder.join(RESOLV_FILE)),
+            read_only: true,
+        };
         let variables = [("TAFFETA_APP", "bench"), ("TAFFETA_TASK", "bench/true.1"), ("TAFFETA_NODE", "n1")];
         TaskSpec {
             task: "bench/true.1".into(),
@@ -135,7 +138,9 @@ impl Ours {
             files: BTreeMap::new(),
             links: BTreeMap::new(),
             mounts: Path::new("/etc/resolv.conf").exists().then_some(resolver).into_iter().collect(),
-            resolv_conf: Some("nameserver 127.0.0.1\nsearch bench.fabric.internal fabric.internal\noptions ndots:1\n".into()),
+            resolv_conf: Some(
+                "nameserver 127.0.0.1\nsearch bench.fabric.internal fabric.internal\noptions ndots:1\n".into(),
+            ),
             fetched: vec![],
             cpus_milli: CPUS_MILLI,
             cpu_quota: false,
