@@ -14,7 +14,7 @@ use std::{
     collections::BTreeMap,
     env, fmt, fs,
     io::{self, Read},
-    path::{Path, PathBuf},
+    path::{Path, PathBuf, absolute},
 };
 
 /// Where the file is unless `TAFFETA_CONFIG` names another.
@@ -252,6 +252,8 @@ pub(crate) struct Given {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
     given: BTreeMap<Key, Given>,
+    /// Where the file is, or would be.
+    file: PathBuf,
 }
 
 impl Settings {
@@ -289,7 +291,8 @@ impl Settings {
             let flag = format!("--{}", key.name().replace('_', "-"));
             given.insert(key, Given { value, source: Source::Flag(flag) });
         }
-        Ok(Self { given })
+        let file = absolute(path).map_err(|e| Failure::wrong(format!("{}: {e}", path.display())))?;
+        Ok(Self { given, file })
     }
 
     pub(crate) fn given(&self, key: Key) -> Option<&Given> {

@@ -76,6 +76,7 @@ impl Fabric {
         let mut linux = LinuxConfig::new(data.join("tasks"), key.public().node_id().to_string());
         linux.best_effort = settings.best_effort;
         linux.hidden = vec![data.clone()];
+        linux.masked = config.masked.iter().chain(&settings.dns_options.key).cloned().collect();
         linux.shown = programs().into_iter().chain(std::env::current_exe()).collect();
         if let Some(shim) = &config.shim {
             linux.shim = shim.clone();

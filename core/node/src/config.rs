@@ -120,6 +120,9 @@ pub struct FabricConfig {
     /// The program whose `shim` verb supervises a task; by default this program. An embedding program that is to run
     /// tasks names the `taffeta` binary, or calls `shim_main` itself.
     pub shim: Option<PathBuf>,
+    /// Files that no task may read, wherever they lie, as they hold what only the node is to know: where this comes from. The
+    /// data folder is hidden from tasks anyway, and so is the key of the DNS certificate.
+    pub masked: Vec<PathBuf>,
     /// Resources offered to tasks; by default what the machine has, less a reserve.
     pub capacity: Option<taffeta_model::Resources>,
     /// Parts of them that are another amount than that.
@@ -189,6 +192,7 @@ impl FabricConfig {
             task_options: TaskOptions::default(),
             serve: Serve { http: true, dns: true },
             shim: None,
+            masked: vec![],
             capacity: None,
             offer: OfferChanges::default(),
             custom: BTreeMap::new(),

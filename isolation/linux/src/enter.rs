@@ -5,6 +5,7 @@
 //! program outside: passes signals on, ends as the program ends, and takes it along when it is killed.
 
 use crate::{
+    confine::resolve,
     group::Groups,
     record::{LAUNCH_FILE, Launch, Process, STATE_FILE, StateRecord, read_record},
     sandbox::{Doors, Nobody, Place, Program, Stuck, confine_of, joined_by_parent},
@@ -152,8 +153,8 @@ fn enter(folder: &Path, args: impl Iterator<Item = OsString>, tell: &mut Option<
     if Process::look_up(state.task.pid) != Some(state.task) {
         return Err(missing("its process")); // after all was opened: if the number is still the task's, so was what was opened
     }
-    let place = match inside.mounts.as_ref().filter(|_| sandbox.namespaces.is_empty()) {
-        Some(mounts) => Place::Mounts(mounts.as_fd()),
+    let place = match inside.mounts.as_ref().filter(|_| !sandbox.has(Namespace::Mount)) {
+        Some(mounts) => Place::Mounts { mounts: mounts.as_fd(), host: host.as_fd() },
         None => Place::Of(host.as_fd()),
     };
     let program = Program {
@@ -163,6 +164,7 @@ fn enter(folder: &Path, args: impl Iterator<Item = OsString>, tell: &mut Option<
         run: &run,
         variables,
         doors: Doors::open(&launch.groups)?,
+        ids: spec.user.as_ref().map(resolve).transpose().map_err(|e| Stuck::Program(e.to_string()))?,
         nobody: nobody.as_ref(),
         outputs: None,
         leads: terminal,

@@ -25,8 +25,8 @@ use std::{
     time::Duration,
 };
 use taffeta_isolation_plan::{
-    ActError, CommandError, CommandSpec, Executor, FileAsk, FileError, FileTold, Found, InvalidSpec, LogPiece, Memory,
-    Permitted, Piece, Running, StartError, Started, Stream, TaskSpec, Usage, check_name,
+    ActError, CommandError, CommandSpec, Executor, FileAsk, FileError, FileTold, Found, InvalidSpec, LogPiece,
+    Measures, Memory, Permitted, Piece, Running, StartError, Started, Stream, TaskSpec, Usage, check_name,
 };
 use taffeta_model::{BootMillis, Exit};
 use thiserror::Error;
@@ -61,6 +61,9 @@ pub struct LinuxConfig {
     pub memory: Option<Memory>,
     /// Folders of which a task sees only what is its own, beside `tasks_root`: the node's data.
     pub hidden: Vec<PathBuf>,
+    /// Files that no task may read, wherever they lie, now or when they are there: what configures the node, with tokens and
+    /// keys in it. Absolute.
+    pub masked: Vec<PathBuf>,
     /// Folders that every task may read, wherever they lie, if they exist: those of the node's programs.
     pub shown: Vec<PathBuf>,
 }
@@ -76,6 +79,7 @@ impl LinuxConfig {
             best_effort: false,
             memory: None,
             hidden: vec![],
+            masked: vec![],
             shown: vec![],
         }
     }
@@ -115,7 +119,12 @@ impl LinuxExecutor {
         if !hidden.iter().any(|above| tasks_root.starts_with(above)) {
             hidden.push(tasks_root.clone());
         }
-        permitted.measures = sandbox::measures(&config.shim, &tasks_root, &hidden, &config.shown);
+        permitted.measures = Measures {
+            hidden,
+            masked: config.masked.into_iter().map(|file| file.canonicalize().unwrap_or(file)).collect(),
+            shown: config.shown,
+            ..sandbox::measures(&config.shim, &tasks_root)
+        };
         for remark in permitted.measures.remarks() {
             tracing::warn!(remark, "in force in part only");
         }

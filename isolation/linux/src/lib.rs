@@ -3,8 +3,9 @@
 //! [`LinuxExecutor`] performs and undoes the steps of `taffeta-isolation-plan`; [`shim_main`] is the other half, run by the
 //! same binary in a process of its own. On disk a run is one folder: `spec.json` (intent), `launch.json`, `lock` (held by
 //! the shim for life), `state.json` (who runs), `exit.json` (how it ended), `ctl.sock`, the files of two outputs and the
-//! task's working folder. Left out on purpose: what runs and when (`taffeta-agent`), numbers and names (`plan`), images,
-//! namespaces and system call filters.
+//! task's working folder. `sandbox` sets a task apart in namespaces, with a view of the files of its own; `confine` is what its
+//! process gives up: rights, system calls, files by landlock. Left out on purpose: what runs and when (`taffeta-agent`), numbers
+//! and names (`plan`), images.
 
 mod check;
 mod confine;

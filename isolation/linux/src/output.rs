@@ -3,7 +3,7 @@
 use crate::log_files::{STAMP_BYTES, Stamp, log_file, starts, times_file};
 use std::{
     fs::{self, File},
-    io::{self, Read},
+    io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
@@ -15,6 +15,10 @@ const STAMPS_MAX: usize = 4_096;
 
 /// Bytes that are searched for line ends at once.
 const BLOCK: usize = 64 << 10;
+
+/// Most bytes that are searched for line ends: some ten milliseconds of a disk that has them in memory. Where more lines are
+/// asked for than lie there, the piece begins at the first of these bytes.
+const SEARCHED_MAX: u64 = 64 << 20;
 
 /// Files may go while they are looked for. Each time the oldest part has gone, so there is an end to it.
 const TRIES_MAX: usize = 10;
@@ -114,7 +118,7 @@ impl Output {
         if end > begin && self.bytes(end - 1, 1)? != b"\n" {
             left -= 1;
         }
-        let mut to = end;
+        let (mut to, begin) = (end, begin.max(end.saturating_sub(SEARCHED_MAX)));
         while to > begin {
             let from = to.saturating_sub(BLOCK as u64).max(begin);
             let block = self.bytes(from, usize::try_from(to - from).unwrap_or(BLOCK))?;
@@ -132,9 +136,11 @@ impl Output {
     /// Where begins what was written then or later.
     fn since(&self, since: UnixMillis) -> io::Result<u64> {
         for (start, _) in self.parts.iter().rev() {
-            let stamps = self.stamps(*start)?;
-            if let Some(older) = stamps.iter().rposition(|stamp| stamp.at < since) {
-                return Ok(stamps.get(older + 1).map_or_else(|| self.end_of(*start), |stamp| stamp.offset));
+            let notes = self.notes(*start)?;
+            // A clock that was set back leaves notes out of order: one of the places that fit is found.
+            let newer = notes.first(|stamp| stamp.at >= since)?;
+            if newer > 0 {
+                return Ok(notes.stamp(newer)?.map_or_else(|| self.end_of(*start), |stamp| stamp.offset));
             }
         }
         Ok(self.begin())
@@ -151,23 +157,54 @@ impl Output {
             if *start >= to || start + length <= from {
                 continue;
             }
-            let stamps = self.stamps(*start)?;
-            let first = stamps.iter().rposition(|stamp| stamp.offset <= from).unwrap_or(0);
-            let within = stamps.iter().skip(first).take_while(|stamp| stamp.offset < to);
-            times.extend(within.map(|stamp| (stamp.offset, stamp.at)));
+            let notes = self.notes(*start)?;
+            let mut at = notes.first(|stamp| stamp.offset > from)?.saturating_sub(1);
+            // One more than a piece can bring says where it is cut.
+            while times.len() <= STAMPS_MAX
+                && let Some(stamp) = notes.stamp(at)?.filter(|stamp| stamp.offset < to)
+            {
+                times.push((stamp.offset, stamp.at));
+                at += 1;
+            }
         }
         Ok(times)
     }
 
     /// The notes of one file; none of what an older release has written.
-    fn stamps(&self, start: u64) -> io::Result<Vec<Stamp>> {
-        let mut bytes = vec![];
+    fn notes(&self, start: u64) -> io::Result<Notes> {
         match File::open(times_file(&self.folder, self.stream, start)) {
-            Ok(mut file) => file.read_to_end(&mut bytes)?,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => 0,
-            Err(e) => return Err(e),
-        };
-        let (whole, _) = bytes.as_chunks::<STAMP_BYTES>();
-        Ok(whole.iter().map(|bytes| Stamp::decode(*bytes)).collect())
+            Ok(file) => Ok(Notes { count: file.metadata()?.len() / STAMP_BYTES as u64, file: Some(file) }),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Notes { count: 0, file: None }),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// The notes of one file, which is as large as an output of many small pieces makes it: read one by one.
+struct Notes {
+    file: Option<File>,
+    count: u64,
+}
+
+impl Notes {
+    /// One of them; `None` after the last.
+    fn stamp(&self, at: u64) -> io::Result<Option<Stamp>> {
+        let Some(file) = self.file.as_ref().filter(|_| at < self.count) else { return Ok(None) };
+        let mut bytes = [0; STAMP_BYTES];
+        file.read_exact_at(&mut bytes, at * STAMP_BYTES as u64)?;
+        Ok(Some(Stamp::decode(bytes)))
+    }
+
+    /// The first for which it is so; it is so for all after it.
+    fn first(&self, is: impl Fn(&Stamp) -> bool) -> io::Result<u64> {
+        let (mut low, mut high) = (0, self.count);
+        while low < high {
+            let middle = low.midpoint(high);
+            match self.stamp(middle)? {
+                Some(stamp) if !is(&stamp) => low = middle + 1,
+                Some(_) | None => high = middle,
+            }
+        }
+        Ok(low)
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     sys,
 };
 use rustix::{
-    fs::{Access, access, statfs},
+    fs::{Access, OFlags, access, statfs},
     io::Errno,
     mount::{MountFlags, mount},
 };
@@ -108,7 +108,7 @@ fn is_memory(folder: &Path) -> bool {
 }
 
 /// Mounts a tmpfs where nobody but this thread, and what it starts, can see it.
-fn mount_private(at: &Path) -> io::Result<()> {
+pub(crate) fn mount_private(at: &Path) -> io::Result<()> {
     sys::own_mounts()?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     let tried = OPTIONS.iter().map(|options| mount("taffeta-secrets", at, "tmpfs", flags, *options));
@@ -227,11 +227,19 @@ pub(crate) fn inside(run: &Path) -> io::Result<Inside> {
     }
 }
 
+/// The task may have written to the folder: what is no plain file of ours is not read, and no more than there can be.
 fn read_variables(folder: &Path) -> io::Result<Vec<(OsString, OsString)>> {
-    let bytes = match fs::read(folder.join(VARIABLES_FILE)) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => vec![],
-        read => read?,
-    };
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
+    let mut bytes = vec![];
+    match OpenOptions::new().read(true).custom_flags(flags).open(folder.join(VARIABLES_FILE)) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) => return Err(e),
+        Ok(file) if !file.metadata()?.is_file() => return Err(Errno::INVAL.into()),
+        Ok(file) => {
+            file.take(CARRIED_BYTES_MAX).read_to_end(&mut bytes)?;
+        }
+    }
     let split = |line: &[u8]| {
         let at = line.iter().position(|byte| *byte == b'=')?;
         Some((OsString::from_vec(line[..at].to_vec()), OsString::from_vec(line[at + 1..].to_vec())))

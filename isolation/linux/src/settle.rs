@@ -104,10 +104,13 @@ impl Machine {
     }
 
     fn recover_one(&self, run_id: &str) -> io::Result<Option<Found>> {
-        let Some(spec) = self.spec(run_id) else {
+        let Some(spec) = self.spec(run_id)? else {
             // It is there before anything runs, and what has ended keeps it for good: nothing of value is lost with the rest.
+            let lock = RunLock::try_take(&self.folder(run_id))?.ok_or_else(|| {
+                io::Error::other(format!("its {SPEC_FILE} is gone while its shim runs: `kill` the shim to end it"))
+            })?;
             tracing::warn!(run = run_id, "removing a run that was never begun");
-            return self.remove(run_id, None).map(|()| None);
+            return self.remove(run_id, Some(lock)).map(|()| None);
         };
         let state = match self.settle_started(run_id)? {
             Settled::Unknown | Settled::Starting => return Ok(None),
@@ -127,14 +130,19 @@ impl Machine {
         Ok(Some(Found { run_id: run_id.to_owned(), spec, state }))
     }
 
-    /// What was asked for, if that is known.
-    fn spec(&self, run_id: &str) -> Option<TaskSpec> {
+    /// What was asked for, if that is known. What is there and cannot be read may be read by another release, or at another
+    /// time: no reason to end what runs.
+    fn spec(&self, run_id: &str) -> io::Result<Option<TaskSpec>> {
         let folder = self.folder(run_id);
         let kept = || {
             let kept: Kept<ExitRecord> = read_exit(&folder).ok()??;
             serde_json::from_value(kept.spec?).ok()
         };
-        read_record(&folder.join(SPEC_FILE)).ok().flatten().or_else(kept)
+        match read_record(&folder.join(SPEC_FILE)) {
+            Ok(Some(spec)) => Ok(Some(spec)),
+            Ok(None) => Ok(kept()),
+            Err(e) => kept().map(Some).ok_or_else(|| io::Error::new(e.kind(), format!("{SPEC_FILE}: {e}"))),
+        }
     }
 
     /// Like `settle`, but waits up to ten seconds for a shim that an agent started just before it was killed.

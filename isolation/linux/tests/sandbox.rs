@@ -85,9 +85,43 @@ async fn a_task_reaches_nothing_of_another_nor_of_the_node_nor_of_its_shim() {
     let root = bench.root.display();
     assert_eq!(said, format!("{root}:\nr1\n\n{root}/r1:\nwork\n"));
 
-    let loose = without(&[Measure::HiddenFolders, Measure::PrivateTmp, Measure::Landlock]);
-    let (_, said) = ended(&executor, TaskSpec { isolation: loose, ..script(&bench, "r1-loose", &look) }).await;
+    let loose = [Measure::HiddenFolders, Measure::PrivateTmp, Measure::Landlock];
+    let still = TaskSpec { isolation: without(&loose), ..script(&bench, "r1-loose", &look) };
+    let (_, said) = ended(&executor, still).await;
+    assert!(!said.contains("admin.token") && !said.contains("api.sock") && !said.contains(&file), "{said}");
+    let bare = without(&[Measure::MountNamespace, Measure::Landlock]);
+    let (_, said) = ended(&executor, TaskSpec { isolation: bare, ..script(&bench, "r1-bare", &look) }).await;
     assert!(said.contains("admin.token") && said.contains(&file), "{said}");
+}
+
+#[tokio::test]
+async fn what_configures_the_node_is_empty_to_tasks_wherever_it_lies() {
+    let bench = Bench::new();
+    let Some(_) = executor(&bench) else { return };
+    let elsewhere =
+        tempfile::tempdir_in(if rustix::process::geteuid().is_root() { "/var/lib" } else { "/var/tmp" }).unwrap();
+    let (file, link) = (elsewhere.path().join("taffeta.toml"), elsewhere.path().join("link.toml"));
+    fs::write(&file, "token").unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let (masked, hidden) = (vec![link.clone(), elsewhere.path().join("none")], vec![data(&bench)]);
+    let config = LinuxConfig { best_effort: true, hidden, masked, ..bench.config() };
+    let executor = LinuxExecutor::new(config).unwrap();
+    let look = format!("cat {} {} /in/taffeta.toml 2>/dev/null | wc -c", file.display(), link.display());
+    let loose = [Measure::HiddenFolders, Measure::ReadOnlyRoot, Measure::PrivateTmp];
+    for (run_id, loosened, wanted) in
+        [("r1", vec![], "0\n"), ("r2", loose.to_vec(), "0\n"), ("r3", vec![Measure::MountNamespace], "0\n")]
+    {
+        let mut spec = TaskSpec { isolation: without(&loosened), ..script(&bench, run_id, &look) };
+        if run_id != "r3" {
+            let source = MountSource::Host(elsewhere.path().into());
+            spec.mounts = vec![MountPoint { at: "/in".into(), source, read_only: true }];
+        }
+        let (_, said) = ended(&executor, spec).await;
+        assert!(said.ends_with(wanted), "{run_id}: {said}");
+    }
+    let bare = without(&[Measure::MountNamespace, Measure::Landlock]);
+    let (_, said) = ended(&executor, TaskSpec { isolation: bare, ..script(&bench, "r4", &look) }).await;
+    assert!(said.ends_with("10\n"), "{said}");
 }
 
 #[tokio::test]
@@ -182,6 +216,15 @@ async fn proc_and_sys_tell_and_change_nothing_of_the_kernel() {
     let (last, zeros) = numbers.split_last().unwrap();
     assert!(zeros.iter().all(|line| *line == "0"), "{said}");
     assert_eq!(*last, "7", "its own affairs are its own: {said}");
+    let writable = TaskSpec { isolation: without(&[Measure::ReadOnlyRoot]), ..script(&bench, "writable", look) };
+    let (_, said) = ended(&executor, writable).await;
+    assert!(!said.contains("wrote"), "{said}");
+    if bench.group(&executor, "memory", "x").is_some() {
+        let limits = "exec 2>/dev/null; find /sys/fs/cgroup -name pids.max -writable | head -1; find /sys/fs/cgroup -name cgroup.procs | head -1 | wc -l";
+        let isolation = without(&[Measure::ReadOnlyRoot, Measure::Landlock]);
+        let (_, said) = ended(&executor, TaskSpec { isolation, ..script(&bench, "limits", limits) }).await;
+        assert_eq!(said, "1\n", "groups are there, and none can be written to");
+    }
     let loose = TaskSpec {
         isolation: without(&[Measure::MaskedProc]),
         ..script(&bench, "loose", "head -c 4 /proc/interrupts | wc -c")
@@ -304,6 +347,141 @@ async fn what_an_app_mounts_is_where_it_says_in_that_order() {
 }
 
 #[tokio::test]
+async fn what_is_mounted_in_a_volume_leaves_the_volume_as_it_is() {
+    let bench = Bench::new();
+    let Some(executor) = executor(&bench) else { return };
+    let volume = data(&bench).join("volumes/v");
+    fs::create_dir_all(volume.join("old")).unwrap();
+    std::os::unix::fs::symlink("/etc", volume.join("out")).unwrap();
+    let point = |at: &str, source| MountPoint { at: at.into(), source, read_only: false };
+    let memory = || MountSource::Tmpfs { bytes: 1 << 20 };
+    let mounts = |at: &[&str]| {
+        let inner = at.iter().map(|at| point(at, memory()));
+        [point("/data", MountSource::Host(volume.clone()))].into_iter().chain(inner).collect::<Vec<_>>()
+    };
+    let write = "echo 1 > /data/file; echo 2 > /data/old/file; echo 3 > /data/a/b/file; stat -f -c %T /data/a/b; \
+                 grep -c ' /data/a/b ' /proc/mounts; ls /data";
+    let strict = Isolation { profile: Some(Profile::Strict), without: BTreeSet::new() };
+    let mut isolations = vec![without(&[])];
+    isolations.extend((!executor.permitted().measures.lacking.contains_key(&Measure::UserNamespace)).then_some(strict));
+    for (n, isolation) in isolations.into_iter().enumerate() {
+        let spec = script(&bench, &format!("r{n}"), write);
+        let (_, said) = ended(&executor, TaskSpec { isolation, mounts: mounts(&["/data/a/b"]), ..spec }).await;
+        assert_eq!(said, "tmpfs\n1\na\nfile\nold\nout\n");
+        assert_eq!(fs::read_to_string(volume.join("file")).unwrap(), "1\n");
+        assert_eq!(fs::read_to_string(volume.join("old/file")).unwrap(), "2\n");
+        assert_eq!(fs::read_dir(volume.join("a/b")).unwrap().count(), 0, "what was memory is not on the disk");
+        assert_eq!(fs::metadata(volume.join("a/b")).unwrap().uid(), fs::metadata(&volume).unwrap().uid());
+        ["file", "old/file"].iter().for_each(|file| fs::remove_file(volume.join(file)).unwrap());
+        fs::remove_dir_all(volume.join("a")).unwrap();
+    }
+    // A link in a volume makes nothing on the machine.
+    let name = format!("taffeta-{}", std::process::id());
+    let through = script(&bench, "link", "echo ran");
+    let _ = executor.start(TaskSpec { mounts: mounts(&[&format!("/data/out/{name}/x")]), ..through }).await;
+    assert!(!Path::new("/etc").join(&name).exists() && !volume.join("out").join(&name).exists());
+
+    let host = tempfile::tempdir_in("/var/tmp").unwrap();
+    let mounts = vec![point("/in", MountSource::Host(host.path().into())), point("/in/cache", memory())];
+    let error = executor.start(TaskSpec { mounts, ..script(&bench, "host", "true") }).await.unwrap_err().to_string();
+    assert!(error.contains("/in/cache: it is missing in what is mounted at /in"), "{error}");
+    assert_eq!(fs::read_dir(host.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn shared_memory_is_the_machines_and_writable_if_that_is_wanted() {
+    let bench = Bench::new();
+    let Some(executor) = executor(&bench) else { return };
+    let name = format!("taffeta-shm-{}", std::process::id());
+    let write = format!("echo x > /dev/shm/{name} && rm /dev/shm/{name} && echo wrote");
+    let there = format!("[ -e /dev/shm/{name} ] && echo there; {write}");
+    for (n, loose) in [vec![Measure::PrivateTmp], vec![Measure::PrivateTmp, Measure::PrivateDevices]].iter().enumerate()
+    {
+        fs::write(Path::new("/dev/shm").join(&name), "").unwrap();
+        let spec = script(&bench, &format!("r{n}"), &there);
+        let (_, said) = ended(&executor, TaskSpec { isolation: without(loose), ..spec }).await;
+        assert_eq!(said, "there\nwrote\n", "{loose:?}");
+        assert!(!Path::new("/dev/shm").join(&name).exists());
+    }
+}
+
+#[tokio::test]
+async fn a_task_with_the_machines_devices_has_no_disks() {
+    let bench = Bench::new();
+    let Some(executor) = executor(&bench) else { return };
+    let look = "ls / > /dev/null && ls /dev > /dev/null && : >> /dev/kmsg && echo devices; \
+                for disk in $(find /dev -xdev -type b); do head -c 1 $disk > /dev/null 2>&1 && echo $disk; done; :";
+    let loose = TaskSpec { isolation: without(&[Measure::PrivateDevices]), ..script(&bench, "r1", look) };
+    let (_, said) = ended(&executor, loose).await;
+    if rustix::process::geteuid().is_root() {
+        assert_eq!(said, "devices\n");
+    }
+}
+
+#[tokio::test]
+async fn strict_takes_a_node_that_is_root() {
+    let bench = Bench::new();
+    let Some(executor) = executor(&bench) else { return };
+    let lacking = executor.permitted().measures.lacking.get(&Measure::UserNamespace).cloned();
+    if rustix::process::geteuid().is_root() {
+        return assert!(lacking.is_none_or(|why| !why.contains("not root")));
+    }
+    assert!(lacking.is_some_and(|why| why.contains("not root")));
+    let isolation = Isolation { profile: Some(Profile::Strict), without: BTreeSet::new() };
+    let told = executor.start(TaskSpec { isolation, ..script(&bench, "r1", "true") }).await.unwrap().not_isolated;
+    assert!(told.iter().any(|gap| gap.starts_with("user-namespace: ")), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_task_whose_user_was_taken_away_gets_into_its_volume() {
+    let bench = Bench::new();
+    let Some(executor) = executor(&bench) else { return };
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("SKIPPED: who is not root gives no volume to others");
+    }
+    let volume = data(&bench).join("volumes/v");
+    fs::create_dir_all(&volume).unwrap();
+    fs::set_permissions(&volume, fs::Permissions::from_mode(0o700)).unwrap();
+    let links = || [("v".to_owned(), volume.clone())].into();
+    let users =
+        TaskSpec { user: Some("1234".parse().unwrap()), links: links(), ..script(&bench, "r1", "echo 1 > v/one") };
+    assert_eq!(ended(&executor, users).await, (Exit::Code(0), String::new()));
+    let roots = TaskSpec { links: links(), ..script(&bench, "r2", "echo 2 > v/two && cat v/one v/two") };
+    assert_eq!(ended(&executor, roots).await, (Exit::Code(0), "1\n2\n".into()));
+}
+
+#[tokio::test]
+async fn a_task_becomes_whom_the_machine_means_by_its_user() {
+    let bench = Bench::new();
+    let Some(executor) = executor(&bench) else { return };
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("SKIPPED: who is not root becomes nobody else");
+    }
+    let host = tempfile::tempdir_in("/var/tmp").unwrap();
+    let passwd = host.path().join("passwd");
+    fs::write(&passwd, "nobody:x:0:0::/:/bin/sh\n").unwrap();
+    let mut spec = TaskSpec { user: Some("nobody".parse().unwrap()), ..script(&bench, "r1", "cat /etc/passwd; id -u") };
+    spec.mounts = vec![MountPoint { at: "/etc/passwd".into(), source: MountSource::Host(passwd), read_only: true }];
+    assert_eq!(ended(&executor, spec).await.1, "nobody:x:0:0::/:/bin/sh\n65534\n");
+}
+
+#[tokio::test]
+async fn a_run_whose_spec_cannot_be_read_is_left_alone() {
+    let bench = Bench::new();
+    let agent = bench.executor();
+    let pid = agent.start(bench.spec("r1", &["sleep", "1000"])).await.unwrap().pid;
+    let path = bench.root.join("r1/spec.json");
+    let spec = fs::read(&path).unwrap();
+    fs::write(&path, "{\"of\": \"another release\"}").unwrap();
+    assert!(bench.executor().recover().await.is_empty() && lives(pid));
+    fs::remove_file(&path).unwrap();
+    assert!(bench.executor().recover().await.is_empty() && lives(pid), "its shim lives");
+    fs::write(&path, spec).unwrap();
+    let found = bench.executor().recover().await;
+    assert!(matches!(found[0].state, FoundState::Running { pid: again, .. } if again == pid), "{found:?}");
+}
+
+#[tokio::test]
 async fn a_volume_is_reached_by_its_link_and_its_path_though_all_around_it_is_hidden() {
     let bench = Bench::new();
     let Some(executor) = executor(&bench) else { return };
@@ -400,6 +578,9 @@ async fn a_profile_that_cannot_be_had_in_full_is_refused_unless_told_otherwise()
     let error = strict.start(bench.spec("r1", &["true"])).await.unwrap_err();
     let StartError::NotIsolated(gaps) = &error else { panic!("{error:?}") };
     assert!(gaps.iter().any(|gap| gap.starts_with("pid-namespace: it could not be tried")), "{gaps:?}");
+    let own =
+        |gap: &&String| ["no-new-privs", "seccomp", "landlock", "core-dumps"].iter().any(|own| gap.starts_with(own));
+    assert!(!gaps.iter().any(|gap| own(&gap) && gap.contains("tried")), "a process does that to itself: {gaps:?}");
     assert!(
         strict.not_isolated().iter().any(|gap| gap.starts_with("mount-namespace and so ")),
         "{:?}",
@@ -456,7 +637,9 @@ async fn nothing_is_mounted_on_the_machine_and_nothing_is_left() {
 /// The same tests for a user who is not root, in a process of theirs.
 #[test]
 fn without_root_a_user_namespace_does_it() {
-    const TESTS: [&str; 6] = [
+    const TESTS: [&str; 8] = [
+        "strict_takes_a_node_that_is_root",
+        "what_configures_the_node_is_empty_to_tasks_wherever_it_lies",
         "a_task_reaches_nothing_of_another_nor_of_the_node_nor_of_its_shim",
         "a_task_sees_and_signals_its_own_processes_alone",
         "a_task_has_the_devices_that_any_program_may_use",

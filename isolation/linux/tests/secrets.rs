@@ -10,7 +10,7 @@ use std::{
 use support::{Bench, kill_9, lives, until};
 use taffeta_isolation_linux::{LinuxConfig, LinuxExecutor};
 use taffeta_isolation_plan::{Executor, Memory, StartError, Stream, TaskSecrets, TaskSpec};
-use taffeta_model::{Exit, Secret, SecretName};
+use taffeta_model::{Exit, Isolation, Measure, Profile, Secret, SecretName};
 
 const FILE: &str = "value-of-the-file-5d1f";
 const VARIABLE: &str = "value-of-the-variable-5d1f";
@@ -109,6 +109,73 @@ async fn a_command_beside_the_task_sees_its_secrets() {
         assert!(!executor.run_check(&run_id, &wrong, Duration::from_secs(10)).await, "{memory:?}");
         executor.kill(&run_id).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_command_beside_a_task_without_mounts_of_its_own_sees_its_secrets() {
+    let bench = Bench::new();
+    if !private(&bench) {
+        return;
+    }
+    let executor = executor(&bench, None);
+    let without = [Measure::MountNamespace, Measure::PidNamespace, Measure::IpcNamespace, Measure::UtsNamespace];
+    for (n, without) in [&without[..1], &without[..2], &without[..]].into_iter().enumerate() {
+        let isolation = Isolation { profile: Some(Profile::Standard), without: without.iter().copied().collect() };
+        let run_id = format!("r{n}");
+        executor.start(TaskSpec { isolation, ..spec(&bench, &run_id) }).await.unwrap();
+        shown(&executor, &run_id).await;
+        let script = format!("[ \"$(cat $TAFFETA_SECRETS/db)\" = {FILE} ] && [ \"$DB\" = {VARIABLE} ]");
+        let check: Vec<String> = ["sh", "-c", &script].map(String::from).into();
+        assert!(executor.run_check(&run_id, &check, Duration::from_secs(10)).await, "{without:?}");
+        executor.kill(&run_id).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn secrets_of_others_in_a_folder_in_memory_are_not_seen() {
+    let bench = Bench::new();
+    let executor = executor(&bench, Some(Memory::Folder("/dev/shm".into())));
+    if !executor.permitted().measures.lacking.keys().all(|measure| *measure == Measure::UserNamespace) {
+        return eprintln!("SKIPPED: this machine cannot set tasks apart");
+    }
+    executor.start(spec(&bench, "theirs")).await.unwrap();
+    shown(&executor, "theirs").await;
+    let theirs = format!("/dev/shm/taffeta-{}-theirs", bench.node_id);
+    assert!(Path::new(&theirs).join("db").exists());
+    let look = format!(
+        "cat {theirs}/db; ls {theirs}; cat {theirs}/.environment; cat $TAFFETA_SECRETS/db; echo > /dev/shm/x && echo own"
+    );
+    let loose = [Measure::PrivateTmp, Measure::HiddenFolders];
+    let cases =
+        [vec![], loose.to_vec(), [&loose[..], &[Measure::PrivateDevices]].concat(), vec![Measure::MountNamespace]];
+    for (n, without) in cases.into_iter().enumerate() {
+        let isolation = Isolation { profile: Some(Profile::Standard), without: without.iter().copied().collect() };
+        let run_id = format!("r{n}");
+        let alone = without.contains(&Measure::MountNamespace);
+        let run = ["sh", "-c", &look].map(String::from).into();
+        executor.start(TaskSpec { isolation, run, ..spec(&bench, &run_id) }).await.unwrap();
+        executor.wait(&run_id).await;
+        let said = fs::read_to_string(executor.log_path(&run_id, Stream::Stdout)).unwrap();
+        assert_eq!(said, format!("{FILE}{}", if alone { "" } else { "own\n" }), "{without:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_task_puts_in_the_place_of_its_variables_is_not_read() {
+    let bench = Bench::new();
+    let executor = executor(&bench, Some(Memory::Folder("/dev/shm".into())));
+    executor.start(spec(&bench, "r1")).await.unwrap();
+    shown(&executor, "r1").await;
+    let file = PathBuf::from(format!("/dev/shm/taffeta-{}-r1/.environment", bench.node_id));
+    let run: Vec<String> = ["sh", "-c", "true"].map(String::from).into();
+    let check = || executor.run_check("r1", &run, Duration::from_secs(10));
+    assert!(check().await);
+    fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink("/proc/self/environ", &file).unwrap();
+    assert!(!check().await, "a link");
+    fs::remove_file(&file).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
+    assert!(!check().await, "a pipe, for which nobody waits");
 }
 
 #[tokio::test]

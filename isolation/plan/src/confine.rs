@@ -48,7 +48,8 @@ pub struct InForce {
     pub default: Profile,
     /// What it cannot do.
     pub missing: BTreeSet<Measure>,
-    /// Folders of which a task must reach nothing but its own, absolute and without links: the node's data.
+    /// Folders and files of which a task must reach nothing but its own, absolute and without links, and which its view of
+    /// the files does not hide already: the node's data.
     pub hidden: Vec<PathBuf>,
 }
 

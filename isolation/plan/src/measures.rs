@@ -21,6 +21,8 @@ pub struct Measures {
     pub partial: BTreeMap<Measure, String>,
     /// Folders of which a task sees only what is its own: the node's data.
     pub hidden: Vec<PathBuf>,
+    /// Files that no task may read, wherever they lie: what configures the node, with tokens and keys in it.
+    pub masked: Vec<PathBuf>,
     /// Folders and files that every task may read, wherever they lie, as far as nothing hidden is in them: the node's own
     /// programs.
     pub shown: Vec<PathBuf>,
@@ -164,6 +166,7 @@ pub fn advice(measure: Measure, root: bool) -> &'static str {
         Measure::PrivateTmp | Measure::MaskedProc | Measure::PrivateDevices | Measure::HiddenFolders => {
             "the node needs CAP_SYS_ADMIN; inside a container, start that one privileged"
         }
+        Measure::UserNamespace if !root => "run the node as root",
         Measure::UserNamespace => {
             "use a kernel with user namespaces, and for the data folder a file system whose ids can be mapped (ext4, \
              xfs, btrfs, tmpfs; Linux 6.3 or newer)"

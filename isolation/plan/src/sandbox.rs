@@ -1,6 +1,6 @@
 //! What sets one run apart, worked out in full before anything is done.
 
-use crate::{InForce, PROFILE_DEFAULT, Permitted, TaskSpec, ViewStep, view::view};
+use crate::{InForce, Measures, Memory, PROFILE_DEFAULT, Permitted, TaskSpec, ViewStep, view::view};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, path::PathBuf};
 use taffeta_model::Measure;
@@ -52,7 +52,7 @@ pub struct Sandbox {
     /// What makes the machine's files what the task sees, in order. Needs [`Namespace::Mount`].
     #[serde(default)]
     pub view: Vec<ViewStep>,
-    /// The folders that are hidden from it, by the view or otherwise.
+    /// The folders and files that are hidden from it, by the view or otherwise.
     #[serde(default)]
     pub hidden: Vec<PathBuf>,
 }
@@ -70,14 +70,16 @@ impl Sandbox {
             Identity::Machine
         };
         let view = if namespaces.contains(&Namespace::Mount) { view(spec, permitted, &measures) } else { vec![] };
-        let hidden = permitted.measures.hidden.clone();
+        let hidden = if measures.is_empty() { vec![] } else { hidden(permitted) };
         Self { measures, namespaces, identity, view, hidden }
     }
 
     /// What the machine makes of the task's isolation.
     pub fn in_force(&self) -> InForce {
         let missing = Measure::ALL.into_iter().filter(|measure| !self.measures.contains(measure)).collect();
-        InForce { default: PROFILE_DEFAULT, missing, hidden: self.hidden.clone() }
+        let hidden =
+            self.hidden.iter().filter(|path| !self.view.iter().any(|step| step.hides(path))).cloned().collect();
+        InForce { default: PROFILE_DEFAULT, missing, hidden }
     }
 
     /// Whether nothing is done: a process as any other.
@@ -89,6 +91,16 @@ impl Sandbox {
     pub fn has(&self, namespace: Namespace) -> bool {
         self.namespaces.contains(&namespace)
     }
+}
+
+/// All that is the node's own: its data, what configures it, and where secrets of its tasks are kept in memory.
+fn hidden(permitted: &Permitted) -> Vec<PathBuf> {
+    let memory = match &permitted.memory {
+        Memory::Folder(folder) => Some(folder),
+        Memory::Private | Memory::Nowhere { .. } => None,
+    };
+    let Measures { hidden, masked, .. } = &permitted.measures;
+    hidden.iter().chain(masked).chain(memory).cloned().collect()
 }
 
 fn namespace(measure: Measure) -> Option<Namespace> {

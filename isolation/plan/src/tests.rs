@@ -416,3 +416,63 @@ fn a_sandbox_reads_back_as_it_was_kept() {
     let kept = serde_json::to_vec(&sandbox).unwrap();
     assert_eq!(serde_json::from_slice::<Sandbox>(&kept).unwrap(), sandbox);
 }
+
+#[test]
+fn the_nodes_data_and_its_settings_are_hidden_whatever_is_loosened() {
+    let mut permitted = all();
+    permitted.measures.hidden = vec!["/var/lib/taffeta".into()];
+    permitted.measures.masked = vec!["/etc/taffeta.toml".into()];
+    let loose = [Measure::HiddenFolders, Measure::PrivateTmp, Measure::PrivateDevices];
+    for without in [vec![], loose.to_vec()] {
+        let mut spec = loosened(Profile::Standard, &without);
+        let source = MountSource::Host("/etc".into());
+        spec.mounts = vec![MountPoint { at: "/settings".into(), source, read_only: true }];
+        let sandbox = Sandbox::of(&spec, &permitted);
+        let masked = |at: &str| sandbox.view.contains(&ViewStep::Mask { at: at.into() });
+        assert!(masked("/etc/taffeta.toml") && masked("/settings/taffeta.toml"), "{without:?}");
+        assert!(sandbox.view.contains(&ViewStep::Close { at: "/var/lib/taffeta".into() }), "{without:?}");
+        assert_eq!(masked("/etc/shadow"), without.is_empty());
+        assert_eq!(sandbox.in_force().hidden, <[std::path::PathBuf; 0]>::default(), "the mounts do it: {without:?}");
+    }
+    let alone = Sandbox::of(&loosened(Profile::Standard, &[Measure::MountNamespace]), &permitted);
+    assert_eq!(alone.in_force().hidden, ["/var/lib/taffeta", "/etc/taffeta.toml"].map(std::path::PathBuf::from));
+}
+
+#[test]
+fn a_folder_in_memory_with_others_secrets_is_not_seen() {
+    let view = |folder: &str, without: &[Measure]| {
+        let permitted = Permitted { memory: Memory::Folder(folder.into()), ..all() };
+        let spec = TaskSpec { secrets: with_secret().secrets, ..loosened(Profile::Standard, without) };
+        let sandbox = Sandbox::of(&spec, &permitted);
+        (sandbox.in_force().hidden, sandbox.view)
+    };
+    let loose = [Measure::PrivateTmp, Measure::HiddenFolders];
+    let (hidden, shared) = view("/dev/shm", &loose);
+    assert!(hidden.is_empty() && shared.contains(&ViewStep::Devices { shm_bytes: Some(32 << 20) }), "{shared:#?}");
+    let (hidden, other) = view("/run/user/7", &loose);
+    assert!(hidden.is_empty() && other.contains(&ViewStep::Close { at: "/run/user/7".into() }), "{other:#?}");
+    let (hidden, covered) = view("/run/user/7", &[]);
+    assert!(hidden.is_empty() && !covered.contains(&ViewStep::Close { at: "/run/user/7".into() }), "by /run itself");
+    let (hidden, none) = view("/dev/shm", &[Measure::MountNamespace]);
+    assert!(none.is_empty() && hidden == [std::path::PathBuf::from("/dev/shm")]);
+}
+
+#[test]
+fn a_writable_machine_has_a_kernel_that_cannot_be_changed() {
+    let sys = ViewStep::ReadOnly { at: "/sys".into() };
+    assert!(apart(&loosened(Profile::Standard, &[Measure::ReadOnlyRoot]), &[]).view.contains(&sys));
+    assert!(!apart(&loosened(Profile::Standard, &[]), &[]).view.contains(&sys), "sealed with all");
+}
+
+#[test]
+fn shared_memory_that_is_the_machines_is_writable_as_its_temporary_files_are() {
+    for without in [vec![Measure::PrivateTmp, Measure::PrivateDevices], vec![Measure::PrivateTmp]] {
+        let view = apart(&loosened(Profile::Standard, &without), &[]).view;
+        let back = |step: &ViewStep| match step {
+            ViewStep::Devices { shm_bytes } => shm_bytes.is_none(),
+            ViewStep::Bind(bind) => bind.at.ends_with("shm") && !bind.read_only,
+            _ => false,
+        };
+        assert!(view.iter().any(back), "{without:?}: {view:#?}");
+    }
+}

@@ -4,7 +4,7 @@
 //! read-only, hides what is not for the task, and gives it what is its own. The order matters: what is hidden by one step
 //! may come back by a later one, which finds it as it was before the first.
 
-use crate::{MountPoint, MountSource, Permitted, SECRETS_FOLDER, SecretsAt, TaskSpec};
+use crate::{Memory, MountPoint, MountSource, Permitted, SECRETS_FOLDER, SecretsAt, TaskSpec};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeSet,
@@ -49,8 +49,11 @@ const MASKED: [&str; 18] = [
     "/sys/kernel/tracing",
 ];
 
-/// What no task may change of the kernel: their read-only paths.
-const READ_ONLY: [&str; 4] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys"];
+/// What no task may change of the kernel: their read-only paths, and `/sys` with the cgroups in it.
+const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/sys"];
+
+/// Memory that programs share.
+const SHARED: &str = "/dev/shm";
 
 /// One thing to do to the files that a task sees.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,6 +123,24 @@ pub struct Bind {
     pub optional: bool,
 }
 
+impl ViewStep {
+    /// Whether nothing of the machine's is to be seen at this path after it, but what comes back by another step.
+    pub(crate) fn hides(&self, path: &Path) -> bool {
+        match self {
+            Self::Tmpfs { at, .. } | Self::Mask { at } => path.starts_with(at),
+            Self::Devices { shm_bytes } => {
+                path.starts_with("/dev") && (shm_bytes.is_some() || !path.starts_with(SHARED))
+            }
+            Self::Seal { .. }
+            | Self::Bind(_)
+            | Self::Link { .. }
+            | Self::Close { .. }
+            | Self::Proc
+            | Self::ReadOnly { .. } => false,
+        }
+    }
+}
+
 impl fmt::Display for ViewStep {
     /// Follows `cannot`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -142,15 +163,19 @@ impl fmt::Display for ViewStep {
 pub(crate) fn view(spec: &TaskSpec, permitted: &Permitted, measures: &BTreeSet<Measure>) -> Vec<ViewStep> {
     let has = |measure| measures.contains(&measure);
     let (sealed, tmp, hiding) = (has(Measure::ReadOnlyRoot), has(Measure::PrivateTmp), has(Measure::HiddenFolders));
+    let memory = shared_memory(permitted);
+    let own_shared = tmp || memory == Some(Path::new(SHARED)); // where secrets are it cannot be the machine's
     let half = (spec.memory_bytes / 2).max(TMPFS_BYTES_MIN); // the kernel's own default for a machine
     let mut steps = vec![];
     if sealed {
         steps.push(ViewStep::Seal { devices: !has(Measure::PrivateDevices) });
     }
     if has(Measure::PrivateDevices) {
-        steps.push(ViewStep::Devices { shm_bytes: tmp.then_some(half) });
-    } else if tmp {
-        steps.push(tmpfs("/dev/shm", half, 0o1777));
+        steps.push(ViewStep::Devices { shm_bytes: own_shared.then_some(half) });
+    } else if own_shared {
+        steps.push(tmpfs(SHARED, half, 0o1777));
+    } else if sealed {
+        steps.push(back(SHARED, false));
     }
     for at in ["/tmp", "/var/tmp"] {
         match (tmp, sealed) {
@@ -165,27 +190,45 @@ pub(crate) fn view(spec: &TaskSpec, permitted: &Permitted, measures: &BTreeSet<M
         steps.extend(RESOLVERS.map(|at| back(at, true)));
         steps.extend(SECRETS_OF_MACHINE.map(|at| ViewStep::Mask { at: at.into() }));
     }
-    steps.extend(hide(spec, permitted, hiding, tmp));
+    let private = [("/tmp", tmp), ("/var/tmp", tmp), (SHARED, own_shared), ("/run", hiding)];
+    let private: Vec<&Path> = private.into_iter().filter(|(_, done)| *done).map(|(at, _)| Path::new(at)).collect();
+    steps.extend(hide(spec, permitted, &private));
+    steps.extend(permitted.measures.masked.iter().map(|at| ViewStep::Mask { at: at.clone() }));
     // In a user namespace the kernel permits only that of its own processes.
     if has(Measure::PidNamespace) || (has(Measure::MaskedProc) && permitted.root) {
         steps.push(ViewStep::Proc);
     }
     if has(Measure::MaskedProc) {
         steps.extend(MASKED.map(|at| ViewStep::Mask { at: at.into() }));
-        steps.extend(READ_ONLY.map(|at| ViewStep::ReadOnly { at: at.into() }));
+        let sys = |at: &&str| !sealed || *at != "/sys"; // which is sealed with the rest
+        steps.extend(READ_ONLY.into_iter().filter(sys).map(|at| ViewStep::ReadOnly { at: at.into() }));
     }
     let strict = spec.isolation.profile == Some(Profile::Strict);
-    steps.extend(spec.mounts.iter().map(|point| asked(point, permitted, strict)));
+    for point in &spec.mounts {
+        steps.push(asked(point, permitted, strict));
+        steps.extend(masked_below(point, permitted));
+    }
     steps
 }
 
-/// Takes the node's folders away, and gives the task back what is its own. Of what every task may read, that which some
-/// other step covers is shown again, unless it would show what is to be hidden, too, or the machine's own `/tmp`.
-fn hide(spec: &TaskSpec, permitted: &Permitted, hiding: bool, tmp: bool) -> Vec<ViewStep> {
-    let hidden = if hiding { permitted.measures.hidden.as_slice() } else { &[] };
+/// The folder of the machine in which secrets of tasks are, if it is one.
+fn shared_memory(permitted: &Permitted) -> Option<&Path> {
+    match &permitted.memory {
+        Memory::Folder(folder) => Some(folder),
+        Memory::Private | Memory::Nowhere { .. } => None,
+    }
+}
+
+/// Takes the node's folders away, whatever is loosened, and gives the task back what is its own. Of what every task may
+/// read, that which some other step covers (`private` are what the ones before have covered) is shown again, unless it would
+/// show what is to be hidden, too, or the machine's own `/tmp`.
+fn hide(spec: &TaskSpec, permitted: &Permitted, private: &[&Path]) -> Vec<ViewStep> {
+    let can = !permitted.measures.lacking.contains_key(&Measure::HiddenFolders);
+    let memory = shared_memory(permitted).filter(|folder| !private.iter().any(|above| folder.starts_with(above)));
+    let hidden = permitted.measures.hidden.iter().map(PathBuf::as_path).chain(memory);
+    let hidden: Vec<&Path> = hidden.filter(|_| can).collect();
     let within = |path: &Path| hidden.iter().any(|above| path.starts_with(above));
-    let private = ["/tmp", "/var/tmp"].into_iter().filter(|_| tmp).chain(["/run"].into_iter().filter(|_| hiding));
-    let covers: Vec<&Path> = hidden.iter().map(PathBuf::as_path).chain(private.map(Path::new)).collect();
+    let covers: Vec<&Path> = hidden.iter().chain(private).copied().collect();
     let kept =
         |path: &Path| covers.iter().copied().chain(SECRETS_OF_MACHINE.map(Path::new)).all(|at| !at.starts_with(path));
     let again = |path: &&PathBuf| covers.iter().any(|above| path.starts_with(above)) && kept(path);
@@ -198,7 +241,7 @@ fn hide(spec: &TaskSpec, permitted: &Permitted, hiding: bool, tmp: bool) -> Vec<
     let (inner, outer): (Vec<&PathBuf>, Vec<_>) = seen.into_iter().partition(|path| within(path));
     let shown = |path: &PathBuf| ViewStep::Bind(Bind { optional: true, ..bind(path, true, false) });
     let mut steps: Vec<ViewStep> = outer.into_iter().map(shown).collect();
-    let cover = |at: &PathBuf| ViewStep::Tmpfs { at: at.clone(), bytes: COVER_BYTES, mode: 0o711, optional: false };
+    let cover = |at: &&Path| ViewStep::Tmpfs { at: at.to_path_buf(), bytes: COVER_BYTES, mode: 0o711, optional: false };
     steps.extend(hidden.iter().map(cover));
     steps.extend(inner.into_iter().map(shown));
     steps.push(ViewStep::Bind(bind(&spec.work(), false, true)));
@@ -214,8 +257,21 @@ fn hide(spec: &TaskSpec, permitted: &Permitted, hiding: bool, tmp: bool) -> Vec<
         }
     }
     steps.extend(spec.links.values().map(|to| ViewStep::Bind(bind(to, false, true))));
-    steps.extend(hidden.iter().map(|at| ViewStep::Close { at: at.clone() }));
+    steps.extend(hidden.iter().map(|at| ViewStep::Close { at: at.to_path_buf() }));
     steps
+}
+
+/// What is masked, where a folder that the app mounts would show it once more.
+fn masked_below(point: &MountPoint, permitted: &Permitted) -> Vec<ViewStep> {
+    let from = match &point.source {
+        MountSource::Host(from) => from,
+        MountSource::Tmpfs { .. } => return vec![],
+    };
+    let at = |masked: &PathBuf| {
+        let rest = masked.strip_prefix(from).ok()?;
+        Some(if rest.as_os_str().is_empty() { point.at.clone() } else { point.at.join(rest) })
+    };
+    permitted.measures.masked.iter().filter_map(at).map(|at| ViewStep::Mask { at }).collect()
 }
 
 /// What the app asked for. In `strict` what is not the node's own is read-only.

@@ -107,6 +107,7 @@ impl Settings {
             chaos: self.switch(Key::Chaos),
             dns_options: self.dns_options()?,
             task_options: self.task_options()?,
+            masked: vec![self.file.clone()], // tokens may be in it
             ..FabricConfig::new(data)
         })
     }

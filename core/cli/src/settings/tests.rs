@@ -102,6 +102,12 @@ fn a_wrong_value_is_told_with_its_place() {
 }
 
 #[test]
+fn the_file_is_kept_from_tasks_as_there_may_be_tokens_in_it() {
+    let config = settings(&[(Key::Data, "/nowhere")], &[], "").unwrap().fabric_config().unwrap();
+    assert_eq!(config.masked, [Path::new(PATH)]);
+}
+
+#[test]
 fn a_wrong_line_of_the_file_is_named() {
     let unknown = fault(&[], &[], "# a comment\nadress = \"1.2.3.4\"\n");
     assert_eq!(unknown, "/etc/taffeta.toml: line 2: adress: unknown key; did you mean `address`?");

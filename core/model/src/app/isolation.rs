@@ -48,7 +48,8 @@ pub enum Measure {
     Landlock,
     /// A crash leaves no image of its memory.
     CoreDumps,
-    /// The node's data and other tasks' folders cannot be read.
+    /// What daemons keep in `/run`, and what only administrators of the machine may know, cannot be read. The node's data and
+    /// other tasks' folders cannot be in any profile but `none`.
     HiddenFolders,
 }
 

@@ -24,6 +24,11 @@ pub(crate) struct Ids {
     pub(crate) groups: Vec<u32>,
 }
 
+impl Ids {
+    /// Root, in no other group.
+    pub(crate) const ROOT: Self = Self { uid: 0, gid: 0, groups: vec![] };
+}
+
 /// Looks up who that is. A user's number need not be in the file: its group then is the one of that number.
 pub(crate) fn resolve(run_as: &RunAs) -> io::Result<Ids> {
     resolve_in(Path::new("/etc"), run_as)

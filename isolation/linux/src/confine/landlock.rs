@@ -12,8 +12,11 @@ use rustix::{
 use std::{
     collections::BTreeSet,
     fs, io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-    path::PathBuf,
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::fs::{FileTypeExt, MetadataExt},
+    },
+    path::{Path, PathBuf},
     ptr,
 };
 use taffeta_isolation_plan::{FileAccess, FileRight, FileRule};
@@ -42,7 +45,8 @@ pub(super) fn prepare(access: &FileAccess, gaps: &mut Vec<String>) -> io::Result
         return Ok(None);
     }
     let mut ruleset = ruleset(access).map_err(io::Error::other)?;
-    let rules = if access.hidden.is_empty() { access.rules.clone() } else { around_hidden(access, gaps) };
+    let plain = access.hidden.is_empty() && access.apart.is_empty();
+    let rules = if plain { access.rules.clone() } else { around(access, gaps) };
     for FileRule { path, right } in &rules {
         match PathFd::new(path) {
             Ok(file) => ruleset = add(ruleset, file, *right).map_err(io::Error::other)?,
@@ -76,24 +80,33 @@ fn rights(right: FileRight) -> BitFlags<AccessFs> {
     let read = AccessFs::from_read(FILES);
     let there = read | AccessFs::WriteFile | AccessFs::Truncate;
     match right {
+        FileRight::List => AccessFs::ReadDir.into(),
         FileRight::Read => read,
         FileRight::WriteThere => there,
-        FileRight::Device => there | AccessFs::IoctlDev,
+        FileRight::Device | FileRight::DeviceButDisks => there | AccessFs::IoctlDev,
         FileRight::Write => {
             AccessFs::from_all(FILES) & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev)
         }
     }
 }
 
-/// The rules, with each for a folder above a hidden one replaced by rules for all else in it: landlock can only add.
-fn around_hidden(access: &FileAccess, gaps: &mut Vec<String>) -> Vec<FileRule> {
-    let hidden: BTreeSet<PathBuf> =
-        access.hidden.iter().map(|path| fs::canonicalize(path).unwrap_or_else(|_| path.clone())).collect();
-    let mut rules = vec![];
+/// The rules, with each for a folder above what it must not reach replaced by rules for all else in it: landlock can only
+/// add.
+fn around(access: &FileAccess, gaps: &mut Vec<String>) -> Vec<FileRule> {
+    let places = |paths: &[PathBuf]| {
+        paths.iter().map(|path| fs::canonicalize(path).unwrap_or_else(|_| path.clone())).collect::<BTreeSet<_>>()
+    };
+    let mut found = Around { hidden: places(&access.hidden), apart: places(&access.apart), rules: vec![] };
     for FileRule { path, right } in &access.rules {
         let Ok(path) = fs::canonicalize(path) else { continue };
-        split(path, *right, &hidden, &mut rules);
+        match right {
+            FileRight::DeviceButDisks => found.but_disks(&path),
+            FileRight::List | FileRight::Read | FileRight::WriteThere | FileRight::Device | FileRight::Write => {
+                found.split(path, *right);
+            }
+        }
     }
+    let mut rules = found.rules;
     if rules.len() > RULES_MAX {
         gaps.push(format!(
             "landlock: {} files and folders lie beside the hidden ones; the task reaches {RULES_MAX}",
@@ -103,27 +116,64 @@ fn around_hidden(access: &FileAccess, gaps: &mut Vec<String>) -> Vec<FileRule> {
         rules.sort_by_key(|rule| !access.rules.contains(rule));
         rules.truncate(RULES_MAX);
     }
-    gaps.push(
-        "hidden-folders: held by landlock alone, which leaves sockets in them open to whom their permissions let in"
-            .into(),
-    );
+    if !access.hidden.is_empty() {
+        gaps.push(
+            "hidden-folders: held by landlock alone, which leaves sockets in them open to whom their permissions let in"
+                .into(),
+        );
+    }
     rules
 }
 
-/// Goes down towards what is hidden, and permits what lies beside the way.
-fn split(path: PathBuf, right: FileRight, hidden: &BTreeSet<PathBuf>, rules: &mut Vec<FileRule>) {
-    if hidden.contains(&path) {
-        return;
-    }
-    if !hidden.iter().any(|hidden| hidden.starts_with(&path)) {
-        rules.push(FileRule { path, right });
-        return;
-    }
-    for entry in fs::read_dir(&path).into_iter().flatten().flatten() {
-        // A link leads to something that has a rule of its own, or has none.
-        if entry.file_type().is_ok_and(|kind| !kind.is_symlink()) && rules.len() <= RULES_MAX {
-            split(entry.path(), right, hidden, rules);
+/// Finding the rules that lead around something.
+struct Around {
+    hidden: BTreeSet<PathBuf>,
+    apart: BTreeSet<PathBuf>,
+    rules: Vec<FileRule>,
+}
+
+impl Around {
+    /// Goes down towards what is not to be reached, and permits what lies beside the way.
+    fn split(&mut self, path: PathBuf, right: FileRight) {
+        if self.hidden.contains(&path) {
+            return;
         }
+        let below = |other: &PathBuf| *other != path && other.starts_with(&path);
+        if !self.hidden.iter().chain(&self.apart).any(below) {
+            self.rules.push(FileRule { path, right });
+            return;
+        }
+        // Where nothing is secret that names would tell of.
+        if self.hidden.is_empty() {
+            self.rules.push(FileRule { path: path.clone(), right: FileRight::List });
+        }
+        for (entry, _) in self.entries(&path) {
+            if !self.apart.contains(&entry) {
+                self.split(entry, right);
+            }
+        }
+    }
+
+    /// Permits each file of a folder of devices but the disks. Other file systems that are mounted there have none.
+    fn but_disks(&mut self, folder: &Path) {
+        let file_system = |path: &Path| fs::symlink_metadata(path).map(|about| about.dev()).ok();
+        let own = file_system(folder);
+        self.rules.push(FileRule { path: folder.into(), right: FileRight::List });
+        for (entry, kind) in self.entries(folder) {
+            if kind.is_dir() && file_system(&entry) == own {
+                self.but_disks(&entry);
+            } else if !kind.is_block_device() {
+                self.split(entry, FileRight::Device);
+            }
+        }
+    }
+
+    /// What is in a folder, but for links: they lead to something that has a rule of its own, or has none. No more than fit.
+    fn entries(&self, folder: &Path) -> Vec<(PathBuf, fs::FileType)> {
+        let room = (RULES_MAX + 1).saturating_sub(self.rules.len());
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let entries = entries.filter_map(|entry| Some((entry.path(), entry.file_type().ok()?)));
+        entries.filter(|(_, kind)| !kind.is_symlink()).take(room).collect()
     }
 }
 

@@ -16,7 +16,7 @@ mod seccomp;
 mod tests;
 
 pub(crate) use accounts::{Ids, resolve};
-pub(crate) use owner::give;
+pub(crate) use owner::{give, give_volumes};
 
 use privileges::Privileges;
 use rustix::{io::Errno, thread::set_no_new_privs};
@@ -62,10 +62,17 @@ impl Confinement {
     /// before any right is given up. Also tells, in words, what will not be in force of what the machine can do: what it
     /// cannot do to any task is told by [`remarks`].
     ///
-    /// An error is about what was asked for, and the task must not start: an unknown user, a limit that is too high.
-    pub(crate) fn prepare(wanted: &Confine, Calls(filter): Calls) -> io::Result<(Self, Vec<String>)> {
+    /// `ids` is who the wanted user is, looked up where the machine's own files are seen: a task must not say who it becomes.
+    ///
+    /// An error is about what was asked for, and the task must not start: a user that it may not become, a limit that is too
+    /// high.
+    pub(crate) fn prepare(
+        wanted: &Confine,
+        ids: Option<&Ids>,
+        Calls(filter): Calls,
+    ) -> io::Result<(Self, Vec<String>)> {
         let mut gaps = vec![];
-        let privileges = Privileges::prepare(wanted, &mut gaps)?;
+        let privileges = Privileges::prepare(wanted, ids, &mut gaps)?;
         let ruleset = match &wanted.landlock {
             Some(access) => landlock::prepare(access, &mut gaps)?,
             None => None,

@@ -21,6 +21,11 @@ pub(crate) fn give(spec: &TaskSpec, ids: &Ids) -> io::Result<()> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {} // it has none
         Err(e) => return Err(e),
     }
+    give_volumes(spec, ids)
+}
+
+/// Gives the user the task's volumes as such, those that are another's.
+pub(crate) fn give_volumes(spec: &TaskSpec, ids: &Ids) -> io::Result<()> {
     for volume in spec.links.values() {
         match fs::symlink_metadata(volume) {
             Ok(about) if about.uid() != ids.uid => give_one(volume, ids)?,

@@ -1,6 +1,6 @@
 //! Who the process is, what it keeps of root's rights, and what it may use of the machine.
 
-use super::{Ids, Stuck, accounts::resolve};
+use super::{Ids, Stuck};
 use rustix::{
     fs::{FileType, fchown, fstat},
     io::Errno,
@@ -37,9 +37,13 @@ pub(super) struct Privileges {
 }
 
 impl Privileges {
-    pub(super) fn prepare(wanted: &Confine, gaps: &mut Vec<String>) -> io::Result<Self> {
+    pub(super) fn prepare(wanted: &Confine, ids: Option<&Ids>, gaps: &mut Vec<String>) -> io::Result<Self> {
         let held = capabilities(None)?.effective;
-        let ids = wanted.user.as_ref().map(|user| identity(user, held)).transpose()?;
+        let ids = match (&wanted.user, ids) {
+            (None, _) => None,
+            (Some(user), Some(ids)) => Some(may_become(user, ids, held)?),
+            (Some(user), None) => return Err(io::Error::other(format!("user `{user}`: it was not looked up"))),
+        };
         let drops_groups = wanted.capabilities.is_some() && held.contains(CapabilitySet::SETGID);
         let groups = match &ids {
             Some(ids) => Some(ids.groups.iter().map(|gid| Gid::from_raw(*gid)).collect()),
@@ -123,8 +127,7 @@ impl Privileges {
 }
 
 /// Who that is, if the node may become it.
-fn identity(user: &RunAs, held: CapabilitySet) -> io::Result<Ids> {
-    let ids = resolve(user)?;
+fn may_become<'a>(user: &RunAs, ids: &'a Ids, held: CapabilitySet) -> io::Result<&'a Ids> {
     let own = getuid().as_raw();
     let same = (ids.uid, ids.gid) == (own, getgid().as_raw());
     if !same && !held.contains(CapabilitySet::SETUID | CapabilitySet::SETGID) {

@@ -1,6 +1,7 @@
 //! A `/dev` with the devices that any program may use.
 
 use super::view::{attach, clone_of, mount_tmpfs, read_only};
+use crate::sys::{Attributes, Which};
 use rustix::{
     fs::{CWD, Dev, FileType, Mode, mknodat},
     io::Errno,
@@ -10,7 +11,7 @@ use std::{
     fs::{self, File},
     io,
     os::{
-        fd::OwnedFd,
+        fd::{AsFd, OwnedFd},
         unix::fs::{MetadataExt, symlink},
     },
     path::Path,
@@ -28,27 +29,34 @@ const LINKS: [(&str, &str); 5] = [
     ("ptmx", "pts/ptmx"),
 ];
 
-/// The machine's devices.
-pub(super) struct Taken(Vec<(&'static str, OwnedFd, Dev)>);
+/// The machine's devices, and its `/dev/shm` if that is wanted.
+pub(super) struct Taken {
+    nodes: Vec<(&'static str, OwnedFd, Dev)>,
+    shm: Option<OwnedFd>,
+}
 
 /// Opens the machine's devices. Those that it does not have are left out.
-pub(super) fn take() -> io::Result<Taken> {
-    let mut taken = vec![];
+pub(super) fn take(shm: bool) -> io::Result<Taken> {
+    let mut nodes = vec![];
     for name in NODES {
         let path = Path::new("/dev").join(name);
         match fs::metadata(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => return Err(e),
-            Ok(about) => taken.push((name, clone_of(&path)?, about.rdev())),
+            Ok(about) => nodes.push((name, clone_of(&path)?, about.rdev())),
         }
     }
-    Ok(Taken(taken))
+    let path = Path::new("/dev/shm");
+    let shm = if shm && path.is_dir() { Some(clone_of(path)?) } else { None };
+    if let Some(tree) = &shm {
+        Attributes { no_devices: true, no_setuid: true, ..Attributes::default() }.set(Which::Tree(tree.as_fd()))?;
+    }
+    Ok(Taken { nodes, shm })
 }
 
 /// Mounts it. `shm_bytes` is the size of `/dev/shm`; without it, the machine's own is kept.
-pub(super) fn make(Taken(nodes): Taken, shm_bytes: Option<u64>) -> io::Result<()> {
+pub(super) fn make(Taken { nodes, shm }: Taken, shm_bytes: Option<u64>) -> io::Result<()> {
     let dev = Path::new("/dev");
-    let shm = if shm_bytes.is_none() { Some(clone_of(&dev.join("shm"))).transpose().ok().flatten() } else { None };
     mount("taffeta", dev, "tmpfs", MountFlags::NOSUID | MountFlags::NOEXEC, c"mode=0755,size=64k,nr_inodes=64")?;
     for (name, tree, number) in &nodes {
         make_node(&dev.join(name), tree, *number)?;

@@ -17,7 +17,7 @@ pub(crate) use probe::{PROBE, measures, probe_main, sweep_trials};
 pub(crate) use program::{Place, Program, Stuck, joined_by_parent};
 
 use crate::{
-    confine,
+    confine::{self, Ids},
     group::{Groups, UNIFIED},
     sys::{self, Birth, Born, SingleThread},
 };
@@ -27,7 +27,7 @@ use program::{decode_told, encode_gaps};
 use rustix::{
     io::{Errno, write},
     pipe::{PipeFlags, pipe_with},
-    process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal},
+    process::{Pid, PidfdFlags, Signal, geteuid, getpid, pidfd_open, pidfd_send_signal},
     thread::{LinkNameSpaceType, ThreadNameSpaceType, move_into_link_name_space, move_into_thread_name_spaces},
 };
 use std::{
@@ -39,6 +39,7 @@ use std::{
     path::PathBuf,
 };
 use taffeta_isolation_plan::{Confine, Identity, InForce, Namespace, Sandbox, TaskSpec};
+use taffeta_model::Measure;
 
 /// A task that runs.
 #[derive(Debug)]
@@ -74,9 +75,14 @@ impl Start<'_> {
     pub(crate) fn start(self, begins: impl FnOnce(Pid, Option<Pid>) -> io::Result<()>) -> Result<Running, Stuck> {
         let alone = SingleThread::check()?;
         let Start { spec, sandbox, groups, variables, outputs } = self;
-        if let Some(user) = &spec.user {
-            let ids = confine::resolve(user).map_err(|e| Stuck::Program(e.to_string()))?;
-            confine::give(spec, &ids)?;
+        let ids = spec.user.as_ref().map(confine::resolve).transpose().map_err(|e| Stuck::Program(e.to_string()))?;
+        match &ids {
+            Some(ids) => confine::give(spec, ids)?,
+            // Root that may not disregard permissions finds its way into nothing that was another user's before.
+            None if geteuid().is_root() && sandbox.measures.contains(&Measure::Capabilities) => {
+                confine::give_volumes(spec, &Ids::ROOT)?;
+            }
+            None => {}
         }
         let nobody = match sandbox.identity {
             Identity::Unprivileged(id) => Some(Nobody::make(alone, spec, id)?),
@@ -92,6 +98,7 @@ impl Start<'_> {
             run: &spec.run,
             variables,
             doors,
+            ids,
             nobody: nobody.as_ref(),
             outputs: Some(outputs),
             leads: true,

@@ -2,6 +2,7 @@
 
 use super::view::{attach, clone_of, read_only};
 use rustix::{
+    fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, fstat, mkdirat, openat2},
     io::Errno,
     mount::{MountFlags, UnmountFlags, mount, unmount},
     process::{fchdir, pivot_root},
@@ -11,7 +12,10 @@ use std::{
     ffi::OsString,
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink},
+    },
     path::{Component, Path, PathBuf},
 };
 
@@ -21,11 +25,24 @@ const ENTRIES_MAX: usize = 4_096;
 /// Most links on the way to a mount point, as in the kernel.
 const LINKS_MAX: usize = 40;
 
+/// How there comes to be a mount point in something that is mounted.
+#[derive(Debug)]
+pub(super) enum Room {
+    /// It is made: a tmpfs that is the task's alone, and lives as long as the view.
+    Free,
+    /// It is made: a folder of the task's own on a disk, opened here as its owners have it.
+    Own(OwnedFd),
+    /// The folder that should have it is rebuilt.
+    Copy,
+    /// It has to be there: others write there, whose files a copy would not show, or nobody may.
+    None,
+}
+
 /// What has been mounted, and in which of it folders may be made.
 #[derive(Debug, Default)]
 pub(super) struct Points {
-    /// By path without links; `true` for a tmpfs that is the task's alone.
-    mounts: BTreeMap<PathBuf, bool>,
+    /// By path without links.
+    mounts: BTreeMap<PathBuf, Room>,
     /// The folders that were rebuilt.
     rebuilt: Vec<PathBuf>,
 }
@@ -39,7 +56,7 @@ struct Found {
 impl Points {
     /// The path without links, which is a folder or a file as wanted, and was made if it did not exist.
     pub(super) fn ensure(&mut self, at: &Path, folder: bool) -> io::Result<PathBuf> {
-        let found = self.reach(at)?;
+        let found = self.reach(at, folder)?;
         let mut path = found.folder;
         let Some((name, above)) = found.missing.split_last() else { return Ok(path) };
         for name in above {
@@ -62,10 +79,10 @@ impl Points {
         symlink(to, above.join(name))
     }
 
-    /// Something has been mounted there; whether folders may be made in it.
-    pub(super) fn mounted(&mut self, at: PathBuf, ours: bool) {
+    /// Something has been mounted there.
+    pub(super) fn mounted(&mut self, at: PathBuf, room: Room) {
         self.mounts.retain(|path, _| !path.starts_with(&at)); // it is hidden now
-        self.mounts.insert(at, ours);
+        self.mounts.insert(at, room);
     }
 
     /// No more mount points are made.
@@ -73,24 +90,67 @@ impl Points {
         self.rebuilt.iter().try_for_each(|folder| read_only(folder))
     }
 
-    /// Finds the path; where some of it is missing, what exists of it lies on a tmpfs of ours afterwards.
-    fn reach(&mut self, at: &Path) -> io::Result<Found> {
+    /// Finds the path; where some of it is missing, what exists of it lies on a tmpfs of ours afterwards, or it was made.
+    fn reach(&mut self, at: &Path, folder: bool) -> io::Result<Found> {
         let found = find(at)?;
+        if found.missing.is_empty() {
+            return Ok(found);
+        }
         let on = self
             .mounts
             .iter()
             .filter(|(path, _)| found.folder.starts_with(path))
             .max_by_key(|(path, _)| path.as_os_str().len());
-        if found.missing.is_empty() || on.is_some_and(|(_, ours)| *ours) {
-            return Ok(found);
+        match on {
+            Some((_, Room::Free)) => return Ok(found),
+            Some((above, Room::Own(disk))) => {
+                let inside = found.folder.strip_prefix(above).unwrap_or(&found.folder);
+                make_own(disk, inside, &found.missing, folder)?;
+                let path = found.missing.iter().fold(found.folder, |path, name| path.join(name));
+                return Ok(Found { folder: path, missing: vec![] });
+            }
+            Some((above, Room::None)) => {
+                return Err(io::Error::other(format!(
+                    "it is missing in what is mounted at {}, where nothing is made for a task: make it there, or mount it \
+                     elsewhere",
+                    above.display()
+                )));
+            }
+            Some((_, Room::Copy)) | None => {}
         }
         for entry in rebuild(&found.folder)? {
-            self.mounts.entry(entry).or_insert(false); // it is the machine's, as before
+            self.mounts.entry(entry).or_insert(Room::Copy); // it is the machine's, as before
         }
-        self.mounts.insert(found.folder.clone(), true);
+        self.mounts.insert(found.folder.clone(), Room::Free);
         self.rebuilt.push(found.folder.clone());
         Ok(found)
     }
+}
+
+/// Makes a mount point in a folder of the task's own. What lies there was written by tasks: no link is followed, and nothing
+/// is made but below `disk`, for whoever owns the folder that gets it.
+fn make_own(disk: &OwnedFd, inside: &Path, missing: &[OsString], folder: bool) -> io::Result<()> {
+    let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    let inside = if inside.as_os_str().is_empty() { Path::new(".") } else { inside };
+    let search = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut above = openat2(disk, inside, search, Mode::empty(), beneath)?;
+    for (at, name) in missing.iter().enumerate() {
+        let name = name.as_os_str();
+        if folder || at + 1 < missing.len() {
+            mkdirat(&above, name, Mode::from_raw_mode(0o755))?;
+        } else {
+            let make = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+            openat2(&above, name, make, Mode::from_raw_mode(0o644), beneath)?;
+        }
+        let owner = fstat(&above)?;
+        let (uid, gid) = (Uid::from_raw(owner.st_uid), Gid::from_raw(owner.st_gid));
+        // Without root there is one owner of all.
+        let _ = chownat(&above, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW);
+        if at + 1 < missing.len() {
+            above = openat2(&above, name, search, Mode::empty(), beneath)?;
+        }
+    }
+    Ok(())
 }
 
 /// Follows the path and its links one by one.
@@ -181,7 +241,7 @@ fn rebuild(folder: &Path) -> io::Result<Vec<PathBuf>> {
 /// An entry of a folder that is rebuilt.
 enum Kept {
     Link(PathBuf),
-    Tree(std::os::fd::OwnedFd, bool),
+    Tree(OwnedFd, bool),
 }
 
 fn entries(folder: &Path) -> io::Result<Vec<fs::DirEntry>> {

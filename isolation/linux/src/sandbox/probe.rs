@@ -7,10 +7,11 @@ use super::{
     nobody::Nobody,
 };
 use crate::{
-    confine,
+    confine, secrets,
     sys::{self, Birth, SingleThread},
 };
 use rustix::{
+    mount::{UnmountFlags, unmount},
     pipe::{PipeFlags, pipe_with},
     process::geteuid,
 };
@@ -24,9 +25,9 @@ use std::{
     process::{Command, ExitCode, Stdio},
 };
 use taffeta_isolation_plan::{
-    Cgroups, Identity, Measures, Memory, Namespace, Permitted, Sandbox, TaskSpec, WORK_FOLDER, rests_on,
+    Cgroups, Identity, Measures, Memory, Namespace, Permitted, SECRETS_FOLDER, Sandbox, TaskSpec, WORK_FOLDER, rests_on,
 };
-use taffeta_model::{Isolation, Measure, Profile};
+use taffeta_model::{Isolation, Measure, Profile, Secret, SecretName};
 
 /// The word after `shim` on the command line; the folder of a run begins with a slash.
 pub(crate) const PROBE: &str = "probe";
@@ -34,16 +35,30 @@ pub(crate) const PROBE: &str = "probe";
 /// Begins the names of the folders in which it is tried; no run has such a name.
 const TRIAL: &str = ".probe-";
 
+/// How often it is tried anew: one process or folder that could not be made says nothing of the machine.
+const TRIES: u32 = 3;
+
+/// Why a task of a node that is not root is not nobody: what it is inside, its user, it is outside.
+const TAKES_ROOT: &str = "the node is not root, and can give its tasks no other ids than its own";
+
 /// Finds out what can be had on this machine, for tasks whose folders lie in `tasks_root`. `program` is the one whose `shim`
 /// verb is [`crate::shim_main`]. Takes some ten milliseconds.
-pub(crate) fn measures(program: &Path, tasks_root: &Path, hidden: &[PathBuf], shown: &[PathBuf]) -> Measures {
-    let lacking = ask(program, tasks_root).unwrap_or_else(|e| {
+pub(crate) fn measures(program: &Path, tasks_root: &Path) -> Measures {
+    let lacking = (1..TRIES).find_map(|_| ask(program, tasks_root).ok()).map_or_else(|| ask(program, tasks_root), Ok);
+    // What a process does to itself takes no other process to be found out, and no folder.
+    let lacking = lacking.unwrap_or_else(|e| {
         let why = format!("it could not be tried: {e}");
-        Measure::ALL.into_iter().map(|measure| (measure, why.clone())).collect()
+        let made = Measure::ALL.into_iter().filter(|measure| is_made(*measure));
+        refused().into_iter().chain(made.map(|measure| (measure, why.clone()))).collect()
     });
     let mut partial = confine::remarks();
     partial.retain(|measure, _| !lacking.contains_key(measure));
-    Measures { lacking, partial, hidden: hidden.to_vec(), shown: shown.to_vec() }
+    Measures { lacking, partial, ..Measures::default() }
+}
+
+/// What a process cannot do to itself here, and why.
+fn refused() -> BTreeMap<Measure, String> {
+    confine::probe().into_iter().filter_map(|(measure, had)| Some((measure, had.err()?))).collect()
 }
 
 fn ask(program: &Path, tasks_root: &Path) -> io::Result<BTreeMap<Measure, String>> {
@@ -60,14 +75,25 @@ fn ask(program: &Path, tasks_root: &Path) -> io::Result<BTreeMap<Measure, String
 /// `shim probe FOLDER`: prints what is lacking, and why.
 pub(crate) fn probe_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let Some(tasks_root) = args.next().map(PathBuf::from) else { return ExitCode::from(2) };
-    let folder = tasks_root.join(format!("{TRIAL}{}", std::process::id()));
-    let tried = Trial::new(&folder).map(|trial| trial.lacking());
-    let _ = fs::remove_dir_all(&folder);
-    let told = tried.and_then(|lacking| Ok(serde_json::to_writer(io::stdout(), &lacking)?));
+    // What another process of this number has left that was killed is in nobody's way.
+    let mut made = Err(io::ErrorKind::AlreadyExists.into());
+    for n in 0..TRIES {
+        let folder = tasks_root.join(format!("{TRIAL}{}-{n}", std::process::id()));
+        made = fs::create_dir(&folder).map(|()| folder);
+        if made.is_ok() {
+            break;
+        }
+    }
+    let told = made.and_then(|folder| {
+        let tried = Trial::new(&folder).map(|trial| trial.lacking());
+        let _ = unmount(folder.join(SECRETS_FOLDER), UnmountFlags::DETACH);
+        let _ = fs::remove_dir_all(&folder);
+        Ok(serde_json::to_writer(io::stdout(), &tried?)?)
+    });
     match told {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("{}: {e}", folder.display());
+            eprintln!("{}: {e}", tasks_root.display());
             ExitCode::FAILURE
         }
     }
@@ -91,8 +117,9 @@ struct Trial {
 impl Trial {
     fn new(folder: &Path) -> io::Result<Self> {
         let alone = SingleThread::check()?;
-        fs::create_dir(folder)?;
         fs::create_dir(folder.join(WORK_FOLDER))?;
+        let secrets = folder.join(SECRETS_FOLDER);
+        fs::create_dir(&secrets)?;
         let spec = serde_json::json!({
             "task": "probe", "run_id": "probe", "run": ["true"], "env": {}, "folder": folder, "files": {}, "cpus_milli": 1,
             "cpu_quota": false, "memory_bytes": 16 << 20, "pids_max": 8, "grace": { "secs": 0, "nanos": 0 }
@@ -105,14 +132,23 @@ impl Trial {
             memory: Memory::Private,
             measures,
         };
-        Ok(Self { alone, spec: serde_json::from_value(spec)?, permitted })
+        let mut spec: TaskSpec = serde_json::from_value(spec)?;
+        // Where its secrets would be on a tmpfs, the task has to see that, too: not each kernel can map the owners there.
+        if secrets::mount_private(&secrets).is_ok() {
+            let name = SecretName::new("probe").map_err(io::Error::other)?;
+            spec.secrets.files.insert(name, Secret::new(vec![]));
+        }
+        Ok(Self { alone, spec, permitted })
     }
 
     fn lacking(&self) -> BTreeMap<Measure, String> {
-        let refused = confine::probe().into_iter().filter_map(|(measure, had)| Some((measure, had.err()?)));
-        let mut lacking: BTreeMap<Measure, String> = refused.collect();
+        let mut lacking = refused();
         let mut all = Profile::Strict.measures();
         all.retain(|measure| is_made(*measure));
+        if !self.permitted.root {
+            all.remove(&Measure::UserNamespace);
+            lacking.insert(Measure::UserNamespace, TAKES_ROOT.into());
+        }
         if self.try_to(&all).is_ok() {
             return lacking; // one try instead of one for each
         }

@@ -6,7 +6,7 @@ use super::{
     nobody::Nobody,
 };
 use crate::{
-    confine::{Calls, Confinement},
+    confine::{Calls, Confinement, Ids},
     sys::{self, New},
 };
 use rustix::{
@@ -40,8 +40,13 @@ pub(crate) enum Place<'a> {
     Of(BorrowedFd<'a>),
     /// Nowhere yet: the program makes them. There is no pid namespace among them.
     New,
-    /// There are none, but for a view of the files that has the task's secrets.
-    Mounts(BorrowedFd<'a>),
+    /// Those of this process, but for the view of the files: that is the shim's, which has the task's secrets.
+    Mounts {
+        /// The view.
+        mounts: BorrowedFd<'a>,
+        /// The process.
+        host: BorrowedFd<'a>,
+    },
     /// There are none.
     Here,
 }
@@ -58,6 +63,8 @@ pub(crate) struct Program<'a> {
     pub(crate) variables: Vec<(OsString, OsString)>,
     /// Through which it enters its groups.
     pub(crate) doors: Doors,
+    /// Its user, as the machine's own files tell: those that it sees may say something else.
+    pub(crate) ids: Option<Ids>,
     /// If it is nobody on the machine.
     pub(crate) nobody: Option<&'a Nobody>,
     /// Standard output and error, with nothing to read; `None`: its parent's.
@@ -106,8 +113,9 @@ impl Program<'_> {
     /// The files that it needs until then.
     pub(super) fn files<'a>(&'a self, place: Place<'a>) -> Vec<BorrowedFd<'a>> {
         let place = match place {
-            Place::Of(fd) | Place::Mounts(fd) => Some(fd),
-            Place::New | Place::Here => None,
+            Place::Of(host) => vec![host],
+            Place::Mounts { mounts, host } => vec![mounts, host],
+            Place::New | Place::Here => vec![],
         };
         let outputs = self.outputs.iter().flat_map(|(stdout, stderr)| [stdout.as_fd(), stderr.as_fd()]);
         self.doors.files().chain(place).chain(outputs).chain(self.nobody.map(Nobody::namespace)).collect()
@@ -122,8 +130,10 @@ impl Program<'_> {
     ) -> Result<Command, Stuck> {
         match place {
             // No process that is there may look into this one, which still has files and rights of the machine's.
-            Place::Of(_) => set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(io::Error::from)?,
-            Place::New | Place::Mounts(_) | Place::Here => {} // it is the first
+            Place::Of(_) | Place::Mounts { .. } => {
+                set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(io::Error::from)?;
+            }
+            Place::New | Place::Here => {} // it is the first
         }
         let entered = self.doors.enter(in_group).map_err(io::Error::from);
         entered.map_err(|e| Stuck::Sandbox(format!("cannot enter its cgroups: {e}")))?;
@@ -136,7 +146,8 @@ impl Program<'_> {
             taken.map_err(|e| Stuck::Sandbox(format!("cannot take up its outputs: {e}")))?;
         }
         // What it may still do is worked out here, where its paths mean what they will mean to it, and its outputs are its own.
-        let prepared = Confinement::prepare(&self.confine, calls).map_err(|e| Stuck::Program(e.to_string()))?;
+        let prepared =
+            Confinement::prepare(&self.confine, self.ids.as_ref(), calls).map_err(|e| Stuck::Program(e.to_string()))?;
         let (confinement, gaps) = prepared;
         note(&gaps);
         chdir(self.spec.work()).map_err(|e| Stuck::Program(cannot_run(&self.run[0], e.into())))?;
@@ -170,23 +181,23 @@ impl Program<'_> {
             let what = what.to_owned();
             move |e: Errno| Stuck::Sandbox(format!("cannot enter {what}: {}", io::Error::from(e)))
         };
+        let join = |host: BorrowedFd<'_>| match joined(self.sandbox) {
+            kinds if kinds.is_empty() => Ok(()),
+            kinds => move_into_thread_name_spaces(host, kinds).map_err(failed("its namespaces")),
+        };
         match place {
-            Place::Of(init) => {
-                let kinds = joined(self.sandbox);
-                if kinds.is_empty() {
-                    Ok(())
-                } else {
-                    move_into_thread_name_spaces(init, kinds).map_err(failed("its namespaces"))
-                }
-            }
+            Place::Of(host) => join(host),
             Place::New => {
                 let owner = Owner::this();
                 let kinds: Vec<New> = namespaces(self.sandbox);
                 sys::part_from(&kinds).map_err(|e| Stuck::Sandbox(format!("cannot make its namespaces: {e}")))?;
                 furnish(self.sandbox, owner, self.nobody.map(Nobody::namespace)).map_err(Stuck::Sandbox)
             }
-            Place::Mounts(mounts) => move_into_link_name_space(mounts, Some(LinkNameSpaceType::Mount))
-                .map_err(failed("the view of its secrets")),
+            Place::Mounts { mounts, host } => {
+                join(host)?;
+                move_into_link_name_space(mounts, Some(LinkNameSpaceType::Mount))
+                    .map_err(failed("the view of its secrets"))
+            }
             Place::Here => Ok(()),
         }
     }

@@ -1,9 +1,13 @@
 //! Turning the machine's files into what a task sees, in a mount namespace of the caller's own.
 //!
 //! Nothing is ever made or changed on the machine's file systems: where a mount point is missing, the folder that should
-//! have it is replaced by a copy made of mounts, one for each of its entries.
+//! have it is replaced by a copy made of mounts, one for each of its entries. In what is the task's own the mount point is
+//! made, as a copy would take what the task writes beside it.
 
-use super::{devices, points::Points};
+use super::{
+    devices,
+    points::{Points, Room},
+};
 use crate::sys::{Attributes, Which};
 use rustix::{
     fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2},
@@ -56,6 +60,7 @@ enum Taken {
 struct Tree {
     fd: OwnedFd,
     folder: bool,
+    room: Room,
 }
 
 fn take(step: &ViewStep, ids: Option<BorrowedFd<'_>>) -> io::Result<Taken> {
@@ -64,7 +69,7 @@ fn take(step: &ViewStep, ids: Option<BorrowedFd<'_>>) -> io::Result<Taken> {
             Err(e) if bind.optional && e.kind() == io::ErrorKind::NotFound => Ok(Taken::Absent),
             taken => taken.map(Taken::Tree),
         },
-        ViewStep::Devices { .. } => devices::take().map(Taken::Devices),
+        ViewStep::Devices { shm_bytes } => devices::take(shm_bytes.is_none()).map(Taken::Devices),
         ViewStep::Seal { .. }
         | ViewStep::Tmpfs { .. }
         | ViewStep::Link { .. }
@@ -83,8 +88,14 @@ fn take_tree(bind: &Bind, ids: Option<BorrowedFd<'_>>) -> io::Result<Tree> {
     };
     let attributes =
         Attributes { read_only: bind.read_only, no_devices: true, no_setuid: true, ids_of: ids.filter(|_| bind.own) };
+    // A second one, by which its owners are who they are on the disk.
+    let room = match bind {
+        Bind { own: true, read_only: false, .. } if folder => Room::Own(clone_of(&bind.from)?),
+        Bind { optional: true, read_only: true, .. } => Room::Copy,
+        Bind { .. } => Room::None,
+    };
     attributes.set(Which::Tree(fd.as_fd()))?;
-    Ok(Tree { fd, folder })
+    Ok(Tree { fd, folder, room })
 }
 
 fn perform_one(step: &ViewStep, taken: Taken, points: &mut Points) -> io::Result<()> {
@@ -97,21 +108,19 @@ fn perform_one(step: &ViewStep, taken: Taken, points: &mut Points) -> io::Result
         (ViewStep::Tmpfs { at, bytes, mode, .. }, _) => {
             let at = points.ensure(at, true)?;
             mount_tmpfs(&at, *bytes, *mode)?;
-            points.mounted(at, true);
+            points.mounted(at, Room::Free);
             Ok(())
         }
         (ViewStep::Bind(bind), Taken::Tree(tree)) => {
             let at = points.ensure(&bind.at, tree.folder)?;
             attach(&tree.fd, &at)?;
-            points.mounted(at, false);
+            points.mounted(at, tree.room);
             Ok(())
         }
         (ViewStep::Devices { shm_bytes }, Taken::Devices(taken)) => {
             devices::make(taken, *shm_bytes)?;
-            points.mounted("/dev".into(), false);
-            if shm_bytes.is_some() {
-                points.mounted("/dev/shm".into(), true);
-            }
+            points.mounted("/dev".into(), Room::Copy);
+            points.mounted("/dev/shm".into(), if shm_bytes.is_some() { Room::Free } else { Room::None });
             Ok(())
         }
         (ViewStep::Bind(_) | ViewStep::Devices { .. }, _) => Ok(()),
@@ -119,7 +128,7 @@ fn perform_one(step: &ViewStep, taken: Taken, points: &mut Points) -> io::Result
         (ViewStep::Close { at }, _) => {
             let at = points.ensure(at, true)?;
             read_only(&at)?;
-            points.mounted(at, false);
+            points.mounted(at, Room::Copy);
             Ok(())
         }
         (ViewStep::Proc, _) => {
@@ -140,15 +149,15 @@ fn perform_one(step: &ViewStep, taken: Taken, points: &mut Points) -> io::Result
 
 /// Covers a file with one that is empty, a folder with one that is.
 fn mask(at: &Path) -> io::Result<()> {
-    match fs::metadata(at) {
+    match fs::canonicalize(at) {
         // What nobody but root can reach needs no mask where nobody is.
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => Ok(()),
         Err(e) => Err(e),
-        Ok(about) if about.is_dir() => {
+        Ok(at) if at.is_dir() => {
             let flags = TASKS_OWN | MountFlags::RDONLY | MountFlags::NOEXEC;
-            Ok(mount("taffeta", at, "tmpfs", flags, c"mode=0555,size=4k,nr_inodes=2")?)
+            Ok(mount("taffeta", &at, "tmpfs", flags, c"mode=0555,size=4k,nr_inodes=2")?)
         }
-        Ok(_) => attach(&clone_of(Path::new("/dev/null"))?, at),
+        Ok(at) => attach(&clone_of(Path::new("/dev/null"))?, &at),
     }
 }
 

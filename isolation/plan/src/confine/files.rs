@@ -13,6 +13,12 @@ use taffeta_model::Measure;
 /// Where any program may write.
 const SCRATCH: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
 
+/// Where devices are.
+const DEV: &str = "/dev";
+
+/// Where the kernel is told what to do; writable to root as far as nobody forbids it.
+const KERNEL: [&str; 2] = ["/proc", "/sys"];
+
 /// Devices that do no harm, for where `/dev` is the machine's own.
 const DEVICES: [&str; 8] =
     ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/ptmx", "/dev/pts"];
@@ -41,8 +47,10 @@ const PROGRAMS: [&str; 14] = [
 pub struct FileAccess {
     /// The rules. A path that does not exist is passed over.
     pub rules: Vec<FileRule>,
-    /// Absolute paths of which nothing may be reached by a rule for a folder above them.
+    /// Absolute paths of which nothing may be reached by a rule for them or for a folder above them.
     pub hidden: Vec<PathBuf>,
+    /// Absolute paths to which no rule for a folder above them applies, but those for themselves do.
+    pub apart: Vec<PathBuf>,
     /// Whether it may signal only what it started itself.
     pub scope_signals: bool,
     /// Whether it may connect only to those abstract sockets that it made itself.
@@ -58,15 +66,20 @@ pub struct FileRule {
     pub right: FileRight,
 }
 
-/// What may be done with files. Each includes reading, listing and executing.
+/// What may be done with files. Each but the first includes reading, listing and executing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FileRight {
+    /// See what is in folders.
+    List,
     /// Nothing else.
     Read,
     /// Write to what is there.
     WriteThere,
     /// Write to what is there, and control it if it is a device.
     Device,
+    /// The same for each file that is in the folder when the task starts, but for block devices: on disks lies what all
+    /// other rules keep from the task. The folder itself can be listed.
+    DeviceButDisks,
     /// Make, change and remove all but devices.
     Write,
 }
@@ -79,7 +92,7 @@ pub(super) struct View<'a> {
     pub(super) done: &'a BTreeSet<Measure>,
     /// Whether it is to read programs and libraries alone.
     pub(super) strict: bool,
-    /// The folders that are to be hidden.
+    /// The folders and files that are to be hidden, and are not by other means.
     pub(super) hidden: &'a [PathBuf],
 }
 
@@ -97,14 +110,23 @@ impl FileAccess {
             rule(Path::new("/"), FileRight::Read);
         }
         SCRATCH.iter().for_each(|path| rule(Path::new(path), FileRight::Write));
-        if !wanted(Measure::PrivateDevices) || done(Measure::PrivateDevices) {
-            rule(Path::new("/dev"), FileRight::Device);
+        let mut apart = vec![];
+        if done(Measure::PrivateDevices) {
+            rule(Path::new(DEV), FileRight::Device);
         } else {
-            DEVICES.iter().for_each(|path| rule(Path::new(path), FileRight::Device));
+            apart.push(DEV.into());
+            if wanted(Measure::PrivateDevices) {
+                DEVICES.iter().for_each(|path| rule(Path::new(path), FileRight::Device));
+            } else {
+                rule(Path::new(DEV), FileRight::DeviceButDisks);
+            }
         }
         // A process changes its own affairs there; which folder is its own nobody knows before it exists.
         if !wanted(Measure::MaskedProc) || done(Measure::MaskedProc) {
             rule(Path::new("/proc"), FileRight::WriteThere);
+        } else {
+            apart.extend(KERNEL.map(PathBuf::from));
+            KERNEL.iter().for_each(|path| rule(Path::new(path), FileRight::Read));
         }
         if done(Measure::HiddenFolders) {
             rule(Path::new("/run"), FileRight::Write); // its own, and empty
@@ -116,8 +138,6 @@ impl FileAccess {
             let memory = matches!(mount.source, MountSource::Tmpfs { .. });
             rule(&mount.at, if mount.read_only && !memory { FileRight::Read } else { FileRight::Write });
         }
-        let hide = wanted(Measure::HiddenFolders) && !done(Measure::HiddenFolders);
-        let hidden = if hide { view.hidden.to_vec() } else { vec![] };
-        Self { rules, hidden, scope_signals: true, scope_sockets: true }
+        Self { rules, hidden: view.hidden.to_vec(), apart, scope_signals: true, scope_sockets: true }
     }
 }

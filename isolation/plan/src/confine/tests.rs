@@ -8,8 +8,9 @@ use std::{
 };
 use taffeta_model::{Isolation, Measure, Profile, Rlimit, RlimitBounds};
 
+/// The node's data is hidden by mounts if there can be any.
 fn machine(missing: &[Measure]) -> InForce {
-    let hidden = vec![PathBuf::from("/data")];
+    let hidden = if missing.contains(&Measure::MountNamespace) { vec!["/data".into()] } else { vec![] };
     InForce { default: Profile::Standard, missing: missing.iter().copied().collect(), hidden }
 }
 
@@ -203,12 +204,30 @@ fn without_a_view_of_its_own_the_rules_alone_hide_and_keep_from_devices() {
     assert_eq!(right(&behind, "/dev"), Some(FileRight::Device));
     assert_eq!(right(&behind, "/proc"), Some(FileRight::WriteThere));
     let alone = Confine::of(&asking(Profile::Standard, &[]), &machine(&[Measure::MountNamespace]));
-    assert_eq!(of(Profile::Standard, &[Measure::MountNamespace]), alone, "not wanted and not there are the same");
+    let without = |measures: &[Measure]| {
+        let measures: Vec<Measure> = measures.iter().copied().chain([Measure::MountNamespace]).collect();
+        Confine::of(&asking(Profile::Standard, &measures), &machine(&[Measure::MountNamespace]))
+    };
+    assert_eq!(without(&[]), alone, "not wanted and not there are the same");
+    let apart = |confine: &Confine| confine.landlock.clone().unwrap().apart;
     assert_eq!(alone.landlock.as_ref().unwrap().hidden, [PathBuf::from("/data")]);
     assert_eq!((right(&alone, "/dev"), right(&alone, "/dev/null")), (None, Some(FileRight::Device)));
-    assert_eq!(right(&alone, "/proc"), None, "anything there could be the machine's");
-    let open = of(Profile::Standard, &[Measure::MountNamespace, Measure::HiddenFolders]);
-    assert!(open.landlock.unwrap().hidden.is_empty());
+    assert_eq!(apart(&alone), ["/dev", "/proc", "/sys"].map(PathBuf::from), "what `/` must not give");
+    assert_eq!(right(&alone, "/proc"), Some(FileRight::Read), "anything there could be the machine's");
+    let writable = without(&[Measure::ReadOnlyRoot]);
+    assert_eq!((right(&writable, "/"), right(&writable, "/sys")), (Some(FileRight::Write), Some(FileRight::Read)));
+    assert_eq!(apart(&writable), apart(&alone));
+    let open = without(&[Measure::HiddenFolders]);
+    assert_eq!(open.landlock.unwrap().hidden, [PathBuf::from("/data")], "the node's data is never shown");
+}
+
+#[test]
+fn no_profile_gives_the_machines_disks() {
+    for (profile, missing) in [(Profile::Standard, vec![]), (Profile::Strict, vec![Measure::MountNamespace])] {
+        let confine = Confine::of(&asking(profile, &[Measure::PrivateDevices]), &machine(&missing));
+        assert_eq!(right(&confine, "/dev"), Some(FileRight::DeviceButDisks), "{profile}");
+        assert!(confine.landlock.unwrap().apart.contains(&PathBuf::from("/dev")), "{profile}");
+    }
 }
 
 #[test]

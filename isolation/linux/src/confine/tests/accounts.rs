@@ -1,7 +1,7 @@
 //! Who is who, by files that the test writes; and whose files they become.
 
 use super::{
-    super::{Ids, accounts::resolve_in, give},
+    super::{Ids, accounts::resolve_in, give, give_volumes},
     Place, is_root,
 };
 use std::{
@@ -67,4 +67,6 @@ fn a_tasks_files_become_its_users_and_what_links_lead_to_does_not() {
     for kept in [place.others_work().join("file"), volume.join("kept"), place.data.join("tasks/own")] {
         assert_eq!(owner(&kept), (0, 0), "{}", kept.display());
     }
+    give_volumes(&spec, &Ids::ROOT).unwrap();
+    assert_eq!((owner(&volume), owner(&place.work())), ((0, 0), (1234, 4321)), "root's again, and nothing else");
 }

@@ -6,8 +6,12 @@ use std::{
     io::Write,
     os::{
         linux::net::SocketAddrExt,
-        unix::net::{SocketAddr, UnixListener},
+        unix::{
+            fs::{FileTypeExt, symlink},
+            net::{SocketAddr, UnixListener},
+        },
     },
+    path::Path,
     process::{Child, Command, Stdio},
 };
 use taffeta_isolation_plan::{Confine, WORK_FOLDER};
@@ -86,7 +90,9 @@ fn a_neighbours_folder_and_the_nodes_data_cannot_be_read_without_a_view_of_ones_
             place.run(profile, &[], &["sh", "-c", attempt]).refused(DENIED);
             let _ = fs::remove_file(place.work().join("here"));
         }
-        place.run(Profile::Standard, &[Measure::HiddenFolders], &["sh", "-c", attempt]).passed();
+        place.run(Profile::Standard, &[Measure::HiddenFolders], &["sh", "-c", attempt]).refused(DENIED);
+        let _ = fs::remove_file(place.work().join("here"));
+        place.run(Profile::Standard, &OPEN, &["sh", "-c", attempt]).passed();
         let _ = fs::remove_file(place.work().join("here"));
     }
     assert_eq!(place.run(Profile::Standard, &[], &["cat", "mine"]).passed(), "mine");
@@ -98,14 +104,14 @@ fn a_strict_task_reads_programs_and_settings_alone() {
     if !has_landlock() {
         return;
     }
-    let file = place.data.join("world-readable");
+    let Some(other) = Place::new() else { return };
+    let file = other.data.join("world-readable");
     fs::write(&file, "x").unwrap();
     let path = file.to_str().unwrap();
-    let open = [Measure::HiddenFolders];
-    assert_eq!(place.run(Profile::Standard, &open, &["cat", path]).passed(), "x");
-    place.run(Profile::Strict, &open, &["cat", path]).refused(DENIED);
-    place.run(Profile::Strict, &open, &["ls", "/var"]).refused(DENIED);
-    assert!(place.run(Profile::Strict, &open, &["sh", "-c", "ls /usr && cat /etc/passwd"]).passed().contains("root:"));
+    assert_eq!(place.run(Profile::Standard, &[], &["cat", path]).passed(), "x");
+    place.run(Profile::Strict, &[], &["cat", path]).refused(DENIED);
+    place.run(Profile::Strict, &[], &["ls", "/var"]).refused(DENIED);
+    assert!(place.run(Profile::Strict, &[], &["sh", "-c", "ls /usr && cat /etc/passwd"]).passed().contains("root:"));
 }
 
 #[test]
@@ -135,6 +141,92 @@ fn settings_of_the_kernel_and_devices_cannot_be_written_without_a_view_of_ones_o
         place.run(Profile::None, &[], &["sh", "-c", &attempt]).passed();
     }
     place.run(Profile::Standard, &[], &["sh", "-c", ": > /dev/null && head -c 9 /dev/urandom | wc -c"]).passed();
+    // A machine that may be written to is still not to be told what to do, nor are the limits of tasks.
+    let writable = [Measure::ReadOnlyRoot];
+    let outside = Path::new("/var/lib").join(format!("taffeta-writable-{}", std::process::id()));
+    let write = format!("echo > {0} && rm {0}", outside.display());
+    place.run(Profile::Standard, &writable, &["sh", "-c", &write]).passed();
+    for path in
+        ["/proc/sys/kernel/hostname", "/sys/kernel/mm/ksm/run"].into_iter().filter(|path| Path::new(path).exists())
+    {
+        let attempt = format!(": >> {path}");
+        place.run(Profile::Standard, &writable, &["sh", "-c", &attempt]).refused(DENIED);
+        place.run(Profile::None, &[], &["sh", "-c", &attempt]).passed();
+    }
+}
+
+/// A disk of this machine that root can read, be it a loop device without a file.
+fn disk() -> Option<String> {
+    let devices = fs::read_dir("/dev").unwrap().flatten();
+    let disks = devices.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_block_device()));
+    disks.map(|entry| entry.path().display().to_string()).find(|path| fs::File::open(path).is_ok())
+}
+
+#[test]
+fn the_machines_disks_can_be_neither_read_nor_written_whatever_is_loosened() {
+    let Some(place) = Place::new() else { return };
+    if !has_landlock() || !is_root() {
+        return;
+    }
+    let Some(disk) = disk() else { return eprintln!("SKIPPED: this machine has no disk that can be read") };
+    let read = ["head", "-c", "1", &disk];
+    let attempts = [format!("head -c 1 {disk}"), format!(": >> {disk}"), format!("cd /dev && head -c 1 {disk}")];
+    for without in [vec![], vec![Measure::PrivateDevices], vec![Measure::ReadOnlyRoot]] {
+        for (profile, attempt) in
+            [Profile::Standard, Profile::Strict].into_iter().flat_map(|p| attempts.iter().map(move |a| (p, a)))
+        {
+            place.run(profile, &without, &["sh", "-c", attempt]).refused(DENIED);
+        }
+    }
+    place.run(Profile::Standard, &OPEN, &read).passed();
+    let loose = [Measure::PrivateDevices];
+    let device = "ls /dev >/dev/null && : >> /dev/kmsg && head -c 3 /dev/zero | wc -c";
+    assert_eq!(place.run(Profile::Standard, &loose, &["sh", "-c", device]).passed(), "3");
+}
+
+#[test]
+fn what_configures_the_node_cannot_be_read_without_a_view_of_ones_own() {
+    let (Some(place), Some(other)) = (Place::new(), Place::new()) else { return };
+    if !has_landlock() {
+        return;
+    }
+    let (settings, beside) = (other.data.join("settings.toml"), other.data.join("beside"));
+    fs::write(&settings, "token").unwrap();
+    fs::write(&beside, "x").unwrap();
+    let mut machine = place.machine();
+    machine.hidden.push(settings.clone());
+    let read = |path: &Path, without: &[Measure]| {
+        let spec = place.spec(Profile::Standard, without);
+        place.start(&Confine::of(&spec, &machine), &["cat", path.to_str().unwrap()])
+    };
+    read(&settings, &[]).refused(DENIED);
+    read(&settings, &[Measure::HiddenFolders]).refused(DENIED);
+    assert_eq!(read(&beside, &[]).passed(), "x");
+    assert_eq!(read(&settings, &OPEN).passed(), "token");
+}
+
+#[test]
+fn a_folder_in_memory_with_others_secrets_cannot_be_read_without_a_view_of_ones_own() {
+    let Some(place) = Place::new() else { return };
+    if !has_landlock() {
+        return;
+    }
+    let theirs = tempfile::tempdir_in("/dev/shm").unwrap();
+    let own = tempfile::tempdir_in("/dev/shm").unwrap();
+    fs::write(theirs.path().join("secret"), "theirs").unwrap();
+    fs::write(own.path().join("secret"), "own").unwrap();
+    symlink(own.path(), place.work().parent().unwrap().join("secrets")).unwrap();
+    let mut machine = place.machine();
+    machine.hidden.push("/dev/shm".into());
+    let read = |folder: &Path, without: &[Measure]| {
+        let spec = place.spec(Profile::Standard, without);
+        place.start(&Confine::of(&spec, &machine), &["cat", folder.join("secret").to_str().unwrap()])
+    };
+    for without in [vec![], vec![Measure::PrivateTmp, Measure::HiddenFolders, Measure::PrivateDevices]] {
+        read(theirs.path(), &without).refused(DENIED);
+        assert_eq!(read(own.path(), &without).passed(), "own");
+    }
+    assert_eq!(read(theirs.path(), &OPEN).passed(), "theirs");
 }
 
 /// A process of nobody's task.

@@ -11,7 +11,7 @@ mod programs;
 mod rights;
 mod system_calls;
 
-use super::{Calls, Confinement};
+use super::{Calls, Confinement, resolve};
 use rustix::{
     process::geteuid,
     thread::{CapabilitySet, capabilities},
@@ -119,7 +119,8 @@ impl Place {
 
 /// All that is done before a process gives anything up.
 fn prepare(confine: &Confine) -> io::Result<(Confinement, Vec<String>)> {
-    Confinement::prepare(confine, Calls::compile(confine)?)
+    let ids = confine.user.as_ref().map(resolve).transpose()?;
+    Confinement::prepare(confine, ids.as_ref(), Calls::compile(confine)?)
 }
 
 /// A program that is confined when it starts. What it is to be confined to has to be possible here.
