@@ -14,10 +14,18 @@ use taffeta_node::{
     Fabric, FabricConfig, Publish, Serve,
     model::{AppName, JobName, NodeName, WEIGHT_DEFAULT},
 };
-use tokio::{net::TcpListener, signal};
+use tokio::{
+    net::TcpListener,
+    signal::{
+        ctrl_c,
+        unix::{SignalKind, signal},
+    },
+    time::sleep,
+};
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?; // from here on, so that the ring is told whenever it comes
     let fabric = Arc::new(join().await?);
     let listener = TcpListener::bind((fabric.address().ip(), 0)).await.context("no port for the greeter")?;
     let address = listener.local_addr()?;
@@ -31,12 +39,29 @@ async fn main() -> anyhow::Result<()> {
     })?;
     println!("greeter listens on {address}");
     let routes = Router::new().route("/", get(greet)).with_state(Arc::clone(&fabric));
-    axum::serve(listener, routes).with_graceful_shutdown(ended()).await?;
-    match Arc::into_inner(fabric) {
-        Some(fabric) => fabric.shutdown().await,
-        None => bail!("a request still holds the fabric"),
+    let ended = async move {
+        tokio::select! {
+            _ = ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    axum::serve(listener, routes).with_graceful_shutdown(ended).await?;
+    leave(fabric).await
+}
+
+/// Takes leave of the ring. A connection that has just ended may hold the fabric for a moment longer.
+async fn leave(mut fabric: Arc<Fabric>) -> anyhow::Result<()> {
+    for _ in 0..100 {
+        match Arc::try_unwrap(fabric) {
+            Ok(fabric) => {
+                fabric.shutdown().await;
+                return Ok(());
+            }
+            Err(held) => fabric = held,
+        }
+        sleep(Duration::from_millis(10)).await;
     }
-    Ok(())
+    bail!("a request still holds the fabric")
 }
 
 /// Joins the ring by the flags of the command line. The node runs no tasks and listens on nothing but the fabric's port.
@@ -73,14 +98,5 @@ async fn greet(State(fabric): State<Arc<Fabric>>) -> String {
             format!("hello; the shop is open: {}\n", shops.join(", "))
         }
         Err(e) => format!("hello; {e}\n"),
-    }
-}
-
-/// Resolves when the process is told to end.
-async fn ended() {
-    let mut terminate = signal::unix::signal(signal::unix::SignalKind::terminate()).expect("signals can be watched");
-    tokio::select! {
-        _ = signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
     }
 }

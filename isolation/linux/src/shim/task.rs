@@ -93,7 +93,13 @@ fn spawn(
         Stuck::Sandbox(why) => Refusal::Failed(why),
     });
     match (started, state) {
-        (Ok(running), Some(state)) => Ok((running, state)),
+        (Ok(running), Some(mut state)) => {
+            if !running.gaps.is_empty() {
+                state.gaps.clone_from(&running.gaps);
+                let _ = write_record(&file, &state); // the task runs: a later agent is told less then
+            }
+            Ok((running, state))
+        }
         (Ok(_), None) => unreachable!("no task is let go before it is described"),
         (Err(refusal), _) => {
             // The program has not begun: the run has not been.
@@ -117,6 +123,6 @@ fn describe(run_id: &str, groups: Groups, task: Pid, init: Option<Pid>) -> io::R
         init: init.map(look_up).transpose()?,
         started_at: date().0,
         groups,
-        gaps: running.gaps.clone(),
+        gaps: vec![],
     })
 }

@@ -14,8 +14,8 @@ use std::{
     path::Path,
 };
 use taffeta_model::{
-    Assigned, AssignedSet, CertificateAuthority, ClusterId, Directory, DirectoryJob, DirectoryMember, DnsPolicy, Exit,
-    Fence, Job, JobKind, Life, NodeId, Recovery, ShippedFile, TaskId, UnixMillis, VolumeId,
+    Assigned, AssignedSet, CertificateAuthority, Chaos, ClusterId, Directory, DirectoryJob, DirectoryMember, DnsPolicy,
+    Exit, Fence, Job, JobKind, Life, NodeId, Recovery, ShippedFile, TaskId, UnixMillis, VolumeId,
 };
 use taffeta_net::SealedAuthority;
 
@@ -68,6 +68,7 @@ fn directory() -> Directory {
         admin_token_hash: [9; 32],
         removed: BTreeSet::from([NodeId(2)]),
         authorities: vec![authority],
+        chaos: Chaos { blocked: None, tokens: BTreeMap::from([(NODE, [14; 32])]) },
     }
 }
 

@@ -1,8 +1,8 @@
 //! A command of each kind, with every field set, in the order of their numbers.
 
 use super::values::{
-    app, authority, causes, envelope, exits, fence, maintenance, member, misses, quota, read, resources, task, token,
-    triggers,
+    app, authority, causes, chaos_block, envelope, exits, fence, maintenance, member, misses, quota, read, resources,
+    task, token, triggers,
 };
 use std::collections::BTreeMap;
 use taffeta_model::{ClusterId, Command, Decision, Firing, Life, NodeId, Placement, Removal, TokenId, UnixMillis};
@@ -102,6 +102,8 @@ fn later() -> Vec<Command> {
         Command::Maintain { node: NODE, window: Some(maintenance()) },
         Command::ResetVolume { task: task(1) },
         Command::RemoveVolume { task: task(1), name: Some(read("data")) },
+        Command::BlockChaos(Some(chaos_block())),
+        Command::OptIntoChaos { node: NODE, token: Some([4; 32]) },
     ]
 }
 
@@ -140,6 +142,8 @@ pub(super) fn kinds(any: &Command) -> usize {
         | Command::Release(_)
         | Command::Maintain { .. }
         | Command::ResetVolume { .. }
-        | Command::RemoveVolume { .. } => 33,
+        | Command::RemoveVolume { .. }
+        | Command::BlockChaos(_)
+        | Command::OptIntoChaos { .. } => 35,
     }
 }

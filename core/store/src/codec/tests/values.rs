@@ -10,12 +10,13 @@ use std::{
     time::Duration,
 };
 use taffeta_model::{
-    App, AppState, Autoscale, Cause, CertificateAuthority, ClusterId, Constraint, Cpus, DnsEmpty, DnsOrder, DnsPolicy,
-    Envelope, Exit, Fence, Fetch, Health, HealthProbe, HostMount, Isolation, Job, JobKind, JobRef, Kept, Leased, Life,
-    LogBounds, Maintenance, Measure, Member, Metric, Missed, MissedPolicy, NodeId, Operator, Overlap, Past, Place,
-    PlacementStrategy, PortSpec, Preference, Profile, Quota, Recovery, Recurrence, Resources, Rlimit, RlimitBounds,
-    Rollout, Run, RunEnd, Runs, Schedule, SecretState, SecretVersion, Sha256, ShippedFile, State, Task, TaskId, Tmpfs,
-    Token, TokenId, TokenRole, Trigger, UnixMillis, UpdatePolicy, Volume, VolumeId, VolumeState, Volumes,
+    App, AppState, Autoscale, Cause, CertificateAuthority, Chaos, ChaosBlock, ClusterId, Constraint, Cpus, DnsEmpty,
+    DnsOrder, DnsPolicy, Envelope, Exit, Fence, Fetch, Health, HealthProbe, HostMount, Isolation, Job, JobKind, JobRef,
+    Kept, Leased, Life, LogBounds, Maintenance, Measure, Member, Metric, Missed, MissedPolicy, NodeId, Operator,
+    Overlap, Past, Place, PlacementStrategy, PortSpec, Preference, Profile, Quota, Recovery, Recurrence, Resources,
+    Rlimit, RlimitBounds, Rollout, Run, RunEnd, Runs, Schedule, SecretState, SecretVersion, Sha256, ShippedFile, State,
+    Task, TaskId, Tmpfs, Token, TokenId, TokenRole, Trigger, UnixMillis, UpdatePolicy, Volume, VolumeId, VolumeState,
+    Volumes,
 };
 
 pub(super) fn read<T: FromStr<Err: Debug>>(text: &str) -> T {
@@ -331,6 +332,10 @@ fn volumes() -> Volumes {
     postcard::from_bytes(&postcard::to_stdvec(&(all, fence(9))).unwrap()).unwrap()
 }
 
+pub(super) fn chaos_block() -> ChaosBlock {
+    ChaosBlock { by: read("n1"), at: date(20), reason: "enough".into() }
+}
+
 pub(super) fn state() -> State {
     let version = SecretVersion { envelope: envelope(), bytes: 12, changed: date(18) };
     State {
@@ -366,5 +371,6 @@ pub(super) fn state() -> State {
         directory_fence: fence(11),
         pool_fence: fence(12),
         volumes: volumes(),
+        chaos: Chaos { blocked: Some(chaos_block()), tokens: BTreeMap::from([(NodeId(1), [4; 32])]) },
     }
 }
