@@ -98,8 +98,6 @@ pub enum Bug {
     FireTwice,
     /// An update replaces all instances at once.
     IgnoreUnavailable,
-    /// A task takes the place of one of its own priority.
-    PreemptEquals,
     /// Nobody looks at what a team may use.
     ExceedQuota,
     /// A machine whose disk was wiped comes back under its old id.
@@ -112,7 +110,7 @@ pub enum Bug {
 
 impl Bug {
     /// All that stand in the code, and are caught.
-    pub const ALL: [Self; 51] = [
+    pub const ALL: [Self; 50] = [
         Self::ObeyOldFence,
         Self::AcknowledgeBeforeSync,
         Self::ForgetVote,
@@ -159,7 +157,6 @@ impl Bug {
         Self::IgnoreLeaseEnd,
         Self::FireTwice,
         Self::IgnoreUnavailable,
-        Self::PreemptEquals,
         Self::ExceedQuota,
         Self::KeepWipedId,
         Self::ForgetExits,

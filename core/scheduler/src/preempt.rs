@@ -8,7 +8,7 @@ use crate::{
     plan::Turn,
 };
 use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
-use taffeta_model::{Bug, Cause, JobRef, Resources, TaskId, planted};
+use taffeta_model::{Cause, JobRef, Resources, TaskId};
 
 /// Most tasks that one turn takes from machines for the sake of others: looking for the least disturbance walks over all
 /// machines.
@@ -16,11 +16,6 @@ const PREEMPTIONS_MAX: usize = 64;
 
 /// How soon it is looked again for tasks that may make way: those of a service may as soon as others of it serve.
 const AGAIN: Duration = Duration::from_secs(1);
-
-/// Whether a task of this priority makes way for one of the other.
-fn yields(priority: Priority, other: Priority) -> bool {
-    priority < other || (priority == other && planted(Bug::PreemptEquals))
-}
 
 /// How many of each service may still go, and who may not for that.
 #[derive(Default)]
@@ -45,7 +40,7 @@ impl Turn<'_> {
     ) -> Result<MachineId, Option<TaskRef>> {
         let spec = rules.spec(self.s).clone();
         let lowest = self.s.by_priority.keys().next();
-        if lowest.is_none_or(|lowest| !yields(*lowest, spec.priority())) {
+        if lowest.is_none_or(|lowest| *lowest >= spec.priority()) {
             return Err(None);
         }
         if self.preempted >= PREEMPTIONS_MAX {
@@ -91,7 +86,7 @@ impl Turn<'_> {
         let mut may: Vec<(Priority, Reverse<u64>, TaskId, TaskRef)> = vec![];
         for task in self.s.tasks_on(at).iter().filter(|task| task.slot < self.s.job(**task).slots.len()) {
             let victim = self.s.spec(*task);
-            let lower = yields(victim.priority(), spec.priority()) && !self.decided.contains_key(task);
+            let lower = victim.priority() < spec.priority() && !self.decided.contains_key(task);
             // Its own older instances are its update's. One with a volume could go nowhere.
             if lower
                 && victim.volume.is_none()

@@ -446,9 +446,9 @@ impl Backend for Fake {
     }
 
     async fn end_fault(&self, id: String) -> Result<FaultView, ApiError> {
-        let message = format!("no fault `{id}` is known");
+        let message = format!("`{id}` is not undone");
         self.note(format!("end {id}"), ())?;
-        Err(ApiError::new(ErrorCode::NotFound, message))
+        Err(ApiError::new(ErrorCode::Conflict, message))
     }
 
     async fn stop_chaos(&self, request: ChaosStopRequest) -> Result<ChaosStopView, ApiError> {

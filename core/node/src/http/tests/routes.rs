@@ -82,7 +82,7 @@ async fn faults_travel_to_the_backend_with_their_own_token() {
     let wrong = br#"{"id":"0123456789abcdef","run":"r","node":"n2","fault":"explode","lasts_ms":1}"#;
     let refused = with_token(running.addr, "POST /v1/chaos/faults", &[JSON], wrong).await;
     assert_eq!((refused.status, running.fake.take_calls()), (400, vec![]));
-    assert_eq!(client.undo("0123456789abcdef").await.unwrap_err().code, ErrorCode::NotFound);
+    assert_eq!(client.undo("0123456789abcdef").await.unwrap_err().code, ErrorCode::Conflict);
     assert_eq!(call(&running), "end 0123456789abcdef");
     assert_eq!(client.chaos_stop("enough").await.unwrap().stopped, ["n1"]);
     assert_eq!(call(&running), r#"stop "enough""#);
