@@ -355,7 +355,7 @@ fn status(ready: bool) -> String {
         "cluster": "ab", "generation": 0, "leader": "n1", "quorum": true,
         "nodes": {"alive": 3, "suspect": 0, "down": 0}, "apps": 1, "tasks": {"healthy": 7}, "version": "0.1.0",
         "node": "n2", "ready": ready, "voters": ["n1"], "standbys": [], "missing_voters": [],
-        "notes": ["no memory limit"],
+        "notes": ["no memory limit"], "chaos": 0, "chaos_blocked": false,
     })
     .to_string()
 }
