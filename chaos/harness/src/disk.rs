@@ -49,9 +49,17 @@ impl Disk {
 
     /// Mounts it again, as a machine does that comes back. Nobody may use it.
     pub fn power_on(&self) -> Result<(), String> {
-        // A process that was killed a moment ago may still hold it.
-        within(Duration::from_secs(10), "the disk is released", || run(Command::new("umount").arg(&self.folder)));
-        self.attach()
+        // A process that was killed a moment ago may still hold it, and so may one in a view of its own of the machine's
+        // mounts: then it is mounted as it was, without power.
+        within(Duration::from_secs(30), "the disk is released", || {
+            match run(Command::new("umount").arg(&self.folder)) {
+                Err(why) if !why.contains("not mounted") => return Err(why),
+                Ok(()) | Err(_) => self.attach()?,
+            }
+            let probe = self.folder.join(".power");
+            File::create(&probe).and_then(|_| fs::remove_file(&probe)).map_err(|e| e.to_string())
+        });
+        Ok(())
     }
 
     fn attach(&self) -> Result<(), String> {
