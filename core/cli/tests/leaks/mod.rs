@@ -106,5 +106,7 @@ impl Needles {
 pub(crate) fn below_shm(needles: &Needles) -> Vec<String> {
     let ours = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with("taffeta-");
     let folders = fs::read_dir("/dev/shm").into_iter().flatten().flatten().filter(ours);
-    folders.flat_map(|folder| needles.found_below(&folder.path())).collect()
+    let (mut found, mut files) = (vec![], 0); // there may be none
+    folders.for_each(|folder| needles.walk(&folder.path(), &mut found, &mut files));
+    found
 }
