@@ -1,6 +1,6 @@
 //! Experiments against real nodes: faults on purpose, watched, undone and reported.
 //!
-//! Pure: [`format`] reads what is wanted, [`Fleet`] is the cluster at one moment, [`Plan`] aims the faults and tells what
+//! Pure: [`mod@format`] reads what is wanted, [`Fleet`] is the cluster at one moment, [`Plan`] aims the faults and tells what
 //! they take away, [`Tolerance`] judges what is found. With the world: [`Fabric`] speaks to the nodes and [`run`] performs
 //! an experiment. Left out: how a node hurts itself and heals, which is the node's own (`taffeta-node`).
 
