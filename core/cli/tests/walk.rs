@@ -336,5 +336,5 @@ fn an_idle_node_is_small() {
     }
     let bytes = std::fs::metadata(binary()).expect("the binary").len();
     println!("binary: {:.1} MB", bytes as f64 / 1e6);
-    assert!(bytes <= 40_000_000 || cfg!(debug_assertions), "{bytes} bytes");
+    assert!(bytes <= 44_000_000 || cfg!(debug_assertions), "{bytes} bytes");
 }

@@ -36,7 +36,8 @@ struct Alive(JoinHandle<()>);
 impl Alive {
     fn begin(sink: Sink) -> Self {
         Self(tokio::spawn(async move {
-            let mut due = tokio::time::interval(websocket::ALIVE_EVERY);
+            let first = tokio::time::Instant::now() + websocket::ALIVE_EVERY; // a short command needs none
+            let mut due = tokio::time::interval_at(first, websocket::ALIVE_EVERY);
             loop {
                 due.tick().await;
                 if sink.lock().await.send(Message::Ping(Bytes::new())).await.is_err() {
