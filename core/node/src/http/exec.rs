@@ -136,7 +136,8 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(socket: WebSocketStream<S>, se
         }
     };
     let speaks = async {
-        let mut alive = tokio::time::interval(websocket::ALIVE_EVERY);
+        let first = tokio::time::Instant::now() + websocket::ALIVE_EVERY; // a short command needs none
+        let mut alive = tokio::time::interval_at(first, websocket::ALIVE_EVERY);
         loop {
             let message = tokio::select! {
                 next = output.recv() => match next {
