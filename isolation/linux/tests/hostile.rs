@@ -9,7 +9,7 @@ mod support;
 use std::{collections::BTreeSet, fs, os::unix::net::UnixListener, path::PathBuf, process::Command};
 use support::{Bench, lives, number, processes, until};
 use taffeta_isolation_linux::{LinuxConfig, LinuxExecutor};
-use taffeta_isolation_plan::{Executor, FileAsk, FileError, Stream, TaskSpec};
+use taffeta_isolation_plan::{Executor, FileAsk, FileError, Stream, TaskSpec, WORK_FOLDER};
 use taffeta_model::{Exit, Isolation, Profile};
 
 /// A machine with a task that does nothing but count, has a secret, and is to go on.
@@ -223,14 +223,13 @@ async fn its_links_lead_nobody_who_looks_at_its_files_out_of_its_folder() {
     let Some(town) = Town::new().await else { return };
     let volume = town.bench.root.parent().unwrap().join("volumes/v");
     fs::create_dir_all(&volume).unwrap();
-    let script = format!(
-        "ln -s {0} mine; ln -s /etc/passwd v/out; mkdir d; ln -s ../../../neighbour/work/file d/up",
-        town.file("file").display()
-    );
+    let up = format!("../neighbour/{WORK_FOLDER}/file");
+    let script =
+        format!("ln -s {0} mine; ln -s /etc/passwd v/out; mkdir d; ln -s ../../{up} d/up", town.file("file").display());
     let mut spec = town.spec("links", Profile::Standard, &script);
     spec.links = [("v".to_owned(), volume)].into();
     assert_eq!(town.run(spec).await.1, Exit::Code(0));
-    for path in ["mine", "v/out", "d/up", "../neighbour/work/file"] {
+    for path in ["mine", "v/out", "d/up", &up] {
         let ask = FileAsk { path: path.into(), offset: 0, bytes_max: 100 };
         assert_eq!(town.executor.look("links", ask).await, Err(FileError::Outside(path.into())));
     }
