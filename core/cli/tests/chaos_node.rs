@@ -386,11 +386,11 @@ fn what_a_node_does_to_itself_is_seen_and_over_in_time() {
     });
 }
 
-/// A task that counts in a file.
+/// A task that counts in a file for ever. The file is replaced at once: killed at any instant, it leaves a number.
 const COUNTER: &str = r#"
 app = "count"
 [service.up]
-run = ["sh", "-c", "i=0; while :; do i=$((i+1)); echo $i > count; sleep 0.05; done"]
+run = ["sh", "-c", "i=0; while :; do i=$((i+1)); echo $i > next; mv next count; sleep 0.05; done"]
 cpus = 0.05
 "#;
 
