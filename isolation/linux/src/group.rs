@@ -99,7 +99,7 @@ impl Groups {
             // Nothing in it could fork away. What is left is in another of the folders alone.
             let elsewhere = Self::members_of(self.v1_folders());
             if elsewhere.is_empty() || elsewhere.is_subset(&Self::members_of(self.unified())) {
-                return;
+                return self.thaw(); // one who was killed may have left it frozen, and on v1 the frozen do not die
             }
         }
         // A frozen group cannot fork while it is walked; the walk is repeated, so a freeze that takes long costs nothing.

@@ -263,9 +263,12 @@ fn write_file(path: &Path, body: &[u8], mode: u32) -> io::Result<()> {
 }
 
 /// Removes a run's folder. The launch file goes first: a shim that comes late starts nothing without it, though it may
-/// leave its lock file behind while we walk, so the walk is repeated.
+/// leave its lock file behind while we walk, so the walk is repeated. Then the state: one without its exit, which the walk may
+/// take first, would read as lost.
 fn remove_folder(path: &Path) -> io::Result<()> {
-    let _ = fs::remove_file(path.join(LAUNCH_FILE));
+    for first in [LAUNCH_FILE, STATE_FILE] {
+        let _ = fs::remove_file(path.join(first));
+    }
     let mut last = Ok(());
     for _ in 0..50 {
         last = match fs::remove_dir_all(path) {
