@@ -1,7 +1,7 @@
 //! Everything that a hostile task may try, beside a neighbour that goes on unharmed. Where a measure prevents it, the same is
 //! shown to work without.
 //!
-//! More of the single measures: `sandbox.rs` (views and namespaces), `limits.rs` (groups), `beside` (logs, files), and the unit
+//! More of the single measures: `sandbox` (views and namespaces), `limits.rs` (groups), `beside` (logs, files), and the unit
 //! tests of `confine` (landlock, capabilities, system calls).
 
 mod support;

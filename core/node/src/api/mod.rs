@@ -4,18 +4,29 @@
 //! Field names are a contract with users and their scripts: adding is free, changing is not. Left out: how a request is
 //! answered, which is [`Backend`]'s, and how it travels, which is `http`'s and `client`'s.
 
+mod apps;
 mod chaos;
+mod deploys;
 mod error;
 mod exec;
 mod files;
 mod logs;
+mod machines;
+mod names;
+mod trust;
 mod upkeep;
 mod usage;
-mod views;
 
+pub use apps::{
+    AppView, BoundsView, IsolationView, JobView, RunView, ServiceInstanceView, ServiceView, TaskView, WhyView,
+};
 pub use chaos::{
     CHAOS_LASTS_MS_MAX, CHAOS_PEERS_MAX, CHAOS_TOKEN_HEADER, ChaosBackendView, ChaosBlockView, ChaosNodeView,
     ChaosStopRequest, ChaosStopView, ChaosView, FaultRequest, FaultState, FaultView,
+};
+pub use deploys::{
+    DeployRequest, Deployed, PlanStep, PlanView, PromoteRequest, RestartRequest, RollbackRequest, RunRequest,
+    ScaleRequest, ShippedFileBody, Steer,
 };
 pub use error::{ApiError, ErrorBody, ErrorCode, ErrorDetail};
 pub(crate) use exec::WAITING_MAX;
@@ -25,15 +36,16 @@ pub use exec::{
 };
 pub use files::{FileView, FolderView};
 pub use logs::{LogChunk, LogCursor, LogRead, LogStep};
+pub use machines::{
+    DrainRequest, Event, LeaderView, LimitsView, NodeCounts, NodeView, QuotaRequest, QuotaView, ResourcesView, Role,
+    StatusView,
+};
+pub use names::{BehindView, HiddenView, RecordView, ResolveView, SourceView, ZoneView};
+pub use trust::{
+    AuthoritiesView, AuthorityView, FinishRequest, SecretUser, SecretView, TokenEntry, TokenRequest, TokenView,
+};
 pub use upkeep::{MaintenanceRequest, MaintenanceView, VolumeView};
 pub use usage::{PressureView, PressuresView, ThrottledView, UsageView};
-pub use views::{
-    AppView, AuthoritiesView, AuthorityView, BehindView, BoundsView, DeployRequest, Deployed, DrainRequest, Event,
-    FinishRequest, HiddenView, IsolationView, JobView, LeaderView, LimitsView, NodeCounts, NodeView, PlanStep,
-    PlanView, PromoteRequest, QuotaRequest, QuotaView, RecordView, ResolveView, ResourcesView, RestartRequest, Role,
-    RollbackRequest, RunRequest, RunView, ScaleRequest, SecretUser, SecretView, ServiceInstanceView, ServiceView,
-    ShippedFileBody, SourceView, StatusView, Steer, TaskView, TokenEntry, TokenRequest, TokenView, WhyView, ZoneView,
-};
 
 use async_trait::async_trait;
 use taffeta_isolation_plan::{FileAsk, FileTold};
