@@ -34,6 +34,7 @@ use crate::{
     world::{SystemProber, World},
 };
 use arc_swap::ArcSwap;
+use futures::future::BoxFuture;
 use std::{
     collections::BTreeMap,
     path::PathBuf,
@@ -64,7 +65,11 @@ fn programs() -> Option<PathBuf> {
 
 impl Fabric {
     /// Starts a node on this machine: creates a cluster, joins one, or goes on where the data folder's node stopped.
-    pub async fn start(config: FabricConfig) -> Result<Self, StartError> {
+    pub fn start(config: FabricConfig) -> BoxFuture<'static, Result<Self, StartError>> {
+        Box::pin(Self::start_here(config))
+    }
+
+    async fn start_here(config: FabricConfig) -> Result<Self, StartError> {
         let folder = Arc::new(DiskFolder::open(&config.data).map_err(folder_error)?);
         format::check(&*folder)?;
         check_whole(&*folder, &config.data)?;
@@ -142,7 +147,11 @@ impl Fabric {
 
     /// Starts a node in a world of the caller's: the very code that runs on a machine, with nothing of the machine.
     /// `config.data` names no folder then, and `config.serve` had better be off.
-    pub async fn start_in(config: FabricConfig, world: World) -> Result<Self, StartError> {
+    pub fn start_in(config: FabricConfig, world: World) -> BoxFuture<'static, Result<Self, StartError>> {
+        Box::pin(Self::start_there(config, world))
+    }
+
+    async fn start_there(config: FabricConfig, world: World) -> Result<Self, StartError> {
         format::check(&*world.folder)?;
         place::check(&*world.folder, config.moved)?;
         let settings = settings(&config, load_settings(&*world.folder)?)?;

@@ -8,6 +8,7 @@ use crate::{
     http::HttpServer,
     node::Core,
 };
+use futures::future::BoxFuture;
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
@@ -193,7 +194,16 @@ impl Fabric {
     }
 
     /// Ends without a word to the others, as a process that is killed would, but gives back all that it holds.
-    pub async fn stop(mut self) {
+    pub fn stop(self) -> BoxFuture<'static, ()> {
+        Box::pin(self.end())
+    }
+
+    /// Leaves the ring and ends. Tasks run on and are taken up again by the next start from the same folder.
+    pub fn shutdown(self) -> BoxFuture<'static, ()> {
+        Box::pin(self.depart())
+    }
+
+    async fn end(mut self) {
         self.core.leaving.send_replace(true);
         if let Some(doors) = self.doors.take() {
             doors.close().await;
@@ -204,8 +214,7 @@ impl Fabric {
         self.core.net().close().await;
     }
 
-    /// Leaves the ring and ends. Tasks run on and are taken up again by the next start from the same folder.
-    pub async fn shutdown(mut self) {
+    async fn depart(self) {
         self.core.leaving.send_replace(true);
         let running = self.core.tasks.records().borrow().iter().filter(|r| r.pid.is_some()).count();
         if running > 0 {
@@ -217,13 +226,7 @@ impl Fabric {
         self.core.published.send_modify(BTreeMap::clear);
         self.core.give_up_part().await;
         self.core.say_farewell().await;
-        if let Some(doors) = self.doors.take() {
-            doors.close().await;
-        }
-        self.loops.shutdown().await;
-        self.core.store.shutdown().await;
-        self.core.executor.tidy().await;
-        self.core.net().close().await;
+        self.end().await;
     }
 }
 

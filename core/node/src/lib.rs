@@ -3,6 +3,9 @@
 //! The pure machines decide (`taffeta-swim`, `taffeta-catalogue`, `taffeta-agent`, `taffeta-scheduler`); here each has a
 //! loop that feeds it and performs what it says. Everything that touches the world comes in through [`World`]. Left out:
 //! the command line, which uses [`Fabric`] and nothing else.
+//!
+//! What others await of a node is a boxed future: the body of an `async fn` is compiled by each crate that awaits it, and
+//! with it would be, in every program and test, nearly all that is here.
 
 pub mod api;
 mod around;

@@ -15,6 +15,7 @@ use crate::{
     ground::open_log,
     start_error::{StartError, folder_error},
 };
+use futures::future::BoxFuture;
 use std::{path::Path, sync::Arc};
 use taffeta_model::{ClusterId, NodeId, Recovery, UnixMillis};
 use taffeta_net::{Authority, NodeKey, SealedAuthority, SystemEntropy};
@@ -109,7 +110,11 @@ impl Owner {
 }
 
 impl Held {
-    async fn open(data: &Path) -> Result<Self, StartError> {
+    fn open(data: &Path) -> BoxFuture<'_, Result<Self, StartError>> {
+        Box::pin(Self::open_folder(data))
+    }
+
+    async fn open_folder(data: &Path) -> Result<Self, StartError> {
         // Looked for first: locking a folder makes it.
         if !data.join(file::MEMBERSHIP).is_file() || !data.join(file::LOG).exists() {
             return Err(nobody(&format!("{} is not the data folder of a member", data.display())));

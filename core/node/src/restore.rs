@@ -12,6 +12,7 @@ use crate::{
     start_error::{StartError, folder_error},
     wire::decode,
 };
+use futures::future::BoxFuture;
 use std::{fs, net::SocketAddr, path::Path, sync::Arc};
 use taffeta_model::{ClusterId, Fence, NodeId, NodeName, Recovery, State};
 use taffeta_net::{Authority, Clock, Entropy, SystemClock, SystemEntropy, sha256};
@@ -39,7 +40,15 @@ pub struct Restored {
 
 /// Makes the empty folder `config.data` that of a node which goes on with what is in the backup, alone. Nothing is
 /// started, and no network is touched. On an error the folder is empty again.
-pub async fn restore(config: &FabricConfig, backup: &[u8], key: &RecoveryKey) -> Result<Restored, StartError> {
+pub fn restore<'a>(
+    config: &'a FabricConfig,
+    backup: &'a [u8],
+    key: &'a RecoveryKey,
+) -> BoxFuture<'a, Result<Restored, StartError>> {
+    Box::pin(restore_into(config, backup, key))
+}
+
+async fn restore_into(config: &FabricConfig, backup: &[u8], key: &RecoveryKey) -> Result<Restored, StartError> {
     let backup = Backup::read(backup).map_err(|e| wrong_backup(&e))?;
     let keys = backup.open(key).map_err(|e| wrong_backup(&e))?;
     let state: State = decode(&backup.state).map_err(|_| other_version(&backup))?;

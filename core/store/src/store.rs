@@ -16,6 +16,7 @@ use crate::{
     types::{Raft, Request, Runtime},
     voters::Change,
 };
+use futures::future::BoxFuture;
 use openraft::{
     BasicNode, ChangeMembers, Config, Instant as _, ReadPolicy, ServerState, SnapshotPolicy,
     async_runtime::WatchReceiver,
@@ -121,7 +122,11 @@ pub struct Store {
 
 impl Store {
     /// Reads the log and takes part; a store that was never initialised waits to be made a learner or voter.
-    pub async fn open(config: StoreConfig) -> Result<Self, OpenError> {
+    pub fn open(config: StoreConfig) -> BoxFuture<'static, Result<Self, OpenError>> {
+        Box::pin(Self::begin(config)) // boxed, or each crate that awaits it would compile all of openraft
+    }
+
+    async fn begin(config: StoreConfig) -> Result<Self, OpenError> {
         let log = LogStore::open(config.disk, config.driver)?;
         let machine = Machine::open(log.clone())?;
         let id = config.id;

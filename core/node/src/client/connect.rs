@@ -5,6 +5,7 @@ use super::target::Endpoint;
 use super::unix::ShortPath;
 use crate::api::{ApiError, ErrorBody, ErrorCode};
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -38,21 +39,24 @@ pub(super) struct Caller {
 
 impl Caller {
     /// Sends a request and reads the whole answer within the time limit. Fails if the status is not a success.
-    pub(super) async fn ask(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, ApiError> {
-        let whole = async {
+    pub(super) fn ask(&self, request: Request<Full<Bytes>>) -> BoxFuture<'_, Result<Response<Bytes>, ApiError>> {
+        let whole = async move {
             let (answer, _driver) = self.send(request).await?;
             let (head, body) = answer.into_parts();
             let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
             let body = body.map_err(|e| self.failed("broke off its answer", &e.to_string()))?.to_bytes();
             self.check(Response::from_parts(head, body))
         };
-        self.within_limit(whole).await
+        Box::pin(self.within_limit(whole))
     }
 
     /// Sends a request and returns as soon as the answer's head has come. Fails if the status is not a success. The
     /// time limit ends with the head: what follows takes as long as it takes.
-    pub(super) async fn open(&self, request: Request<Full<Bytes>>) -> Result<(Response<Incoming>, Driver), ApiError> {
-        let head = async {
+    pub(super) fn open(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> BoxFuture<'_, Result<(Response<Incoming>, Driver), ApiError>> {
+        let head = async move {
             let (answer, driver) = self.send(request).await?;
             if answer.status().is_success() || answer.status() == StatusCode::SWITCHING_PROTOCOLS {
                 return Ok((answer, driver));
@@ -62,7 +66,7 @@ impl Caller {
             let body = body.map_err(|e| self.failed("broke off its answer", &e.to_string()))?.to_bytes();
             Err(self.refusal(head.status, &body))
         };
-        self.within_limit(head).await
+        Box::pin(self.within_limit(head))
     }
 
     async fn within_limit<T>(&self, work: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
