@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 use support::{Bench, all_permitted, guest, kill_9, lives, number, process, unified, until};
-use taffeta_isolation_linux::{LinuxConfig, LinuxExecutor};
+use taffeta_isolation_linux::{LinuxConfig, LinuxExecutor, harm};
 use taffeta_isolation_plan::{Cgroups, Executor, StartError, Stream, TaskSpec, Usage};
 use taffeta_model::Exit;
 
@@ -309,6 +309,32 @@ async fn a_hundred_daemons_that_forked_twice_are_gone_within_a_second() {
     assert!(took < Duration::from_secs(1), "{took:?}");
     let left: Vec<u32> = pids.into_iter().filter(|pid| lives(*pid)).collect();
     assert_eq!(left, Vec::<u32>::new());
+}
+
+#[tokio::test]
+async fn what_somebody_has_left_frozen_can_be_killed() {
+    let bench = Bench::new();
+    let executor = bench.executor();
+    if !all_permitted(&executor) {
+        return;
+    }
+    executor.start(bench.spec("r1", &["sh", "-c", "sleep 1000 & exec sleep 1000"])).await.unwrap();
+    let run = bench.root.join("r1");
+    assert!(harm::can_freeze(&run));
+    harm::freeze(&run).unwrap();
+    let begin = Instant::now();
+    executor.kill("r1").await.unwrap();
+    assert_eq!(executor.wait("r1").await, Exit::Signal(9));
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+
+    // The same with its shim dead, when an agent has to end it.
+    executor.start(bench.spec("r2", &["sh", "-c", "sleep 1000 & exec sleep 1000"])).await.unwrap();
+    harm::freeze(&bench.root.join("r2")).unwrap();
+    let begin = Instant::now();
+    kill_9(bench.shim_pid("r2"));
+    assert_eq!(executor.wait("r2").await, Exit::Lost);
+    executor.forget("r2").await.unwrap();
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
 }
 
 #[tokio::test]
