@@ -17,13 +17,13 @@ use tokio::{net::UdpSocket, time::timeout};
 const REPLY_BYTES_MAX: u16 = 1232;
 
 /// The DNS name of `service/app`.
-pub(crate) fn name_of(service: &str) -> String {
+pub fn name_of(service: &str) -> String {
     let (job, app) = service.split_once('/').unwrap_or((service, ""));
     format!("{job}.{app}.{DOMAIN}")
 }
 
 /// The instances that a server gives for a name (SRV with their addresses); the error says in short why there are none.
-pub(crate) async fn instances(server: SocketAddr, name: &str, limit: Duration) -> Result<BTreeSet<SocketAddr>, String> {
+pub async fn instances(server: SocketAddr, name: &str, limit: Duration) -> Result<BTreeSet<SocketAddr>, String> {
     let query = question(name)?;
     let reply = timeout(limit, ask(server, &query)).await.map_err(|_| "no answer".to_owned())?;
     let reply = reply.map_err(|e| e.to_string())?;

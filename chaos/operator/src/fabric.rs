@@ -13,8 +13,10 @@ use taffeta_node::{
 
 /// How long one node may take to answer before the next one is asked. A node gives its own peers two seconds.
 const ANSWER_MAX: Duration = Duration::from_millis(3_000);
-/// How long a fault may take to begin or to be undone: a machine is waited for until it is back.
+/// How long a fault may take to begin, and a stop to be heard by all.
 const CHANGE_MAX: Duration = Duration::from_secs(20);
+/// How long a fault may take to be undone: a node gives its keeper 7 s, and another node 9 s.
+const UNDO_MAX: Duration = Duration::from_secs(12);
 
 /// A cluster, spoken to through its nodes' APIs. Clones share what they have learned.
 #[derive(Clone, Debug)]
@@ -161,7 +163,7 @@ impl Fabric {
 
     /// Ends a fault now; `None` if no node knows it.
     pub async fn undo(&self, node: &str, id: &str) -> Result<Option<FaultView>, ApiError> {
-        let end = |client: ApiClient| async move { client.time_limit(CHANGE_MAX).undo(id).await };
+        let end = |client: ApiClient| async move { client.time_limit(UNDO_MAX).undo(id).await };
         match self.ask(self.candidates(Some(node)), end).await {
             Ok(view) => Ok(Some(view)),
             Err(e) if e.code == ErrorCode::NotFound => Ok(None),

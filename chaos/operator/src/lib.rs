@@ -6,7 +6,7 @@
 
 mod blast;
 mod dice;
-mod dns;
+pub mod dns;
 mod export;
 mod fabric;
 mod fleet;
@@ -36,7 +36,7 @@ pub use plan::{Limits, Plan, PlannedHit, PlannedStrike};
 pub use probe::{find, is_tolerated};
 pub use ready::{READY, Ready, find_ready};
 pub use run::{Done, Looked, Options, Report, State, Tell, Verdict, run};
-pub use single::{Single, ask, inject};
+pub use single::{NotInjected, Single, ask, inject};
 pub use targets::Struck;
 pub use text::{FILE_BYTES_MAX, Wrong};
 pub use timeline::{Request, Sample, Span, Tally, Timeline};

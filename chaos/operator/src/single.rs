@@ -4,7 +4,7 @@ use crate::{
     blast::{Blast, Hit},
     fabric::Fabric,
     fleet::Fleet,
-    format::{Activity, Look, Place, Provider, Strike, read_tolerance},
+    format::{Activity, CONFIRM_USUAL, Look, Place, Provider, Strike, read_tolerance},
     plan::{Limits, Plan},
     probe::{find, is_tolerated},
     run::fresh_id,
@@ -17,8 +17,6 @@ use tokio::time::sleep;
 
 /// Pause between two looks at a fault that is to end.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
-/// How long after its deadline a fault may take to be confirmed undone.
-const CONFIRM_MAX: Duration = Duration::from_secs(45);
 
 /// One fault, wished for by itself.
 #[derive(Clone, Debug)]
@@ -41,28 +39,74 @@ fn refused(why: String) -> ApiError {
     ApiError::new(ErrorCode::Conflict, why)
 }
 
-/// Brings it about, and returns as soon as it is on everywhere; one by one, when it is over everywhere. If one machine
-/// refuses, what was begun on others is undone.
-pub async fn inject(fabric: &Fabric, single: &Single) -> Result<Vec<FaultView>, ApiError> {
+/// Why a fault that was wished for by itself is not on, or was on and is not known to be over.
+#[derive(Debug)]
+pub enum NotInjected {
+    /// It was refused, or could not be brought about; what was begun on other machines is undone.
+    Failed(ApiError),
+    /// It is not confirmed that these are undone, in words.
+    NotHealed(String),
+}
+
+impl From<ApiError> for NotInjected {
+    fn from(e: ApiError) -> Self {
+        Self::Failed(e)
+    }
+}
+
+/// Brings it about on all machines at once, and returns as soon as it is on everywhere; one by one, when it is over
+/// everywhere. If one machine refuses, what was begun on others is undone.
+pub async fn inject(fabric: &Fabric, single: &Single) -> Result<Vec<FaultView>, NotInjected> {
     let fleet = fabric.fleet().await?;
     let hits = aim(single, &fleet)?;
     let mut views: Vec<FaultView> = vec![];
-    for hit in hits {
-        let begun = fabric.inject(&request(&hit, single)).await;
-        match begun {
-            Ok(view) => views.push(view),
-            Err(e) => {
-                for view in views.iter().filter(|_| !single.dry_run) {
-                    let _ = fabric.undo(&view.node, &view.id).await; // its deadline ends it all the same
-                }
-                return Err(ApiError { message: format!("{}: {}", hit.node, e.message), ..e });
+    let alone = single.strike.one_by_one && !single.dry_run;
+    for hits in hits.chunks(if alone { 1 } else { hits.len().max(1) }) {
+        let begun = hits.iter().map(|hit| {
+            let (fabric, request) = (fabric.clone(), request(hit, single));
+            tokio::spawn(async move { fabric.inject(&request).await.map_err(|e| (request, e)) })
+        });
+        let mut failed = None;
+        for one in begun.collect::<Vec<_>>() {
+            match one.await.map_err(|e| ApiError::new(ErrorCode::Failed, e.to_string()))? {
+                Ok(view) => views.push(view),
+                Err(why) => failed = failed.or(Some(why)),
             }
         }
-        if single.strike.one_by_one && !single.dry_run {
+        if let Some((request, e)) = failed {
+            if !single.dry_run {
+                take_back(fabric, &views, &request, &e).await?;
+            }
+            return Err(ApiError { message: format!("{}: {}", request.node, e.message), ..e }.into());
+        }
+        if alone {
             wait_undone(fabric, &views[views.len() - 1], single.strike.lasts).await?;
         }
     }
     Ok(views)
+}
+
+/// Undoes what was begun, and what may have been.
+async fn take_back(
+    fabric: &Fabric,
+    begun: &[FaultView],
+    failed: &FaultRequest,
+    why: &ApiError,
+) -> Result<(), NotInjected> {
+    let perhaps = why.code.may_pass().then_some((&failed.node, &failed.id));
+    let mut left = vec![];
+    for (node, id) in begun.iter().map(|view| (&view.node, &view.id)).chain(perhaps) {
+        match fabric.undo(node, id).await {
+            Ok(Some(view)) if view.state != FaultState::Undone => left.push(format!("{} at {node}", failed.fault)),
+            Ok(Some(_) | None) => {}
+            Err(e) => left.push(format!("{} at {node} ({})", failed.fault, e.message)),
+        }
+    }
+    if left.is_empty() {
+        return Ok(());
+    }
+    let all = left.join(", ");
+    Err(NotInjected::NotHealed(format!("{}: {}; and it is not confirmed that all is undone: {all}", failed.node, why.message)))
 }
 
 fn aim(single: &Single, fleet: &Fleet) -> Result<Vec<Hit>, ApiError> {
@@ -112,8 +156,8 @@ fn request(hit: &Hit, single: &Single) -> FaultRequest {
 }
 
 /// Waits until it is over and its machine is ready again.
-async fn wait_undone(fabric: &Fabric, begun: &FaultView, lasts: Duration) -> Result<(), ApiError> {
-    let until = Instant::now() + lasts + CONFIRM_MAX;
+async fn wait_undone(fabric: &Fabric, begun: &FaultView, lasts: Duration) -> Result<(), NotInjected> {
+    let until = Instant::now() + lasts + CONFIRM_USUAL;
     while Instant::now() < until {
         sleep(LOOK_EVERY).await;
         let Ok(chaos) = fabric.chaos().await else { continue };
@@ -126,8 +170,7 @@ async fn wait_undone(fabric: &Fabric, begun: &FaultView, lasts: Duration) -> Res
             return Ok(());
         }
     }
-    let why = format!("nobody confirms that {} at {} is undone", begun.fault, begun.node);
-    Err(ApiError::new(ErrorCode::Timeout, why).help("see `taffeta chaos status`"))
+    Err(NotInjected::NotHealed(format!("nobody confirms that {} at {} is undone", begun.fault, begun.node)))
 }
 
 /// What a probe finds, or why nothing, and whether that is tolerated. Fails if the tolerance is none.

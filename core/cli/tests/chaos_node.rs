@@ -1,192 +1,18 @@
 //! Nodes that are hurt on purpose, as real processes: each fault is seen from outside and undone by its deadline.
 
+mod hurt;
 mod support;
 
-use rustix::process::{Pid, Signal, kill_process};
+use hurt::{Bed, SOON, counter, keepers, ours_in_nft, processes, signal, state_of};
+use rustix::process::Signal;
 use std::{
     fs,
-    path::{Path, PathBuf},
-    process::Command,
-    sync::MutexGuard,
+    path::PathBuf,
     time::{Duration, Instant},
 };
-use support::{alone, binary};
 use taffeta_chaos_plan::{DnsInstead, Fault, PartitionShape};
-use taffeta_harness::{Cluster, Disk, ask, get, within};
-use taffeta_node::{
-    api::{ApiError, ErrorCode, FaultRequest, FaultState, FaultView, TokenRequest},
-    client::{ApiClient, ApiTarget},
-};
-
-/// A generous deadline for what is not measured.
-const SOON: Duration = Duration::from_secs(30);
-
-/// Machines that let themselves be hurt, and that leave nothing in the kernel, also when a test fails.
-struct Bed {
-    cluster: Cluster,
-    runtime: tokio::runtime::Runtime,
-    count: std::cell::Cell<u64>,
-    /// After the machines that use it.
-    _disk: Option<Disk>,
-    _turn: MutexGuard<'static, ()>,
-}
-
-impl Drop for Bed {
-    fn drop(&mut self) {
-        for machine in &self.cluster.machines {
-            taffeta_node::heal(&machine.data);
-        }
-    }
-}
-
-impl Bed {
-    /// Machines with these flags each; ready, and all knowing each other.
-    fn start(flags: &[&[&str]]) -> Self {
-        let turn = alone();
-        Self::started(Cluster::new(binary()), flags, None, turn)
-    }
-
-    /// One machine whose data folder is a disk of its own; `None`, said aloud, where none can be made.
-    fn on_disk(flags: &[&str]) -> Option<Self> {
-        let turn = alone();
-        let cluster = Cluster::new(binary());
-        match Disk::mount(&cluster.root().join("n1"), 40) {
-            Ok(disk) => Some(Self::started(cluster, &[flags], Some(disk), turn)),
-            Err(why) => {
-                eprintln!("SKIPPED: no disk can be made here: {why}");
-                None
-            }
-        }
-    }
-
-    fn started(mut cluster: Cluster, flags: &[&[&str]], disk: Option<Disk>, turn: MutexGuard<'static, ()>) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        cluster.start_each(flags);
-        cluster.wait_ready();
-        let bed = Self { cluster, runtime, count: std::cell::Cell::new(0), _disk: disk, _turn: turn };
-        bed.all_alive();
-        bed
-    }
-
-    fn three() -> Self {
-        let bed = Self::start(&[&["--chaos"], &["--chaos"], &["--chaos"]]);
-        bed.cluster.wait_voters(3);
-        bed
-    }
-
-    fn all_alive(&self) {
-        for index in 0..self.cluster.machines.len() {
-            within(SOON, "all see all", || self.counts(index, self.cluster.machines.len()));
-        }
-    }
-
-    /// Whether a machine sees so many alive.
-    fn counts(&self, machine: usize, alive: usize) -> Result<(), String> {
-        let status = self.runtime.block_on(self.client(machine).status()).map_err(|e| e.to_string())?;
-        if status.nodes.alive == alive { Ok(()) } else { Err(format!("{:?}", status.nodes)) }
-    }
-
-    fn client(&self, machine: usize) -> ApiClient {
-        let url = format!("http://{}", self.cluster.machines[machine].http());
-        ApiClient::new(ApiTarget::Http(url), None).expect("a client").time_limit(Duration::from_secs(20))
-    }
-
-    fn data(&self, machine: usize) -> &Path {
-        &self.cluster.machines[machine].data
-    }
-
-    fn token(&self, machine: usize) -> String {
-        fs::read_to_string(self.data(machine).join("chaos.token")).expect("a node that has opted in has a token")
-    }
-
-    fn request(&self, machine: usize, fault: Fault, lasts: Duration) -> FaultRequest {
-        self.count.set(self.count.get() + 1);
-        FaultRequest {
-            id: format!("{:08x}", self.count.get()),
-            run: "test".into(),
-            node: self.cluster.machines[machine].name.clone(),
-            fault,
-            lasts_ms: lasts.as_millis() as u64,
-            peers: vec![],
-            task: None,
-            dry_run: false,
-        }
-    }
-
-    /// Asks a machine for a fault, with the token of the struck one.
-    fn try_begin(&self, through: usize, request: &FaultRequest) -> Result<FaultView, ApiError> {
-        let index = self.cluster.index(&request.node);
-        let client = self.client(through);
-        self.runtime.block_on(client.inject(request, &self.token(index)))
-    }
-
-    /// A fault that begins, asked for at the struck machine.
-    fn begin(&self, machine: usize, fault: Fault, lasts_ms: u64) -> FaultView {
-        let request = self.request(machine, fault, Duration::from_millis(lasts_ms));
-        self.begin_as(&request)
-    }
-
-    fn begin_as(&self, request: &FaultRequest) -> FaultView {
-        let view =
-            self.try_begin(self.cluster.index(&request.node), request).unwrap_or_else(|e| panic!("{request:?}: {e:?}"));
-        assert_eq!(view.state, FaultState::Active, "{view:?}");
-        view
-    }
-
-    /// What a machine says of a fault, wherever that is.
-    fn look(&self, through: usize, id: &str) -> Result<FaultView, String> {
-        let chaos = self.runtime.block_on(self.client(through).chaos()).map_err(|e| e.to_string())?;
-        let found = chaos.faults.iter().find(|fault| fault.id == id).cloned();
-        found.ok_or_else(|| format!("{id} is not among {:?}", chaos.faults))
-    }
-
-    /// Waits until a fault is undone without an error: at most `late` after its end.
-    fn undone(&self, through: usize, fault: &FaultView, late: Duration) {
-        within(late, &format!("{} is undone", fault.fault), || {
-            let view = self.look(through, &fault.id)?;
-            let healed = view.state == FaultState::Undone && view.error.is_none();
-            if healed { Ok(()) } else { Err(format!("{view:?}")) }
-        });
-    }
-
-    /// The agent that holds the machine's folder now.
-    fn agent(&self, machine: usize) -> u32 {
-        let text = fs::read_to_string(self.data(machine).join("chaos/agent.json")).unwrap_or_default();
-        let agent: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-        agent["process"]["pid"].as_u64().unwrap_or_default() as u32
-    }
-}
-
-/// Process ids whose command line has these words in it.
-fn processes(words: &[&str]) -> Vec<i32> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let has_all = |pid: &i32| {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let args: Vec<_> = line.split(|b| *b == 0).map(String::from_utf8_lossy).collect();
-        words.iter().all(|word| args.iter().any(|arg| arg == word))
-    };
-    pids.filter(has_all).collect()
-}
-
-fn keepers(data: &Path) -> Vec<i32> {
-    processes(&["keeper", &data.join("chaos").to_string_lossy()])
-}
-
-/// The state of a process, as `S` or `T`; `Z` and nothing are dead.
-fn state_of(pid: u32) -> Option<char> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.trim().chars().next().filter(|state| *state != 'Z')
-}
-
-fn signal(pid: i32, signal: Signal) {
-    let _ = kill_process(Pid::from_raw(pid).expect("a pid"), signal);
-}
-
-fn ours_in_nft() -> Option<String> {
-    let output = Command::new("nft").args(["list", "tables"]).output().ok().filter(|output| output.status.success())?;
-    Some(String::from_utf8_lossy(&output.stdout).into_owned())
-}
+use taffeta_harness::{ask, get, groups_of, within};
+use taffeta_node::api::{ErrorCode, FaultRequest, FaultState, TokenRequest};
 
 #[test]
 fn who_has_not_opted_in_or_shows_no_right_token_is_not_hurt() {
@@ -386,46 +212,26 @@ fn what_a_node_does_to_itself_is_seen_and_over_in_time() {
     });
 }
 
-/// A task that counts in a file for ever. The file is replaced at once: killed at any instant, it leaves a number.
-const COUNTER: &str = r#"
-app = "count"
-[service.up]
-run = ["sh", "-c", "i=0; while :; do i=$((i+1)); echo $i > next; mv next count; sleep 0.05; done"]
-cpus = 0.05
-"#;
-
-/// The counter's run: its machine and working folder.
-fn counter(bed: &Bed) -> (usize, PathBuf) {
-    let file = bed.cluster.root().join("count.toml");
-    fs::write(&file, COUNTER).expect("a file");
-    bed.cluster.machines[0].run(&["deploy", &file.to_string_lossy(), "--wait"]).success();
-    let found = within(SOON, "the counter counts", || {
-        for machine in 0..bed.cluster.machines.len() {
-            let runs = fs::read_dir(bed.data(machine).join("tasks")).into_iter().flatten().flatten();
-            for run in runs {
-                let count = run.path().join("work/count");
-                if count.exists() {
-                    return Ok((machine, count));
-                }
-            }
-        }
-        Err("no run has a file `work/count`".into())
-    });
-    found.0
-}
-
 #[test]
 fn a_task_stands_still_or_dies_alone() {
     let bed = Bed::start(&[&["--chaos"]]);
     let (machine, file) = counter(&bed);
     let count = || fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or_default();
     let backends = bed.runtime.block_on(bed.client(0).chaos()).unwrap().nodes[machine].backends.clone();
-    assert!(backends.iter().any(|backend| backend.fault == "task-crash" && backend.refused.is_none()), "{backends:?}");
+    let refused = |kind: &str| {
+        let backend = backends.iter().find(|backend| backend.fault == kind);
+        backend.unwrap_or_else(|| panic!("{kind} is not among {backends:?}")).refused.clone()
+    };
+    assert_eq!(refused("task-crash"), None);
+    assert!(refused("power-cut").is_some_and(|why| why.contains("cut its own power")), "each kind is told, with a reason");
     let mut freeze = bed.request(machine, Fault::Pause, Duration::from_secs(3));
     freeze.task = Some("count/up.1".into());
+    let freeze_again = FaultRequest { id: "abcdef01".into(), ..freeze.clone() };
     match bed.try_begin(machine, &freeze) {
         Ok(fault) => {
-            assert_eq!(fault.backend, "freezer");
+            assert_eq!((fault.backend.as_str(), refused("task-hang")), ("freezer", None));
+            let again = bed.try_begin(machine, &freeze_again).unwrap_err();
+            assert!(again.message.contains("stands still already"), "{again:?}");
             let (still, _) = within(Duration::from_secs(2), "it stands still", || {
                 let before = count();
                 std::thread::sleep(Duration::from_millis(200)); // a running one counts four times in it
@@ -436,6 +242,7 @@ fn a_task_stands_still_or_dies_alone() {
         }
         Err(refused) => {
             assert!(refused.message.contains("frozen"), "{refused:?}");
+            assert!(refused("task-hang").is_some(), "and nobody was told otherwise");
             eprintln!("SKIPPED: {}", refused.message);
         }
     }
@@ -593,4 +400,136 @@ fn a_fault_inside_of_a_node_goes_on_when_the_agent_is_back_before_its_end() {
     assert_eq!((ended.state, ended.error), (FaultState::Undone, None));
     let (healthy, _) = within(SOON, "DNS is asked", || code(&bed));
     assert_ne!(struck, healthy);
+}
+
+/// The groups of loads that a node has, in all hierarchies.
+fn load_groups(bed: &Bed, machine: usize) -> Vec<PathBuf> {
+    let node = bed.cluster.machines[machine].node_id().expect("it has been born");
+    let inside = groups_of(&node).flat_map(|group| fs::read_dir(group).into_iter().flatten().flatten());
+    inside.map(|entry| entry.path()).filter(|path| path.to_string_lossy().contains("/chaos+")).collect()
+}
+
+/// A number in a file of one of the groups, of whichever version.
+fn bound(groups: &[PathBuf], files: [&str; 2]) -> Option<u64> {
+    let mut texts = groups.iter().flat_map(|group| files.map(|file| fs::read_to_string(group.join(file)).ok())).flatten();
+    texts.next()?.split_whitespace().next()?.parse().ok()
+}
+
+#[test]
+fn a_load_has_a_bounded_group_of_its_own_and_is_over_when_it_has_ended() {
+    let mut bed = Bed::start(&[&["--chaos"]]);
+    let data = bed.data(0).to_string_lossy().into_owned();
+    let burn = bed.begin(0, Fault::Cpu { workers: 2, percent: 20 }, 60_000);
+    let groups = load_groups(&bed, 0);
+    if groups.is_empty() {
+        assert!(burn.commands[0].contains("in no cgroup of its own"), "{burn:?}");
+        return eprintln!("SKIPPED: {}", burn.commands[0]);
+    }
+    assert!(burn.commands[0].contains("bounded by the cgroup taffeta/"), "{burn:?}");
+    let inside = |pid: i32| fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default().contains("/chaos+");
+    let computing = || processes(&["keeper", "burn", "20", &data]);
+    within(Duration::from_secs(5), "both are in it", || {
+        let found = computing();
+        if found.len() == 2 && found.iter().all(|pid| inside(*pid)) { Ok(()) } else { Err(format!("{found:?}")) }
+    });
+    assert_eq!(bound(&groups, ["cpu.cfs_quota_us", "cpu.max"]), Some(40_000), "of 100 ms");
+    assert_eq!(bound(&groups, ["pids.max", "pids.max"]), Some(2));
+
+    // Memory: what it may hold, and a little for itself.
+    let hold = bed.begin(0, Fault::Memory { bytes: 48 << 20 }, 60_000);
+    let group: Vec<PathBuf> =
+        load_groups(&bed, 0).into_iter().filter(|path| path.to_string_lossy().contains(&hold.id)).collect();
+    let most = bound(&group, ["memory.limit_in_bytes", "memory.max"]).expect("memory is bounded");
+    assert!((48 << 20..=80 << 20).contains(&most), "{most}");
+    let (holder, _) = within(Duration::from_secs(5), "one holds memory in it", || {
+        let found = processes(&["keeper", "hold", &data]);
+        found.iter().copied().find(|pid| inside(*pid)).ok_or_else(|| format!("{found:?}"))
+    });
+    let score = fs::read_to_string(format!("/proc/{holder}/oom_score_adj")).expect("it lives");
+    assert_eq!(score.trim(), "1000", "the first that the kernel would kill");
+
+    // Whoever starts anew and sweeps what is left of tasks spares it.
+    let before = computing();
+    bed.cluster.machines[0].kill_agent();
+    bed.cluster.machines[0].up_with(&[("TAFFETA_CHAOS", "1")]);
+    bed.cluster.wait_ready();
+    assert_eq!(computing(), before, "the load goes on");
+
+    // As when the kernel has killed it: then nobody may say that it is on.
+    signal(holder, Signal::KILL);
+    within(Duration::from_secs(10), "it is told that it is over", || {
+        let view = bed.look(0, &hold.id)?;
+        let told = view.error.as_ref().is_some_and(|why| why.contains("over before its time"));
+        if view.state == FaultState::Undone && told { Ok(()) } else { Err(format!("{view:?}")) }
+    });
+    let ended = bed.runtime.block_on(bed.client(0).undo(&burn.id)).expect("it is known");
+    assert_eq!((ended.state, ended.error), (FaultState::Undone, None));
+    assert_eq!(load_groups(&bed, 0), Vec::<PathBuf>::new(), "no group is left");
+}
+
+#[test]
+fn a_node_that_comes_up_after_the_end_of_its_fault_undoes_it() {
+    let mut bed = Bed::three();
+    let drained = |bed: &Bed, wanted: bool| {
+        let nodes = bed.cluster.machines[0].try_json(&["nodes"])?;
+        let n2 = nodes.as_array().and_then(|nodes| nodes.iter().find(|node| node["name"] == "n2")).cloned();
+        if n2.is_some_and(|n2| n2["draining"] == wanted) { Ok(()) } else { Err(nodes.to_string()) }
+    };
+    let begun = Instant::now();
+    let fault = bed.begin(1, Fault::Drain, 3_000);
+    within(SOON, "it is drained", || drained(&bed, true));
+    bed.cluster.machines[1].kill_agent();
+    within(SOON, "its end is over", || {
+        if begun.elapsed() > Duration::from_secs(4) { Ok(()) } else { Err(format!("{:?}", begun.elapsed())) }
+    });
+    drained(&bed, true).expect("nobody but the node itself takes it back");
+    bed.cluster.machines[1].up_with(&[("TAFFETA_CHAOS", "1")]);
+    within(SOON, "it takes it back", || drained(&bed, false));
+    bed.undone(0, &fault, SOON);
+    within(SOON, "nobody warns of it any more", || {
+        let status = bed.cluster.machines[0].try_json(&["status"])?;
+        if status["chaos"] == 0 { Ok(()) } else { Err(status.to_string()) }
+    });
+}
+
+#[test]
+fn after_a_reboot_nothing_is_left_though_the_end_is_far() {
+    let mut bed = Bed::on_disk(&["--chaos"]).unwrap_or_else(|| Bed::start(&[&["--chaos"]]));
+    let faults = [
+        bed.begin(0, Fault::Drain, 600_000),
+        bed.begin(0, Fault::Cpu { workers: 1, percent: 10 }, 600_000),
+        bed.begin(0, Fault::Dns { fraction: 1.0, instead: DnsInstead::Servfail }, 600_000),
+        bed.begin(0, Fault::DiskFull, 600_000),
+    ];
+    let filler = bed.data(0).join("chaos/filler");
+    assert_eq!(filler.exists(), faults[3].backend == "filesystem");
+    // A reboot, as a node sees it: no process of it is left, and the kernel names another boot.
+    bed.cluster.machines[0].kill_agent();
+    within(SOON, "no keeper is left", || {
+        let left = keepers(bed.data(0));
+        left.iter().for_each(|pid| signal(*pid, Signal::KILL));
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    });
+    for fault in &faults {
+        let path = bed.data(0).join(format!("chaos/{}.json", fault.id));
+        let text = fs::read_to_string(&path).expect("a record");
+        let mut record: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        record["boot"] = "of another time".into();
+        fs::write(&path, record.to_string()).expect("there is room for it");
+    }
+    bed.cluster.machines[0].up_with(&[("TAFFETA_CHAOS", "1")]);
+    bed.cluster.wait_ready();
+    for fault in &faults {
+        bed.undone(0, fault, SOON);
+    }
+    assert!(!filler.exists(), "the disk has room");
+    assert_eq!((load_groups(&bed, 0), processes(&["keeper", "burn"])), (vec![], vec![]));
+    within(SOON, "DNS answers", || {
+        let reply = ask(bed.cluster.machines[0].dns(), "nodes.fabric.internal", "A")?;
+        if reply.answers == 1 { Ok(()) } else { Err(format!("{reply:?}")) }
+    });
+    within(SOON, "it is not drained", || {
+        let nodes = bed.cluster.machines[0].try_json(&["nodes"])?;
+        if nodes[0]["draining"] == false { Ok(()) } else { Err(nodes.to_string()) }
+    });
 }

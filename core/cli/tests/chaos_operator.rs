@@ -1,5 +1,6 @@
 //! Experiments on real nodes, as an operator runs them: planned, refused, performed, reported, and undone whatever happens.
 
+mod hurt;
 mod support;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -9,7 +10,7 @@ use std::{
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
     sync::MutexGuard,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use support::{alone, binary};
 use taffeta_harness::{Cluster, Output as Printed, get, within};
@@ -192,7 +193,7 @@ fn what_may_not_be_run_is_refused_and_says_why() {
     refused(&unknown, &[], "refused.yaml:12: method[0].provider.arguments: unknown key `last`");
     refused("title: x\n", &[], "refused.yaml:1: `method` is missing");
     let cut = experiment(&[("a", "kill", "target: n2, what: power, lasts: 2", 0.0)]);
-    refused(&cut, &[], "power-cut");
+    refused(&cut, &[], "a: n2: no node can cut its own power");
     assert_eq!(bed.status()["faults"], Value::Array(vec![]), "nothing was injected");
     // Without the token nothing begins, whatever the plan says.
     let mut command = Command::new(binary());
@@ -246,11 +247,12 @@ fn a_machine_that_is_killed_is_healed_and_the_run_is_reported_three_ways() {
 }
 
 /// What stays for a few seconds at a machine that goes on. Together these are on at once.
-const BESIDE: [(&str, &str, &str, f64); 10] = [
+const BESIDE: [(&str, &str, &str, f64); 11] = [
     ("a", "loss", "target: n3, fraction: 0.1, lasts: 6", 0.0),
     ("b", "delay", "target: n3, by: 20ms, jitter: 5ms, lasts: 6", 0.0),
     ("c", "duplicate", "target: n3, fraction: 0.2, lasts: 6", 0.0),
-    ("d", "bandwidth", "target: n3, kbit-per-s: 8000, lasts: 6", 0.0),
+    ("k", "reorder", "target: n3, fraction: 0.1, peers: n1, lasts: 6", 0.0),
+    ("d", "bandwidth", "target: n3, kbit-per-s: 8000, peers: n1, lasts: 6", 0.0),
     ("e", "clock", "target: n3, by: 90, lasts: 6", 0.0),
     ("f", "cpu", "target: n3, workers: 1, percent: 20, lasts: 6", 0.0),
     ("g", "memory", "target: n3, bytes: 1048576, lasts: 6", 0.0),
@@ -332,6 +334,146 @@ fn stop_all_ends_a_run_and_blocks_the_next_until_it_is_allowed() {
         .json();
     bed.chaos(&["stop", begun[0]["id"].as_str().expect("an id")]).success();
     assert_eq!(bed.on(), Vec::<String>::new());
+}
+
+#[test]
+fn a_stop_that_takes_the_quorum_is_refused_and_done_and_undone_when_that_is_allowed() {
+    let bed = Bed::three();
+    let stop = ["inject", "stop", "--target", "majority", "--except", "n1", "--lasts", "6", "-o", "json"];
+    let refused = bed.chaos(&stop);
+    assert_eq!(refused.code, 3, "{refused:?}");
+    let why = "the quorum would break: 1 of 3 voters would be left, 2 are needed";
+    assert!(refused.stderr.contains(why) && refused.stderr.contains("--allow-quorum-loss"), "{refused:?}");
+    let file = bed.file("stop.yaml", &experiment(&[("a", "stop", "target: majority, lasts: 6", 0.0)]));
+    let refused = bed.chaos(&["run", &file.to_string_lossy()]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.stderr.contains("the quorum would break: 1 of 3 voters would be left"), "{refused:?}");
+    assert_eq!(bed.status()["faults"], Value::Array(vec![]), "nothing was injected");
+    let begun = bed.chaos(&[&stop[..], &["--allow-quorum-loss"]].concat()).success().json();
+    assert_eq!(begun.as_array().map(Vec::len), Some(2), "{begun}");
+    within(SOON, "nothing can be written", || {
+        let told = bed.chaos(&["probe", "quorum", "--tolerance", "false"]);
+        if told.code == 0 { Ok(()) } else { Err(told.stderr) }
+    });
+    bed.chaos(&["status", "--wait"]).success();
+    assert_eq!(bed.on(), Vec::<String>::new());
+    bed.whole();
+}
+
+/// The agent that holds a machine's folder now.
+fn agent(bed: &Bed, machine: usize) -> i32 {
+    let text = fs::read_to_string(bed.cluster.machines[machine].data.join("chaos/agent.json")).expect("it has opted in");
+    let agent: Value = serde_json::from_str(&text).expect("JSON");
+    agent["process"]["pid"].as_i64().expect("a number") as i32
+}
+
+#[test]
+fn a_power_cut_of_all_kills_all_in_the_same_moment_and_all_come_back() {
+    let bed = Bed::three();
+    let agents = [0, 1, 2].map(|machine| agent(&bed, machine));
+    let watch = std::thread::spawn(move || {
+        let mut deaths = [None; 3];
+        let begun = Instant::now();
+        while deaths.iter().any(Option::is_none) && begun.elapsed() < SOON {
+            for (death, pid) in deaths.iter_mut().zip(agents) {
+                if death.is_none() && hurt::state_of(pid as u32).is_none() {
+                    *death = Some(begun.elapsed());
+                }
+            }
+            std::thread::sleep(Duration::from_millis(2)); // a look at three files
+        }
+        deaths
+    });
+    let told = bed.chaos(&["inject", "kill", "--target", "all", "--lasts", "5", "--allow-quorum-loss", "-o", "json"]);
+    let deaths = watch.join().expect("it looks").map(|death| death.expect("each agent is dead"));
+    let (first, last) = (deaths.iter().min().expect("three"), deaths.iter().max().expect("three"));
+    eprintln!("the last died {:?} after the first", *last - *first);
+    assert!(*last - *first < Duration::from_millis(1_000), "{deaths:?}");
+    assert_eq!(told.success().json().as_array().map(Vec::len), Some(3));
+    within(SOON, "one of them answers again", || {
+        let told = bed.chaos(&["status"]);
+        if told.code == 0 { Ok(()) } else { Err(told.stderr) }
+    });
+    bed.chaos(&["status", "--wait"]).success();
+    bed.whole();
+}
+
+/// Kills all keepers of a machine, until there is none.
+fn kill_keepers(bed: &Bed, machine: usize) {
+    within(Duration::from_secs(3), "no keeper is left", || {
+        let left = hurt::keepers(&bed.cluster.machines[machine].data);
+        left.iter().for_each(|pid| hurt::signal(*pid, Signal::KILL));
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    });
+}
+
+#[test]
+fn healing_that_nobody_confirms_ends_with_5_and_says_where() {
+    let mut bed = Bed::three();
+    let paused = agent(&bed, 1);
+    let text = experiment(&[("freeze it", "pause", "target: n2, lasts: 5", 0.0)])
+        + "extensions:\n- {name: taffeta, heal: 1, confirm: 4}\n";
+    let file = bed.file("lost.yaml", &text);
+    let [journal, junit] = ["lost.json", "lost.xml"].map(|name| bed.cluster.root().join(name));
+    let paths = [&journal, &junit].map(|path| path.to_string_lossy().into_owned());
+    let tool =
+        bed.spawn(&["run", &file.to_string_lossy(), "--no-load", "--journal", &paths[0], "--junit", &paths[1]]);
+    within(SOON, "n2 stands still", || match hurt::state_of(paused as u32) {
+        Some('T') => Ok(()),
+        state => Err(format!("{state:?}")),
+    });
+    // With them nobody is left who could let it go on.
+    kill_keepers(&bed, 1);
+    let told = printed(tool.wait_with_output().expect("it ends"));
+    assert_eq!(told.code, 5, "{told:?}");
+    for words in ["healing not confirmed", "pause at n2", "nobody confirms that it is undone", "chaos status"] {
+        assert!(told.stderr.contains(words), "expected {words}: {told:?}");
+    }
+    let journal: Value = serde_json::from_str(&fs::read_to_string(journal).expect("a journal")).expect("JSON");
+    assert_eq!((&journal["status"], &journal["taffeta"]["verdict"]), (&"failed".into(), &"healing not confirmed".into()));
+    assert_eq!(journal["taffeta"]["faults"][0]["undone_s"], Value::Null, "{}", journal["taffeta"]["faults"]);
+    assert!(fs::read_to_string(junit).expect("JUnit").contains("nobody confirms that it is undone"));
+
+    // Whoever asks is told so, however long after, and whoever stops it hears that it is not stopped.
+    let waited = bed.chaos(&["status", "--wait", "--confirm", "1s"]);
+    assert_eq!(waited.code, 5, "{waited:?}");
+    assert!(waited.stderr.contains("n2 does not answer"), "{waited:?}");
+    let status = bed.status();
+    let id = status["faults"][0]["id"].as_str().unwrap_or_else(|| panic!("n1 has heard of it: {status}")).to_owned();
+    let run = status["faults"][0]["run"].as_str().expect("a name").to_owned();
+    for stop in [vec!["stop", id.as_str()], vec!["stop", "--run", &run], vec!["stop", "--all", "--reason", "lost"]] {
+        let stopped = bed.chaos(&stop);
+        assert_eq!(stopped.code, 5, "{stop:?}: {stopped:?}");
+        assert!(stopped.stderr.contains("it is not confirmed that all is undone") && stopped.stderr.contains("n2"));
+    }
+    bed.chaos(&["allow"]).success();
+    within(SOON, "nobody holds it for undone", || {
+        let fault = bed.status()["faults"][0].clone();
+        let lost = fault["state"] == "not-undone" && fault["error"].to_string().contains("has not said");
+        if lost { Ok(()) } else { Err(fault.to_string()) }
+    });
+
+    // As soon as the node goes on, it takes it back by itself.
+    hurt::signal(paused, Signal::CONT);
+    bed.chaos(&["status", "--wait"]).success();
+    assert_eq!(bed.on(), Vec::<String>::new());
+    bed.whole();
+
+    // A machine that is dead with its keepers: only when it was started by hand it is healed.
+    bed.chaos(&["inject", "kill", "--target", "n2", "--lasts", "3"]).success();
+    within(SOON, "n2 is dead", || {
+        let left = hurt::state_of(paused as u32);
+        if left.is_none() { Ok(()) } else { Err(format!("{left:?}")) }
+    });
+    kill_keepers(&bed, 1);
+    let waited = bed.chaos(&["status", "--wait", "--confirm", "1s"]);
+    assert_eq!(waited.code, 5, "{waited:?}");
+    assert!(waited.stderr.contains("kill-machine at n2 (its machine has not said"), "{waited:?}");
+    bed.cluster.machines[1].kill_agent(); // it is dead, and its number may be another's
+    bed.cluster.machines[1].up_with(&[("TAFFETA_CHAOS", "1")]);
+    bed.chaos(&["status", "--wait"]).success();
+    assert_eq!(bed.on(), Vec::<String>::new());
+    bed.whole();
 }
 
 #[test]

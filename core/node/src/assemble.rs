@@ -4,7 +4,7 @@ use crate::{
     api::ErrorCode,
     around::Surroundings,
     birth::{self, Born},
-    chaos::{Chaos, Dns, FullFiles, FullFolder, HeardFaults, ShiftedClock, Switches},
+    chaos::{self, Chaos, Dns, FullFiles, FullFolder, HeardFaults, ShiftedClock, Switches},
     config::{FabricConfig, check_isolation, check_listeners, load_settings, reachable, settings},
     consensus::{Consensus, Remote, introduce},
     dates::Dates,
@@ -71,6 +71,7 @@ impl Fabric {
 
     async fn start_here(config: FabricConfig) -> Result<Self, StartError> {
         let folder = Arc::new(DiskFolder::open(&config.data).map_err(folder_error)?);
+        chaos::make_room(&config.data);
         format::check(&*folder)?;
         check_whole(&*folder, &config.data)?;
         place::check(&*folder, config.moved)?;

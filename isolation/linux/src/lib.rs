@@ -21,6 +21,7 @@ mod hierarchy;
 mod lease;
 mod leftover;
 mod limits;
+mod load_group;
 mod lock;
 mod log_files;
 mod machine;
@@ -44,6 +45,7 @@ mod usage;
 mod tests;
 
 pub use executor::{LinuxConfig, LinuxExecutor, OpenError};
+pub use load_group::{LoadBounds, LoadGroup, can_freeze, own_room};
 pub use port::free_port;
 pub use quota::{NoQuota, ProjectQuota};
 pub use shim::shim_main;

@@ -4,7 +4,7 @@
 use crate::{
     group::{Groups, UNIFIED, subfolders},
     hierarchy::Hierarchies,
-    processors,
+    load_group, processors,
     usage::number,
 };
 use rustix::fs::{Access, AtFlags, CWD, accessat};
@@ -79,7 +79,7 @@ fn probe_v2(hierarchies: &Hierarchies, parent: &str) -> Cgroups {
     Cgroups::V2(controllers_passed_on(&folder))
 }
 
-fn controllers_of(group: &Path) -> BTreeSet<Controller> {
+pub(crate) fn controllers_of(group: &Path) -> BTreeSet<Controller> {
     listed(&group.join("cgroup.controllers"))
 }
 
@@ -110,12 +110,15 @@ fn writable(folder: &Path) -> io::Result<()> {
     Ok(accessat(CWD, folder, Access::WRITE_OK, AtFlags::EACCESS)?)
 }
 
-/// The groups inside the node's own, by name; with all the folders that have it, in whatever hierarchy.
+/// The groups of runs inside the node's own, by name; with all the folders that have it, in whatever hierarchy.
 pub(crate) fn groups_of_node(hierarchies: &Hierarchies, permitted: &Permitted) -> BTreeMap<String, Groups> {
     let mut found: BTreeMap<String, Groups> = BTreeMap::new();
     for (controller, folder) in hierarchies.everywhere(&permitted.group_parent).0 {
         for inner in subfolders(&folder) {
             let Some(name) = inner.file_name().and_then(|n| n.to_str()).map(str::to_owned) else { continue };
+            if name.starts_with(load_group::PREFIX) {
+                continue; // no run's, and removed by whoever has made it
+            }
             found.entry(name).or_default().0.insert(controller.clone(), inner);
         }
     }
@@ -151,6 +154,20 @@ pub(crate) fn create(
         fs::remove_dir(&folder)?; // it has no processors: whoever starts the task regardless could not let it in
     }
     Ok((groups, gaps))
+}
+
+/// Makes groups that were planned before, and sets the limits but for processors and disks. Gives in words which are not in
+/// force.
+pub(crate) fn make_and_limit(groups: &Groups, limits: &Limits) -> io::Result<Vec<String>> {
+    for folder in groups.folders() {
+        make(folder).map_err(|why| io::Error::other(format!("cannot make the cgroup {why}")))?;
+    }
+    let (have, v1) = load_group::controllers(groups);
+    let mut limiter = Limiter { groups, have: &have, v1, gaps: vec![] };
+    limiter.limit_cpu(limits);
+    limiter.limit_memory(limits);
+    limiter.limit_pids(limits);
+    Ok(limiter.gaps)
 }
 
 /// Sets the limits of one group, and notes which are not in force. What the machine has no controller for is known

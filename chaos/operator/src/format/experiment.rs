@@ -120,18 +120,23 @@ pub struct Rules {
     pub within: BTreeMap<String, Duration>,
     /// How long after the last fault the hypothesis must hold again.
     pub heal: Duration,
+    /// How long after its end a fault may take to be confirmed undone.
+    pub confirm: Duration,
     /// What it expects, one line each.
     pub expects: Vec<String>,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { seed: None, within: BTreeMap::new(), heal: HEAL_USUAL, expects: vec![] }
+        Self { seed: None, within: BTreeMap::new(), heal: HEAL_USUAL, confirm: CONFIRM_USUAL, expects: vec![] }
     }
 }
 
 /// Longer than a machine takes to be replaced, and voters to be changed after it.
 const HEAL_USUAL: Duration = Duration::from_secs(60);
+
+/// How long after its end a fault may take to be confirmed undone: a machine that was killed starts anew first.
+pub const CONFIRM_USUAL: Duration = Duration::from_secs(45);
 
 impl Experiment {
     /// Its title as a name: small letters, digits and hyphens, at most 60 of them.

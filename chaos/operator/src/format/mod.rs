@@ -6,6 +6,7 @@
 
 mod experiment;
 mod fields;
+mod func;
 mod look;
 mod planned;
 mod read;
@@ -13,9 +14,11 @@ mod strike;
 mod tolerance;
 mod variables;
 
-pub use experiment::{Activity, Arguments, Experiment, HttpCall, Hypothesis, ProcessCall, Provider, Rules};
+pub use experiment::{
+    Activity, Arguments, CONFIRM_USUAL, Experiment, HttpCall, Hypothesis, ProcessCall, Provider, Rules,
+};
 pub use look::{LOOKS, Look, Scope};
-pub use strike::{FUNCS, LASTS_MAX, Place, Strike};
+pub use strike::{LASTS_MAX, Place, Strike};
 pub use variables::Given;
 
 pub(crate) use strike::silences;

@@ -309,12 +309,15 @@ fn rules(field: &Field<'_>, hypothesis: Option<&Hypothesis>) -> Result<Rules, Wr
         if Field::new(format!("{}.name", extension.path), name).text()? != "taffeta" {
             continue;
         }
-        let fields = extension.fields(&["name", "seed", "within", "heal", "expects"])?;
+        let fields = extension.fields(&["name", "seed", "within", "heal", "confirm", "expects"])?;
         if let Some(seed) = fields.get("seed") {
             rules.seed = Some(seed.whole(0..=i64::MAX)?.unsigned_abs());
         }
         if let Some(heal) = fields.get("heal") {
             rules.heal = heal.duration(PAUSE_MAX)?;
+        }
+        if let Some(confirm) = fields.get("confirm") {
+            rules.confirm = confirm.duration(PAUSE_MAX)?;
         }
         if let Some(expects) = fields.get("expects") {
             rules.expects = texts(&expects)?;

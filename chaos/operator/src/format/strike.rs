@@ -1,6 +1,9 @@
 //! Faults as experiments name them: `func` and `arguments` of the provider `taffeta`.
 
-use super::fields::{Field, Fields, nearest};
+use super::{
+    fields::{Field, Fields, nearest},
+    func::Func,
+};
 use crate::text::{Node, Wrong};
 use serde_json::{Value as Json, json};
 use std::{fmt, time::Duration};
@@ -40,40 +43,17 @@ pub enum Place {
     Task(String),
 }
 
-/// The words for `func`.
-pub const FUNCS: [&str; 16] = [
-    "kill",
-    "stop",
-    "pause",
-    "partition",
-    "loss",
-    "delay",
-    "duplicate",
-    "reorder",
-    "bandwidth",
-    "clock",
-    "disk-full",
-    "cpu",
-    "memory",
-    "dns",
-    "drain",
-    "leader",
-];
-
 const EVERY: [&str; 3] = ["target", "except", "lasts"];
 
 impl Strike {
     /// A strike as a provider says it.
     pub(super) fn read(func: &Field<'_>, arguments: Option<&Field<'_>>) -> Result<Self, Wrong> {
-        let word = func.text()?;
         let arguments =
             arguments.ok_or_else(|| func.wrong("`arguments` are missing: at least `target` and `lasts`"))?;
-        let known: Vec<&str> = EVERY.iter().chain(own_arguments(word)).copied().collect();
-        if !FUNCS.contains(&word) {
-            return Err(func.wrong(format!("unknown fault `{word}`")).help(nearest(word, &FUNCS)));
-        }
+        let func = Func::read(func)?;
+        let known: Vec<&str> = EVERY.iter().chain(func.arguments()).copied().collect();
         let fields = arguments.fields(&known)?;
-        let mut fault = fault(word, &fields, arguments)?;
+        let mut fault = fault(func, &fields, arguments)?;
         if fields.get("task").is_some() {
             // A task alone is struck in its own way.
             fault = if fault == Fault::Pause { Fault::TaskHang } else { Fault::TaskCrash };
@@ -112,28 +92,28 @@ impl Strike {
     /// The same as `func` and `arguments` of a provider.
     pub fn said(&self) -> (&'static str, Json) {
         let seconds = |duration: Duration| json!(duration.as_secs_f64());
-        let (func, mut arguments) = match self.fault {
-            Fault::KillMachine => ("kill", json!({})),
-            Fault::KillAgent => ("kill", json!({"what": "agent"})),
-            Fault::PowerCut => ("kill", json!({"what": "power"})),
-            Fault::Pause | Fault::TaskHang => ("pause", json!({})),
-            Fault::TaskCrash => ("kill", json!({})),
-            Fault::Partition { shape } => ("partition", json!({"shape": shape.as_str()})),
-            Fault::Loss { fraction } => ("loss", json!({"fraction": fraction})),
-            Fault::Duplicate { fraction } => ("duplicate", json!({"fraction": fraction})),
-            Fault::Reorder { fraction } => ("reorder", json!({"fraction": fraction})),
-            Fault::Delay { by, jitter } => ("delay", json!({"by": seconds(by), "jitter": seconds(jitter)})),
-            Fault::Bandwidth { kbit_per_s } => ("bandwidth", json!({"kbit-per-s": kbit_per_s})),
-            Fault::ClockOffset { by_ms } => ("clock", json!({"by": by_ms as f64 / 1e3})),
-            Fault::ClockDrift { ppm } => ("clock", json!({"ppm": ppm})),
-            Fault::DiskFull => ("disk-full", json!({})),
-            Fault::Cpu { workers, percent } => ("cpu", json!({"workers": workers, "percent": percent})),
-            Fault::Memory { bytes } => ("memory", json!({"bytes": bytes})),
-            Fault::Dns { fraction, instead } => ("dns", json!({"fraction": fraction, "instead": instead.as_str()})),
-            Fault::Drain => ("drain", json!({})),
-            Fault::Leader => ("leader", json!({})),
-            // The others are only simulated: no strike has them.
-            Fault::Stop
+        let mut arguments = match self.fault {
+            Fault::KillAgent => json!({"what": "agent"}),
+            Fault::PowerCut => json!({"what": "power"}),
+            Fault::Partition { shape } => json!({"shape": shape.as_str()}),
+            Fault::Loss { fraction } | Fault::Duplicate { fraction } | Fault::Reorder { fraction } => {
+                json!({"fraction": fraction})
+            }
+            Fault::Delay { by, jitter } => json!({"by": seconds(by), "jitter": seconds(jitter)}),
+            Fault::Bandwidth { kbit_per_s } => json!({"kbit-per-s": kbit_per_s}),
+            Fault::ClockOffset { by_ms } => json!({"by": by_ms as f64 / 1e3}),
+            Fault::ClockDrift { ppm } => json!({"ppm": ppm}),
+            Fault::Cpu { workers, percent } => json!({"workers": workers, "percent": percent}),
+            Fault::Memory { bytes } => json!({"bytes": bytes}),
+            Fault::Dns { fraction, instead } => json!({"fraction": fraction, "instead": instead.as_str()}),
+            Fault::KillMachine
+            | Fault::Stop
+            | Fault::Pause
+            | Fault::DiskFull
+            | Fault::TaskCrash
+            | Fault::TaskHang
+            | Fault::Drain
+            | Fault::Leader
             | Fault::Wipe
             | Fault::Slow { .. }
             | Fault::TaskIgnoreTerm
@@ -146,8 +126,10 @@ impl Strike {
             | Fault::Lag
             | Fault::Upgrade
             | Fault::Remove
-            | Fault::Rotate => ("stop", json!({})),
+            | Fault::Rotate => json!({}),
         };
+        // No strike has what is only simulated.
+        let func = Func::of(&self.fault).map_or("", Func::as_str);
         let mut add = |key: &str, value: Json| arguments.as_object_mut().and_then(|map| map.insert(key.into(), value));
         match &self.place {
             Place::Nodes { target, except } => {
@@ -249,53 +231,35 @@ pub(crate) fn silences(fault: &Fault) -> bool {
     }
 }
 
-/// The arguments of a fault beside those that all have.
-fn own_arguments(word: &str) -> &'static [&'static str] {
-    match word {
-        "kill" => &["what", "task", "one-by-one"],
-        "stop" => &["one-by-one"],
-        "pause" => &["task", "one-by-one"],
-        "partition" => &["shape", "peers"],
-        "loss" | "duplicate" | "reorder" => &["fraction", "peers"],
-        "delay" => &["by", "jitter", "peers"],
-        "bandwidth" => &["kbit-per-s"],
-        "clock" => &["by", "ppm"],
-        "cpu" => &["workers", "percent"],
-        "memory" => &["bytes"],
-        "dns" => &["fraction", "instead"],
-        _ => &[],
-    }
-}
-
-fn fault(word: &str, fields: &Fields<'_>, arguments: &Field<'_>) -> Result<Fault, Wrong> {
+fn fault(func: Func, fields: &Fields<'_>, arguments: &Field<'_>) -> Result<Fault, Wrong> {
     let fraction = || fields.need("fraction")?.number();
-    Ok(match word {
-        "kill" => match fields.get("what") {
+    Ok(match func {
+        Func::Kill => match fields.get("what") {
             None => Fault::KillMachine,
             Some(what) => killed(&what)?,
         },
-        "stop" => Fault::Stop,
-        "pause" => Fault::Pause,
-        "partition" => Fault::Partition { shape: shape(fields)? },
-        "loss" => Fault::Loss { fraction: fraction()? },
-        "duplicate" => Fault::Duplicate { fraction: fraction()? },
-        "reorder" => Fault::Reorder { fraction: fraction()? },
-        "delay" => {
+        Func::Stop => Fault::Stop,
+        Func::Pause => Fault::Pause,
+        Func::Partition => Fault::Partition { shape: shape(fields)? },
+        Func::Loss => Fault::Loss { fraction: fraction()? },
+        Func::Duplicate => Fault::Duplicate { fraction: fraction()? },
+        Func::Reorder => Fault::Reorder { fraction: fraction()? },
+        Func::Delay => {
             let time = |field: Field<'_>| field.duration(taffeta_chaos_plan::DELAY_MAX).map(whole_millis);
             let jitter = fields.get("jitter").map(time).transpose()?.unwrap_or_default();
             Fault::Delay { by: time(fields.need("by")?)?, jitter }
         }
-        "bandwidth" => Fault::Bandwidth { kbit_per_s: small(&fields.need("kbit-per-s")?)? },
-        "clock" => clock(fields, arguments)?,
-        "disk-full" => Fault::DiskFull,
-        "cpu" => Fault::Cpu {
+        Func::Bandwidth => Fault::Bandwidth { kbit_per_s: small(&fields.need("kbit-per-s")?)? },
+        Func::Clock => clock(fields, arguments)?,
+        Func::DiskFull => Fault::DiskFull,
+        Func::Cpu => Fault::Cpu {
             workers: fields.get("workers").map(|n| small(&n)).transpose()?.unwrap_or(1),
             percent: fields.get("percent").map(|n| small(&n)).transpose()?.unwrap_or(100),
         },
-        "memory" => Fault::Memory { bytes: fields.need("bytes")?.whole(1..=1 << 40)?.unsigned_abs() },
-        "dns" => Fault::Dns { fraction: fraction()?, instead: instead(fields)? },
-        "drain" => Fault::Drain,
-        _ => Fault::Leader, // the last of `FUNCS`, which the word is one of
+        Func::Memory => Fault::Memory { bytes: fields.need("bytes")?.whole(1..=1 << 40)?.unsigned_abs() },
+        Func::Dns => Fault::Dns { fraction: fraction()?, instead: instead(fields)? },
+        Func::Drain => Fault::Drain,
+        Func::Leader => Fault::Leader,
     })
 }
 

@@ -38,7 +38,7 @@ rollbacks:
   - {type: action, name: say so, provider: {type: process, path: echo, arguments: "$HOME ${unknown} $$5"}}
 extensions:
   - {name: other, anything: 1}
-  - {name: taffeta, seed: 7, within: {strength: 15}, heal: 30, expects: [names are right]}
+  - {name: taffeta, seed: 7, within: {strength: 15}, heal: 30, confirm: 20s, expects: [names are right]}
 "#;
 
 fn given() -> Given {

@@ -122,6 +122,11 @@ impl Row {
 }
 
 impl Scoreboard {
+    /// Whether it is not confirmed that everything is undone.
+    pub fn is_not_healed(&self) -> bool {
+        self.rows.iter().any(|row| row.verdict == Verdict::NotHealed.to_string())
+    }
+
     /// Whether every experiment held, no write was lost and no process was left.
     pub fn is_clean(&self) -> bool {
         let held = Verdict::Held.to_string();

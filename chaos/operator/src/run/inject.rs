@@ -77,13 +77,19 @@ impl Runner {
         for hits in together {
             let began = self.scene.now();
             let mut silences = silenced(strike, &hits, &fleet);
+            let mut begun = vec![];
             for hit in hits {
                 // Of a partition, the first of its faults stands for all.
                 let by_this = match strike.fault.kind() {
                     FaultKind::Partition => std::mem::take(&mut silences),
                     _ => silences.iter().filter(|node| **node == hit.node).cloned().collect(), // each its own machine
                 };
-                views.push(self.begin(activity, strike, hit, by_this).await?);
+                let (runner, activity, strike) = (self.clone(), activity.clone(), strike.clone());
+                begun.push(tokio::spawn(async move { runner.begin(&activity, &strike, hit, by_this).await }));
+            }
+            // All at once: machines that are to die together are not to see each other die.
+            for one in begun {
+                views.push(one.await.map_err(|e| told(e.to_string()))??);
             }
             if strike.one_by_one {
                 sleep((began + strike.lasts).saturating_sub(self.scene.now())).await;

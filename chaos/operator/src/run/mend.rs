@@ -1,19 +1,17 @@
 //! Watching that faults are undone, and that a run may go on.
 
-use super::{Abort, Runner, Tell};
+use super::{Abort, Runner, Tell, inject::Begun};
 use crate::scene::Scene;
 use std::time::Duration;
 use taffeta_node::api::FaultState;
 use tokio::{
     sync::watch::{self, Receiver, Sender},
     task::JoinSet,
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 /// Pause between two looks at what the nodes say of their faults.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
-/// How long after its deadline a fault may take to be confirmed undone: a machine that was killed starts anew first.
-const CONFIRM_MAX: Duration = Duration::from_secs(45);
 /// How long the quorum may be gone without anybody having allowed it: several elections.
 const NO_QUORUM_MAX: Duration = Duration::from_secs(15);
 
@@ -22,8 +20,27 @@ const NO_QUORUM_MAX: Duration = Duration::from_secs(15);
 pub(super) enum Mended {
     /// Every fault is known to be undone.
     All,
+    /// These were not in time, in words; at the end they were.
+    Late(Vec<String>),
     /// These are not, in words.
     Not(Vec<String>),
+}
+
+impl Mended {
+    /// What is known at the very end: what was late may have been undone meanwhile.
+    pub(super) fn at_the_end(self, runner: &Runner) -> Self {
+        let left = open(runner);
+        match self {
+            _ if !left.is_empty() => Self::Not(left.iter().map(|begun| words_and_why(runner, begun)).collect()),
+            Self::Not(late) => Self::Late(late),
+            Self::All | Self::Late(_) => self,
+        }
+    }
+}
+
+/// The faults that are not known to be undone.
+fn open(runner: &Runner) -> Vec<Begun> {
+    runner.faults().begun.iter().filter(|begun| !begun.undone).cloned().collect()
 }
 
 /// Looks at the faults for ever.
@@ -51,20 +68,14 @@ impl Mender {
     /// Waits until every fault is over by itself and confirmed.
     pub(super) async fn wait_until_due(&self, runner: &Runner, tell: &mut dyn Tell) -> Mended {
         loop {
-            let left: Vec<(Duration, String)> = runner
-                .faults()
-                .begun
-                .iter()
-                .filter(|begun| !begun.undone)
-                .map(|begun| (begun.due, words(begun)))
-                .collect();
-            let Some(last) = left.iter().map(|(due, _)| *due).max() else { return Mended::All };
-            if runner.scene.now() > last + CONFIRM_MAX {
+            let left = open(runner);
+            let Some(last) = left.iter().map(|begun| begun.due).max() else { return Mended::All };
+            if runner.scene.now() > last + runner.confirm {
                 // Nobody has confirmed it. It is asked for once more, then told.
                 return self.undo_all(runner).await;
             }
             let due = last.saturating_sub(runner.scene.now()).as_secs();
-            let names: Vec<&str> = left.iter().map(|(_, words)| words.as_str()).collect();
+            let names: Vec<String> = left.iter().map(words).collect();
             match due {
                 0 => tell.doing(&format!("healing: {}", names.join(", "))),
                 due => tell.doing(&format!("{due} s more: {}", names.join(", "))),
@@ -75,9 +86,9 @@ impl Mender {
 
     /// Undoes everything now, and waits until that is confirmed.
     pub(super) async fn undo_all(&self, runner: &Runner) -> Mended {
-        let until = runner.scene.now() + CONFIRM_MAX;
+        let until = runner.scene.now() + runner.confirm;
         loop {
-            let left: Vec<_> = runner.faults().begun.iter().filter(|begun| !begun.undone).cloned().collect();
+            let left = open(runner);
             if left.is_empty() {
                 return Mended::All;
             }
@@ -89,14 +100,22 @@ impl Mender {
                 let runner = runner.clone();
                 undone.spawn(async move { undo(&runner, &begun.id, &begun.hit.node).await });
             }
-            undone.join_all().await;
+            // A machine that stands still takes the question and gives no answer.
+            let _ = timeout(until.saturating_sub(runner.scene.now()) + LOOK_EVERY, undone.join_all()).await;
             sleep(LOOK_EVERY).await;
         }
     }
 }
 
-fn words(begun: &super::inject::Begun) -> String {
+fn words(begun: &Begun) -> String {
     format!("{} at {}", begun.hit.fault, begun.hit.node)
+}
+
+/// The same with what was heard of it last, if that was no good news.
+fn words_and_why(runner: &Runner, begun: &Begun) -> String {
+    let timeline = runner.scene.timeline();
+    let why = timeline.faults.iter().find(|span| span.id == begun.id).and_then(|span| span.error.as_ref());
+    why.map_or_else(|| words(begun), |why| format!("{} ({why})", words(begun)))
 }
 
 async fn undo(runner: &Runner, id: &str, node: &str) {
@@ -113,7 +132,7 @@ async fn undo(runner: &Runner, id: &str, node: &str) {
 async fn look_for_ever(runner: Runner, raise: Sender<Option<String>>) {
     loop {
         sleep(LOOK_EVERY).await;
-        let open: Vec<_> = runner.faults().begun.iter().filter(|begun| !begun.undone).cloned().collect();
+        let open = open(&runner);
         if let Ok(chaos) = runner.fabric.chaos().await {
             for view in &chaos.faults {
                 match view.state {

@@ -73,6 +73,8 @@ pub(crate) struct Runner {
     pub(crate) options: Options,
     /// Name of the run, which its faults carry.
     pub(crate) run: String,
+    /// How long after its end a fault may take to be confirmed undone.
+    confirm: Duration,
     faults: Arc<Mutex<Faults>>,
     background: Arc<Semaphore>,
 }
@@ -204,6 +206,7 @@ pub async fn run(
         scene: scene.clone(),
         options: options.clone(),
         run,
+        confirm: experiment.rules.confirm,
         faults: Arc::default(),
         background: Arc::new(Semaphore::new(BACKGROUND_MAX)),
     };
@@ -234,7 +237,7 @@ pub async fn run(
     // What rollbacks have broken is to be undone as well.
     let mended = match mended {
         Mended::All => mending.wait_until_due(&runner, tell).await,
-        Mended::Not(_) => mended,
+        Mended::Late(_) | Mended::Not(_) => mended,
     };
     tell.doing("the hypothesis, after healing");
     report.after = state::check_until_met(experiment, fabric, experiment.rules.heal).await;
@@ -242,6 +245,7 @@ pub async fn run(
         Some(load) => load.end(fabric, &scene).await,
         None => None,
     };
+    let mended = mended.at_the_end(&runner);
     let ended_at = scene.now();
     watchers.shutdown().await;
     report.during = during.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -168,11 +168,17 @@ impl Report {
         rolled: Option<Abort>,
         mended: Mended,
     ) {
-        let deviations = self.deviations(experiment, options);
+        let mut deviations = self.deviations(experiment, options);
         let aborts: Vec<String> =
             aborted.into_iter().map(String::from).chain(rolled.map(|why| format!("rollbacks: {}", why.0))).collect();
         let left: Vec<String> = match mended {
             Mended::All => vec![],
+            Mended::Late(late) => {
+                let confirm = experiment.rules.confirm.as_secs_f64();
+                let words = |fault: String| format!("{fault}: {confirm} s after its end it was not confirmed undone");
+                deviations.extend(late.into_iter().map(words));
+                vec![]
+            }
             Mended::Not(left) => {
                 left.into_iter().map(|fault| format!("{fault}: nobody confirms that it is undone")).collect()
             }

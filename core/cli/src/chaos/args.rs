@@ -32,6 +32,8 @@ pub(crate) enum ChaosVerb {
     #[command(after_help = RUN_CODES)]
     Run(Box<RunArgs>),
     /// Bring about one fault; it ends by itself
+    #[command(after_help = "Exit codes: 0 it is on (one by one: it was on everywhere and is over), 1 it failed, 2 the command \
+                            is wrong, 3 refused, 4 timed out, 5 it is not confirmed that what was begun is undone.")]
     Inject(Box<InjectArgs>),
     /// Undo faults: one, those of a run, or all, which also refuses new ones
     #[command(after_help = "Exit codes: 0 undone, 1 it failed, 2 the command is wrong, 3 no node answers, \
@@ -49,7 +51,7 @@ pub(crate) enum ChaosVerb {
     /// Run all ready-made experiments under load, and print what came of it; on a demo of five of its own unless --api names
     /// a cluster
     #[command(after_help = "Exit codes: 0 every experiment held, nothing was lost and nothing is left; 1 not so; \
-                            2 the command is wrong; 3 ended early.")]
+                            2 the command is wrong; 3 ended early; 5 it is not confirmed that everything is undone.")]
     Gauntlet(GauntletArgs),
     /// Simulate a whole cluster under faults, on virtual time, from one seed or from many
     #[command(after_help = "Exit codes: 0 all promises were kept, 127 the code panicked, 128 no progress was made, \

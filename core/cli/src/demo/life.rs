@@ -3,7 +3,6 @@
 use super::{
     children::{Children, Death},
     folder::DemoFolder,
-    names,
     nodes::{self, Node},
     ports, sweep, words,
 };
@@ -16,6 +15,7 @@ use crate::{
     verbs,
 };
 use std::{collections::BTreeMap, path::Path, time::Duration};
+use taffeta_chaos_operator::dns::instances;
 use taffeta_example_shop::SHOP_TOML;
 use taffeta_node::api::{AppView, DeployRequest, TokenRequest};
 use tokio::time::{Instant, sleep, timeout};
@@ -25,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Pause between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// How long a node may take to answer a name; it is asked again anyway.
+const NAME_LIMIT: Duration = Duration::from_millis(500);
 
 pub(crate) fn run(args: &DemoArgs) -> Outcome {
     let failed = |e| Failure::failed(format!("the runtime cannot start: {e}"));
@@ -168,9 +171,9 @@ impl Demo {
         for node in &self.nodes {
             for job in app.jobs.iter().filter(|job| job.kind == "service") {
                 let name = words::dns_name(&job.name, &app.app);
-                match names::count_srv(node.dns(), &name).await {
-                    Ok(found) if found >= job.count as usize => {}
-                    Ok(found) => return format!("{name} from {}: {found} of {} instances", node.name, job.count),
+                match instances(node.dns(), &name, NAME_LIMIT).await {
+                    Ok(found) if found.len() >= job.count as usize => {}
+                    Ok(found) => return format!("{name} from {}: {} of {} instances", node.name, found.len(), job.count),
                     Err(why) => return format!("{name} from {}: {why}", node.name),
                 }
             }

@@ -7,7 +7,6 @@
 mod children;
 mod folder;
 mod life;
-mod names;
 mod nodes;
 mod ports;
 mod sweep;

@@ -41,12 +41,12 @@ pub struct ChaosNodeView {
     pub node: String,
     /// IP:PORT of the fabric.
     pub address: String,
-    /// Whether it answered. If not, nothing below is known.
+    /// Whether it answered. If not, what can be done to it is not known.
     #[serde(default)]
     pub answers: bool,
-    /// Whether it has opted in: `chaos = true`.
+    /// Whether it has opted in: `chaos = true`. Of one that did not answer: whether it had when the others last heard of it.
     pub chaos: bool,
-    /// What can be done to it, and by what.
+    /// What can be done to it, and by what; what cannot, with the reason.
     pub backends: Vec<ChaosBackendView>,
 }
 
@@ -98,7 +98,7 @@ pub enum FaultState {
     Active,
     /// It was on, and all is as before.
     Undone,
-    /// It could not be undone; it is tried again.
+    /// It could not be undone, and is tried again; or its machine does not say, long after its end, that it is.
     NotUndone,
 }
 

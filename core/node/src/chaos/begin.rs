@@ -18,7 +18,7 @@ use taffeta_model::{Command, NodeId, TaskId};
 use tokio::time::{Instant, sleep};
 
 /// Faults of one node that are on at once: an experiment has a handful.
-const ACTIVE_MAX: usize = 16;
+pub(super) const ACTIVE_MAX: usize = 16;
 /// Longest name of a run, in characters.
 const RUN_MAX: usize = 100;
 
@@ -89,6 +89,13 @@ impl Core {
         }
         if let Some(other) = active.iter().find(|entry| excludes(&entry.record.fault, &request.fault)) {
             return Err(refused(format!("`{}` is on there already; one takes it back for both", other.record.fault)));
+        }
+        let stands_still = |entry: &Entry| match (&entry.record.deed, &choice.deed) {
+            (Deed::Freeze { run: one }, Deed::Freeze { run: other }) => one == other,
+            (_, _) => false, // of other pairs none is of one freezer
+        };
+        if active.iter().any(stands_still) {
+            return Err(refused("the task stands still already; one fault would let it go for both".into()));
         }
         let (begins, begun_at) = (boot_millis(), unix_millis());
         let record = Record {
@@ -227,7 +234,7 @@ impl Core {
         if peers.len() > CHAOS_PEERS_MAX {
             return Err(invalid("peers", format!("{} are named; at most {CHAOS_PEERS_MAX} are", peers.len())));
         }
-        if !peers.is_empty() && !is_of_network(fault.kind()) {
+        if !peers.is_empty() && hold_of(fault.kind()) != Hold::Network {
             return Err(invalid("peers", format!("`{}` has no other ends", fault.kind())));
         }
         let named: BTreeSet<NodeId> =
@@ -261,18 +268,55 @@ pub(super) struct Wanted {
     task: Option<TaskId>,
 }
 
-fn is_of_network(kind: FaultKind) -> bool {
-    use FaultKind::{Bandwidth, Delay, Duplicate, Loss, Partition, Reorder};
-    matches!(kind, Partition | Loss | Delay | Duplicate | Reorder | Bandwidth)
+/// What of the node a fault takes hold of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hold {
+    /// Its packets: several faults are added up, and each has other ends.
+    Network,
+    /// A switch of which there is one: a second fault would take back the first.
+    Switch(FaultKind),
+    /// Something that others may take hold of at the same time.
+    Other,
 }
 
-/// Whether both are of one switch of the node, of which each would take back the other.
+fn hold_of(kind: FaultKind) -> Hold {
+    match kind {
+        FaultKind::Partition
+        | FaultKind::Loss
+        | FaultKind::Delay
+        | FaultKind::Duplicate
+        | FaultKind::Reorder
+        | FaultKind::Bandwidth => Hold::Network,
+        FaultKind::ClockOffset | FaultKind::ClockDrift => Hold::Switch(FaultKind::ClockOffset),
+        FaultKind::DiskFull | FaultKind::Dns | FaultKind::Drain => Hold::Switch(kind),
+        FaultKind::KillAgent
+        | FaultKind::KillMachine
+        | FaultKind::PowerCut
+        | FaultKind::Stop
+        | FaultKind::Wipe
+        | FaultKind::Pause
+        | FaultKind::Slow
+        | FaultKind::TaskCrash
+        | FaultKind::TaskHang
+        | FaultKind::TaskIgnoreTerm
+        | FaultKind::TaskFailHealth
+        | FaultKind::Lie
+        | FaultKind::Move
+        | FaultKind::Rolling
+        | FaultKind::Copy
+        | FaultKind::QuorumLost
+        | FaultKind::Lag
+        | FaultKind::Upgrade
+        | FaultKind::Remove
+        | FaultKind::Rotate
+        | FaultKind::Cpu
+        | FaultKind::Memory
+        | FaultKind::Leader => Hold::Other,
+    }
+}
+
+/// Whether both are of one switch of the node.
 fn excludes(one: &Fault, other: &Fault) -> bool {
-    use FaultKind::{ClockDrift, ClockOffset, DiskFull, Dns, Drain};
-    let switch = |fault: &Fault| match fault.kind() {
-        ClockOffset | ClockDrift => Some(ClockOffset),
-        kind @ (DiskFull | Dns | Drain) => Some(kind),
-        _ => None,
-    };
-    switch(one).is_some() && switch(one) == switch(other)
+    let hold = hold_of(one.kind());
+    matches!(hold, Hold::Switch(_)) && hold == hold_of(other.kind())
 }

@@ -7,35 +7,16 @@ use super::{
     load,
     netfilter::{self, Drops},
 };
-use std::{net::SocketAddr, path::Path};
-use taffeta_chaos_plan::{DnsInstead, Fault, FaultKind};
-use taffeta_isolation_linux::harm;
-
-/// The kinds that are known here, each with some fault of it: what a look at the back ends asks about.
-const KNOWN: [&str; 19] = [
-    "kill-agent",
-    "kill-machine",
-    "stop",
-    "pause",
-    "disk-full",
-    "partition",
-    "loss",
-    "delay",
-    "duplicate",
-    "reorder",
-    "clock-offset",
-    "clock-drift",
-    "task-crash",
-    "task-hang",
-    "bandwidth",
-    "cpu",
-    "memory",
-    "dns",
-    "drain",
-];
+use std::{net::SocketAddr, path::Path, time::Duration};
+use taffeta_chaos_plan::{CopyUse, DnsInstead, Fault, FaultKind, PartitionShape};
+use taffeta_isolation_linux::{LoadGroup, harm};
+use taffeta_isolation_plan::Permitted;
 
 /// How an agent is undone that was killed or stopped.
 const AGAIN: &str = "start it again with its own arguments, unless it is back";
+
+/// Why a task cannot be made to stand still.
+const NO_FREEZER: &str = "tasks have no cgroup that can be frozen on this machine";
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +42,8 @@ pub(crate) struct Ground<'a> {
     pub(crate) agent: u32,
     /// Folder of the journal, in the data folder.
     pub(crate) journal: Option<&'a Path>,
+    /// What cgroups there may be; `None` where that is not known.
+    pub(crate) permitted: Option<&'a Permitted>,
     pub(crate) serves_dns: bool,
     pub(crate) leads: bool,
     pub(crate) drained: bool,
@@ -118,10 +101,12 @@ pub(crate) fn choose(id: &str, fault: &Fault, on: &Ground<'_>) -> Result<Choice,
             inside("dns", format!("{} % of the questions to the node's DNS {what}", (fraction * 1e4).round() / 1e2))
         }
         Fault::Cpu { workers, percent } => {
-            let commands = vec![format!("{workers} processes that take {percent} % of a core each")];
-            Ok(Choice { backend: "process", commands, deed: Deed::Burn { workers: *workers, percent: *percent } })
+            let (group, place) = load_group(id, on);
+            let commands = vec![format!("{workers} processes that take {percent} % of a core each, {place}")];
+            let deed = Deed::Burn { workers: *workers, percent: *percent, group };
+            Ok(Choice { backend: "process", commands, deed })
         }
-        Fault::Memory { bytes } => hold(*bytes),
+        Fault::Memory { bytes } => hold(id, *bytes, on),
         Fault::Drain if on.drained => Err("the node is drained already: ending it would end that, too".into()),
         Fault::Drain => {
             let commands = vec!["taffeta drain".into(), "taffeta drain --off".into()];
@@ -133,20 +118,21 @@ pub(crate) fn choose(id: &str, fault: &Fault, on: &Ground<'_>) -> Result<Choice,
             Ok(Choice { backend: "fabric", commands, deed: Deed::HandOver })
         }
         Fault::TaskCrash | Fault::TaskHang => Err("name the task that is to be struck: `task`".into()),
-        Fault::PowerCut
-        | Fault::Wipe
-        | Fault::Slow { .. }
-        | Fault::TaskIgnoreTerm
-        | Fault::TaskFailHealth
-        | Fault::Lie
-        | Fault::Move
-        | Fault::Rolling
-        | Fault::Copy { .. }
-        | Fault::QuorumLost
-        | Fault::Lag
-        | Fault::Upgrade
-        | Fault::Remove
-        | Fault::Rotate => Err(format!("no back end brings `{}` about on a real node", fault.kind())),
+        Fault::PowerCut => Err("no node can cut its own power, which also loses what was written and not synced; \
+                                `kill-machine` ends the node and its tasks, and what was written stays"
+            .into()),
+        Fault::Wipe | Fault::Remove | Fault::Move | Fault::Copy { .. } => {
+            Err("nobody could bring back a disk or an identity that is gone".into())
+        }
+        Fault::Slow { .. } => Err("the kernel shares its time itself; `cpu` takes some of it away".into()),
+        Fault::TaskIgnoreTerm | Fault::TaskFailHealth => {
+            Err("a task does what its own program does; it can be killed or frozen: task-crash, task-hang".into())
+        }
+        Fault::Lie => Err("a node does not lie on purpose".into()),
+        Fault::Rolling => Err("this is about several machines, one after the other: `stop` each of them".into()),
+        Fault::QuorumLost => Err("it ends with a recovery, which is an operator's decision".into()),
+        Fault::Lag => Err("a `partition` that lasts does the same".into()),
+        Fault::Upgrade | Fault::Rotate => Err("this is an operator's own work, and no fault".into()),
     }
 }
 
@@ -161,7 +147,7 @@ fn choose_for_task(fault: &Fault, run: &Path) -> Result<Choice, String> {
         return Ok(Choice { backend: "signal", commands, deed: Deed::KillTask { run: run.into() } });
     }
     if !harm::can_freeze(run) {
-        return Err("the task has no cgroup that can be frozen on this machine".into());
+        return Err(NO_FREEZER.into());
     }
     let commands = vec![format!("freeze the cgroup of run {shown}"), "thaw it".into()];
     Ok(Choice { backend: "freezer", commands, deed: Deed::Freeze { run: run.into() } })
@@ -179,13 +165,25 @@ fn drops(id: &str, fault: &Fault, on: &Ground<'_>, drops: Drops) -> Result<Choic
     Ok(Choice { backend: "socket", commands: vec![command], deed: Deed::Inside })
 }
 
-fn hold(bytes: u64) -> Result<Choice, String> {
-    let most = load::memory_available().map(|available| available.saturating_sub(load::MEMORY_RESERVE));
-    if let Some(most) = most.filter(|most| bytes > *most) {
+/// Where a load is bounded, and the same in words.
+fn load_group(id: &str, on: &Ground<'_>) -> (Option<LoadGroup>, String) {
+    let planned = on.permitted.ok_or_else(|| "none is known".to_owned()).and_then(|have| LoadGroup::plan(have, id));
+    match planned {
+        Ok(group) => {
+            let words = format!("bounded by the cgroup {}", group.path());
+            (Some(group), words)
+        }
+        Err(why) => (None, format!("in no cgroup of its own: {why}")),
+    }
+}
+
+fn hold(id: &str, bytes: u64, on: &Ground<'_>) -> Result<Choice, String> {
+    let (group, place) = load_group(id, on);
+    if let Some(most) = load::memory_to_spare(group.as_ref()).filter(|most| bytes > *most) {
         return Err(format!("the machine can spare {most} bytes of memory, and {bytes} would be taken"));
     }
-    let commands = vec![format!("a process that holds {bytes} bytes of memory")];
-    Ok(Choice { backend: "process", commands, deed: Deed::Hold { bytes } })
+    let commands = vec![format!("a process that holds {bytes} bytes of memory, {place}")];
+    Ok(Choice { backend: "process", commands, deed: Deed::Hold { bytes, group } })
 }
 
 fn with(on: &Ground<'_>) -> String {
@@ -196,22 +194,86 @@ fn with(on: &Ground<'_>) -> String {
     format!(" with {}", ends.join(", "))
 }
 
-/// Each kind that may be asked for, with an example, for whoever wants to know the back ends beforehand.
-pub(crate) fn examples() -> Vec<Fault> {
-    let some = |name: &str| {
-        let fields = match name {
-            "partition" => serde_json::json!({ "shape": "split" }),
-            "loss" | "duplicate" | "reorder" | "dns" => serde_json::json!({ "fraction": 0.1 }),
-            "delay" | "clock-offset" => serde_json::json!({ "by_ms": 1 }),
-            "clock-drift" => serde_json::json!({ "ppm": 1 }),
-            "bandwidth" => serde_json::json!({ "kbit_per_s": 1_000 }),
-            "cpu" => serde_json::json!({ "workers": 1 }),
-            "memory" => serde_json::json!({ "bytes": 1 }),
-            _ => return serde_json::from_value(name.into()).ok(),
-        };
-        serde_json::from_value(serde_json::Value::Object([(name.to_owned(), fields)].into_iter().collect())).ok()
-    };
-    KNOWN.into_iter().filter_map(some).chain([Fault::Leader]).collect()
+/// Some fault of a kind: what a look at the back ends asks about.
+pub(crate) fn example(kind: FaultKind) -> Fault {
+    let (fraction, by) = (0.1, Duration::from_millis(1));
+    match kind {
+        FaultKind::KillAgent => Fault::KillAgent,
+        FaultKind::KillMachine => Fault::KillMachine,
+        FaultKind::PowerCut => Fault::PowerCut,
+        FaultKind::Stop => Fault::Stop,
+        FaultKind::Wipe => Fault::Wipe,
+        FaultKind::Pause => Fault::Pause,
+        FaultKind::Slow => Fault::Slow { factor: 2 },
+        FaultKind::DiskFull => Fault::DiskFull,
+        FaultKind::Partition => Fault::Partition { shape: PartitionShape::Split },
+        FaultKind::Loss => Fault::Loss { fraction },
+        FaultKind::Delay => Fault::Delay { by, jitter: Duration::ZERO },
+        FaultKind::Duplicate => Fault::Duplicate { fraction },
+        FaultKind::Reorder => Fault::Reorder { fraction },
+        FaultKind::ClockOffset => Fault::ClockOffset { by_ms: 1 },
+        FaultKind::ClockDrift => Fault::ClockDrift { ppm: 1 },
+        FaultKind::TaskCrash => Fault::TaskCrash,
+        FaultKind::TaskHang => Fault::TaskHang,
+        FaultKind::TaskIgnoreTerm => Fault::TaskIgnoreTerm,
+        FaultKind::TaskFailHealth => Fault::TaskFailHealth,
+        FaultKind::Lie => Fault::Lie,
+        FaultKind::Move => Fault::Move,
+        FaultKind::Rolling => Fault::Rolling,
+        FaultKind::Copy => Fault::Copy { used: CopyUse::Beside },
+        FaultKind::QuorumLost => Fault::QuorumLost,
+        FaultKind::Lag => Fault::Lag,
+        FaultKind::Upgrade => Fault::Upgrade,
+        FaultKind::Remove => Fault::Remove,
+        FaultKind::Rotate => Fault::Rotate,
+        FaultKind::Bandwidth => Fault::Bandwidth { kbit_per_s: 1_000 },
+        FaultKind::Cpu => Fault::Cpu { workers: 1, percent: 100 },
+        FaultKind::Memory => Fault::Memory { bytes: 1 },
+        FaultKind::Dns => Fault::Dns { fraction, instead: DnsInstead::Drop },
+        FaultKind::Drain => Fault::Drain,
+        FaultKind::Leader => Fault::Leader,
+    }
+}
+
+/// By what tasks of this machine are struck, one of which has to be named then; `None` for what strikes no task.
+pub(crate) fn choose_some_task(kind: FaultKind, can_freeze: bool) -> Option<Result<&'static str, String>> {
+    match kind {
+        FaultKind::TaskCrash => Some(Ok("signal")),
+        FaultKind::TaskHang if can_freeze => Some(Ok("freezer")),
+        FaultKind::TaskHang => Some(Err(NO_FREEZER.into())),
+        FaultKind::KillAgent
+        | FaultKind::KillMachine
+        | FaultKind::PowerCut
+        | FaultKind::Stop
+        | FaultKind::Wipe
+        | FaultKind::Pause
+        | FaultKind::Slow
+        | FaultKind::DiskFull
+        | FaultKind::Partition
+        | FaultKind::Loss
+        | FaultKind::Delay
+        | FaultKind::Duplicate
+        | FaultKind::Reorder
+        | FaultKind::ClockOffset
+        | FaultKind::ClockDrift
+        | FaultKind::TaskIgnoreTerm
+        | FaultKind::TaskFailHealth
+        | FaultKind::Lie
+        | FaultKind::Move
+        | FaultKind::Rolling
+        | FaultKind::Copy
+        | FaultKind::QuorumLost
+        | FaultKind::Lag
+        | FaultKind::Upgrade
+        | FaultKind::Remove
+        | FaultKind::Rotate
+        | FaultKind::Bandwidth
+        | FaultKind::Cpu
+        | FaultKind::Memory
+        | FaultKind::Dns
+        | FaultKind::Drain
+        | FaultKind::Leader => None,
+    }
 }
 
 #[cfg(test)]
@@ -227,6 +289,7 @@ mod tests {
             run: None,
             agent: 77,
             journal: None,
+            permitted: None,
             serves_dns: true,
             leads: false,
             drained: false,
@@ -234,15 +297,27 @@ mod tests {
     }
 
     #[test]
-    fn each_known_kind_has_an_example_and_a_word_for_each_that_has_not() {
-        let examples = examples();
-        assert_eq!(examples.len(), KNOWN.len() + 1);
-        let known: Vec<FaultKind> = examples.iter().map(Fault::kind).collect();
-        for kind in FaultKind::REAL_ONLY {
-            assert!(known.contains(&kind), "{kind}");
+    fn each_kind_has_an_example_and_is_done_or_refused_with_a_reason() {
+        let ends = [([127, 0, 0, 2], 7400).into()];
+        let ground = Ground { ends: &ends, leads: true, ..ground() };
+        let id = "0123456789abcdef";
+        let mut refused = vec![];
+        for kind in FaultKind::all() {
+            let fault = example(kind);
+            assert_eq!(fault.kind(), kind);
+            fault.check().unwrap();
+            match choose_some_task(kind, true).unwrap_or_else(|| choose(id, &fault, &ground).map(|c| c.backend)) {
+                Ok(backend) => assert!(!backend.is_empty(), "{kind}"),
+                Err(why) => {
+                    assert!(why.len() > 20, "{kind}: {why}");
+                    refused.push(kind.as_str());
+                }
+            }
         }
-        let refused = choose("0123456789abcdef", &Fault::Rotate, &ground()).unwrap_err();
-        assert_eq!(refused, "no back end brings `rotate` about on a real node");
+        let only_simulated = "power-cut wipe slow task-ignore-term task-fail-health lie move rolling copy quorum-lost lag \
+                              upgrade remove rotate";
+        assert_eq!(refused.join(" "), only_simulated);
+        assert!(choose_some_task(FaultKind::TaskHang, false).unwrap().is_err(), "where nothing can be frozen");
     }
 
     #[test]

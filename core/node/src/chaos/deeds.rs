@@ -50,7 +50,8 @@ impl Doing {
     /// Brings it about, or does what another keeper has begun.
     pub(crate) fn act(&mut self, record: &Record, now: u64, data: &Path) -> Result<Step, String> {
         if self.done {
-            return Ok(Step::Done);
+            let early = load::ended_early(&mut self.children).filter(|_| boot_millis() < record.until);
+            return early.map_or(Ok(Step::Done), Err);
         }
         let at = *self.act_at.get_or_insert(now + WORD_OF_MOUTH_MS);
         if record.deed.silences_agent() && now < at {
@@ -75,13 +76,20 @@ impl Doing {
             Deed::Pause => signal(&record.agent, Signal::STOP),
             Deed::Freeze { run } => harm::freeze(run).map_err(text)?,
             Deed::KillTask { run } => harm::kill_main(run).map_err(text)?,
-            Deed::Burn { workers, percent } => {
+            Deed::Burn { workers, percent, group } => {
+                if let Some(group) = group {
+                    group.make(load::burn_bounds(*workers, *percent)).map_err(text)?;
+                }
                 for _ in 0..*workers {
-                    self.children.push(load::start(load::BURN, (*percent).into(), record.until, data).map_err(text)?);
+                    let (amount, group) = ((*percent).into(), group.as_ref());
+                    self.children.push(load::start(load::BURN, amount, record.until, data, group).map_err(text)?);
                 }
             }
-            Deed::Hold { bytes } => {
-                self.children.push(load::start(load::HOLD, *bytes, record.until, data).map_err(text)?);
+            Deed::Hold { bytes, group } => {
+                if let Some(group) = group {
+                    group.make(load::hold_bounds(*bytes)).map_err(text)?;
+                }
+                self.children.push(load::start(load::HOLD, *bytes, record.until, data, group.as_ref()).map_err(text)?);
             }
             Deed::Fill { file } => fill::fill(file).map_err(text)?,
             Deed::Inside | Deed::Drain | Deed::HandOver => return Err("this is the agent's to do".into()),
@@ -105,7 +113,11 @@ impl Doing {
             }
             Deed::Freeze { run } => harm::thaw(run).map(|()| Step::Done).map_err(|e| e.to_string()),
             Deed::Fill { file } => fill::remove(file).map(|()| Step::Done).map_err(|e| e.to_string()),
-            Deed::KillTask { .. } | Deed::Burn { .. } | Deed::Hold { .. } => Ok(Step::Done),
+            Deed::Burn { group: Some(group), .. } | Deed::Hold { group: Some(group), .. } => {
+                group.remove().map(|()| Step::Done).map_err(|e| e.to_string())
+            }
+            // They end with the keeper that has started them.
+            Deed::Burn { group: None, .. } | Deed::Hold { group: None, .. } | Deed::KillTask { .. } => Ok(Step::Done),
             Deed::Inside | Deed::Drain | Deed::HandOver => Ok(Step::Done),
         }
     }

@@ -1,8 +1,11 @@
 //! Faults of other nodes, as these have told: so that every node can warn of them, also while their own cannot answer.
+//!
+//! What a node has not taken back long after its end is not forgotten: it is told that nobody confirms its undoing, until
+//! the node says so itself or is no member any more.
 
 use crate::api::{FaultState, FaultView};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -15,6 +18,9 @@ const HEARD_MAX: usize = 1_000;
 /// A node that heals tells so within this time after the end, or is too far gone to do so.
 const LATE: Duration = Duration::from_secs(30);
 
+/// What is told of a fault from then on.
+const UNCONFIRMED: &str = "its machine has not said that it is undone, and may be down or cut off";
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct HeardFaults(Mutex<BTreeMap<(NodeId, String), (FaultView, Instant)>>);
@@ -24,9 +30,11 @@ impl HeardFaults {
     pub(crate) fn hear(&self, from: NodeId, view: FaultView, left: Duration) -> bool {
         let (key, now) = ((from, view.id.clone()), Instant::now());
         let mut heard = self.lock();
-        heard.retain(|_, (_, until)| *until > now);
         if view.state == FaultState::Undone {
             return heard.remove(&key).is_some();
+        }
+        if heard.len() >= HEARD_MAX {
+            heard.retain(|_, (_, until)| *until > now); // rather what is on than what has become of the past
         }
         if heard.len() >= HEARD_MAX && !heard.contains_key(&key) {
             return false;
@@ -35,16 +43,86 @@ impl HeardFaults {
         before.is_none_or(|(before, _)| before.state != view.state)
     }
 
-    /// Those of nodes other than these.
-    pub(crate) fn without(&self, answering: &[NodeId]) -> Vec<FaultView> {
+    /// What a node says itself of all of its faults: what it has undone, or knows nothing of long after the end, is over.
+    pub(crate) fn settle(&self, from: NodeId, told: &[FaultView]) {
         let now = Instant::now();
-        let others = |((from, _), (_, until)): &(&(NodeId, String), &(FaultView, Instant))| {
-            *until > now && !answering.contains(from)
+        self.lock().retain(|(node, id), (_, until)| {
+            let state = told.iter().find(|view| view.id == *id).map(|view| view.state);
+            *node != from || state.map_or(*until > now, |state| state != FaultState::Undone)
+        });
+    }
+
+    /// Whether nothing is kept.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// The nodes that have not taken back in time what they told.
+    pub(crate) fn overdue(&self) -> BTreeSet<NodeId> {
+        let now = Instant::now();
+        self.lock().iter().filter(|(_, (_, until))| *until <= now).map(|((from, _), _)| *from).collect()
+    }
+
+    /// Those of the nodes that this chooses.
+    pub(crate) fn of(&self, chosen: impl Fn(NodeId) -> bool) -> Vec<FaultView> {
+        let now = Instant::now();
+        let view = |(view, until): &(FaultView, Instant)| match *until > now {
+            true => view.clone(),
+            false => FaultView { state: FaultState::NotUndone, error: Some(UNCONFIRMED.into()), ..view.clone() },
         };
-        self.lock().iter().filter(others).map(|(_, (view, _))| view.clone()).collect()
+        self.lock().iter().filter(|((from, _), _)| chosen(*from)).map(|(_, heard)| view(heard)).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(NodeId, String), (FaultView, Instant)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use taffeta_chaos_plan::Fault;
+
+    fn view(state: FaultState) -> FaultView {
+        FaultView {
+            id: "00000001".into(),
+            run: "r".into(),
+            node: "n2".into(),
+            fault: Fault::Pause,
+            backend: "signal".into(),
+            commands: vec![],
+            peers: vec![],
+            task: None,
+            begun_at: String::new(),
+            ends_at: String::new(),
+            state,
+            error: None,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_no_machine_takes_back_is_told_as_not_undone_and_never_forgotten() {
+        let (heard, n2) = (HeardFaults::default(), NodeId(2));
+        assert!(heard.hear(n2, view(FaultState::Active), Duration::from_secs(5)), "news");
+        let states = || heard.of(|node| node == n2).into_iter().map(|view| view.state).collect::<Vec<_>>();
+        assert_eq!(states(), [FaultState::Active]);
+        assert!(heard.of(|node| node != n2).is_empty());
+        heard.settle(n2, &[]); // asked in the moment between its word and its deed
+        assert_eq!(states(), [FaultState::Active]);
+        tokio::time::advance(Duration::from_secs(5) + LATE).await;
+        assert_eq!(states(), [FaultState::NotUndone]);
+        assert_eq!(heard.overdue(), [n2].into());
+        assert!(heard.of(|_| true)[0].error.as_ref().is_some_and(|why| why.contains("has not said")));
+        tokio::time::advance(Duration::from_hours(5)).await;
+        assert_eq!(states(), [FaultState::NotUndone], "nobody has said otherwise");
+        assert!(heard.hear(n2, view(FaultState::Undone), Duration::ZERO), "news");
+        assert_eq!(states(), []);
+        // One that answers and has undone it, or knows nothing of it.
+        for told in [vec![view(FaultState::Undone)], vec![]] {
+            heard.hear(n2, view(FaultState::Active), Duration::ZERO);
+            tokio::time::advance(LATE).await;
+            heard.settle(n2, &told);
+            assert_eq!(states(), []);
+        }
     }
 }

@@ -40,43 +40,36 @@ impl Debug for Dns {
     }
 }
 
-impl Switches {
-    /// Brings a fault about until that moment; at the latest then it is over by itself. Why not, if it cannot be.
-    pub(crate) fn turn_on(&self, id: &str, fault: &Fault, ends: &[SocketAddr], until: Instant) -> Result<(), String> {
-        let link = |fault| {
-            let peers = (!ends.is_empty()).then(|| ends.iter().copied().collect::<BTreeSet<_>>());
-            let set = self.links.set(id, LinkRule { peers, fault, until });
-            if set { Ok(()) } else { Err("as many faults of the network are on as there may be".to_owned()) }
-        };
-        match fault {
+/// The switch of a fault, and how it is to be set.
+enum Switch {
+    Link(LinkFault),
+    Clock { by_ms: i64, ppm: i64 },
+    Disk,
+    Dns { fraction: f64, servfail: bool },
+}
+
+/// Why a fault has no switch.
+const NONE_INSIDE: &str = "this is not done inside of the node";
+
+impl Switch {
+    fn of(fault: &Fault) -> Result<Self, &'static str> {
+        Ok(match fault {
             Fault::Partition { shape } => {
                 let (incoming, outgoing) = ways(*shape).ok_or("this shape needs several machines")?;
-                link(LinkFault::Cut { incoming, outgoing })
+                Self::Link(LinkFault::Cut { incoming, outgoing })
             }
-            Fault::Loss { fraction } => link(LinkFault::Loss { fraction: *fraction }),
-            Fault::Delay { by, jitter } => link(LinkFault::Delay { by: *by, jitter: *jitter }),
-            Fault::Duplicate { fraction } => link(LinkFault::Duplicate { fraction: *fraction }),
-            Fault::Reorder { fraction } => link(LinkFault::Reorder { fraction: *fraction }),
+            Fault::Loss { fraction } => Self::Link(LinkFault::Loss { fraction: *fraction }),
+            Fault::Delay { by, jitter } => Self::Link(LinkFault::Delay { by: *by, jitter: *jitter }),
+            Fault::Duplicate { fraction } => Self::Link(LinkFault::Duplicate { fraction: *fraction }),
+            Fault::Reorder { fraction } => Self::Link(LinkFault::Reorder { fraction: *fraction }),
             Fault::Bandwidth { kbit_per_s } => {
-                link(LinkFault::Rate { bytes_per_s: u64::from(*kbit_per_s) * 1_000 / 8 })
+                Self::Link(LinkFault::Rate { bytes_per_s: u64::from(*kbit_per_s) * 1_000 / 8 })
             }
-            Fault::ClockOffset { by_ms } => {
-                self.clock.shift(Some(Shift { by_ms: *by_ms, ppm: 0, since: Instant::now(), until }));
-                Ok(())
-            }
-            Fault::ClockDrift { ppm } => {
-                self.clock.shift(Some(Shift { by_ms: 0, ppm: *ppm, since: Instant::now(), until }));
-                Ok(())
-            }
-            Fault::DiskFull => {
-                self.disk.fill(Some(until));
-                Ok(())
-            }
+            Fault::ClockOffset { by_ms } => Self::Clock { by_ms: *by_ms, ppm: 0 },
+            Fault::ClockDrift { ppm } => Self::Clock { by_ms: 0, ppm: *ppm },
+            Fault::DiskFull => Self::Disk,
             Fault::Dns { fraction, instead } => {
-                let servfail = *instead == DnsInstead::Servfail;
-                let dns = self.dns.get().ok_or("this node serves no DNS")?;
-                dns.0.fail(Some(Failing { fraction: *fraction, servfail, until }));
-                Ok(())
+                Self::Dns { fraction: *fraction, servfail: *instead == DnsInstead::Servfail }
             }
             Fault::KillAgent
             | Fault::KillMachine
@@ -101,50 +94,44 @@ impl Switches {
             | Fault::Cpu { .. }
             | Fault::Memory { .. }
             | Fault::Drain
-            | Fault::Leader => Err("this is not done inside of the node".into()),
+            | Fault::Leader => return Err(NONE_INSIDE),
+        })
+    }
+}
+
+impl Switches {
+    /// Brings a fault about until that moment; at the latest then it is over by itself. Why not, if it cannot be.
+    pub(crate) fn turn_on(&self, id: &str, fault: &Fault, ends: &[SocketAddr], until: Instant) -> Result<(), String> {
+        match Switch::of(fault)? {
+            Switch::Link(fault) => {
+                let peers = (!ends.is_empty()).then(|| ends.iter().copied().collect::<BTreeSet<_>>());
+                let set = self.links.set(id, LinkRule { peers, fault, until });
+                return if set { Ok(()) } else { Err("as many faults of the network are on as there may be".into()) };
+            }
+            Switch::Clock { by_ms, ppm } => {
+                self.clock.shift(Some(Shift { by_ms, ppm, since: Instant::now(), until }));
+            }
+            Switch::Disk => self.disk.fill(Some(until)),
+            Switch::Dns { fraction, servfail } => {
+                let dns = self.dns.get().ok_or("this node serves no DNS")?;
+                dns.0.fail(Some(Failing { fraction, servfail, until }));
+            }
         }
+        Ok(())
     }
 
     /// Undoes it.
     pub(crate) fn turn_off(&self, id: &str, fault: &Fault) {
-        match fault {
-            Fault::ClockOffset { .. } | Fault::ClockDrift { .. } => self.clock.shift(None),
-            Fault::DiskFull => self.disk.fill(None),
-            Fault::Dns { .. } => {
+        match Switch::of(fault) {
+            Ok(Switch::Link(_)) => self.links.remove(id),
+            Ok(Switch::Clock { .. }) => self.clock.shift(None),
+            Ok(Switch::Disk) => self.disk.fill(None),
+            Ok(Switch::Dns { .. }) => {
                 if let Some(dns) = self.dns.get() {
                     dns.0.fail(None);
                 }
             }
-            Fault::Partition { .. }
-            | Fault::Loss { .. }
-            | Fault::Delay { .. }
-            | Fault::Duplicate { .. }
-            | Fault::Reorder { .. }
-            | Fault::Bandwidth { .. } => self.links.remove(id),
-            Fault::KillAgent
-            | Fault::KillMachine
-            | Fault::PowerCut
-            | Fault::Stop
-            | Fault::Wipe
-            | Fault::Pause
-            | Fault::Slow { .. }
-            | Fault::TaskCrash
-            | Fault::TaskHang
-            | Fault::TaskIgnoreTerm
-            | Fault::TaskFailHealth
-            | Fault::Lie
-            | Fault::Move
-            | Fault::Rolling
-            | Fault::Copy { .. }
-            | Fault::QuorumLost
-            | Fault::Lag
-            | Fault::Upgrade
-            | Fault::Remove
-            | Fault::Rotate
-            | Fault::Cpu { .. }
-            | Fault::Memory { .. }
-            | Fault::Drain
-            | Fault::Leader => {}
+            Err(_) => {} // it was never on
         }
     }
 }

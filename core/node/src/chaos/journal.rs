@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 use taffeta_chaos_plan::Fault;
+use taffeta_isolation_linux::LoadGroup;
 use taffeta_model::UnixMillis;
 
 /// Folder of the journal in the data folder.
@@ -65,11 +66,17 @@ pub(crate) enum Deed {
         workers: u32,
         /// How much of a core each.
         percent: u32,
+        /// Where they are bounded, if they can be.
+        #[serde(default)]
+        group: Option<LoadGroup>,
     },
     /// A process that holds memory.
     Hold {
         /// How much.
         bytes: u64,
+        /// Where it is bounded, if it can be.
+        #[serde(default)]
+        group: Option<LoadGroup>,
     },
     /// A file that takes the room of the data folder's own file system.
     Fill {

@@ -10,6 +10,7 @@ use super::{
     journal::{Entry, FOLDER, Journal, Told, boot_id, boot_millis},
     load,
 };
+use crate::api::FaultState;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{FlockOperation, flock, inotify},
@@ -212,8 +213,10 @@ impl Keeper {
             Err(why) => {
                 let undone = doing.undo(record, &self.journal, &self.data);
                 self.doing.remove(id);
+                let was_on = entry.told.as_ref().is_some_and(|told| told.state == FaultState::Active);
+                let what = if was_on { "it was over before its time" } else { "it could not be brought about" };
                 match undone {
-                    Ok(_) => self.tell(id, &Told::undone(Some(format!("it could not be brought about: {why}")))),
+                    Ok(_) => self.tell(id, &Told::undone(Some(format!("{what}: {why}")))),
                     Err(left) => {
                         let _ = self.journal.ask_for_end(id);
                         self.tell(id, &Told::not_undone(format!("{why}; {left}")));

@@ -31,7 +31,7 @@ pub(crate) use inside::{Dns, FullFiles, FullFolder, ShiftedClock, Switches};
 
 use crate::{folder::Folder, start_error::StartError};
 use agent_file::Agent;
-use journal::{Entry, FOLDER, Journal, Process, boot_id};
+use journal::{Deed, Entry, FOLDER, Journal, Process, boot_id, boot_millis};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
@@ -187,15 +187,33 @@ fn token(folder: &dyn Folder, entropy: &dyn Entropy) -> Result<[u8; 32], StartEr
     Ok(sha256(text.as_bytes()))
 }
 
+/// Gives back the room on the data folder's disk that a fault has taken whose time is over, as it is after a reboot: on a
+/// full disk perhaps nothing comes up that could do so later.
+pub(crate) fn make_room(data: &Path) {
+    let (journal, boot, now) = (Journal::new(data.join(FOLDER)), boot_id(), boot_millis());
+    for entry in journal.entries().into_iter().filter(|entry| !entry.is_over() && entry.is_due(now, &boot)) {
+        if let Deed::Fill { file } = &entry.record.deed
+            && let Err(error) = fill::remove(file)
+        {
+            tracing::error!(%error, file = %file.display(), "what a fault has filled the disk with cannot be removed");
+        }
+    }
+}
+
 /// Undoes everything that is left in the journals below a folder, whose nodes and keepers have ended: what a killed demo
 /// leaves in the kernel. Gives what could not be undone.
 pub fn heal(data: &Path) -> Vec<String> {
     let journal = Journal::new(data.join(FOLDER));
     let left = journal.entries().into_iter().filter(|entry| !entry.is_over());
-    // Everything else has ended with its process.
-    let undone = left.filter_map(|entry| {
-        let journal::Deed::Table { family, name, .. } = entry.record.deed else { return None };
-        netfilter::remove(&family, &name).err()
+    let undone = left.filter_map(|entry| match entry.record.deed {
+        Deed::Table { family, name, .. } => netfilter::remove(&family, &name).err(),
+        Deed::Burn { group: Some(group), .. } | Deed::Hold { group: Some(group), .. } => {
+            group.remove().err().map(|e| e.to_string())
+        }
+        // It has ended with its process, or lies in the folder.
+        Deed::Burn { group: None, .. } | Deed::Hold { group: None, .. } | Deed::Fill { .. } => None,
+        Deed::Kill { .. } | Deed::Stop | Deed::Pause | Deed::Freeze { .. } | Deed::KillTask { .. } => None,
+        Deed::Inside | Deed::Drain | Deed::HandOver => None,
     });
     undone.collect()
 }

@@ -92,6 +92,9 @@ impl Core {
                 let view = FaultView { node: self.name_of(from), ..view };
                 if self.heard_faults.hear(from, view.clone(), Duration::from_millis(left.min(CHAOS_LASTS_MS_MAX))) {
                     self.tell_fault(&view);
+                    if let Some(chaos) = &self.chaos {
+                        chaos.news.notify_one(); // it is waited for that it is taken back
+                    }
                 }
                 json(&())
             }

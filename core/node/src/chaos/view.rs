@@ -2,26 +2,32 @@
 
 use super::{
     Hurt,
-    choose::{Ground, choose, examples},
+    choose::{Ground, choose, choose_some_task, example},
     end::block_view,
     journal::Entry,
     netfilter,
     serve::{ChaosAsk, OwnView, VIEW_LIMIT, failed},
 };
 use crate::{
-    api::{ApiError, ChaosBackendView, ChaosNodeView, ChaosView, NodeView},
+    api::{ApiError, ChaosBackendView, ChaosNodeView, ChaosView, FaultView, NodeView},
     node::Core,
     wire::{Ask, Query, Told},
 };
 use std::{net::SocketAddr, path::Path};
-use taffeta_chaos_plan::{Fault, FaultKind};
+use taffeta_chaos_plan::FaultKind;
 use taffeta_model::{Liveness, NodeId};
 
 impl Core {
     /// Faults that are on anywhere, as far as this node knows.
     pub(crate) fn active_faults(&self) -> usize {
         let own = self.chaos.as_ref().map_or(0, |chaos| chaos.inside().told.len());
-        own + self.heard_faults.without(&[self.me]).len()
+        own + self.heard_of(&[]).len()
+    }
+
+    /// What members other than these have told of their faults.
+    fn heard_of(&self, answering: &[NodeId]) -> Vec<FaultView> {
+        let directory = self.directory.borrow();
+        self.heard_faults.of(|id| id != self.me && !answering.contains(&id) && directory.members.contains_key(&id))
     }
 
     /// Faults of this node.
@@ -46,16 +52,15 @@ impl Core {
     /// What would bring about which fault here.
     pub(super) fn backends(&self, hurt: &Hurt) -> Vec<ChaosBackendView> {
         let ends = self.everybody_else();
-        let backend = |fault: Fault| {
-            let chosen = match fault.kind() {
-                FaultKind::TaskCrash => Ok("signal"),
-                FaultKind::TaskHang => Ok("freezer"),
-                _ => choose("0123456789abcdef", &fault, &self.ground(hurt, &ends, true, None)).map(|c| c.backend),
-            };
+        let can_freeze = taffeta_isolation_linux::can_freeze(self.executor.permitted());
+        let ground = self.ground(hurt, &ends, true, None);
+        let backend = |kind: FaultKind| {
+            let on_node = || choose("0123456789abcdef", &example(kind), &ground).map(|choice| choice.backend);
+            let chosen = choose_some_task(kind, can_freeze).unwrap_or_else(on_node);
             let (backend, refused) = chosen.map_or_else(|why| ("", Some(why)), |backend| (backend, None));
-            ChaosBackendView { fault: fault.kind().to_string(), backend: backend.into(), refused }
+            ChaosBackendView { fault: kind.to_string(), backend: backend.into(), refused }
         };
-        examples().into_iter().map(backend).collect()
+        FaultKind::all().into_iter().map(backend).collect()
     }
 
     pub(super) fn ground<'a>(
@@ -73,6 +78,7 @@ impl Core {
             run,
             agent: hurt.agent.pid,
             journal: self.chaos.as_ref().map(|chaos| chaos.journal.folder()),
+            permitted: Some(self.executor.permitted()),
             serves_dns: self.info.dns.is_some(),
             leads: self.consensus.borrow().leads,
             drained: self.store.read(|state| state.members.get(&self.me).is_some_and(|member| member.draining)),
@@ -116,6 +122,7 @@ impl Core {
             match answer {
                 Ok(theirs) => {
                     answering.push(id);
+                    self.heard_faults.settle(id, &theirs.faults);
                     nodes.push(theirs.node);
                     faults.extend(theirs.faults);
                     blocked = blocked.or(theirs.blocked);
@@ -123,11 +130,13 @@ impl Core {
                 Err(_) => nodes.push(ChaosNodeView {
                     node: self.name_of(id),
                     address: self.address_of(id).map(|a| a.to_string()).unwrap_or_default(),
+                    // As far as the others know: when it had joined, or was last started.
+                    chaos: self.directory.borrow().chaos.tokens.contains_key(&id),
                     ..ChaosNodeView::default()
                 }),
             }
         }
-        faults.extend(self.heard_faults.without(&answering));
+        faults.extend(self.heard_of(&answering));
         nodes.sort_by(|a, b| a.node.cmp(&b.node));
         faults.sort_by(|a, b| (&a.begun_at, &a.id).cmp(&(&b.begun_at, &b.id)));
         ChaosView { blocked, nodes, faults }

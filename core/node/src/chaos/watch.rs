@@ -1,7 +1,9 @@
 //! The agent's loop over its faults: ends what is due, starts a keeper where one is missing, tells what has changed.
 
 use super::{
-    Chaos, fill,
+    Chaos,
+    begin::ACTIVE_MAX,
+    fill,
     inside::left,
     journal::{Deed, Entry, Told, boot_millis},
 };
@@ -25,15 +27,18 @@ const TOLD_MAX: usize = 20;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Pause before something is tried again that needs the cluster.
 const AGAIN: Duration = Duration::from_secs(2);
+/// Pause between two questions to nodes that have not said that their faults are undone.
+const OVERDUE_EVERY: Duration = Duration::from_secs(10);
 
 impl Core {
     /// Looks after the faults of this node as long as it runs. Wakes up only while there is one.
     pub(crate) async fn run_chaos(self: Arc<Self>) {
         let Some(chaos) = self.chaos.clone() else { return };
         chaos.note_ready();
+        tokio::spawn(tell_ends(Arc::downgrade(&self), last_ended(&chaos)));
         let mut directory = self.directory.subscribe();
         let mut blocked = self.chaos_block().is_some();
-        let mut keeper_at = Instant::now();
+        let (mut keeper_at, mut overdue_at) = (Instant::now(), Instant::now());
         loop {
             let told = directory.borrow_and_update().chaos.clone();
             if told.blocked.is_some() != blocked {
@@ -54,6 +59,10 @@ impl Core {
                 self.look_after(&chaos, entry).await;
             }
             self.tell_changes(&chaos).await;
+            if Instant::now() >= overdue_at {
+                overdue_at = Instant::now() + OVERDUE_EVERY;
+                self.ask_the_overdue().await;
+            }
             let registered = self.register_token(&chaos, &told.tokens).await;
             let waits = !entries.is_empty();
             tokio::select! {
@@ -61,8 +70,19 @@ impl Core {
                 changed = directory.changed() => if changed.is_err() { return },
                 () = sleep(LOOK_EVERY), if waits => {}
                 () = sleep(AGAIN), if !registered => {}
+                () = sleep(OVERDUE_EVERY), if !self.heard_faults.is_empty() => {}
             }
         }
+    }
+
+    /// Asks the nodes that have not said in time that their faults are undone, as far as they answer.
+    async fn ask_the_overdue(&self) {
+        let asked = self.heard_faults.overdue().into_iter().map(|node| async move {
+            if let Ok(told) = self.view_of(node).await {
+                self.heard_faults.settle(node, &told.faults);
+            }
+        });
+        futures::future::join_all(asked).await;
     }
 
     /// Lets all members know this node's token, or that it has none any more; false if that is to be tried again.
@@ -172,6 +192,22 @@ impl Core {
             }
         }
     }
+}
+
+/// The last faults that are over, as many as may have been on at once: while no agent was here, nobody has told their ends.
+fn last_ended(chaos: &Chaos) -> Vec<FaultView> {
+    let ended = chaos.journal.entries().into_iter().filter(Entry::is_over);
+    let mut views: Vec<FaultView> = ended.map(|entry| entry.view()).collect();
+    views.drain(..views.len().saturating_sub(ACTIVE_MAX));
+    views
+}
+
+/// Lets the others know of ends that they may not have heard of.
+async fn tell_ends(core: Weak<Core>, ended: Vec<FaultView>) {
+    sleep(AGAIN).await; // until they are met again
+    let others = core.upgrade().map(|core| core.others()).unwrap_or_default();
+    let told = ended.into_iter().map(|view| tell_again(Weak::clone(&core), view, others.clone()));
+    futures::future::join_all(told).await;
 }
 
 /// The others need not warn of a fault that is over.

@@ -1,10 +1,13 @@
 //! The flags of the verbs that work on real nodes.
 
 use super::seed;
-use crate::args::{ApiFlags, OutputFlag};
+use crate::{
+    args::{ApiFlags, OutputFlag},
+    units::duration,
+};
 use clap::Args;
 use serde_json::{Map, Value as Json};
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 /// Whom to ask, and with what right.
 #[derive(Clone, Debug, Args)]
@@ -92,7 +95,7 @@ pub(crate) struct InjectArgs {
     /// For how long: seconds, or 500ms, 10s, 2m; at most an hour
     #[arg(long, value_name = "TIME")]
     lasts: Option<String>,
-    /// The other ends of a network fault [default: everybody]
+    /// The other ends of a fault of the network [default: everybody]
     #[arg(long, value_name = "TARGET")]
     peers: Option<String>,
     /// What kill kills: machine, agent or power
@@ -214,6 +217,9 @@ pub(crate) struct StateArgs {
     /// Wait until no fault is on any more; exits 5 if that is not so after their ends
     #[arg(long)]
     pub(crate) wait: bool,
+    /// How long after its end a fault may take to be confirmed undone, as 45s
+    #[arg(long, value_name = "TIME", requires = "wait", default_value = "45s", value_parser = duration)]
+    pub(crate) confirm: Duration,
     #[command(flatten)]
     pub(crate) output: OutputFlag,
     #[command(flatten)]

@@ -3,7 +3,7 @@
 use super::{
     super::args::{AllowArgs, HaltArgs, InjectArgs, ProbeArgs, StateArgs},
     connect::connect,
-    fresh_seed, tables,
+    HELP, fresh_seed, tables, unanswered,
 };
 use crate::{
     args::ApiFlags,
@@ -12,15 +12,13 @@ use crate::{
 };
 use std::time::{Duration, Instant};
 use taffeta_chaos_operator::{
-    Fabric, Limits, Single, Verdict, Wrong, ask,
+    Fabric, Limits, NotInjected, Single, Verdict, Wrong, ask,
     format::{Look, Strike},
     inject as begin,
 };
 use taffeta_node::api::{FaultState, FaultView};
 use tokio::time::sleep;
 
-/// How long after its end a fault may take to be confirmed undone.
-const CONFIRM_MAX: Duration = Duration::from_secs(45);
 /// Pause between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// Longest wait for faults to end: the longest that one may last.
@@ -44,7 +42,10 @@ pub(super) async fn inject(before: ApiFlags, args: InjectArgs) -> Outcome {
     };
     let fabric = connect(before, args.fabric)?;
     remark(&format!("{}; seed {seed}", single.strike));
-    let views = begin(&fabric, &single).await?;
+    let views = begin(&fabric, &single).await.map_err(|e| match e {
+        NotInjected::Failed(e) => e.into(),
+        NotInjected::NotHealed(why) => Failure::experiment(Verdict::NotHealed, why).help(HELP),
+    })?;
     show(args.output.format, &views, |views| tables::faults(views))
 }
 
@@ -54,19 +55,13 @@ pub(super) async fn stop(before: ApiFlags, args: HaltArgs) -> Outcome {
     }
     let fabric = connect(before, args.fabric)?;
     if args.all {
-        let stopped = fabric.stop(&args.reason).await?;
+        let stopped = fabric.stop(&args.reason).await.map_err(unanswered)?;
         print(&tables::stopped(&stopped))?;
-        if !stopped.not_undone.is_empty() {
-            let left: Vec<String> =
-                stopped.not_undone.iter().map(|view| format!("{} at {}", view.fault, view.node)).collect();
-            return Err(not_confirmed(&left));
-        }
-        if !stopped.unreachable.is_empty() {
-            return Err(not_confirmed(&stopped.unreachable));
-        }
-        return Ok(());
+        let left = stopped.not_undone.iter().map(words);
+        let silent = stopped.unreachable.iter().map(|node| format!("{node} does not answer"));
+        return confirmed(left.chain(silent).collect());
     }
-    let chaos = fabric.chaos().await?;
+    let chaos = fabric.chaos().await.map_err(unanswered)?;
     let meant = |view: &&FaultView| match &args.id {
         Some(id) => view.id == *id,
         None => Some(&view.run) == args.run.as_ref() && is_on(view),
@@ -76,18 +71,37 @@ pub(super) async fn stop(before: ApiFlags, args: HaltArgs) -> Outcome {
         return Err(Failure::failed(format!("no fault `{id}` is known")).help("`taffeta chaos status` lists them"));
     }
     let mut left = vec![];
-    for view in &meant {
-        match fabric.undo(&view.node, &view.id).await? {
-            Some(undone) if is_on(&undone) => left.push(format!("{} at {}", view.fault, view.node)),
-            Some(_) | None => remark(&format!("undone: {} at {}", view.fault, view.node)),
+    // All at once: a machine that does not answer keeps no other waiting.
+    let undone = meant.into_iter().map(|view| {
+        let fabric = fabric.clone();
+        tokio::spawn(async move { (fabric.undo(&view.node, &view.id).await, view) })
+    });
+    for one in undone.collect::<Vec<_>>() {
+        let (undone, view) = one.await.map_err(|e| Failure::failed(e.to_string()))?;
+        match undone {
+            Ok(Some(now)) if is_on(&now) => left.push(words(&now)),
+            Ok(Some(_)) => remark(&format!("undone: {} at {}", view.fault, view.node)),
+            Ok(None) => remark(&format!("nobody knows it any more: {} at {}", view.fault, view.node)),
+            Err(e) if e.code.may_pass() => left.push(format!("{} at {} ({})", view.fault, view.node, e.message)),
+            Err(e) => return Err(e.into()),
         }
     }
-    if left.is_empty() { Ok(()) } else { Err(not_confirmed(&left)) }
+    confirmed(left)
 }
 
-fn not_confirmed(what: &[String]) -> Failure {
-    Failure::experiment(Verdict::NotHealed, format!("it is not confirmed that all is undone: {}", what.join(", ")))
-        .help("each node undoes its faults at their deadline, whatever happens; see `taffeta chaos status`")
+/// A fault, and why it is not undone if that is known.
+fn words(view: &FaultView) -> String {
+    let why = view.error.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+    format!("{} at {}{why}", view.fault, view.node)
+}
+
+/// That nothing is left that nobody confirms.
+fn confirmed(left: Vec<String>) -> Outcome {
+    if left.is_empty() {
+        return Ok(());
+    }
+    let what = format!("it is not confirmed that all is undone: {}", left.join(", "));
+    Err(Failure::experiment(Verdict::NotHealed, what).help(HELP))
 }
 
 fn is_on(view: &FaultView) -> bool {
@@ -102,33 +116,36 @@ pub(super) async fn allow(before: ApiFlags, args: AllowArgs) -> Outcome {
 pub(super) async fn status(before: ApiFlags, args: StateArgs) -> Outcome {
     let fabric = connect(before, args.fabric)?;
     if args.wait {
-        wait(&fabric, args.run.as_deref()).await?;
+        wait(&fabric, args.run.as_deref(), args.confirm).await?;
     }
     let mut chaos = fabric.chaos().await?;
     chaos.faults.retain(|view| args.run.as_ref().is_none_or(|run| view.run == *run));
     show(args.output.format, &chaos, tables::chaos)
 }
 
-/// Waits until no fault of the run is on any more, at the latest a while after the last deadline.
-async fn wait(fabric: &Fabric, run: Option<&str>) -> Outcome {
+/// Waits until no fault of the run is on any more, at the latest so long after the last deadline. A machine that has opted
+/// in and does not answer may have one that nobody else knows.
+async fn wait(fabric: &Fabric, run: Option<&str>, confirm: Duration) -> Outcome {
     let began = Instant::now();
     let mut over: Option<Instant> = None;
     loop {
-        let chaos = fabric.chaos().await;
-        let silent = chaos.as_ref().map_or(true, |chaos| chaos.nodes.iter().any(|node| !node.answers && node.chaos));
-        let on = chaos.map(|chaos| chaos.faults.into_iter().filter(|f| is_on(f) && run.is_none_or(|run| f.run == run)));
-        let left: Vec<FaultView> = on.map(Iterator::collect).unwrap_or_default();
-        if left.is_empty() && !silent {
+        let (on, silent) = match fabric.chaos().await {
+            Ok(chaos) => {
+                let silent = chaos.nodes.iter().filter(|node| !node.answers && node.chaos);
+                let silent: Vec<String> = silent.map(|node| format!("{} does not answer", node.node)).collect();
+                let mine = |view: &FaultView| is_on(view) && run.is_none_or(|run| view.run == run);
+                (chaos.faults.into_iter().filter(mine).collect(), silent)
+            }
+            Err(e) => (vec![], vec![e.message]),
+        };
+        let on: Vec<FaultView> = on;
+        if on.is_empty() && silent.is_empty() {
             return Ok(());
         }
-        let due = left.iter().filter(|view| view.state == FaultState::Active).count();
-        over = if due == 0 { over.or_else(|| Some(Instant::now())) } else { None };
-        if over.is_some_and(|over| over.elapsed() > CONFIRM_MAX) || began.elapsed() > WAIT_MAX {
-            let mut left: Vec<String> = left.iter().map(|view| format!("{} at {}", view.fault, view.node)).collect();
-            if left.is_empty() {
-                left.push("a machine does not answer".into());
-            }
-            return Err(not_confirmed(&left));
+        let due = on.iter().any(|view| view.state == FaultState::Active);
+        over = if due { None } else { over.or_else(|| Some(Instant::now())) };
+        if over.is_some_and(|over| over.elapsed() > confirm) || began.elapsed() > WAIT_MAX {
+            return confirmed(on.iter().map(words).chain(silent).collect());
         }
         sleep(LOOK_EVERY).await;
     }

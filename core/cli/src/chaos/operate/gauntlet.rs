@@ -45,6 +45,10 @@ pub(super) async fn run(before: ApiFlags, mut args: GauntletArgs) -> Outcome {
     listener.abort();
     let board = board?;
     show(args.output.format, &board, tables::scoreboard)?;
+    if board.is_not_healed() {
+        return Err(Failure::experiment(Verdict::NotHealed, "it is not confirmed that everything is undone")
+            .help("the scoreboard says what; see `taffeta chaos status`"));
+    }
     match (*abort.borrow(), board.is_clean()) {
         (true, _) => Err(Failure::experiment(Verdict::Aborted, "it was ended by a person")),
         (false, true) => Ok(()),

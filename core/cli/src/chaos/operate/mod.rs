@@ -18,7 +18,8 @@ use crate::{
     failure::{Failure, Outcome},
     progress::Progress,
 };
-use taffeta_chaos_operator::Tell;
+use taffeta_chaos_operator::{Tell, Verdict};
+use taffeta_node::api::ApiError;
 
 pub(super) fn plan(before: ApiFlags, args: PlanArgs) -> Outcome {
     block_on(perform::plan(before, args))
@@ -60,6 +61,18 @@ pub(super) fn gauntlet(before: ApiFlags, args: GauntletArgs) -> Outcome {
 fn block_on(work: impl Future<Output = Outcome>) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|e| Failure::failed(format!("the runtime cannot start: {e}")))?.block_on(work)
+}
+
+/// What helps whom it is not confirmed that all is undone.
+const HELP: &str = "a node undoes its faults at their deadline, and goes on trying, as soon as it or its keeper runs; \
+                    see `taffeta chaos status`";
+
+/// That nobody answers is an end of its own.
+fn unanswered(e: ApiError) -> Failure {
+    match e.code.may_pass() {
+        true => Failure::experiment(Verdict::Aborted, e.message).maybe_help(e.help),
+        false => e.into(),
+    }
 }
 
 /// Says on stderr how it goes.

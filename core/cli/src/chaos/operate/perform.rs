@@ -2,9 +2,9 @@
 
 use super::{
     super::args::{ExperimentFlags, PlanArgs, RunArgs},
-    Told,
+    HELP, Told,
     connect::connect,
-    file, fresh_seed, interrupted, tables,
+    file, fresh_seed, interrupted, tables, unanswered,
 };
 use crate::{
     args::ApiFlags,
@@ -39,14 +39,6 @@ pub(super) async fn plan(before: ApiFlags, args: PlanArgs) -> Outcome {
 
 fn refusal(why: &[String]) -> Failure {
     Failure::experiment(Verdict::Refused, format!("refused, and nothing was injected: {}", why.join("; ")))
-}
-
-/// That nobody answers is an end of its own.
-fn unanswered(e: taffeta_node::api::ApiError) -> Failure {
-    match e.code.may_pass() {
-        true => Failure::experiment(Verdict::Aborted, e.message).maybe_help(e.help),
-        false => e.into(),
-    }
 }
 
 pub(super) async fn run(before: ApiFlags, args: RunArgs) -> Outcome {
@@ -86,7 +78,7 @@ fn outcome(report: &Report) -> Outcome {
         Verdict::Refused => Err(refusal(&report.why)),
         Verdict::NotHealed => {
             Err(Failure::experiment(report.verdict, format!("{}: {}", report.verdict, report.why.join("; ")))
-                .help("see `taffeta chaos status`; each node undoes its faults at their deadline, and goes on trying"))
+                .help(HELP))
         }
         Verdict::Deviated | Verdict::Aborted => {
             Err(Failure::experiment(report.verdict, format!("{}: {}", report.verdict, report.why.join("; "))))
