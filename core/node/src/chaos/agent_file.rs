@@ -69,17 +69,31 @@ impl Agent {
 
 /// Whether some process holds the data folder: an agent is there. It is not tried by taking the lock, as an agent that
 /// starts at that moment would be turned away.
+///
+/// Files of two disks may have the same number, and the device that `/proc/locks` names is not on all file systems the one
+/// that a file tells of itself. So it only says who holds such a number, and what that process has open decides. Of one
+/// that may not be looked at it is taken that it holds another file: an agent too many is turned away by the lock.
 pub(crate) fn is_held(data: &Path) -> bool {
     let Ok(lock) = fs::metadata(data.join("lock")) else { return false };
     let Ok(locks) = fs::File::open("/proc/locks") else { return false };
-    // `1: FLOCK  ADVISORY  WRITE 1234 fe:01:5678 0 EOF`; what waits has a `->` in second place.
-    let is_it = |line: &str| {
-        let mut fields = line.split_whitespace().skip(1);
-        let (kind, place) = (fields.next(), fields.nth(3));
-        let inode = place.and_then(|place| place.rsplit(':').next()).and_then(|inode| inode.parse::<u64>().ok());
-        kind == Some("FLOCK") && inode == Some(lock.ino())
-    };
-    BufReader::new(locks).lines().map_while(Result::ok).any(|line| is_it(&line))
+    let mut lines = BufReader::new(locks).lines().map_while(Result::ok);
+    lines.any(|line| holder(&line, lock.ino()).is_some_and(|pid| has_open(pid, &lock)))
+}
+
+/// The process that holds a file of this number, by a line of `/proc/locks`:
+/// `1: FLOCK  ADVISORY  WRITE 1234 fe:01:5678 0 EOF`. A lock that is waited for has a `->` before its kind.
+fn holder(line: &str, inode: u64) -> Option<u32> {
+    let mut fields = line.split_whitespace().skip(1);
+    let (kind, pid, place) = (fields.next()?, fields.nth(2)?, fields.next()?);
+    let same = place.rsplit(':').next().and_then(|number| number.parse().ok()) == Some(inode);
+    if kind == "FLOCK" && same { pid.parse().ok() } else { None }
+}
+
+/// Whether a process has this very file open.
+fn has_open(pid: u32, file: &fs::Metadata) -> bool {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let mut open = open.filter_map(|entry| fs::metadata(entry.path()).ok());
+    open.any(|other| (other.dev(), other.ino()) == (file.dev(), file.ino()))
 }
 
 #[cfg(test)]
@@ -97,6 +111,37 @@ mod tests {
         assert!(is_held(folder.path()));
         drop(lock);
         assert!(!is_held(folder.path()));
+    }
+
+    #[test]
+    fn a_lock_is_told_by_who_holds_it_and_not_by_who_waits() {
+        let held = "1: FLOCK  ADVISORY  WRITE 1234 fe:01:5678 0 EOF";
+        assert_eq!(holder(held, 5678), Some(1234));
+        for (line, inode) in [
+            (held, 12),
+            ("1: -> FLOCK  ADVISORY  WRITE 1234 fe:01:5678 0 EOF", 5678),
+            ("2: POSIX  ADVISORY  WRITE 1234 fe:01:5678 0 EOF", 5678),
+            ("3: FLOCK  ADVISORY  WRITE", 5678),
+            ("", 5678),
+        ] {
+            assert_eq!(holder(line, inode), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_the_same_number_on_another_disk_is_another_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = std::process::id();
+        let lock = fs::File::create(folder.path().join("lock")).unwrap();
+        let about = lock.metadata().unwrap();
+        assert!(has_open(own, &about));
+        // The kernel's own file systems are devices of their own.
+        let elsewhere = fs::metadata("/proc/version").unwrap();
+        assert_ne!(about.dev(), elsewhere.dev());
+        assert!(!has_open(own, &elsewhere));
+        drop(lock);
+        assert!(!has_open(own, &about));
+        assert!(!has_open(u32::MAX, &about), "nobody has this number");
     }
 
     #[test]
