@@ -13,6 +13,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 use taffeta_chaos_plan::Fault;
@@ -282,6 +283,7 @@ impl Journal {
     /// Keeps a fault that is about to be brought about. Nothing may be done before this has returned.
     pub(crate) fn add(&self, record: &Record) -> io::Result<()> {
         self.prune();
+        self.forget(&record.id); // what became of one of this name that cannot be read any more
         self.write(&format!("{}.json", record.id), record)
     }
 
@@ -290,18 +292,28 @@ impl Journal {
         self.write(&format!("{id}.told"), told)
     }
 
-    /// Asks for its end.
+    /// Asks for its end. By an empty file, for which there is room on a full disk, too.
     pub(crate) fn ask_for_end(&self, id: &str) -> io::Result<()> {
-        self.write(&format!("{id}.end"), &())
+        self.write_bytes(&format!("{id}.end"), b"")
     }
 
-    /// Forgets the oldest of those that are over.
+    /// Forgets the oldest of those that are over, and what a process that is dead was writing.
     fn prune(&self) {
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let pid = entry.file_name().to_str().and_then(writer);
+            if pid.is_some_and(|pid| Process::look_up(pid).is_none()) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
         let over: Vec<Entry> = self.entries().into_iter().filter(Entry::is_over).collect();
         for entry in over.iter().take(over.len().saturating_sub(REMEMBERED_MAX - 1)) {
-            for kind in ["json", "told", "end"] {
-                let _ = fs::remove_file(self.path(&format!("{}.{kind}", entry.record.id)));
-            }
+            self.forget(&entry.record.id);
+        }
+    }
+
+    fn forget(&self, id: &str) {
+        for kind in ["json", "told", "end"] {
+            let _ = fs::remove_file(self.path(&format!("{id}.{kind}")));
         }
     }
 
@@ -316,13 +328,34 @@ impl Journal {
 
     /// Durable and whole when it returns: the old contents or the new, nothing between.
     pub(crate) fn write<T: Serialize>(&self, name: &str, value: &T) -> io::Result<()> {
-        let partial = self.path(&format!(".{name}.{}", std::process::id()));
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&partial)?;
-        file.write_all(&serde_json::to_vec(value)?)?;
-        file.sync_all()?;
-        fs::rename(&partial, self.path(name))?;
+        self.write_bytes(name, &serde_json::to_vec(value)?)
+    }
+
+    fn write_bytes(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        // Two threads of this process may write the same file at the same time.
+        static WRITTEN: AtomicU64 = AtomicU64::new(0);
+        let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+        let partial = self.path(&format!(".{name}.{}.{number}", std::process::id()));
+        let written = write_new(&partial, bytes).and_then(|()| fs::rename(&partial, self.path(name)));
+        if let Err(e) = written {
+            let _ = fs::remove_file(&partial); // which takes room where there is none
+            return Err(e);
+        }
         File::open(&self.folder)?.sync_all()
     }
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// The process that is writing a file of which this is the name of the unfinished part.
+fn writer(name: &str) -> Option<u32> {
+    let mut parts = name.strip_prefix('.')?.rsplit('.');
+    let _number: u64 = parts.next()?.parse().ok()?;
+    parts.next()?.parse().ok()
 }
 
 /// Whether a client may choose this id: it names files and tables.

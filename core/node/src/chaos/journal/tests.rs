@@ -60,6 +60,50 @@ fn only_faults_that_are_over_are_forgotten() {
     assert_eq!((ids[0].as_str(), ids.last().unwrap().as_str()), ("00000003", "0000270f"), "which is still on");
 }
 
+/// Names of what somebody is writing, or was.
+fn unfinished_parts(journal: &Journal) -> Vec<String> {
+    let names = fs::read_dir(journal.folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut parts: Vec<String> = names.filter(|name| name.starts_with('.')).collect();
+    parts.sort();
+    parts
+}
+
+#[test]
+fn an_end_is_asked_for_by_a_file_that_takes_no_room() {
+    let (_folder, journal) = journal();
+    journal.add(&record(1)).unwrap();
+    journal.ask_for_end("00000001").unwrap();
+    assert_eq!(fs::metadata(journal.folder().join("00000001.end")).unwrap().len(), 0);
+    assert!(journal.entry("00000001").unwrap().to_end);
+}
+
+#[test]
+fn nothing_unfinished_stays() {
+    let (_folder, journal) = journal();
+    // What cannot be replaced.
+    fs::create_dir_all(journal.folder().join("00000001.told/in the way")).unwrap();
+    journal.tell("00000001", &Told::active()).unwrap_err();
+    assert_eq!(unfinished_parts(&journal), Vec::<String>::new());
+    // What a process was writing when it was killed, and what one is writing.
+    let mine = format!(".00000002.json.{}.7", std::process::id());
+    for name in [".00000002.json.4294967295.0", mine.as_str(), ".profile"] {
+        fs::write(journal.folder().join(name), "{").unwrap();
+    }
+    journal.add(&record(3)).unwrap();
+    assert_eq!(unfinished_parts(&journal), [mine.as_str(), ".profile"]);
+}
+
+#[test]
+fn nothing_is_believed_of_an_earlier_fault_of_the_same_name() {
+    let (_folder, journal) = journal();
+    journal.tell("00000001", &Told::undone(None)).unwrap();
+    journal.ask_for_end("00000001").unwrap();
+    assert!(journal.entry("00000001").is_none(), "its record is not there");
+    journal.add(&record(1)).unwrap();
+    let entry = journal.entry("00000001").unwrap();
+    assert_eq!((entry.told, entry.to_end), (None, false));
+}
+
 #[test]
 fn an_id_can_name_a_file_and_a_table() {
     assert!(is_id("0123456789abcdef"));
