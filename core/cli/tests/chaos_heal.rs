@@ -13,8 +13,9 @@ use std::{
     path::Path,
     time::Duration,
 };
-use taffeta_chaos_plan::Fault;
+use taffeta_chaos_plan::{DnsInstead, Fault};
 use taffeta_harness::within;
+use taffeta_node::api::ErrorCode;
 
 /// Takes what room is left on the disk of a folder, to the last byte.
 fn take_the_rest(folder: &Path) {
@@ -89,4 +90,24 @@ fn a_disk_without_a_byte_left_does_not_keep_a_node_from_coming_up_after_a_reboot
     bed.cluster.wait_ready();
     bed.undone(0, &fault, SOON);
     assert!(!bed.data(0).join("chaos/filler").exists(), "and there is room");
+}
+
+#[test]
+fn an_empty_token_opens_a_node_to_nobody() {
+    let mut bed = Bed::start(&[&["--chaos"]]);
+    let old = bed.token(0);
+    bed.cluster.machines[0].kill_agent();
+    let path = bed.data(0).join("chaos.token");
+    fs::write(&path, "").expect("a file");
+    bed.cluster.machines[0].up_with(&[("TAFFETA_CHAOS", "1")]);
+    bed.cluster.wait_ready();
+    let wanted = bed.request(0, Fault::Dns { fraction: 1.0, instead: DnsInstead::Drop }, Duration::from_secs(1));
+    for token in ["", " "] {
+        let refused = bed.runtime.block_on(bed.client(0).inject(&wanted, token)).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::Forbidden, "{token:?}: {refused:?}");
+    }
+    let new = bed.token(0);
+    assert!(new.trim().len() == 32 && new != old, "it has made another one: {new:?}");
+    let begun = bed.runtime.block_on(bed.client(0).inject(&wanted, &new)).expect("which it takes");
+    bed.undone(0, &begun, SOON);
 }

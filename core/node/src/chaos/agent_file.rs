@@ -13,6 +13,9 @@ use std::{
 /// In the journal's folder.
 pub(crate) const FILE: &str = "agent.json";
 
+/// The working folder of an agent whose own is no more.
+const ROOT: &str = "/";
+
 /// Arguments, environment and working folder of the newest agent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Agent {
@@ -31,20 +34,18 @@ pub(crate) struct Agent {
 impl Agent {
     /// This process.
     pub(crate) fn own() -> io::Result<Self> {
-        let process = Process::look_up(std::process::id());
-        let process = process.ok_or_else(|| io::Error::other("/proc does not tell of this process"))?;
         let mut args = env::args_os().map(|arg| arg.to_string_lossy().into_owned());
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
         Ok(Self {
-            process,
+            process: this()?,
             is_ready: false,
             program: env::current_exe()?,
             name: args.next().unwrap_or_else(|| "taffeta".into()),
             args: args.collect(),
             env: env::vars_os().filter_map(text).collect(),
-            folder: env::current_dir()?,
+            folder: env::current_dir().unwrap_or_else(|_| ROOT.into()), // it was removed
         })
     }
 
@@ -63,8 +64,14 @@ impl Agent {
         let program = if self.program.is_file() { self.program.as_path() } else { Path::new("/proc/self/exe") };
         let mut command = Command::new(program);
         command.arg0(&self.name).args(&self.args).env_clear().envs(self.env.iter().cloned());
-        command.current_dir(&self.folder).stdin(Stdio::null()).process_group(0).spawn()
+        let folder = if self.folder.is_dir() { self.folder.as_path() } else { Path::new(ROOT) };
+        command.current_dir(folder).stdin(Stdio::null()).process_group(0).spawn()
     }
+}
+
+/// This process.
+pub(crate) fn this() -> io::Result<Process> {
+    Process::look_up(std::process::id()).ok_or_else(|| io::Error::other("/proc does not tell of this process"))
 }
 
 /// Whether some process holds the data folder: an agent is there. It is not tried by taking the lock, as an agent that
@@ -158,5 +165,11 @@ mod tests {
         };
         assert!(agent.start().unwrap().wait().unwrap().success());
         assert_eq!(fs::read_to_string(folder.path().join("said")).unwrap(), "x y this\n");
+        // Its working folder is no more.
+        let said = folder.path().join("where");
+        let say = format!("pwd > {}", said.display());
+        let agent = Agent { folder: folder.path().join("gone"), args: vec!["-c".into(), say], ..agent };
+        assert!(agent.start().unwrap().wait().unwrap().success());
+        assert_eq!(fs::read_to_string(said).unwrap(), "/\n");
     }
 }

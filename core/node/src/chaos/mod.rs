@@ -47,6 +47,9 @@ use tokio::sync::Notify;
 /// Name of the file with the token that a request needs which brings about a fault.
 pub(crate) const TOKEN: &str = "chaos.token";
 
+/// Characters of a token, at least: as many as those have that nodes make.
+const TOKEN_MIN: usize = 32;
+
 /// The agent's part.
 #[derive(Debug)]
 pub(crate) struct Chaos {
@@ -99,12 +102,17 @@ impl Chaos {
         if switches.is_some() {
             journal.make()?;
         }
-        let agent = Agent::own()?;
-        if journal.folder().is_dir() {
-            agent.save(&journal)?; // a keeper waits for it
+        // A keeper may wait for it.
+        if journal.folder().is_dir()
+            && let Err(error) = Agent::own().and_then(|agent| agent.save(&journal))
+        {
+            if switches.is_some() {
+                return Err(error.into());
+            }
+            tracing::error!(%error, "a keeper of faults of an earlier time cannot be told that this node is there");
         }
         let hurt = match switches {
-            Some(switches) => Some(Hurt { token: token(folder, entropy)?, switches, agent: agent.process }),
+            Some(switches) => Some(Hurt { token: token(folder, entropy)?, switches, agent: agent_file::this()? }),
             None => None,
         };
         Ok(Self {
@@ -168,17 +176,28 @@ impl Chaos {
 impl Hurt {
     /// Whether this is the node's token, or that of another member that has opted in.
     fn takes(&self, token: &str, others: &BTreeMap<taffeta_model::NodeId, [u8; 32]>) -> bool {
-        let hash = sha256(token.trim().as_bytes());
-        // All are compared, whatever the first says.
-        let all = others.values().chain([&self.token]);
-        all.fold(false, |taken, known| taken | bool::from(hash.ct_eq(known)))
+        is_one_of(token, others.values().chain([&self.token]))
     }
 }
 
-/// The node's token: that of an earlier start, or a new one.
+/// Whether one of these is the hash of this token. What is too short is none, whoever has told its hash: an empty file
+/// would open the node to all who show nothing.
+fn is_one_of<'a>(token: &str, hashes: impl Iterator<Item = &'a [u8; 32]>) -> bool {
+    let token = token.trim();
+    let hash = sha256(token.as_bytes());
+    // All are compared, whatever the first says.
+    let known = hashes.fold(false, |taken, known| taken | bool::from(hash.ct_eq(known)));
+    known && token.len() >= TOKEN_MIN
+}
+
+/// The node's token: that of an earlier start, or a new one if that is none.
 fn token(folder: &dyn Folder, entropy: &dyn Entropy) -> Result<[u8; 32], StartError> {
     if let Some(text) = folder.read(TOKEN)? {
-        return Ok(sha256(text.trim_ascii()));
+        let text = text.trim_ascii();
+        if text.len() >= TOKEN_MIN {
+            return Ok(sha256(text));
+        }
+        tracing::warn!("`{TOKEN}` in the data folder has less than {TOKEN_MIN} characters, and is made anew");
     }
     let mut secret = [0; 16];
     entropy.fill(&mut secret);
@@ -217,3 +236,6 @@ pub fn heal(data: &Path) -> Vec<String> {
     });
     undone.collect()
 }
+
+#[cfg(test)]
+mod tests;
