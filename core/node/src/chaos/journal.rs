@@ -257,17 +257,22 @@ impl Journal {
     /// All faults, the one that began first at the top. What cannot be read is left out; the kernel's own time-outs end
     /// what it did.
     pub(crate) fn entries(&self) -> Vec<Entry> {
-        self.entries_without(&BTreeSet::new())
+        self.entries_of(&self.ids())
     }
 
-    /// The same without these.
-    pub(crate) fn entries_without(&self, known: &BTreeSet<String>) -> Vec<Entry> {
+    /// Names of all faults.
+    pub(crate) fn ids(&self) -> BTreeSet<String> {
         let names = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let ids = names.filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
-            name.strip_suffix(".json").filter(|id| is_id(id) && !known.contains(*id)).map(String::from)
+            name.strip_suffix(".json").filter(|id| is_id(id)).map(String::from)
         });
-        let mut entries: Vec<Entry> = ids.filter_map(|id| self.entry(&id)).collect();
+        ids.collect()
+    }
+
+    /// The faults of these names.
+    pub(crate) fn entries_of<'a>(&self, ids: impl IntoIterator<Item = &'a String>) -> Vec<Entry> {
+        let mut entries: Vec<Entry> = ids.into_iter().filter_map(|id| self.entry(id)).collect();
         entries.sort_by(|a, b| (a.record.begun_at, &a.record.id).cmp(&(b.record.begun_at, &b.record.id)));
         entries
     }

@@ -29,9 +29,9 @@ pub use keeper::keeper_main;
 pub(crate) use heard::HeardFaults;
 pub(crate) use inside::{Dns, FullFiles, FullFolder, ShiftedClock, Switches};
 
-use crate::{folder::Folder, start_error::StartError};
+use crate::{api::FaultState, folder::Folder, start_error::StartError};
 use agent_file::Agent;
-use journal::{Deed, Entry, FOLDER, Journal, Process, boot_id, boot_millis};
+use journal::{Deed, Entry, FOLDER, Journal, Process, Record, boot_id, boot_millis};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
@@ -84,7 +84,9 @@ struct Inside {
     /// Faults that are known to be over.
     over: BTreeSet<String>,
     /// What the events have told of each of the others.
-    told: BTreeMap<String, crate::api::FaultState>,
+    told: BTreeMap<String, FaultState>,
+    /// The fault that is being begun: what the agent does is ended when it has been done.
+    begins: Option<String>,
     /// Faults inside of the node that this process has brought about.
     on: BTreeSet<String>,
 }
@@ -146,12 +148,27 @@ impl Chaos {
         self.hurt.as_ref()
     }
 
+    /// Writes down a fault that is about to be brought about, unless this node was told to begin none. Whoever blocks looks
+    /// afterwards for what was written down before, and ends it.
+    fn add(&self, record: &Record) -> Result<Beginning<'_>, NotBegun> {
+        let mut inside = self.inside();
+        if let Some(block) = &inside.blocked {
+            return Err(NotBegun::Blocked(block.clone()));
+        }
+        self.journal.add(record).map_err(NotBegun::Unwritten)?;
+        inside.over.remove(&record.id); // one of this name may have been over and forgotten
+        inside.told.insert(record.id.clone(), FaultState::Active);
+        inside.begins = Some(record.id.clone());
+        Ok(Beginning(self))
+    }
+
     /// Faults that are not over.
     fn unfinished(&self) -> Vec<Entry> {
         let mut inside = self.inside();
-        let known = inside.over.clone();
+        let ids = self.journal.ids();
+        inside.over.retain(|id| ids.contains(id));
         let (over, left): (Vec<_>, Vec<_>) =
-            self.journal.entries_without(&known).into_iter().partition(|entry| entry.is_over());
+            self.journal.entries_of(ids.difference(&inside.over)).into_iter().partition(Entry::is_over);
         inside.over.extend(over.into_iter().map(|entry| entry.record.id));
         left
     }
@@ -171,6 +188,26 @@ impl Chaos {
     fn inside(&self) -> MutexGuard<'_, Inside> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A fault that is being begun, until it is dropped.
+#[derive(Debug)]
+struct Beginning<'a>(&'a Chaos);
+
+impl Drop for Beginning<'_> {
+    fn drop(&mut self) {
+        self.0.inside().begins = None;
+        self.0.news.notify_one();
+    }
+}
+
+/// Why a fault was not begun. Nothing was done.
+#[derive(Debug)]
+enum NotBegun {
+    /// All faults are blocked.
+    Blocked(ChaosBlock),
+    /// It cannot be written down.
+    Unwritten(io::Error),
 }
 
 impl Hurt {

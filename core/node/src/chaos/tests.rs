@@ -1,6 +1,77 @@
 use super::*;
 use crate::folder::DiskFolder;
+use journal::{Told, VERSION, unix_millis};
+use taffeta_chaos_plan::Fault;
+use taffeta_model::UnixMillis;
 use taffeta_net::SystemEntropy;
+
+/// A node that has not opted in, with a journal of a time when it had.
+fn chaos() -> (tempfile::TempDir, Chaos) {
+    let place = tempfile::tempdir().unwrap();
+    let folder = DiskFolder::open(place.path()).unwrap();
+    let chaos = Chaos::open(place.path(), None, &folder, &SystemEntropy, None).unwrap();
+    chaos.journal.make().unwrap();
+    (place, chaos)
+}
+
+fn record(id: &str) -> Record {
+    Record {
+        version: VERSION,
+        id: id.into(),
+        run: "r".into(),
+        node: "n1".into(),
+        fault: Fault::Drain,
+        backend: "fabric".into(),
+        commands: vec![],
+        peers: vec![],
+        ends: vec![],
+        task: None,
+        boot: boot_id(),
+        begins: boot_millis(),
+        until: boot_millis() + 60_000,
+        begun_at: unix_millis(),
+        ends_at: unix_millis() + 60_000,
+        agent: agent_file::this().unwrap(),
+        deed: Deed::Drain,
+    }
+}
+
+fn block(reason: &str) -> ChaosBlock {
+    ChaosBlock { by: "n1".parse().unwrap(), at: UnixMillis(1), reason: reason.into() }
+}
+
+fn unfinished(chaos: &Chaos) -> Vec<String> {
+    chaos.unfinished().into_iter().map(|entry| entry.record.id).collect()
+}
+
+#[test]
+fn what_was_blocked_is_not_written_down_and_what_was_written_down_before_is_found() {
+    let (_place, chaos) = chaos();
+    let begins = chaos.add(&record("00000001")).unwrap();
+    assert_eq!(chaos.inside().begins.as_deref(), Some("00000001"));
+    chaos.inside().blocked = Some(block("enough"));
+    assert_eq!(unfinished(&chaos), ["00000001"], "as whoever blocks does it");
+    drop(begins);
+    assert_eq!(chaos.inside().begins, None);
+    let refused = chaos.add(&record("00000002")).unwrap_err();
+    assert!(matches!(refused, NotBegun::Blocked(why) if why == block("enough")));
+    assert_eq!((unfinished(&chaos), chaos.inside().begins.clone()), (vec!["00000001".into()], None));
+}
+
+#[test]
+fn a_name_that_was_forgotten_may_be_used_again() {
+    let (_place, chaos) = chaos();
+    drop(chaos.add(&record("00000001")).unwrap());
+    chaos.journal.tell("00000001", &Told::undone(None)).unwrap();
+    assert_eq!(unfinished(&chaos), Vec::<String>::new());
+    assert_eq!(chaos.inside().over, ["00000001".to_owned()].into());
+    drop(chaos.add(&record("00000001")).unwrap());
+    assert_eq!(unfinished(&chaos), ["00000001"]);
+    // Nothing is kept of what the journal has forgotten.
+    chaos.inside().over.insert("0000000f".into());
+    assert_eq!(unfinished(&chaos), ["00000001"]);
+    assert_eq!(chaos.inside().over, BTreeSet::new());
+}
 
 #[test]
 fn a_token_is_kept_from_start_to_start_and_none_that_is_too_short() {
