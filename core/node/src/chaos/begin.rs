@@ -75,12 +75,18 @@ impl Core {
         }
         let run = self.run_of(wanted.task.as_ref()).await?;
         let ground = self.ground(hurt, &wanted.ends, wanted.everybody, run.as_deref());
-        let drained = request.fault == Fault::Drain && self.is_drained().await;
-        let chosen = choose(&request.id, &request.fault, &Ground { drained, ..ground });
         let refused = |why: String| {
             let message = format!("`{}` is refused on {}: {why}", request.fault.kind(), self.name());
             ApiError::new(ErrorCode::Conflict, message)
         };
+        let drained = if request.fault == Fault::Drain {
+            // Its end takes a drain back, whose ever it is.
+            let told = self.is_drained().await;
+            told.ok_or_else(|| refused("whether the node is drained already cannot be read now".into()))?
+        } else {
+            false
+        };
+        let chosen = choose(&request.id, &request.fault, &Ground { drained, ..ground });
         let choice = chosen.map_err(refused)?;
         let active = chaos.unfinished();
         if active.len() >= ACTIVE_MAX {
