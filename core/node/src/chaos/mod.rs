@@ -148,6 +148,15 @@ impl Chaos {
         self.hurt.as_ref()
     }
 
+    /// A stop that was both written down and told to this node is lifted when it is no more written down: whoever lifts it
+    /// may not reach all. One that was only told stays.
+    fn lift_told_block(&self, was: Option<&ChaosBlock>, is: Option<&ChaosBlock>) {
+        let mut inside = self.inside();
+        if was.is_some() && is.is_none() && inside.blocked.as_ref() == was {
+            inside.blocked = None;
+        }
+    }
+
     /// Writes down a fault that is about to be brought about, unless this node was told to begin none. Whoever blocks looks
     /// afterwards for what was written down before, and ends it.
     fn add(&self, record: &Record) -> Result<Beginning<'_>, NotBegun> {

@@ -59,6 +59,22 @@ fn what_was_blocked_is_not_written_down_and_what_was_written_down_before_is_foun
 }
 
 #[test]
+fn a_block_that_was_told_is_lifted_with_the_one_that_was_written_down() {
+    let (_place, chaos) = chaos();
+    let (one, other) = (block("one"), block("other"));
+    let left = |told: &ChaosBlock, was: Option<&ChaosBlock>, is: Option<&ChaosBlock>| {
+        chaos.inside().blocked = Some(told.clone());
+        chaos.lift_told_block(was, is);
+        chaos.inside().blocked.is_some()
+    };
+    assert!(!left(&one, Some(&one), None), "the allowance was not heard");
+    assert!(left(&one, None, None), "it was never written down");
+    assert!(left(&one, None, Some(&one)), "it is written down now");
+    assert!(left(&one, Some(&other), None), "a newer one was told since");
+    assert!(left(&one, Some(&one), Some(&other)), "a newer one is written down");
+}
+
+#[test]
 fn a_name_that_was_forgotten_may_be_used_again() {
     let (_place, chaos) = chaos();
     drop(chaos.add(&record("00000001")).unwrap());

@@ -37,15 +37,18 @@ impl Core {
         chaos.note_ready();
         tokio::spawn(tell_ends(Arc::downgrade(&self), last_ended(&chaos)));
         let mut directory = self.directory.subscribe();
-        let mut blocked = self.chaos_block().is_some();
+        let (mut stored, mut blocked) = (directory.borrow().chaos.blocked.clone(), self.chaos_block());
         let (mut keeper_at, mut overdue_at) = (Instant::now(), Instant::now());
         loop {
             let told = directory.borrow_and_update().chaos.clone();
-            if told.blocked.is_some() != blocked {
-                blocked = told.blocked.is_some();
-                self.tell_block(told.blocked.as_ref());
+            chaos.lift_told_block(stored.as_ref(), told.blocked.as_ref());
+            stored.clone_from(&told.blocked);
+            let block = self.chaos_block();
+            if block != blocked {
+                self.tell_block(block.as_ref());
+                blocked = block;
             }
-            if self.chaos_block().is_some() {
+            if blocked.is_some() {
                 self.ask_for_all_ends();
             }
             let entries = chaos.unfinished();
