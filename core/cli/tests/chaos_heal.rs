@@ -11,11 +11,12 @@ use std::{
     io::Write,
     os::unix::fs::MetadataExt,
     path::Path,
-    time::Duration,
+    time::{Duration, Instant},
 };
+use support::nft_cut;
 use taffeta_chaos_plan::{DnsInstead, Fault};
 use taffeta_harness::within;
-use taffeta_node::api::ErrorCode;
+use taffeta_node::api::{ErrorCode, FaultState};
 
 /// Takes what room is left on the disk of a folder, to the last byte.
 fn take_the_rest(folder: &Path) {
@@ -26,6 +27,21 @@ fn take_the_rest(folder: &Path) {
         }
         let written = fs::write(folder.join("a few bytes"), "null");
         if written.is_err() { Ok(()) } else { Err("there is room".into()) }
+    });
+}
+
+/// The events of a machine of this kind and about this.
+fn events(bed: &Bed, machine: usize, kind: &str, about: &str) -> Result<Vec<String>, String> {
+    let events = bed.runtime.block_on(bed.client(machine).recent_events()).map_err(|e| e.to_string())?;
+    let found = events.into_iter().filter(|event| event.kind == kind && event.message.contains(about));
+    Ok(found.map(|event| format!("{}: {}", event.subject, event.message)).collect())
+}
+
+/// Waits until a machine has told this once.
+fn tells(bed: &Bed, machine: usize, kind: &str, about: &str) {
+    within(SOON, &format!("machine {machine} tells {kind} of {about}"), || {
+        let found = events(bed, machine, kind, about)?;
+        if found.len() == 1 { Ok(()) } else { Err(format!("{found:?}")) }
     });
 }
 
@@ -110,4 +126,83 @@ fn an_empty_token_opens_a_node_to_nobody() {
     assert!(new.trim().len() == 32 && new != old, "it has made another one: {new:?}");
     let begun = bed.runtime.block_on(bed.client(0).inject(&wanted, &new)).expect("which it takes");
     bed.undone(0, &begun, SOON);
+}
+
+#[test]
+fn each_fault_and_each_block_is_an_event_on_every_node() {
+    let bed = Bed::three();
+    let fault = bed.begin(1, Fault::Dns { fraction: 1.0, instead: DnsInstead::Drop }, 2_000);
+    for machine in 0..3 {
+        tells(&bed, machine, "chaos.begun", &fault.id);
+    }
+    bed.undone(0, &fault, SOON);
+    for machine in 0..3 {
+        tells(&bed, machine, "chaos.undone", &fault.id);
+        let told = events(&bed, machine, "chaos.undone", &fault.id).expect("it answers");
+        assert!(told[0].starts_with("n2: "), "{told:?}");
+    }
+    bed.runtime.block_on(bed.client(2).chaos_stop("enough of it")).expect("it answers");
+    for machine in 0..3 {
+        tells(&bed, machine, "chaos.blocked", "enough of it");
+    }
+    bed.runtime.block_on(bed.client(0).chaos_allow()).expect("it answers");
+    for machine in 0..3 {
+        tells(&bed, machine, "chaos.allowed", "again");
+    }
+}
+
+#[test]
+fn an_end_that_an_agent_has_slept_through_is_told_when_it_is_back() {
+    let mut bed = Bed::three();
+    // By its keeper, when it is back.
+    let killed = bed.begin(1, Fault::KillAgent, 2_000);
+    bed.undone(0, &killed, SOON);
+    for machine in 0..3 {
+        tells(&bed, machine, "chaos.undone", &killed.id);
+    }
+    // By nobody, as its keeper has ended when it is back.
+    let begun = Instant::now();
+    let slept = bed.begin(1, Fault::Cpu { workers: 1, percent: 10 }, 2_000);
+    let agent = i32::try_from(bed.agent(1)).expect("a process id");
+    signal(agent, Signal::KILL); // its keeper has started it, so that it is not the test's child
+    bed.cluster.machines[1].kill_agent();
+    within(SOON, "the fault is over and its keepers with it", || {
+        let left = keepers(bed.data(1));
+        let over = begun.elapsed() > Duration::from_secs(2) && left.is_empty();
+        if over { Ok(()) } else { Err(format!("{left:?}")) }
+    });
+    bed.cluster.machines[1].up_with(&[("TAFFETA_CHAOS", "1")]);
+    bed.cluster.wait_ready();
+    for machine in 0..3 {
+        tells(&bed, machine, "chaos.undone", &slept.id);
+    }
+    within(SOON, "nobody warns any more", || {
+        let warned = (0..3).map(|machine| bed.cluster.machines[machine].try_json(&["status"]));
+        let warned: Vec<_> = warned.collect::<Result<_, _>>()?;
+        if warned.iter().all(|status| status["chaos"] == 0) { Ok(()) } else { Err(format!("{warned:?}")) }
+    });
+    // Once told, it is not told again.
+    bed.cluster.machines[1].kill_agent();
+    bed.cluster.machines[1].up_with(&[("TAFFETA_CHAOS", "1")]);
+    bed.cluster.wait_ready();
+    bed.all_alive();
+    let told = events(&bed, 1, "chaos.undone", "");
+    assert_eq!(told, Ok(vec![]));
+}
+
+#[test]
+fn who_was_cut_off_when_a_fault_began_hears_of_it_later() {
+    let bed = Bed::three();
+    let Some(cut) = nft_cut(bed.cluster.machines[2].fabric()) else { return };
+    let fault = bed.begin(1, Fault::Dns { fraction: 1.0, instead: DnsInstead::Drop }, 60_000);
+    assert_eq!(events(&bed, 2, "chaos.begun", &fault.id), Ok(vec![]));
+    drop(cut);
+    tells(&bed, 2, "chaos.begun", &fault.id);
+    within(SOON, "n3 warns of it", || {
+        let status = bed.cluster.machines[2].try_json(&["status"])?;
+        if status["chaos"] == 1 { Ok(()) } else { Err(status.to_string()) }
+    });
+    let ended = bed.runtime.block_on(bed.client(0).undo(&fault.id)).expect("it is known");
+    assert_eq!(ended.state, FaultState::Undone);
+    tells(&bed, 2, "chaos.undone", &fault.id);
 }

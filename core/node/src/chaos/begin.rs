@@ -18,7 +18,7 @@ use taffeta_model::{ChaosBlock, Command, NodeId, TaskId};
 use tokio::time::{Instant, sleep};
 
 /// Faults of one node that are on at once: an experiment has a handful.
-pub(super) const ACTIVE_MAX: usize = 16;
+const ACTIVE_MAX: usize = 16;
 /// Longest name of a run, in characters.
 const RUN_MAX: usize = 100;
 
@@ -57,7 +57,7 @@ impl Core {
         begun.await.unwrap_or_else(|e| Err(failed(e)))
     }
 
-    async fn begin_here(&self, token: &str, request: FaultRequest) -> Result<FaultView, ApiError> {
+    async fn begin_here(self: &Arc<Self>, token: &str, request: FaultRequest) -> Result<FaultView, ApiError> {
         let (chaos, hurt) = self.opted_in()?;
         let tokens = self.directory.borrow().chaos.tokens.clone();
         if !request.dry_run && !hurt.takes(token, &tokens) {
@@ -130,12 +130,12 @@ impl Core {
     }
 
     /// Writes it down, tells everybody, and only then does it.
-    async fn do_begin(&self, chaos: &Chaos, hurt: &Hurt, mut record: Record) -> Result<FaultView, ApiError> {
+    async fn do_begin(self: &Arc<Self>, chaos: &Chaos, hurt: &Hurt, mut record: Record) -> Result<FaultView, ApiError> {
         let id = record.id.clone();
         let planned = Entry { record: record.clone(), told: Some(Told::active()), to_end: false }.view();
         let lasts = Duration::from_millis(record.until - record.begins);
         // They hear of it first, as it may cut this node off; what fails is taken back.
-        let _ = self.tell_others(planned.clone(), lasts).await;
+        let unheard = self.tell_others(planned.clone(), lasts).await;
         // From here on it counts.
         (record.begins, record.begun_at) = (boot_millis(), unix_millis());
         (record.until, record.ends_at) =
@@ -157,6 +157,7 @@ impl Core {
             }
         };
         self.tell_fault(&planned);
+        self.keep_telling(planned, lasts, unheard);
         let done = match &record.deed {
             Deed::Inside => {
                 let until = Instant::now() + left(record.until, boot_millis());

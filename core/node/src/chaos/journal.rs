@@ -1,7 +1,8 @@
 //! The journal of faults: what is to be undone, on the node's disk before anything is done.
 //!
 //! `ID.json` says what is done and until when; it is written once, by the agent. `ID.told` says what became of it, by
-//! whoever does it: the keeper or the agent. `ID.end` asks for its end before its time.
+//! whoever does it: the keeper or the agent. `ID.end` asks for its end before its time. `ID.heard` is there when the agent
+//! has told of its end, which it may have slept through.
 
 use crate::api::{FaultState, FaultView};
 use crate::events::rfc3339;
@@ -302,6 +303,16 @@ impl Journal {
         self.write_bytes(&format!("{id}.end"), b"")
     }
 
+    /// Notes that its end was told.
+    pub(crate) fn hear(&self, id: &str) -> io::Result<()> {
+        self.write_bytes(&format!("{id}.heard"), b"")
+    }
+
+    /// Whether that was noted.
+    pub(crate) fn is_heard(&self, id: &str) -> bool {
+        self.path(&format!("{id}.heard")).exists()
+    }
+
     /// Forgets the oldest of those that are over, and what a process that is dead was writing.
     fn prune(&self) {
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
@@ -317,7 +328,7 @@ impl Journal {
     }
 
     fn forget(&self, id: &str) {
-        for kind in ["json", "told", "end"] {
+        for kind in ["json", "told", "end", "heard"] {
             let _ = fs::remove_file(self.path(&format!("{id}.{kind}")));
         }
     }

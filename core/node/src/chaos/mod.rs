@@ -148,6 +148,13 @@ impl Chaos {
         self.hurt.as_ref()
     }
 
+    /// Takes faults for told that have ended while no agent was here: their end is told next.
+    fn remember_unheard(&self) {
+        let entries = self.journal.entries().into_iter();
+        let unheard = entries.filter(|entry| entry.is_over() && !self.journal.is_heard(&entry.record.id));
+        self.inside().told.extend(unheard.map(|entry| (entry.record.id, FaultState::Active)));
+    }
+
     /// A stop that was both written down and told to this node is lifted when it is no more written down: whoever lifts it
     /// may not reach all. One that was only told stays.
     fn lift_told_block(&self, was: Option<&ChaosBlock>, is: Option<&ChaosBlock>) {

@@ -75,6 +75,20 @@ fn a_block_that_was_told_is_lifted_with_the_one_that_was_written_down() {
 }
 
 #[test]
+fn an_end_that_nobody_has_told_is_remembered() {
+    let (_place, chaos) = chaos();
+    for id in ["00000001", "00000002", "00000003"] {
+        chaos.journal.add(&record(id)).unwrap();
+    }
+    for id in ["00000001", "00000002"] {
+        chaos.journal.tell(id, &Told::undone(None)).unwrap();
+    }
+    chaos.journal.hear("00000001").unwrap();
+    chaos.remember_unheard();
+    assert_eq!(chaos.inside().told, [("00000002".to_owned(), FaultState::Active)].into());
+}
+
+#[test]
 fn a_name_that_was_forgotten_may_be_used_again() {
     let (_place, chaos) = chaos();
     drop(chaos.add(&record("00000001")).unwrap());

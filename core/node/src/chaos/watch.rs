@@ -1,27 +1,17 @@
 //! The agent's loop over its faults: ends what is due, starts a keeper where one is missing, tells what has changed.
 
 use super::{
-    Chaos,
-    begin::ACTIVE_MAX,
-    fill,
+    Chaos, fill,
     inside::left,
     journal::{Deed, Entry, Told, boot_millis},
 };
 use crate::{
-    api::{FaultState, FaultView},
+    api::{CHAOS_LASTS_MS_MAX, FaultState, FaultView},
     node::Core,
 };
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use taffeta_model::{Command, NodeId};
 use tokio::time::{Instant, sleep};
-
-/// How often those are told of the end of a fault who could not be reached at once, as it was the fault that kept them from
-/// it.
-const TOLD_MAX: usize = 20;
 
 /// Pause between two looks while a fault is on.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -34,8 +24,10 @@ impl Core {
     /// Looks after the faults of this node as long as it runs. Wakes up only while there is one.
     pub(crate) async fn run_chaos(self: Arc<Self>) {
         let Some(chaos) = self.chaos.clone() else { return };
+        // Told first: once this node is there, its keeper says at once that the end has come.
+        chaos.remember_unheard();
+        self.tell_changes(&chaos).await;
         chaos.note_ready();
-        tokio::spawn(tell_ends(Arc::downgrade(&self), last_ended(&chaos)));
         let mut directory = self.directory.subscribe();
         let (mut stored, mut blocked) = (directory.borrow().chaos.blocked.clone(), self.chaos_block());
         let (mut keeper_at, mut overdue_at) = (Instant::now(), Instant::now());
@@ -170,6 +162,7 @@ impl Core {
 
     /// Makes events of what has changed, and lets the others know.
     async fn tell_changes(self: &Arc<Self>, chaos: &Chaos) {
+        let most = Duration::from_millis(CHAOS_LASTS_MS_MAX);
         let changed: Vec<(FaultView, Duration)> = {
             let known: Vec<String> = chaos.inside().told.keys().cloned().collect();
             let unfinished = chaos.unfinished();
@@ -185,42 +178,27 @@ impl Core {
                     state => inside.told.insert(view.id.clone(), state),
                 };
                 if before != Some(view.state) {
-                    changed.push((view, left(entry.record.until, now)));
+                    let left = match view.state {
+                        FaultState::NotUndone => most, // nobody knows how long
+                        FaultState::Planned | FaultState::Active | FaultState::Undone => left(entry.record.until, now),
+                    };
+                    changed.push((view, left.min(most)));
                 }
             }
             changed
         };
-        for (view, left) in changed {
+        let told = changed.into_iter().map(|(view, left)| async move {
             self.tell_fault(&view);
             let unheard = self.tell_others(view.clone(), left).await;
-            if view.state == FaultState::Undone && !unheard.is_empty() {
-                tokio::spawn(tell_again(Arc::downgrade(self), view, unheard));
+            (view, left, unheard)
+        });
+        for (view, left, unheard) in futures::future::join_all(told).await {
+            if view.state == FaultState::Undone
+                && let Err(error) = chaos.journal.hear(&view.id)
+            {
+                tracing::warn!(%error, "that the end of a fault was told could not be noted: it is told again after a start");
             }
+            self.keep_telling(view, left, unheard);
         }
-    }
-}
-
-/// The last faults that are over, as many as may have been on at once: while no agent was here, nobody has told their ends.
-fn last_ended(chaos: &Chaos) -> Vec<FaultView> {
-    let ended = chaos.journal.entries().into_iter().filter(Entry::is_over);
-    let mut views: Vec<FaultView> = ended.map(|entry| entry.view()).collect();
-    views.drain(..views.len().saturating_sub(ACTIVE_MAX));
-    views
-}
-
-/// Lets the others know of ends that they may not have heard of.
-async fn tell_ends(core: Weak<Core>, ended: Vec<FaultView>) {
-    sleep(AGAIN).await; // until they are met again
-    let others = core.upgrade().map(|core| core.others()).unwrap_or_default();
-    let told = ended.into_iter().map(|view| tell_again(Weak::clone(&core), view, others.clone()));
-    futures::future::join_all(told).await;
-}
-
-/// The others need not warn of a fault that is over.
-async fn tell_again(core: Weak<Core>, view: FaultView, mut unheard: Vec<NodeId>) {
-    for _ in 0..TOLD_MAX {
-        sleep(AGAIN / 2).await;
-        let Some(core) = core.upgrade().filter(|_| !unheard.is_empty()) else { return };
-        unheard = core.tell_these(unheard, &view, Duration::ZERO, AGAIN / 2).await;
     }
 }

@@ -98,8 +98,11 @@ fn nothing_is_believed_of_an_earlier_fault_of_the_same_name() {
     let (_folder, journal) = journal();
     journal.tell("00000001", &Told::undone(None)).unwrap();
     journal.ask_for_end("00000001").unwrap();
+    journal.hear("00000001").unwrap();
     assert!(journal.entry("00000001").is_none(), "its record is not there");
+    assert!(journal.is_heard("00000001"));
     journal.add(&record(1)).unwrap();
+    assert!(!journal.is_heard("00000001"));
     let entry = journal.entry("00000001").unwrap();
     assert_eq!((entry.told, entry.to_end), (None, false));
 }
