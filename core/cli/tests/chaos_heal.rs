@@ -206,3 +206,22 @@ fn who_was_cut_off_when_a_fault_began_hears_of_it_later() {
     assert_eq!(ended.state, FaultState::Undone);
     tells(&bed, 2, "chaos.undone", &fault.id);
 }
+
+#[test]
+fn a_drain_that_cannot_be_lifted_holds_up_nothing_else() {
+    let mut bed = Bed::three();
+    let drain = bed.begin(1, Fault::Drain, 600_000);
+    let other = bed.begin(1, Fault::Dns { fraction: 1.0, instead: DnsInstead::Drop }, 600_000);
+    for machine in [0, 2] {
+        bed.cluster.machines[machine].kill_agent();
+    }
+    let stopped = bed.runtime.block_on(bed.client(1).chaos_stop("without a quorum")).expect("it answers");
+    assert!(!stopped.stored, "{stopped:?}");
+    let left: Vec<&str> = stopped.not_undone.iter().map(|view| view.id.as_str()).collect();
+    assert_eq!(left, [&drain.id]);
+    assert_eq!(bed.look(1, &other.id).expect("it answers").state, FaultState::Undone);
+    for machine in [0, 2] {
+        bed.cluster.machines[machine].up_with(&[("TAFFETA_CHAOS", "1")]);
+    }
+    bed.undone(1, &drain, SOON);
+}

@@ -42,7 +42,7 @@ use std::{
 use subtle::ConstantTimeEq;
 use taffeta_model::ChaosBlock;
 use taffeta_net::{Entropy, sha256};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, task::JoinHandle};
 
 /// Name of the file with the token that a request needs which brings about a fault.
 pub(crate) const TOKEN: &str = "chaos.token";
@@ -87,6 +87,8 @@ struct Inside {
     told: BTreeMap<String, FaultState>,
     /// The fault that is being begun: what the agent does is ended when it has been done.
     begins: Option<String>,
+    /// Takes the node's drain back, of which there is one.
+    lifting: Option<JoinHandle<()>>,
     /// Faults inside of the node that this process has brought about.
     on: BTreeSet<String>,
 }

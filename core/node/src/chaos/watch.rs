@@ -11,7 +11,7 @@ use crate::{
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use taffeta_model::{Command, NodeId};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// Pause between two looks while a fault is on.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -30,7 +30,7 @@ impl Core {
         chaos.note_ready();
         let mut directory = self.directory.subscribe();
         let (mut stored, mut blocked) = (directory.borrow().chaos.blocked.clone(), self.chaos_block());
-        let (mut keeper_at, mut overdue_at) = (Instant::now(), Instant::now());
+        let (mut keeper_at, mut overdue_at, mut register_at) = (Instant::now(), Instant::now(), Instant::now());
         loop {
             let told = directory.borrow_and_update().chaos.clone();
             chaos.lift_told_block(stored.as_ref(), told.blocked.as_ref());
@@ -51,20 +51,23 @@ impl Core {
                         tracing::error!(%error, "the keeper of faults is missing");
                     }
                 }
-                self.look_after(&chaos, entry).await;
+                self.look_after(&chaos, entry);
             }
             self.tell_changes(&chaos).await;
             if Instant::now() >= overdue_at {
                 overdue_at = Instant::now() + OVERDUE_EVERY;
                 self.ask_the_overdue().await;
             }
-            let registered = self.register_token(&chaos, &told.tokens).await;
+            if Instant::now() >= register_at && !self.register_token(&chaos, &told.tokens).await {
+                register_at = Instant::now() + AGAIN;
+            }
+            let registers = Instant::now() < register_at;
             let waits = !entries.is_empty();
             tokio::select! {
                 () = chaos.news.notified() => {}
                 changed = directory.changed() => if changed.is_err() { return },
                 () = sleep(LOOK_EVERY), if waits => {}
-                () = sleep(AGAIN), if !registered => {}
+                () = sleep_until(register_at), if registers => {}
                 () = sleep(OVERDUE_EVERY), if !self.heard_faults.is_empty() => {}
             }
         }
@@ -90,17 +93,35 @@ impl Core {
             return true; // the directory changes when it is one
         }
         let command = Command::OptIntoChaos { node: self.me, token: wanted };
-        match self.submit(command).await {
-            Ok(_) => true,
-            Err(error) => {
-                tracing::debug!(%error, "the chaos token is not known to the others yet");
-                false
-            }
+        // Not for long: meanwhile no fault is ended.
+        let Ok(stored) = timeout(AGAIN, self.submit(command)).await else { return false };
+        stored.inspect_err(|error| tracing::debug!(%error, "the chaos token is not known to the others yet")).is_ok()
+    }
+
+    /// Takes a drain back, beside the loop: without a quorum that takes long, and other faults have ends as well.
+    fn lift_drain(self: &Arc<Self>, chaos: &Arc<Chaos>, entry: &Entry) {
+        let mut inside = chaos.inside();
+        let is_lifting = inside.lifting.as_ref().is_some_and(|lifting| !lifting.is_finished());
+        if is_lifting || chaos.journal.entry(&entry.record.id).is_none_or(|entry| entry.is_over()) {
+            return;
         }
+        let (core, chaos, entry) = (Arc::clone(self), Arc::clone(chaos), entry.clone());
+        inside.lifting = Some(tokio::spawn(async move {
+            let told = match core.submit(Command::Drain { node: core.me, on: false }).await {
+                Ok(_) => Told::undone(None),
+                Err(e) => Told::not_undone(format!("the node is still drained: {e}")),
+            };
+            drop(core);
+            store(&chaos, &entry, &told);
+            chaos.news.notify_one();
+            if told.state != FaultState::Undone {
+                sleep(AGAIN).await; // and then it is tried again
+            }
+        }));
     }
 
     /// One fault that is not over, as far as it is the agent's to do.
-    async fn look_after(&self, chaos: &Chaos, entry: &Entry) {
+    fn look_after(self: &Arc<Self>, chaos: &Arc<Chaos>, entry: &Entry) {
         let (record, now) = (&entry.record, boot_millis());
         let id = record.id.as_str();
         if chaos.inside().begins.as_deref() == Some(id) {
@@ -129,10 +150,10 @@ impl Core {
                     }
                 }
             },
-            Deed::Drain if is_due => match self.submit(Command::Drain { node: self.me, on: false }).await {
-                Ok(_) => Some(Told::undone(None)),
-                Err(e) => Some(Told::not_undone(format!("the node is still drained: {e}"))),
-            },
+            Deed::Drain if is_due => {
+                self.lift_drain(chaos, entry);
+                None
+            }
             Deed::HandOver if is_due => Some(Told::undone(None)),
             // What the machine's end has undone.
             Deed::Table { .. } | Deed::Kill { .. } | Deed::Stop | Deed::Pause if record.boot != chaos.boot => {
@@ -153,10 +174,8 @@ impl Core {
             }
             Deed::Inside | Deed::Drain | Deed::HandOver => None,
         };
-        if let Some(told) = told.filter(|told| entry.told.as_ref() != Some(told))
-            && let Err(error) = chaos.journal.tell(id, &told)
-        {
-            tracing::error!(%error, fault = id, "what became of a fault could not be stored, and is tried again");
+        if let Some(told) = told {
+            store(chaos, entry, &told);
         }
     }
 
@@ -200,5 +219,15 @@ impl Core {
             }
             self.keep_telling(view, left, unheard);
         }
+    }
+}
+
+/// Writes down what became of a fault, if that is news.
+fn store(chaos: &Chaos, entry: &Entry, told: &Told) {
+    let id = entry.record.id.as_str();
+    if entry.told.as_ref() != Some(told)
+        && let Err(error) = chaos.journal.tell(id, told)
+    {
+        tracing::error!(%error, fault = id, "what became of a fault could not be stored, and is tried again");
     }
 }
