@@ -1,6 +1,6 @@
+use super::journal::{Told, VERSION, unix_millis};
 use super::*;
 use crate::folder::DiskFolder;
-use journal::{Told, VERSION, unix_millis};
 use taffeta_chaos_plan::Fault;
 use taffeta_model::UnixMillis;
 use taffeta_net::SystemEntropy;

@@ -29,7 +29,8 @@ impl Core {
         self.tell_changes(&chaos).await;
         chaos.note_ready();
         let mut directory = self.directory.subscribe();
-        let (mut stored, mut blocked) = (directory.borrow().chaos.blocked.clone(), self.chaos_block());
+        let mut stored = directory.borrow().chaos.blocked.clone();
+        let mut blocked = self.chaos_block();
         let (mut keeper_at, mut overdue_at, mut register_at) = (Instant::now(), Instant::now(), Instant::now());
         loop {
             let told = directory.borrow_and_update().chaos.clone();
