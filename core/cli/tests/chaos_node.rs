@@ -48,6 +48,16 @@ fn who_has_not_opted_in_or_shows_no_right_token_is_not_hurt() {
     // The same again is the same fault; another one of the same name is not begun.
     let again = bed.runtime.block_on(bed.client(1).inject(&wanted, &bed.token(0))).unwrap();
     assert_eq!((again.begun_at, again.ends_at), (begun.0.begun_at, begun.0.ends_at));
+    for other in [
+        FaultRequest { fault: Fault::Loss { fraction: 0.2 }, ..wanted.clone() },
+        FaultRequest { lasts_ms: wanted.lasts_ms + 1, ..wanted.clone() },
+        FaultRequest { peers: vec!["n1".into()], ..wanted.clone() },
+        FaultRequest { dry_run: true, ..wanted.clone() },
+    ] {
+        let refused = bed.try_begin(1, &other).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::Conflict, "{refused:?}");
+        assert!(refused.message.contains("is another one"), "{refused:?}");
+    }
     for machine in 0..3 {
         let status = bed.cluster.machines[machine].try_json(&["status"]).unwrap();
         assert_eq!(status["chaos"], 1, "every node knows: {status}");

@@ -36,12 +36,13 @@ pub fn thaw(run: &Path) -> io::Result<()> {
     }
 }
 
-/// Kills the main process of a run; its shim tells of it as of any end.
+/// Kills the main process of a run; its shim tells of it as of any end. One that has ended is an error.
 pub fn kill_main(run: &Path) -> io::Result<()> {
     let state: Option<StateRecord> = read_record(&run.join(STATE_FILE))?;
-    let state = state.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "it does not run"))?;
-    kill(&state.task);
-    Ok(())
+    match state {
+        Some(state) if kill(&state.task) => Ok(()),
+        Some(_) | None => Err(io::Error::new(io::ErrorKind::NotFound, "it does not run")),
+    }
 }
 
 /// Kills all runs of a folder with their shims, as when the machine loses its power. What was written stays.
@@ -66,11 +67,42 @@ fn groups(run: &Path) -> io::Result<Groups> {
     launch.map(|launch| launch.groups).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no such run"))
 }
 
-/// Kills this very process: the number is held before it is looked at again.
-fn kill(process: &Process) {
-    let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else { return };
-    let Ok(held) = pidfd_open(pid, PidfdFlags::empty()) else { return };
-    if Process::look_up(process.pid).as_ref() == Some(process) {
-        let _ = pidfd_send_signal(&held, Signal::KILL);
+/// Kills this very process: the number is held before it is looked at again. Gives whether it was there to be killed.
+fn kill(process: &Process) -> bool {
+    let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else { return false };
+    let Ok(held) = pidfd_open(pid, PidfdFlags::empty()) else { return false };
+    Process::look_up(process.pid).as_ref() == Some(process) && pidfd_send_signal(&held, Signal::KILL).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::write_record;
+
+    #[test]
+    fn only_a_main_process_that_lives_can_be_killed() {
+        let run = tempfile::tempdir().unwrap();
+        let not_found = || kill_main(run.path()).unwrap_err().kind();
+        assert_eq!(not_found(), io::ErrorKind::NotFound, "nothing was started");
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let task = Process::look_up(child.id()).unwrap();
+        let told = |task| StateRecord {
+            version: 1,
+            run_id: "r".into(),
+            boot_id: "b".into(),
+            shim: task,
+            task,
+            init: None,
+            started_at: 0,
+            groups: Groups::default(),
+            gaps: vec![],
+        };
+        // Another process has its number since.
+        write_record(&run.path().join(STATE_FILE), &told(Process { start: task.start + 1, ..task })).unwrap();
+        assert_eq!(not_found(), io::ErrorKind::NotFound);
+        write_record(&run.path().join(STATE_FILE), &told(task)).unwrap();
+        kill_main(run.path()).unwrap();
+        assert!(!child.wait().unwrap().success());
+        assert_eq!(not_found(), io::ErrorKind::NotFound, "it has ended");
     }
 }

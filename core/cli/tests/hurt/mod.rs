@@ -25,8 +25,8 @@ pub(crate) struct Bed {
     pub(crate) cluster: Cluster,
     pub(crate) runtime: tokio::runtime::Runtime,
     count: std::cell::Cell<u64>,
-    /// After the machines that use it.
-    _disk: Option<Disk>,
+    /// After the machines that use them.
+    _disks: Vec<Disk>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -42,15 +42,22 @@ impl Bed {
     /// Machines with these flags each; ready, and all knowing each other.
     pub(crate) fn start(flags: &[&[&str]]) -> Self {
         let turn = alone();
-        Self::started(Cluster::new(binary()), flags, None, turn)
+        Self::started(Cluster::new(binary()), flags, vec![], turn)
     }
 
     /// One machine whose data folder is a disk of its own; `None`, said aloud, where none can be made.
     pub(crate) fn on_disk(flags: &[&str]) -> Option<Self> {
+        Self::on_disks(&[flags])
+    }
+
+    /// Machines with these flags each, whose data folders are disks of their own; `None`, said aloud, where none can be made.
+    pub(crate) fn on_disks(flags: &[&[&str]]) -> Option<Self> {
         let turn = alone();
         let cluster = Cluster::new(binary());
-        match Disk::mount(&cluster.root().join("n1"), 40) {
-            Ok(disk) => Some(Self::started(cluster, &[flags], Some(disk), turn)),
+        let folders = (1..=flags.len()).map(|number| cluster.root().join(format!("n{number}")));
+        let disks: Result<Vec<Disk>, String> = folders.map(|folder| Disk::mount(&folder, 40)).collect();
+        match disks {
+            Ok(disks) => Some(Self::started(cluster, flags, disks, turn)),
             Err(why) => {
                 eprintln!("SKIPPED: no disk can be made here: {why}");
                 None
@@ -58,11 +65,11 @@ impl Bed {
         }
     }
 
-    pub(crate) fn started(mut cluster: Cluster, flags: &[&[&str]], disk: Option<Disk>, turn: MutexGuard<'static, ()>) -> Self {
+    fn started(mut cluster: Cluster, flags: &[&[&str]], disks: Vec<Disk>, turn: MutexGuard<'static, ()>) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         cluster.start_each(flags);
         cluster.wait_ready();
-        let bed = Self { cluster, runtime, count: std::cell::Cell::new(0), _disk: disk, _turn: turn };
+        let bed = Self { cluster, runtime, count: std::cell::Cell::new(0), _disks: disks, _turn: turn };
         bed.all_alive();
         bed
     }

@@ -66,7 +66,8 @@ pub struct ChaosBackendView {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FaultRequest {
-    /// Chosen by the client, 8 to 32 hexadecimal digits in small letters: a second request with it is the same fault.
+    /// Chosen by the client, 8 to 32 hexadecimal digits in small letters: the same request again is the same fault, another
+    /// one of this id is refused.
     pub id: String,
     /// Name of the run that it belongs to: 1 to 100 characters.
     pub run: String,

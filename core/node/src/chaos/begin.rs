@@ -1,7 +1,7 @@
 //! How a fault begins: who may ask for it, what it needs, and in which order it is written down, told and done.
 
 use super::{
-    Chaos, Hurt,
+    Chaos, Hurt, NotBegun,
     choose::{Ground, choose},
     inside::left,
     journal::{Deed, Entry, Record, Told, VERSION, boot_millis, is_id, unix_millis},
@@ -14,11 +14,11 @@ use crate::{
 };
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use taffeta_chaos_plan::{Fault, FaultKind};
-use taffeta_model::{Command, NodeId, TaskId};
+use taffeta_model::{ChaosBlock, Command, NodeId, TaskId};
 use tokio::time::{Instant, sleep};
 
 /// Faults of one node that are on at once: an experiment has a handful.
-pub(super) const ACTIVE_MAX: usize = 16;
+const ACTIVE_MAX: usize = 16;
 /// Longest name of a run, in characters.
 const RUN_MAX: usize = 100;
 
@@ -57,7 +57,7 @@ impl Core {
         begun.await.unwrap_or_else(|e| Err(failed(e)))
     }
 
-    pub(super) async fn begin_here(&self, token: &str, request: FaultRequest) -> Result<FaultView, ApiError> {
+    async fn begin_here(self: &Arc<Self>, token: &str, request: FaultRequest) -> Result<FaultView, ApiError> {
         let (chaos, hurt) = self.opted_in()?;
         let tokens = self.directory.borrow().chaos.tokens.clone();
         if !request.dry_run && !hurt.takes(token, &tokens) {
@@ -68,20 +68,25 @@ impl Core {
         let wanted = self.read_request(&request)?;
         let _alone = chaos.beginning.lock().await;
         if let Some(known) = chaos.journal.entry(&request.id) {
-            return Ok(known.view()); // a retry
+            return if is_again(&known.record, &request) { Ok(known.view()) } else { Err(is_taken(&known.record)) };
         }
         if let Some(block) = self.chaos_block().filter(|_| !request.dry_run) {
-            let message = format!("faults are blocked since {} by {}: {}", rfc3339(block.at), block.by, block.reason);
-            return Err(ApiError::new(ErrorCode::Conflict, message).help("`taffeta chaos allow` lifts it"));
+            return Err(is_blocked(&block));
         }
         let run = self.run_of(wanted.task.as_ref()).await?;
         let ground = self.ground(hurt, &wanted.ends, wanted.everybody, run.as_deref());
-        let drained = request.fault == Fault::Drain && self.is_drained().await;
-        let chosen = choose(&request.id, &request.fault, &Ground { drained, ..ground });
         let refused = |why: String| {
             let message = format!("`{}` is refused on {}: {why}", request.fault.kind(), self.name());
             ApiError::new(ErrorCode::Conflict, message)
         };
+        let drained = if request.fault == Fault::Drain {
+            // Its end takes a drain back, whose ever it is.
+            let told = self.is_drained().await;
+            told.ok_or_else(|| refused("whether the node is drained already cannot be read now".into()))?
+        } else {
+            false
+        };
+        let chosen = choose(&request.id, &request.fault, &Ground { drained, ..ground });
         let choice = chosen.map_err(refused)?;
         let active = chaos.unfinished();
         if active.len() >= ACTIVE_MAX {
@@ -125,22 +130,34 @@ impl Core {
     }
 
     /// Writes it down, tells everybody, and only then does it.
-    pub(super) async fn do_begin(&self, chaos: &Chaos, hurt: &Hurt, mut record: Record) -> Result<FaultView, ApiError> {
+    async fn do_begin(self: &Arc<Self>, chaos: &Chaos, hurt: &Hurt, mut record: Record) -> Result<FaultView, ApiError> {
         let id = record.id.clone();
         let planned = Entry { record: record.clone(), told: Some(Told::active()), to_end: false }.view();
         let lasts = Duration::from_millis(record.until - record.begins);
         // They hear of it first, as it may cut this node off; what fails is taken back.
-        let _ = self.tell_others(planned.clone(), lasts).await;
+        let unheard = self.tell_others(planned.clone(), lasts).await;
         // From here on it counts.
         (record.begins, record.begun_at) = (boot_millis(), unix_millis());
         (record.until, record.ends_at) =
             (record.begins + lasts.as_millis() as u64, record.begun_at + lasts.as_millis() as u64);
-        if let Err(e) = chaos.journal.add(&record) {
-            let _ = self.tell_others(FaultView { state: FaultState::Undone, ..planned }, Duration::ZERO).await;
-            return Err(failed(format!("nothing was done: the journal of faults cannot be written: {e}")));
-        }
-        chaos.inside().told.insert(id.clone(), FaultState::Active);
+        let added = match self.chaos_block() {
+            Some(block) => Err(NotBegun::Blocked(block)), // since it was looked at
+            None => chaos.add(&record),
+        };
+        let begins = match added {
+            Ok(begins) => begins,
+            Err(why) => {
+                let _ = self.tell_others(FaultView { state: FaultState::Undone, ..planned }, Duration::ZERO).await;
+                return Err(match why {
+                    NotBegun::Blocked(block) => is_blocked(&block),
+                    NotBegun::Unwritten(e) => {
+                        failed(format!("nothing was done: the journal of faults cannot be written: {e}"))
+                    }
+                });
+            }
+        };
         self.tell_fault(&planned);
+        self.keep_telling(planned, lasts, unheard);
         let done = match &record.deed {
             Deed::Inside => {
                 let until = Instant::now() + left(record.until, boot_millis());
@@ -172,7 +189,7 @@ impl Core {
                 self.let_keeper_begin(chaos, &id).await
             }
         };
-        chaos.news.notify_one();
+        drop(begins);
         done?;
         chaos.journal.entry(&id).map(|entry| entry.view()).ok_or_else(|| unknown(&id))
     }
@@ -266,6 +283,25 @@ pub(super) struct Wanted {
     everybody: bool,
     ends: Vec<SocketAddr>,
     task: Option<TaskId>,
+}
+
+/// Whether this is the request again by which a fault was begun: its answer may have been lost.
+fn is_again(record: &Record, request: &FaultRequest) -> bool {
+    let FaultRequest { id, run, node, fault, lasts_ms, peers, task, dry_run } = request;
+    let same = (id, run, node, fault, peers, task)
+        == (&record.id, &record.run, &record.node, &record.fault, &record.peers, &record.task);
+    same && *lasts_ms == record.until - record.begins && !dry_run
+}
+
+fn is_taken(record: &Record) -> ApiError {
+    let Record { id, fault, run, .. } = record;
+    let message = format!("the fault `{id}` is another one: {fault}, of run {run}");
+    ApiError::new(ErrorCode::Conflict, message).help("choose an id of its own for each fault and each plan").field("id")
+}
+
+fn is_blocked(block: &ChaosBlock) -> ApiError {
+    let message = format!("faults are blocked since {} by {}: {}", rfc3339(block.at), block.by, block.reason);
+    ApiError::new(ErrorCode::Conflict, message).help("`taffeta chaos allow` lifts it")
 }
 
 /// What of the node a fault takes hold of.

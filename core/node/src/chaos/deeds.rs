@@ -7,17 +7,21 @@ use super::{
     load, netfilter,
 };
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use std::{path::Path, process::Child};
+use std::{mem, path::Path, process::Child};
 use taffeta_isolation_linux::harm;
 
 /// The agent's answer travels before it is silenced, in milliseconds.
 const WORD_OF_MOUTH_MS: u64 = 250;
 /// Pause between two looks at an agent that comes back, in milliseconds.
 const LOOK_MS: u64 = 50;
-/// An agent that was told to end does so within this time, or is left as it is, in milliseconds.
+/// An agent that was told to end does so within this time, or what may keep it from it is taken away, in milliseconds.
 const END_MS: u64 = 30_000;
-/// An agent that does not come up is started so often.
+/// And then within this one.
+const LET_GO_MS: u64 = 5_000;
+/// An agent that does not come up is started so often in a row.
 const STARTS_MAX: u32 = 10;
+/// And then once in this time, in milliseconds: what is in its way may be mended.
+const REST_MS: u64 = 60_000;
 /// An agent is ready within this time after its start, in milliseconds.
 const START_MS: u64 = 20_000;
 
@@ -42,8 +46,12 @@ pub(crate) struct Doing {
     /// By when an agent is to be there.
     by: Option<u64>,
     starts: u32,
+    /// When it was started last.
+    started: u64,
     /// Until when it is waited for the end of an agent that was told to end.
     patience: Option<u64>,
+    /// Whether such an agent was let go on, if it stood still.
+    let_go: bool,
 }
 
 impl Doing {
@@ -106,7 +114,7 @@ impl Doing {
         }
         match &record.deed {
             Deed::Table { family, name, .. } => netfilter::remove(family, name).map(|()| Step::Done),
-            Deed::Kill { .. } | Deed::Stop => self.bring_back(record, journal, data),
+            Deed::Kill { .. } | Deed::Stop => self.bring_back(boot_millis(), record, journal, data),
             Deed::Pause => {
                 signal(&record.agent, Signal::CONT);
                 Ok(Step::Done)
@@ -123,8 +131,8 @@ impl Doing {
     }
 
     /// Starts the agent again, unless it is back already or was never gone.
-    fn bring_back(&mut self, record: &Record, journal: &Journal, data: &Path) -> Result<Step, String> {
-        let (old, now) = (&record.agent, boot_millis());
+    fn bring_back(&mut self, now: u64, record: &Record, journal: &Journal, data: &Path) -> Result<Step, String> {
+        let old = &record.agent;
         let newest = Agent::load(journal).ok_or("`agent.json` does not tell how the agent was started: start it")?;
         let is_new = newest.process != *old && newest.process.lives();
         if is_new && newest.is_ready {
@@ -135,7 +143,17 @@ impl Doing {
             // Told to end, perhaps by another keeper, it still does so; or it was spared.
             let told = self.done || now >= record.begins + WORD_OF_MOUTH_MS;
             let patience = *self.patience.get_or_insert(if told { now + END_MS } else { now });
-            return if now < patience { Ok(Step::Later(now + LOOK_MS)) } else { Ok(Step::Done) };
+            if now < patience {
+                return Ok(Step::Later(now + LOOK_MS));
+            }
+            if told && !mem::replace(&mut self.let_go, true) {
+                // Another fault may make it stand still, and it cannot end so.
+                signal(old, Signal::CONT);
+                self.patience = Some(now + LET_GO_MS);
+                return Ok(Step::Later(now + LOOK_MS));
+            }
+            // Nobody but this keeper would start it again when it ends after all.
+            return if self.done { Err("the agent was told to end and has not".into()) } else { Ok(Step::Done) };
         }
         let by = *self.by.get_or_insert(now + START_MS);
         if now >= by {
@@ -155,11 +173,15 @@ impl Doing {
                 Err(e) => return Err(format!("the agent that was started again is not known: {e}")),
             },
             None if is_new || is_held(data) => {} // somebody else was quicker
-            None if self.starts >= STARTS_MAX => {
-                return Err(format!("the agent was started {STARTS_MAX} times in vain: correct it and start it"));
+            None if self.starts >= STARTS_MAX && now < self.started + REST_MS => {
+                self.by = None;
+                let often = self.starts;
+                return Err(format!(
+                    "the agent was started {often} times in vain, and is again in a minute: correct it"
+                ));
             }
             None => {
-                self.starts += 1;
+                (self.starts, self.started) = (self.starts + 1, now);
                 self.returning = Some(newest.start().map_err(|e| format!("the agent cannot be started again: {e}"))?);
             }
         }
@@ -175,3 +197,6 @@ fn signal(process: &Process, signal: Signal) {
         let _ = pidfd_send_signal(&held, signal);
     }
 }
+
+#[cfg(test)]
+mod tests;

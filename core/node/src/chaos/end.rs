@@ -74,10 +74,11 @@ impl Core {
     /// Ends all faults of this node and blocks new ones, or allows them again; gives those that are not undone.
     pub(super) async fn stop_here(&self, block: Option<ChaosBlockView>, at: u64) -> Vec<FaultView> {
         let Some(chaos) = &self.chaos else { return vec![] };
-        let block = block.and_then(|block| {
-            let by = NodeName::new(block.by).ok()?;
-            let reason = block.reason.chars().take(CHAOS_REASON_MAX).collect();
-            Some(ChaosBlock { by, at: UnixMillis(at), reason })
+        let block = block.map(|block| ChaosBlock {
+            // A name that cannot be read makes no stop an allowance.
+            by: NodeName::new(block.by).unwrap_or_else(|_| self.name().clone()),
+            at: UnixMillis(at),
+            reason: block.reason.chars().take(CHAOS_REASON_MAX).collect(),
         });
         let stops = block.is_some();
         chaos.inside().blocked = block;
@@ -130,7 +131,7 @@ impl Core {
             self.others().into_iter().map(|id| self.ask_chaos::<serde_json::Value>(id, &ChaosAsk::Allow, VIEW_LIMIT));
         let asked = asked.collect::<Vec<_>>();
         let (_, told) = tokio::join!(self.stop_here(None, 0), futures::future::join_all(asked));
-        drop(told); // who does not hear it now reads it in the directory, and forgets what it was told at its next start
+        drop(told); // who does not hear it now reads it in the directory
         Ok(())
     }
 }

@@ -1,7 +1,8 @@
 //! The journal of faults: what is to be undone, on the node's disk before anything is done.
 //!
 //! `ID.json` says what is done and until when; it is written once, by the agent. `ID.told` says what became of it, by
-//! whoever does it: the keeper or the agent. `ID.end` asks for its end before its time.
+//! whoever does it: the keeper or the agent. `ID.end` asks for its end before its time. `ID.heard` is there when the agent
+//! has told of its end, which it may have slept through.
 
 use crate::api::{FaultState, FaultView};
 use crate::events::rfc3339;
@@ -13,6 +14,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 use taffeta_chaos_plan::Fault;
@@ -256,17 +258,22 @@ impl Journal {
     /// All faults, the one that began first at the top. What cannot be read is left out; the kernel's own time-outs end
     /// what it did.
     pub(crate) fn entries(&self) -> Vec<Entry> {
-        self.entries_without(&BTreeSet::new())
+        self.entries_of(&self.ids())
     }
 
-    /// The same without these.
-    pub(crate) fn entries_without(&self, known: &BTreeSet<String>) -> Vec<Entry> {
+    /// Names of all faults.
+    pub(crate) fn ids(&self) -> BTreeSet<String> {
         let names = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let ids = names.filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
-            name.strip_suffix(".json").filter(|id| is_id(id) && !known.contains(*id)).map(String::from)
+            name.strip_suffix(".json").filter(|id| is_id(id)).map(String::from)
         });
-        let mut entries: Vec<Entry> = ids.filter_map(|id| self.entry(&id)).collect();
+        ids.collect()
+    }
+
+    /// The faults of these names.
+    pub(crate) fn entries_of<'a>(&self, ids: impl IntoIterator<Item = &'a String>) -> Vec<Entry> {
+        let mut entries: Vec<Entry> = ids.into_iter().filter_map(|id| self.entry(id)).collect();
         entries.sort_by(|a, b| (a.record.begun_at, &a.record.id).cmp(&(b.record.begun_at, &b.record.id)));
         entries
     }
@@ -282,6 +289,7 @@ impl Journal {
     /// Keeps a fault that is about to be brought about. Nothing may be done before this has returned.
     pub(crate) fn add(&self, record: &Record) -> io::Result<()> {
         self.prune();
+        self.forget(&record.id); // what became of one of this name that cannot be read any more
         self.write(&format!("{}.json", record.id), record)
     }
 
@@ -290,18 +298,38 @@ impl Journal {
         self.write(&format!("{id}.told"), told)
     }
 
-    /// Asks for its end.
+    /// Asks for its end. By an empty file, for which there is room on a full disk, too.
     pub(crate) fn ask_for_end(&self, id: &str) -> io::Result<()> {
-        self.write(&format!("{id}.end"), &())
+        self.write_bytes(&format!("{id}.end"), b"")
     }
 
-    /// Forgets the oldest of those that are over.
+    /// Notes that its end was told.
+    pub(crate) fn hear(&self, id: &str) -> io::Result<()> {
+        self.write_bytes(&format!("{id}.heard"), b"")
+    }
+
+    /// Whether that was noted.
+    pub(crate) fn is_heard(&self, id: &str) -> bool {
+        self.path(&format!("{id}.heard")).exists()
+    }
+
+    /// Forgets the oldest of those that are over, and what a process that is dead was writing.
     fn prune(&self) {
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let pid = entry.file_name().to_str().and_then(writer);
+            if pid.is_some_and(|pid| Process::look_up(pid).is_none()) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
         let over: Vec<Entry> = self.entries().into_iter().filter(Entry::is_over).collect();
         for entry in over.iter().take(over.len().saturating_sub(REMEMBERED_MAX - 1)) {
-            for kind in ["json", "told", "end"] {
-                let _ = fs::remove_file(self.path(&format!("{}.{kind}", entry.record.id)));
-            }
+            self.forget(&entry.record.id);
+        }
+    }
+
+    fn forget(&self, id: &str) {
+        for kind in ["json", "told", "end", "heard"] {
+            let _ = fs::remove_file(self.path(&format!("{id}.{kind}")));
         }
     }
 
@@ -316,13 +344,34 @@ impl Journal {
 
     /// Durable and whole when it returns: the old contents or the new, nothing between.
     pub(crate) fn write<T: Serialize>(&self, name: &str, value: &T) -> io::Result<()> {
-        let partial = self.path(&format!(".{name}.{}", std::process::id()));
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&partial)?;
-        file.write_all(&serde_json::to_vec(value)?)?;
-        file.sync_all()?;
-        fs::rename(&partial, self.path(name))?;
+        self.write_bytes(name, &serde_json::to_vec(value)?)
+    }
+
+    fn write_bytes(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        // Two threads of this process may write the same file at the same time.
+        static WRITTEN: AtomicU64 = AtomicU64::new(0);
+        let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+        let partial = self.path(&format!(".{name}.{}.{number}", std::process::id()));
+        let written = write_new(&partial, bytes).and_then(|()| fs::rename(&partial, self.path(name)));
+        if let Err(e) = written {
+            let _ = fs::remove_file(&partial); // which takes room where there is none
+            return Err(e);
+        }
         File::open(&self.folder)?.sync_all()
     }
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// The process that is writing a file of which this is the name of the unfinished part.
+fn writer(name: &str) -> Option<u32> {
+    let mut parts = name.strip_prefix('.')?.rsplit('.');
+    let _number: u64 = parts.next()?.parse().ok()?;
+    parts.next()?.parse().ok()
 }
 
 /// Whether a client may choose this id: it names files and tables.
@@ -348,87 +397,4 @@ pub(crate) fn boot_id() -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn record(number: u64) -> Record {
-        Record {
-            version: VERSION,
-            id: format!("{number:08x}"),
-            run: "r".into(),
-            node: "n1".into(),
-            fault: Fault::Loss { fraction: 0.5 },
-            backend: "socket".into(),
-            commands: vec![],
-            peers: vec![],
-            ends: vec![],
-            task: None,
-            boot: boot_id(),
-            begins: boot_millis(),
-            until: boot_millis() + 60_000,
-            begun_at: number,
-            ends_at: number + 60_000,
-            agent: Process::look_up(std::process::id()).unwrap(),
-            deed: Deed::Table { family: "ip".into(), name: "t".into(), rules: String::new() },
-        }
-    }
-
-    fn journal() -> (tempfile::TempDir, Journal) {
-        let folder = tempfile::tempdir().unwrap();
-        let journal = Journal::new(folder.path().join("chaos"));
-        journal.make().unwrap();
-        (folder, journal)
-    }
-
-    #[test]
-    fn what_was_written_is_read_with_what_became_of_it() {
-        let (_folder, journal) = journal();
-        journal.add(&record(1)).unwrap();
-        let entry = journal.entry("00000001").unwrap();
-        assert_eq!((&entry.record.deed, entry.told.clone(), entry.to_end), (&record(1).deed, None, false));
-        assert!(!entry.is_due(boot_millis(), &boot_id()) && !entry.is_over());
-        assert!(entry.is_due(entry.record.until, &boot_id()), "at its end");
-        assert!(entry.is_due(boot_millis(), "another boot"), "after a reboot");
-        journal.ask_for_end("00000001").unwrap();
-        assert!(journal.entry("00000001").unwrap().is_due(boot_millis(), &boot_id()), "when it is asked for");
-        journal.tell("00000001", &Told::undone(None)).unwrap();
-        assert!(journal.entry("00000001").unwrap().is_over());
-        assert_eq!(journal.entries().len(), 1);
-    }
-
-    #[test]
-    fn only_faults_that_are_over_are_forgotten() {
-        let (_folder, journal) = journal();
-        for number in 0..REMEMBERED_MAX as u64 + 20 {
-            journal.add(&record(number)).unwrap();
-            if number != 3 {
-                journal.tell(&format!("{number:08x}"), &Told::undone(None)).unwrap();
-            }
-        }
-        journal.add(&record(9_999)).unwrap();
-        let ids: Vec<String> = journal.entries().into_iter().map(|entry| entry.record.id).collect();
-        assert_eq!(ids.len(), REMEMBERED_MAX + 1);
-        assert_eq!((ids[0].as_str(), ids.last().unwrap().as_str()), ("00000003", "0000270f"), "which is still on");
-    }
-
-    #[test]
-    fn an_id_can_name_a_file_and_a_table() {
-        assert!(is_id("0123456789abcdef"));
-        for wrong in ["", "0123456", "0123456789ABCDEF", "../../etc/passwd", "0123 567", &"0".repeat(33)] {
-            assert!(!is_id(wrong), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn a_process_is_not_mistaken_for_another_of_its_number() {
-        let own = Process::look_up(std::process::id()).unwrap();
-        assert!(own.lives());
-        assert!(!Process { start: own.start + 1, ..own }.lives());
-        let mut child = std::process::Command::new("true").spawn().unwrap();
-        let pid = child.id();
-        while Process::look_up(pid).is_some() {
-            std::thread::yield_now(); // until it is dead and not reaped
-        }
-        child.wait().unwrap();
-    }
-}
+mod tests;

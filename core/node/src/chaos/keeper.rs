@@ -198,8 +198,12 @@ impl Keeper {
         }
         match doing.act(record, now, &self.data) {
             Ok(Step::Done) if matches!(record.deed, super::journal::Deed::KillTask { .. }) => {
-                self.doing.remove(id);
-                self.tell(id, &Told::undone(None))
+                // While it cannot be written down, it is known here that it was done.
+                let again = self.tell(id, &Told::undone(None));
+                if again.is_none() {
+                    self.doing.remove(id);
+                }
+                again
             }
             Ok(step) => {
                 if entry.told.is_none() && !record.deed.silences_agent() {
@@ -216,7 +220,13 @@ impl Keeper {
                 let was_on = entry.told.as_ref().is_some_and(|told| told.state == FaultState::Active);
                 let what = if was_on { "it was over before its time" } else { "it could not be brought about" };
                 match undone {
-                    Ok(_) => self.tell(id, &Told::undone(Some(format!("{what}: {why}")))),
+                    Ok(_) => {
+                        let again = self.tell(id, &Told::undone(Some(format!("{what}: {why}"))));
+                        if again.is_some() {
+                            let _ = self.journal.ask_for_end(id); // and not tried anew
+                        }
+                        again
+                    }
                     Err(left) => {
                         let _ = self.journal.ask_for_end(id);
                         self.tell(id, &Told::not_undone(format!("{why}; {left}")));

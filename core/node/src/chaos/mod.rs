@@ -29,9 +29,9 @@ pub use keeper::keeper_main;
 pub(crate) use heard::HeardFaults;
 pub(crate) use inside::{Dns, FullFiles, FullFolder, ShiftedClock, Switches};
 
-use crate::{folder::Folder, start_error::StartError};
+use crate::{api::FaultState, folder::Folder, start_error::StartError};
 use agent_file::Agent;
-use journal::{Deed, Entry, FOLDER, Journal, Process, boot_id, boot_millis};
+use journal::{Deed, Entry, FOLDER, Journal, Process, Record, boot_id, boot_millis};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
@@ -42,10 +42,13 @@ use std::{
 use subtle::ConstantTimeEq;
 use taffeta_model::ChaosBlock;
 use taffeta_net::{Entropy, sha256};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, task::JoinHandle};
 
 /// Name of the file with the token that a request needs which brings about a fault.
 pub(crate) const TOKEN: &str = "chaos.token";
+
+/// Characters of a token, at least: as many as those have that nodes make.
+const TOKEN_MIN: usize = 32;
 
 /// The agent's part.
 #[derive(Debug)]
@@ -81,7 +84,11 @@ struct Inside {
     /// Faults that are known to be over.
     over: BTreeSet<String>,
     /// What the events have told of each of the others.
-    told: BTreeMap<String, crate::api::FaultState>,
+    told: BTreeMap<String, FaultState>,
+    /// The fault that is being begun: what the agent does is ended when it has been done.
+    begins: Option<String>,
+    /// Takes the node's drain back, of which there is one.
+    lifting: Option<JoinHandle<()>>,
     /// Faults inside of the node that this process has brought about.
     on: BTreeSet<String>,
 }
@@ -99,12 +106,17 @@ impl Chaos {
         if switches.is_some() {
             journal.make()?;
         }
-        let agent = Agent::own()?;
-        if journal.folder().is_dir() {
-            agent.save(&journal)?; // a keeper waits for it
+        // A keeper may wait for it.
+        if journal.folder().is_dir()
+            && let Err(error) = Agent::own().and_then(|agent| agent.save(&journal))
+        {
+            if switches.is_some() {
+                return Err(error.into());
+            }
+            tracing::error!(%error, "a keeper of faults of an earlier time cannot be told that this node is there");
         }
         let hurt = match switches {
-            Some(switches) => Some(Hurt { token: token(folder, entropy)?, switches, agent: agent.process }),
+            Some(switches) => Some(Hurt { token: token(folder, entropy)?, switches, agent: agent_file::this()? }),
             None => None,
         };
         Ok(Self {
@@ -138,12 +150,43 @@ impl Chaos {
         self.hurt.as_ref()
     }
 
+    /// Takes faults for told that have ended while no agent was here: their end is told next.
+    fn remember_unheard(&self) {
+        let entries = self.journal.entries().into_iter();
+        let unheard = entries.filter(|entry| entry.is_over() && !self.journal.is_heard(&entry.record.id));
+        self.inside().told.extend(unheard.map(|entry| (entry.record.id, FaultState::Active)));
+    }
+
+    /// A stop that was both written down and told to this node is lifted when it is no more written down: whoever lifts it
+    /// may not reach all. One that was only told stays.
+    fn lift_told_block(&self, was: Option<&ChaosBlock>, is: Option<&ChaosBlock>) {
+        let mut inside = self.inside();
+        if was.is_some() && is.is_none() && inside.blocked.as_ref() == was {
+            inside.blocked = None;
+        }
+    }
+
+    /// Writes down a fault that is about to be brought about, unless this node was told to begin none. Whoever blocks looks
+    /// afterwards for what was written down before, and ends it.
+    fn add(&self, record: &Record) -> Result<Beginning<'_>, NotBegun> {
+        let mut inside = self.inside();
+        if let Some(block) = &inside.blocked {
+            return Err(NotBegun::Blocked(block.clone()));
+        }
+        self.journal.add(record).map_err(NotBegun::Unwritten)?;
+        inside.over.remove(&record.id); // one of this name may have been over and forgotten
+        inside.told.insert(record.id.clone(), FaultState::Active);
+        inside.begins = Some(record.id.clone());
+        Ok(Beginning(self))
+    }
+
     /// Faults that are not over.
     fn unfinished(&self) -> Vec<Entry> {
         let mut inside = self.inside();
-        let known = inside.over.clone();
+        let ids = self.journal.ids();
+        inside.over.retain(|id| ids.contains(id));
         let (over, left): (Vec<_>, Vec<_>) =
-            self.journal.entries_without(&known).into_iter().partition(|entry| entry.is_over());
+            self.journal.entries_of(ids.difference(&inside.over)).into_iter().partition(Entry::is_over);
         inside.over.extend(over.into_iter().map(|entry| entry.record.id));
         left
     }
@@ -165,20 +208,51 @@ impl Chaos {
     }
 }
 
-impl Hurt {
-    /// Whether this is the node's token, or that of another member that has opted in.
-    fn takes(&self, token: &str, others: &BTreeMap<taffeta_model::NodeId, [u8; 32]>) -> bool {
-        let hash = sha256(token.trim().as_bytes());
-        // All are compared, whatever the first says.
-        let all = others.values().chain([&self.token]);
-        all.fold(false, |taken, known| taken | bool::from(hash.ct_eq(known)))
+/// A fault that is being begun, until it is dropped.
+#[derive(Debug)]
+struct Beginning<'a>(&'a Chaos);
+
+impl Drop for Beginning<'_> {
+    fn drop(&mut self) {
+        self.0.inside().begins = None;
+        self.0.news.notify_one();
     }
 }
 
-/// The node's token: that of an earlier start, or a new one.
+/// Why a fault was not begun. Nothing was done.
+#[derive(Debug)]
+enum NotBegun {
+    /// All faults are blocked.
+    Blocked(ChaosBlock),
+    /// It cannot be written down.
+    Unwritten(io::Error),
+}
+
+impl Hurt {
+    /// Whether this is the node's token, or that of another member that has opted in.
+    fn takes(&self, token: &str, others: &BTreeMap<taffeta_model::NodeId, [u8; 32]>) -> bool {
+        is_one_of(token, others.values().chain([&self.token]))
+    }
+}
+
+/// Whether one of these is the hash of this token. What is too short is none, whoever has told its hash: an empty file
+/// would open the node to all who show nothing.
+fn is_one_of<'a>(token: &str, hashes: impl Iterator<Item = &'a [u8; 32]>) -> bool {
+    let token = token.trim();
+    let hash = sha256(token.as_bytes());
+    // All are compared, whatever the first says.
+    let known = hashes.fold(false, |taken, known| taken | bool::from(hash.ct_eq(known)));
+    known && token.len() >= TOKEN_MIN
+}
+
+/// The node's token: that of an earlier start, or a new one if that is none.
 fn token(folder: &dyn Folder, entropy: &dyn Entropy) -> Result<[u8; 32], StartError> {
     if let Some(text) = folder.read(TOKEN)? {
-        return Ok(sha256(text.trim_ascii()));
+        let text = text.trim_ascii();
+        if text.len() >= TOKEN_MIN {
+            return Ok(sha256(text));
+        }
+        tracing::warn!("`{TOKEN}` in the data folder has less than {TOKEN_MIN} characters, and is made anew");
     }
     let mut secret = [0; 16];
     entropy.fill(&mut secret);
@@ -217,3 +291,6 @@ pub fn heal(data: &Path) -> Vec<String> {
     });
     undone.collect()
 }
+
+#[cfg(test)]
+mod tests;

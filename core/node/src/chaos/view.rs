@@ -85,16 +85,16 @@ impl Core {
         }
     }
 
-    /// Whether this node is drained, by the leader's word where the state is not here.
-    pub(super) async fn is_drained(&self) -> bool {
-        let leader = self.consensus.borrow().leader.map(|(leader, _)| leader).filter(|leader| *leader != self.me);
-        let (Some(leader), false) = (leader, self.has_state()) else {
-            return self.store.read(|state| state.members.get(&self.me).is_some_and(|member| member.draining));
-        };
+    /// Whether this node is drained, by the leader's word where the state is not here; `None` if nobody tells.
+    pub(super) async fn is_drained(&self) -> Option<bool> {
+        if self.has_state() {
+            return self.store.read(|state| state.members.get(&self.me).map(|member| member.draining));
+        }
+        let leader = self.consensus.borrow().leader.map(|(leader, _)| leader)?;
         let told = self.ask(leader, &Ask::Read(Query::Nodes), VIEW_LIMIT).await;
-        let Ok(Told::Document(Ok(document))) = told else { return false };
-        let nodes: Vec<NodeView> = serde_json::from_slice(&document).unwrap_or_default();
-        nodes.iter().any(|node| node.id == self.me.to_string() && node.draining)
+        let Ok(Told::Document(Ok(document))) = told else { return None };
+        let nodes: Vec<NodeView> = serde_json::from_slice(&document).ok()?;
+        nodes.iter().find(|node| node.id == self.me.to_string()).map(|node| node.draining)
     }
 
     pub(super) fn address_of(&self, node: NodeId) -> Option<SocketAddr> {

@@ -1,27 +1,17 @@
 //! The agent's loop over its faults: ends what is due, starts a keeper where one is missing, tells what has changed.
 
 use super::{
-    Chaos,
-    begin::ACTIVE_MAX,
-    fill,
+    Chaos, fill,
     inside::left,
     journal::{Deed, Entry, Told, boot_millis},
 };
 use crate::{
-    api::{FaultState, FaultView},
+    api::{CHAOS_LASTS_MS_MAX, FaultState, FaultView},
     node::Core,
 };
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use taffeta_model::{Command, NodeId};
-use tokio::time::{Instant, sleep};
-
-/// How often those are told of the end of a fault who could not be reached at once, as it was the fault that kept them from
-/// it.
-const TOLD_MAX: usize = 20;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// Pause between two looks while a fault is on.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -34,18 +24,24 @@ impl Core {
     /// Looks after the faults of this node as long as it runs. Wakes up only while there is one.
     pub(crate) async fn run_chaos(self: Arc<Self>) {
         let Some(chaos) = self.chaos.clone() else { return };
+        // Told first: once this node is there, its keeper says at once that the end has come.
+        chaos.remember_unheard();
+        self.tell_changes(&chaos).await;
         chaos.note_ready();
-        tokio::spawn(tell_ends(Arc::downgrade(&self), last_ended(&chaos)));
         let mut directory = self.directory.subscribe();
-        let mut blocked = self.chaos_block().is_some();
-        let (mut keeper_at, mut overdue_at) = (Instant::now(), Instant::now());
+        let mut stored = directory.borrow().chaos.blocked.clone();
+        let mut blocked = self.chaos_block();
+        let (mut keeper_at, mut overdue_at, mut register_at) = (Instant::now(), Instant::now(), Instant::now());
         loop {
             let told = directory.borrow_and_update().chaos.clone();
-            if told.blocked.is_some() != blocked {
-                blocked = told.blocked.is_some();
-                self.tell_block(told.blocked.as_ref());
+            chaos.lift_told_block(stored.as_ref(), told.blocked.as_ref());
+            stored.clone_from(&told.blocked);
+            let block = self.chaos_block();
+            if block != blocked {
+                self.tell_block(block.as_ref());
+                blocked = block;
             }
-            if self.chaos_block().is_some() {
+            if blocked.is_some() {
                 self.ask_for_all_ends();
             }
             let entries = chaos.unfinished();
@@ -56,20 +52,23 @@ impl Core {
                         tracing::error!(%error, "the keeper of faults is missing");
                     }
                 }
-                self.look_after(&chaos, entry).await;
+                self.look_after(&chaos, entry);
             }
             self.tell_changes(&chaos).await;
             if Instant::now() >= overdue_at {
                 overdue_at = Instant::now() + OVERDUE_EVERY;
                 self.ask_the_overdue().await;
             }
-            let registered = self.register_token(&chaos, &told.tokens).await;
+            if Instant::now() >= register_at && !self.register_token(&chaos, &told.tokens).await {
+                register_at = Instant::now() + AGAIN;
+            }
+            let registers = Instant::now() < register_at;
             let waits = !entries.is_empty();
             tokio::select! {
                 () = chaos.news.notified() => {}
                 changed = directory.changed() => if changed.is_err() { return },
                 () = sleep(LOOK_EVERY), if waits => {}
-                () = sleep(AGAIN), if !registered => {}
+                () = sleep_until(register_at), if registers => {}
                 () = sleep(OVERDUE_EVERY), if !self.heard_faults.is_empty() => {}
             }
         }
@@ -95,19 +94,40 @@ impl Core {
             return true; // the directory changes when it is one
         }
         let command = Command::OptIntoChaos { node: self.me, token: wanted };
-        match self.submit(command).await {
-            Ok(_) => true,
-            Err(error) => {
-                tracing::debug!(%error, "the chaos token is not known to the others yet");
-                false
-            }
+        // Not for long: meanwhile no fault is ended.
+        let Ok(stored) = timeout(AGAIN, self.submit(command)).await else { return false };
+        stored.inspect_err(|error| tracing::debug!(%error, "the chaos token is not known to the others yet")).is_ok()
+    }
+
+    /// Takes a drain back, beside the loop: without a quorum that takes long, and other faults have ends as well.
+    fn lift_drain(self: &Arc<Self>, chaos: &Arc<Chaos>, entry: &Entry) {
+        let mut inside = chaos.inside();
+        let is_lifting = inside.lifting.as_ref().is_some_and(|lifting| !lifting.is_finished());
+        if is_lifting || chaos.journal.entry(&entry.record.id).is_none_or(|entry| entry.is_over()) {
+            return;
         }
+        let (core, chaos, entry) = (Arc::clone(self), Arc::clone(chaos), entry.clone());
+        inside.lifting = Some(tokio::spawn(async move {
+            let told = match core.submit(Command::Drain { node: core.me, on: false }).await {
+                Ok(_) => Told::undone(None),
+                Err(e) => Told::not_undone(format!("the node is still drained: {e}")),
+            };
+            drop(core);
+            store(&chaos, &entry, &told);
+            chaos.news.notify_one();
+            if told.state != FaultState::Undone {
+                sleep(AGAIN).await; // and then it is tried again
+            }
+        }));
     }
 
     /// One fault that is not over, as far as it is the agent's to do.
-    async fn look_after(&self, chaos: &Chaos, entry: &Entry) {
+    fn look_after(self: &Arc<Self>, chaos: &Arc<Chaos>, entry: &Entry) {
         let (record, now) = (&entry.record, boot_millis());
         let id = record.id.as_str();
+        if chaos.inside().begins.as_deref() == Some(id) {
+            return; // what is undone before it is done would stay
+        }
         let is_due = entry.is_due(now, &chaos.boot);
         let told = match &record.deed {
             Deed::Inside if is_due => {
@@ -131,10 +151,10 @@ impl Core {
                     }
                 }
             },
-            Deed::Drain if is_due => match self.submit(Command::Drain { node: self.me, on: false }).await {
-                Ok(_) => Some(Told::undone(None)),
-                Err(e) => Some(Told::not_undone(format!("the node is still drained: {e}"))),
-            },
+            Deed::Drain if is_due => {
+                self.lift_drain(chaos, entry);
+                None
+            }
             Deed::HandOver if is_due => Some(Told::undone(None)),
             // What the machine's end has undone.
             Deed::Table { .. } | Deed::Kill { .. } | Deed::Stop | Deed::Pause if record.boot != chaos.boot => {
@@ -155,15 +175,14 @@ impl Core {
             }
             Deed::Inside | Deed::Drain | Deed::HandOver => None,
         };
-        if let Some(told) = told.filter(|told| entry.told.as_ref() != Some(told))
-            && let Err(error) = chaos.journal.tell(id, &told)
-        {
-            tracing::error!(%error, fault = id, "what became of a fault could not be stored, and is tried again");
+        if let Some(told) = told {
+            store(chaos, entry, &told);
         }
     }
 
     /// Makes events of what has changed, and lets the others know.
     async fn tell_changes(self: &Arc<Self>, chaos: &Chaos) {
+        let most = Duration::from_millis(CHAOS_LASTS_MS_MAX);
         let changed: Vec<(FaultView, Duration)> = {
             let known: Vec<String> = chaos.inside().told.keys().cloned().collect();
             let unfinished = chaos.unfinished();
@@ -179,42 +198,37 @@ impl Core {
                     state => inside.told.insert(view.id.clone(), state),
                 };
                 if before != Some(view.state) {
-                    changed.push((view, left(entry.record.until, now)));
+                    let left = match view.state {
+                        FaultState::NotUndone => most, // nobody knows how long
+                        FaultState::Planned | FaultState::Active | FaultState::Undone => left(entry.record.until, now),
+                    };
+                    changed.push((view, left.min(most)));
                 }
             }
             changed
         };
-        for (view, left) in changed {
+        let told = changed.into_iter().map(|(view, left)| async move {
             self.tell_fault(&view);
             let unheard = self.tell_others(view.clone(), left).await;
-            if view.state == FaultState::Undone && !unheard.is_empty() {
-                tokio::spawn(tell_again(Arc::downgrade(self), view, unheard));
+            (view, left, unheard)
+        });
+        for (view, left, unheard) in futures::future::join_all(told).await {
+            if view.state == FaultState::Undone
+                && let Err(error) = chaos.journal.hear(&view.id)
+            {
+                tracing::warn!(%error, "that the end of a fault was told could not be noted: it is told again after a start");
             }
+            self.keep_telling(view, left, unheard);
         }
     }
 }
 
-/// The last faults that are over, as many as may have been on at once: while no agent was here, nobody has told their ends.
-fn last_ended(chaos: &Chaos) -> Vec<FaultView> {
-    let ended = chaos.journal.entries().into_iter().filter(Entry::is_over);
-    let mut views: Vec<FaultView> = ended.map(|entry| entry.view()).collect();
-    views.drain(..views.len().saturating_sub(ACTIVE_MAX));
-    views
-}
-
-/// Lets the others know of ends that they may not have heard of.
-async fn tell_ends(core: Weak<Core>, ended: Vec<FaultView>) {
-    sleep(AGAIN).await; // until they are met again
-    let others = core.upgrade().map(|core| core.others()).unwrap_or_default();
-    let told = ended.into_iter().map(|view| tell_again(Weak::clone(&core), view, others.clone()));
-    futures::future::join_all(told).await;
-}
-
-/// The others need not warn of a fault that is over.
-async fn tell_again(core: Weak<Core>, view: FaultView, mut unheard: Vec<NodeId>) {
-    for _ in 0..TOLD_MAX {
-        sleep(AGAIN / 2).await;
-        let Some(core) = core.upgrade().filter(|_| !unheard.is_empty()) else { return };
-        unheard = core.tell_these(unheard, &view, Duration::ZERO, AGAIN / 2).await;
+/// Writes down what became of a fault, if that is news.
+fn store(chaos: &Chaos, entry: &Entry, told: &Told) {
+    let id = entry.record.id.as_str();
+    if entry.told.as_ref() != Some(told)
+        && let Err(error) = chaos.journal.tell(id, told)
+    {
+        tracing::error!(%error, fault = id, "what became of a fault could not be stored, and is tried again");
     }
 }
