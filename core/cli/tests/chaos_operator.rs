@@ -311,6 +311,58 @@ fn ctrl_c_undoes_everything_at_once_and_ends_with_3() {
 }
 
 #[test]
+fn a_run_whose_method_is_over_is_aborted_as_well_while_its_faults_are_on() {
+    let bed = Bed::three();
+    let file = bed.file("over.yaml", &experiment(&[("slow", "dns", "target: n2, fraction: 0.1, lasts: 600", 0.0)]));
+    let [log, journal] = ["over.log", "over.json"].map(|name| bed.cluster.root().join(name));
+    for by_hand in [true, false] {
+        let mut command = bed.command(&["run", &file.to_string_lossy(), "--no-load"]);
+        command.arg("--journal").arg(&journal).stdout(Stdio::null());
+        command.stderr(fs::File::create(&log).expect("a file"));
+        let mut tool = command.spawn().expect("the binary starts");
+        let said = || fs::read_to_string(&log).unwrap_or_default();
+        within(SOON, "the method has ended", || if said().contains("slow: at n2") { Ok(()) } else { Err(said()) });
+        if by_hand {
+            signal(&tool, Signal::INT);
+        } else {
+            bed.chaos(&["stop", "--all", "--reason", "a sale"]).success();
+        }
+        let ended = tool.wait().expect("it ends");
+        assert_eq!(ended.code(), Some(3), "{}", said());
+        let why = if by_hand { "ended by a person" } else { "a sale" };
+        assert!(said().contains("aborted") && said().contains(why), "{}", said());
+        assert_eq!(bed.on(), Vec::<String>::new(), "undone long before its end");
+        let told: Value = serde_json::from_str(&fs::read_to_string(&journal).expect("a journal")).expect("JSON");
+        assert_eq!((&told["status"], &told["run"][0]["status"]), (&"aborted".into(), &"succeeded".into()), "{told}");
+        bed.chaos(&["allow"]).success();
+    }
+    bed.whole();
+}
+
+#[test]
+fn what_a_run_was_at_when_it_was_aborted_is_in_its_journal_and_rollbacks_go_on_after_one_that_is_refused() {
+    let bed = Bed::three();
+    let text = experiment(&[("a", "dns", "target: n2, fraction: 0.1, lasts: 600", 0.0)])
+        + "- {type: probe, name: wait, provider: {type: process, path: sleep, arguments: [600], timeout: 900}}\n"
+        + "rollbacks:\n- {type: action, name: strike, provider: {type: taffeta, func: dns, arguments: {target: n3, fraction: 0.1, lasts: 1}}}\n"
+        + "- {type: action, name: mark, provider: {type: process, path: touch, arguments: [MARK]}}\n";
+    let [mark, journal] = ["marked", "cut.json"].map(|name| bed.cluster.root().join(name));
+    let file = bed.file("cut.yaml", &text.replace("MARK", &mark.to_string_lossy()));
+    let tool = bed.spawn(&["run", &file.to_string_lossy(), "--no-load", "--journal", &journal.to_string_lossy()]);
+    bed.wait_for_faults(1);
+    bed.chaos(&["stop", "--all", "--reason", "a sale"]).success();
+    let told = printed(tool.wait_with_output().expect("it ends"));
+    assert_eq!(told.code, 3, "{told:?}");
+    let told: Value = serde_json::from_str(&fs::read_to_string(&journal).expect("a journal")).expect("JSON");
+    let said = |list: &str, index: usize| told[list][index]["status"].clone();
+    assert_eq!((said("run", 0), said("run", 1)), ("succeeded".into(), "aborted".into()), "{told}");
+    assert_eq!((said("rollbacks", 0), said("rollbacks", 1)), ("failed".into(), "succeeded".into()), "{told}");
+    assert!(mark.exists(), "it comes after the one that was refused");
+    bed.chaos(&["allow"]).success();
+    bed.whole();
+}
+
+#[test]
 fn stop_all_ends_a_run_and_blocks_the_next_until_it_is_allowed() {
     let bed = Bed::three();
     let text = experiment(&[("a", "dns", "target: n2, fraction: 0.1, lasts: 600", 600.0)]);

@@ -16,13 +16,13 @@ impl Report {
         json!({
             "chaoslib-version": concat!("taffeta ", env!("CARGO_PKG_VERSION")),
             "platform": std::env::consts::OS,
-            "node": "taffeta",
+            "node": rustix::system::uname().nodename().to_string_lossy(),
             "experiment": self.source,
             "start": time(self.start),
             "end": time(after(self.start, self.duration)),
             "duration": self.duration.as_secs_f64(),
             "status": status(self.verdict),
-            "deviated": matches!(self.verdict, Verdict::Deviated),
+            "deviated": self.verdict == Verdict::Deviated || self.after.as_ref().is_some_and(|state| !state.is_met()),
             "steady_states": states,
             "run": self.activities.iter().map(activity).collect::<Vec<_>>(),
             "rollbacks": self.rollbacks.iter().map(activity).collect::<Vec<_>>(),
@@ -83,7 +83,11 @@ fn activity(done: &Done) -> Json {
         "start": time(done.start),
         "end": time(after(done.start, done.duration)),
         "duration": done.duration.as_secs_f64(),
-        "status": if done.error.is_some() { "failed" } else { "succeeded" },
+        "status": match (done.ended, &done.error) {
+            (false, _) => "aborted",
+            (true, Some(_)) => "failed",
+            (true, None) => "succeeded",
+        },
     });
     if let Some(error) = &done.error {
         run["exception"] = json!([error]);

@@ -136,6 +136,7 @@ fn activities(all: &[Done]) -> Markup {
                     td { (format!("{:.2} s", done.duration.as_secs_f64())) }
                     td {
                         @match (&done.error, done.tolerated) {
+                            _ if !done.ended => { span class="bad" { "cut off: the run was aborted" } }
                             (Some(error), _) => { span class="bad" { (error) } }
                             (None, Some(false)) => { span class="bad" { "not as it should be" } }
                             (None, Some(true)) => "as it should be",

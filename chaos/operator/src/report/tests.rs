@@ -73,6 +73,7 @@ fn report() -> Report {
             output: json!({"nodes": ["n1"]}),
             error: None,
             tolerated: None,
+            ended: true,
             start: Timestamp::UNIX_EPOCH,
             duration: Duration::from_millis(100),
         }],

@@ -62,6 +62,8 @@ pub struct Done {
     pub error: Option<String>,
     /// Whether what it found was as it should be; `None` without a tolerance.
     pub tolerated: Option<bool>,
+    /// Whether it came to its end; if not, the run was aborted meanwhile.
+    pub ended: bool,
     /// When it began.
     pub start: Timestamp,
     /// How long it took, without its pauses.
@@ -69,6 +71,19 @@ pub struct Done {
 }
 
 impl Done {
+    /// One that has just begun.
+    pub(super) fn begun(activity: &Activity) -> Self {
+        Self {
+            activity: activity.clone(),
+            output: Json::Null,
+            error: None,
+            tolerated: None,
+            ended: false,
+            start: Timestamp::now(),
+            duration: Duration::ZERO,
+        }
+    }
+
     /// A line of it, for people.
     pub(super) fn line(&self, now: Duration) -> String {
         let what = match (&self.error, self.tolerated) {
@@ -160,17 +175,9 @@ impl Report {
     }
 
     /// The worst of all that is known decides.
-    pub(super) fn judge(
-        &mut self,
-        experiment: &Experiment,
-        options: &Options,
-        aborted: Option<Abort>,
-        rolled: Option<Abort>,
-        mended: Mended,
-    ) {
-        let mut deviations = self.deviations(experiment, options);
-        let aborts: Vec<String> =
-            aborted.into_iter().map(String::from).chain(rolled.map(|why| format!("rollbacks: {}", why.0))).collect();
+    pub(super) fn judge(&mut self, experiment: &Experiment, options: &Options, aborted: Option<Abort>, mended: Mended) {
+        let mut deviations = self.deviations(experiment, options, aborted.as_ref());
+        let aborts: Vec<String> = aborted.into_iter().map(String::from).collect();
         let left: Vec<String> = match mended {
             Mended::All => vec![],
             Mended::Late(late) => {
@@ -192,10 +199,13 @@ impl Report {
         self.why = [left, aborts, deviations].concat();
     }
 
-    fn deviations(&self, experiment: &Experiment, options: &Options) -> Vec<String> {
+    fn deviations(&self, experiment: &Experiment, options: &Options, aborted: Option<&Abort>) -> Vec<String> {
         let mut found = vec![];
         if let Some(why) = self.after.as_ref().and_then(State::why) {
-            found.push(format!("{} s after healing: {why}", experiment.rules.heal.as_secs()));
+            found.push(match aborted {
+                None => format!("{} s after healing: {why}", experiment.rules.heal.as_secs()),
+                Some(_) => format!("after healing: {why}"), // a person may not have waited so long
+            });
         }
         for probe in experiment.hypothesis.iter().flat_map(|hypothesis| &hypothesis.probes) {
             let limit = match experiment.rules.within.get(&probe.name) {
@@ -216,6 +226,8 @@ impl Report {
         for done in self.activities.iter().chain(&self.rollbacks) {
             match (&done.error, done.tolerated) {
                 (_, Some(false)) => found.push(format!("`{}` found {}", done.activity.name, short(&done.output))),
+                // Why the run was aborted is told by itself.
+                (Some(error), None) if aborted.is_some_and(|why| why.0 == *error) => {}
                 (Some(error), None) => found.push(format!("`{}` failed: {error}", done.activity.name)),
                 (Some(_) | None, _) => {}
             }
