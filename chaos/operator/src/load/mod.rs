@@ -3,7 +3,7 @@
 //!
 //! They are clients as a fabric has them: a resolver with two servers, a browser without retries, a writer that asks
 //! another machine when one does not answer. Machines that are silenced on purpose are not asked: nobody promises that
-//! a dead machine answers.
+//! a dead machine answers. Where all of them are, whoever wants to ask has failed.
 
 mod pages;
 mod writes;
@@ -15,6 +15,8 @@ use std::sync::{Arc, Mutex};
 use taffeta_history::History;
 use tokio::task::JoinSet;
 
+/// Why a request fails while all machines are silenced.
+const NOBODY: &str = "no machine is left to be asked";
 /// Clients that write, each one write at a time.
 const WRITERS: u32 = 2;
 

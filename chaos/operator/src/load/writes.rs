@@ -3,6 +3,7 @@
 //! A key is an app without instances; a write deploys it with one job whose name is the write's serial. The reply names
 //! the position in the log, and the list of apps gives of each the serial, its position, and how often it was deployed.
 
+use super::NOBODY;
 use crate::{fabric::Fabric, scene::Scene, timeline::Request};
 use serde::Serialize;
 use std::{
@@ -88,8 +89,12 @@ pub(super) async fn write_for_ever(fabric: Fabric, scene: Scene, book: Book, num
     while !book.stop.load(Ordering::Relaxed) {
         turn += 1;
         let silent = scene.silent();
-        let names: Vec<String> = fabric.names().into_iter().filter(|name| !silent.contains(name)).collect();
+        let known = fabric.names();
+        let names: Vec<&String> = known.iter().filter(|name| !silent.contains(name)).collect();
         let api = names.get(turn % names.len().max(1)).and_then(|name| fabric.client(name));
+        if names.is_empty() && !known.is_empty() {
+            scene.told(Request::Write, Err(NOBODY.into()));
+        }
         if let Some(api) = api {
             book.open.fetch_add(1, Ordering::Relaxed);
             let serial = book.history().invoke(scene.now(), client, key);
