@@ -163,8 +163,9 @@ async fn wait_undone(fabric: &Fabric, begun: &FaultView, lasts: Duration) -> Res
         let Ok(chaos) = fabric.chaos().await else { continue };
         let undone = chaos.faults.iter().any(|view| view.id == begun.id && view.state == FaultState::Undone);
         let ready = match fabric.client(&begun.node) {
-            Some(api) => api.status().await.is_ok_and(|status| status.ready),
-            None => true,
+            Some(api) => api.status().await.is_ok_and(|status| status.ready && status.node == begun.node),
+            // Only the others can tell.
+            None => fabric.view().await.is_ok_and(|fleet| fleet.alive().contains(&begun.node.as_str())),
         };
         if undone && ready {
             return Ok(());

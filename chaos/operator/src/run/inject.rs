@@ -160,10 +160,14 @@ impl Runner {
 
     /// Whether a machine has just stopped answering.
     async fn is_gone(&self, node: &str) -> bool {
-        let Some(api) = self.fabric.client(node) else { return false };
         let until = self.scene.now() + GONE_MAX;
         while self.scene.now() < until {
-            if api.clone().time_limit(Duration::from_secs(1)).health().await.is_err() {
+            let gone = match self.fabric.client(node) {
+                Some(api) => api.time_limit(Duration::from_secs(1)).health().await.is_err(),
+                // Only the others can tell.
+                None => self.fabric.view().await.is_ok_and(|fleet| !fleet.alive().contains(&node)),
+            };
+            if gone {
                 return true;
             }
             sleep(LOOK_EVERY).await;
@@ -177,7 +181,10 @@ impl Runner {
         while self.scene.now() < until {
             let undone = self.faults().begun.iter().filter(|begun| begun.hit.node == node).all(|begun| begun.undone);
             let own = match self.fabric.client(node) {
-                Some(api) => api.time_limit(Duration::from_secs(1)).status().await.is_ok_and(|status| status.ready),
+                Some(api) => {
+                    let status = api.time_limit(Duration::from_secs(1)).status().await;
+                    status.is_ok_and(|status| status.ready && status.node == node)
+                }
                 // Only the others can tell.
                 None => self.fabric.view().await.is_ok_and(|fleet| fleet.alive().contains(&node)),
             };
