@@ -115,7 +115,7 @@ fn aim(single: &Single, fleet: &Fleet) -> Result<Vec<Hit>, ApiError> {
         return Err(refused(format!("faults are refused since {} ({}): {}", blocked.at, blocked.by, blocked.reason))
             .help("`taffeta chaos allow` lifts it"));
     }
-    let struck = strike.aim(fleet, single.seed, &single.name).map_err(refused)?;
+    let struck = strike.aim(fleet, single.seed, &single.name, None).map_err(refused)?;
     let task = match &strike.place {
         Place::Task(task) => Some(task.clone()),
         Place::Nodes { .. } => None,

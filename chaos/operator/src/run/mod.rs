@@ -85,8 +85,8 @@ pub(crate) struct Runner {
 pub(crate) struct Faults {
     /// In the order of their beginning.
     pub(crate) begun: Vec<inject::Begun>,
-    /// Who was drawn by which activity: who refers to it strikes the same.
-    pub(crate) drawn: BTreeMap<String, Vec<String>>,
+    /// Who was drawn, by the activity's name and what it does: who refers to it strikes the same.
+    pub(crate) drawn: BTreeMap<(String, String), Vec<String>>,
 }
 
 /// Why a method ends before its end.
