@@ -23,8 +23,6 @@ const UNDO_MAX: Duration = Duration::from_secs(12);
 #[derive(Clone, Debug)]
 pub struct Fabric {
     entry: ApiClient,
-    /// Whether the node that was named is on this machine: then an address of loopback may be meant for us.
-    is_near: bool,
     token: Option<String>,
     chaos_tokens: Vec<String>,
     /// The machines' own APIs, by name.
@@ -35,8 +33,7 @@ impl Fabric {
     /// The cluster of the node that `entry` asks. `token` is the API's, `chaos_tokens` are those of nodes that have
     /// opted in: each is tried until a node takes one.
     pub fn new(entry: ApiClient, token: Option<String>, chaos_tokens: Vec<String>) -> Self {
-        let is_near = is_near(entry.target());
-        Self { entry: entry.time_limit(ANSWER_MAX), is_near, token, chaos_tokens, known: Arc::default() }
+        Self { entry: entry.time_limit(ANSWER_MAX), token, chaos_tokens, known: Arc::default() }
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<String, ApiClient>> {
@@ -103,7 +100,7 @@ impl Fabric {
             let client = client.time_limit(limit);
             match gather(&client, chaos).await {
                 Ok(mut fleet) => {
-                    if !self.is_near {
+                    if !is_near(client.target()) {
                         fleet.forget_loopback();
                     }
                     self.learn(&fleet, client);
@@ -209,6 +206,7 @@ impl Fabric {
     }
 }
 
+/// Whether a node that is asked there is on this machine: then an address of loopback that it tells may be reached.
 fn is_near(target: &ApiTarget) -> bool {
     match target {
         ApiTarget::Unix(_) => true,

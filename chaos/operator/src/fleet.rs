@@ -108,13 +108,15 @@ impl Fleet {
         fleet
     }
 
-    /// An address that several machines have, as 127.0.0.1 is by default, leads to whoever asks there.
+    /// An address that several machines have, as 127.0.0.1 is by default, leads to whoever asks there: of them only the
+    /// machine that has told this may be meant.
     fn forget_shared(&mut self) {
         let http = shared(self.machines.values().filter_map(|machine| machine.http));
         let dns = shared(self.machines.values().filter_map(|machine| machine.dns));
-        for machine in self.machines.values_mut() {
-            machine.http = machine.http.filter(|at| !http.contains(at));
-            machine.dns = machine.dns.filter(|at| !dns.contains(at));
+        for (name, machine) in &mut self.machines {
+            let is_own = |at: &SocketAddr| Some(name) == self.told_by.as_ref() && at.ip().is_loopback();
+            machine.http = machine.http.filter(|at| !http.contains(at) || is_own(at));
+            machine.dns = machine.dns.filter(|at| !dns.contains(at) || is_own(at));
         }
     }
 

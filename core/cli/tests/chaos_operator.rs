@@ -194,6 +194,14 @@ fn what_may_not_be_run_is_refused_and_says_why() {
     refused("title: x\n", &[], "refused.yaml:1: `method` is missing");
     let cut = experiment(&[("a", "kill", "target: n2, what: power, lasts: 2", 0.0)]);
     refused(&cut, &[], "a: n2: no node can cut its own power");
+    let mistyped = experiment(&[("a", "pause", "target: n2, lasts: 2", 0.0)])
+        .replace("func: strength", "func: strength, arguments: {service: wbe/shop}");
+    refused(&mistyped, &[], "`strength` found nothing: no instance of wbe/shop is wanted; services are web/shop");
+    for probe in ["strength", "names", "serves"] {
+        let told = bed.chaos(&["probe", probe, "--service", "wbe/shop", "--tolerance", "1"]);
+        assert_eq!(told.code, 1, "{told:?}");
+        assert!(told.stderr.contains("no instance of wbe/shop is wanted"), "{told:?}");
+    }
     assert_eq!(bed.status()["faults"], Value::Array(vec![]), "nothing was injected");
     // Without the token nothing begins, whatever the plan says.
     let mut command = Command::new(binary());

@@ -41,7 +41,7 @@ fn an_address_that_several_machines_have_is_none() {
         ("n3", "10.0.0.3:7400", "10.0.0.3:7480", "10.0.0.3:53"),
     ]);
     assert_eq!(fleet.told_by.as_deref(), Some("n1"));
-    assert_eq!(at(&fleet, "n1"), [None, address("127.0.0.1:7453")]);
+    assert_eq!(at(&fleet, "n1"), [address(near), address("127.0.0.1:7453")], "it has told this");
     assert_eq!(at(&fleet, "n2"), [None, address("10.0.0.2:53")]);
     assert_eq!(at(&fleet, "n3"), [address("10.0.0.3:7480"), address("10.0.0.3:53")]);
     fleet.forget_loopback();
