@@ -254,6 +254,38 @@ fn a_machine_that_is_killed_is_healed_and_the_run_is_reported_three_ways() {
     assert!(!apps.contains("chaos-writes"), "what clients wrote to is removed: {apps}");
 }
 
+#[test]
+fn no_secret_is_in_a_report_or_on_the_terminal() {
+    let bed = Bed::three();
+    let text = "
+title: test of ${token}
+secrets: {api: {token: hush-literal, other: {type: env, key: CHAOS_TEST_SECRET}, spare: {type: env, key: NONE, default: hush-default}}}
+method:
+- type: probe
+  name: echo ${other}
+  tolerance: {type: regex, target: stdout, pattern: nothing}
+  provider: {type: process, path: echo, arguments: ['${token}', '${other}', '${spare}']}
+- type: probe
+  name: ask
+  tolerance: 200
+  provider: {type: http, url: 'http://user:${token}@127.0.0.1:1/${other}', arguments: {token: '${token}'}}
+";
+    let file = bed.file("secret.yaml", text);
+    let paths = ["s.json", "s.xml", "s.html"].map(|name| bed.cluster.root().join(name).to_string_lossy().into_owned());
+    let mut command = bed.command(&["run", &file.to_string_lossy(), "--no-load"]);
+    command.args(["--journal", &paths[0], "--junit", &paths[1], "--html", &paths[2]]);
+    let told = printed(command.env("CHAOS_TEST_SECRET", "hush from outside").output().expect("the binary runs"));
+    assert_eq!(told.code, 1, "{told:?}");
+    let reports = paths.map(|path| fs::read_to_string(path).expect("a report"));
+    for text in reports.iter().chain([&told.stdout, &told.stderr]) {
+        assert!(!text.contains("hush"), "{text}");
+    }
+    assert!(reports.iter().all(|report| report.contains("echo ***")), "{reports:?}");
+    let journal: Value = serde_json::from_str(&reports[0]).expect("JSON");
+    assert_eq!(journal["run"][0]["output"]["stdout"], "*** *** ***\n", "{journal}");
+    assert_eq!(journal["experiment"]["secrets"]["api"]["other"]["key"], "CHAOS_TEST_SECRET", "{journal}");
+}
+
 /// What stays for a few seconds at a machine that goes on. Together these are on at once.
 const BESIDE: [(&str, &str, &str, f64); 11] = [
     ("a", "loss", "target: n3, fraction: 0.1, lasts: 6", 0.0),

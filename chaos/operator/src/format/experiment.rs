@@ -1,6 +1,6 @@
 //! What an experiment says, once it was read and checked.
 
-use super::{Look, Strike};
+use super::{Look, Secrets, Strike};
 use crate::tolerance::Tolerance;
 use serde_json::Value as Json;
 use std::{collections::BTreeMap, time::Duration};
@@ -24,7 +24,9 @@ pub struct Experiment {
     pub rules: Rules,
     /// What is in the file and is not obeyed, in words.
     pub ignored: Vec<String>,
-    /// The file, its variables not filled in: secrets never get into a report.
+    /// What must not be told.
+    pub secrets: Secrets,
+    /// The file, its variables not filled in. What is written under `secrets` is in it.
     pub source: Json,
 }
 

@@ -5,6 +5,7 @@ use super::{
     fields::{Field, Fields, nearest},
     look::Look,
     planned,
+    secrets::Secrets,
     strike::Strike,
     tolerance::tolerance,
     variables::{Given, Variables},
@@ -51,11 +52,16 @@ impl Experiment {
             |key: &str| source.entry(key).map(|node| Field::new(key, node)).filter(|field| !field.is_nothing());
         let variables = Variables::read(section("configuration").as_ref(), section("secrets").as_ref(), given)?;
         let filled = variables.fill(&source);
-        experiment(&source, &filled)
+        let secrets = variables.secrets;
+        experiment(&source, &filled, secrets.clone()).map_err(|wrong| Wrong {
+            what: secrets.mask(&wrong.what),
+            help: wrong.help.as_deref().map(|help| secrets.mask(help)),
+            ..wrong
+        })
     }
 }
 
-fn experiment(source: &Node, filled: &Node) -> Result<Experiment, Wrong> {
+fn experiment(source: &Node, filled: &Node, secrets: Secrets) -> Result<Experiment, Wrong> {
     let fields = Field::new("", filled).fields(&KEYS)?;
     let title = fields.need("title")?.name()?;
     let method = fields.need("method")?;
@@ -67,7 +73,7 @@ fn experiment(source: &Node, filled: &Node) -> Result<Experiment, Wrong> {
     let method = activities(&method, source, &mut known)?;
     let rollbacks = fields.get("rollbacks").map(|field| activities(&field, source, &mut known)).transpose()?;
     let rules = fields.get("extensions").map(|field| rules(&field, hypothesis.as_ref())).transpose()?;
-    Ok(Experiment {
+    let mut experiment = Experiment {
         title,
         description: fields.get("description").map(|field| field.name()).transpose()?.unwrap_or_default(),
         tags: fields.get("tags").map(|field| texts(&field)).transpose()?.unwrap_or_default(),
@@ -76,8 +82,26 @@ fn experiment(source: &Node, filled: &Node) -> Result<Experiment, Wrong> {
         rollbacks: rollbacks.unwrap_or_default(),
         rules: rules.unwrap_or_default(),
         ignored: ignored(&fields, source),
+        secrets,
         source: source.to_json(),
-    })
+    };
+    hide_secrets(&mut experiment);
+    Ok(experiment)
+}
+
+/// Names and words are told everywhere.
+fn hide_secrets(experiment: &mut Experiment) {
+    let secrets = experiment.secrets.clone();
+    let hide = |text: &mut String| *text = secrets.mask(text);
+    hide(&mut experiment.title);
+    hide(&mut experiment.description);
+    experiment.tags.iter_mut().chain(&mut experiment.rules.expects).for_each(hide);
+    let probes = experiment.hypothesis.iter_mut().flat_map(|hypothesis| &mut hypothesis.probes);
+    for activity in probes.chain(&mut experiment.method).chain(&mut experiment.rollbacks) {
+        hide(&mut activity.name);
+    }
+    let within = std::mem::take(&mut experiment.rules.within);
+    experiment.rules.within = within.into_iter().map(|(probe, within)| (secrets.mask(&probe), within)).collect();
 }
 
 /// What is understood by the Chaos Toolkit and not here.

@@ -90,6 +90,13 @@ fn no_secret_is_in_what_is_reported() {
     let page = &experiment.hypothesis.as_ref().unwrap().probes[0];
     assert!(page.source.to_string().contains("Bearer ${token}"), "{}", page.source);
     assert!(!experiment.source.to_string().contains("hush"));
+    let named = read(
+        &WHOLE.replace("name: kill it", "name: kill with ${token}").replace("ref: kill it", "ref: kill with hush"),
+    );
+    assert_eq!((named.method[0].name.as_str(), named.method[2].name.as_str()), ("kill with ***", "kill with ***"));
+    assert_eq!(named.secrets.mask("Bearer hush"), "Bearer ***");
+    let told = wrong(&WHOLE.replace("target: \"${node}\"", "target: \"A ${token}\""));
+    assert!(told.contains("`A ***` is not a target"), "{told}");
 }
 
 #[test]

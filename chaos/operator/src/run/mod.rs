@@ -17,7 +17,7 @@ pub(crate) use state::check;
 
 use crate::{
     fabric::Fabric,
-    format::Experiment,
+    format::{Experiment, Secrets},
     load::{Load, Written},
     plan::{Limits, Plan},
     scene::Scene,
@@ -74,6 +74,8 @@ pub(crate) struct Runner {
     pub(crate) options: Options,
     /// Name of the run, which its faults carry.
     pub(crate) run: String,
+    /// What must not be told.
+    secrets: Secrets,
     /// How long after its end a fault may take to be confirmed undone.
     confirm: Duration,
     faults: Arc<Mutex<Faults>>,
@@ -170,6 +172,7 @@ pub async fn run(
         scene: scene.clone(),
         options: options.clone(),
         run,
+        secrets: experiment.secrets.clone(),
         confirm: experiment.rules.confirm,
         faults: Arc::default(),
         background: Arc::new(Semaphore::new(BACKGROUND_MAX)),

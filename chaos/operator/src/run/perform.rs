@@ -130,11 +130,11 @@ impl Runner {
                     if let Some(tolerance) = &activity.tolerance {
                         done.tolerated = Some(is_tolerated(tolerance, &output, &self.fabric).await);
                     }
-                    done.output = output;
+                    done.output = self.secrets.mask_json(output);
                 }
                 Err(why) => {
                     done.tolerated = activity.tolerance.as_ref().map(|_| false);
-                    done.error = Some(why);
+                    done.error = Some(self.secrets.mask(&why));
                 }
             },
         }

@@ -2,7 +2,7 @@
 
 use super::{Abort, Options, State, mend::Mended, state::longest_failure};
 use crate::{
-    format::{Activity, Experiment},
+    format::{Activity, Experiment, mask_section},
     load::Written,
     plan::Plan,
     timeline::Timeline,
@@ -117,7 +117,7 @@ pub struct Report {
     pub description: String,
     /// What it expects.
     pub expects: Vec<String>,
-    /// The file, its variables not filled in.
+    /// The file, its variables not filled in, and without what is written under `secrets`.
     pub source: Json,
     /// Name of the run, as its faults carry it.
     pub run: String,
@@ -149,11 +149,13 @@ pub struct Report {
 
 impl Report {
     pub(super) fn new(experiment: &Experiment, run: &str, start: Timestamp, plan: Plan) -> Self {
+        let mut source = experiment.source.clone();
+        mask_section(&mut source);
         Self {
             title: experiment.title.clone(),
             description: experiment.description.clone(),
             expects: experiment.rules.expects.clone(),
-            source: experiment.source.clone(),
+            source,
             run: run.into(),
             plan,
             start,

@@ -2,7 +2,7 @@
 
 use crate::{
     fabric::Fabric,
-    format::{Activity, Experiment},
+    format::{Activity, Experiment, Secrets},
     probe::{find, is_tolerated},
     scene::Scene,
 };
@@ -71,15 +71,15 @@ pub(crate) async fn check(experiment: &Experiment, fabric: &Fabric) -> Option<St
     let hypothesis = experiment.hypothesis.as_ref()?;
     let mut asked = JoinSet::new();
     for (index, probe) in hypothesis.probes.iter().enumerate() {
-        let (probe, fabric) = (probe.clone(), fabric.clone());
-        asked.spawn(async move { (index, look(&probe, &fabric).await) });
+        let (probe, secrets, fabric) = (probe.clone(), experiment.secrets.clone(), fabric.clone());
+        asked.spawn(async move { (index, look(&probe, &secrets, &fabric).await) });
     }
     let mut probes = asked.join_all().await;
     probes.sort_by_key(|(index, _)| *index);
     Some(State { at: Duration::ZERO, probes: probes.into_iter().map(|(_, looked)| looked).collect() })
 }
 
-async fn look(probe: &Activity, fabric: &Fabric) -> Looked {
+async fn look(probe: &Activity, secrets: &Secrets, fabric: &Fabric) -> Looked {
     let (start, began) = (Timestamp::now(), Instant::now());
     let found = find(probe, fabric).await;
     let met = match (&found, &probe.tolerance) {
@@ -88,8 +88,8 @@ async fn look(probe: &Activity, fabric: &Fabric) -> Looked {
         (Err(_), _) => false,
     };
     let (output, error) = match found {
-        Ok(output) => (output, None),
-        Err(why) => (Json::Null, Some(why)),
+        Ok(output) => (secrets.mask_json(output), None),
+        Err(why) => (Json::Null, Some(secrets.mask(&why))),
     };
     Looked {
         name: probe.name.clone(),
