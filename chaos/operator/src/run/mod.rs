@@ -11,7 +11,7 @@ mod report;
 mod state;
 
 pub use report::{Done, Report, Verdict};
-pub use state::{Looked, State};
+pub use state::{Looked, State, Stretch};
 
 pub(crate) use state::check;
 
@@ -26,6 +26,7 @@ use crate::{
 use jiff::Timestamp;
 use mend::{Mended, Mender};
 use perform::Performed;
+use state::Watched;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -183,8 +184,7 @@ pub async fn run(
     scene.timeline().add_sample(first);
     let mut watchers = JoinSet::new();
     watchers.spawn(watch(fabric.clone(), scene.clone()));
-    let during = Arc::new(Mutex::new(vec![]));
-    watchers.spawn(state::check_for_ever(experiment.clone(), fabric.clone(), scene.clone(), Arc::clone(&during)));
+    let watched = Watched::start(experiment, fabric, &scene, &mut watchers);
     let mending = Mender::start(&runner, &mut watchers);
 
     tokio::pin!(abort);
@@ -219,7 +219,7 @@ pub async fn run(
     let mended = mended.at_the_end(&runner);
     let ended_at = scene.now();
     watchers.shutdown().await;
-    report.during = during.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    (report.during, report.failures) = watched.end(ended_at);
     report.timeline = scene.timeline().clone();
     report.timeline.end(ended_at);
     report.written = written;

@@ -1,6 +1,6 @@
 //! What came of a run.
 
-use super::{Abort, Options, State, mend::Mended, state::longest_failure};
+use super::{Abort, Options, State, Stretch, mend::Mended};
 use crate::{
     format::{Activity, Experiment, mask_section},
     load::Written,
@@ -9,7 +9,7 @@ use crate::{
 };
 use jiff::Timestamp;
 use serde_json::Value as Json;
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,8 +133,10 @@ pub struct Report {
     pub why: Vec<String>,
     /// The hypothesis before.
     pub before: Option<State>,
-    /// And while faults were on and healed.
+    /// And while faults were on and healed: each probe for itself, and of checks that show the same the first and the last.
     pub during: Vec<State>,
+    /// By probe, the longest time in which it did not hold meanwhile.
+    pub failures: BTreeMap<String, Stretch>,
     /// And after.
     pub after: Option<State>,
     /// The method's activities.
@@ -164,6 +166,7 @@ impl Report {
             why: vec![],
             before: None,
             during: vec![],
+            failures: BTreeMap::new(),
             after: None,
             activities: vec![],
             rollbacks: vec![],
@@ -215,8 +218,8 @@ impl Report {
                 Some(limit) => *limit,
                 None => continue,
             };
-            if let Some((lasted, from)) = longest_failure(&self.during, &probe.name)
-                && (lasted > limit || options.strict)
+            if let Some(Stretch { from, lasted }) = self.failures.get(&probe.name)
+                && (*lasted > limit || options.strict)
             {
                 let (lasted, from, limit) = (lasted.as_secs_f64(), from.as_secs_f64(), limit.as_secs_f64());
                 found.push(format!(
