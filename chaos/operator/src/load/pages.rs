@@ -57,7 +57,7 @@ pub(super) async fn ask_for_ever(scene: Scene, fleet: Fleet, service: String) {
             [] => Err(NOBODY.to_owned()),
             servers => resolve(servers, turn, &name).await,
         };
-        scene.told(Request::Name, found.as_ref().map(drop).map_err(Clone::clone));
+        scene.told(Request::Name, &service, found.as_ref().map(drop).map_err(Clone::clone));
         // Without a name there is nobody to be asked, and that has been counted.
         let one = |found: BTreeSet<SocketAddr>| found.iter().nth(turn % found.len().max(1)).copied();
         if let Some(at) = found.ok().and_then(one) {
@@ -67,7 +67,7 @@ pub(super) async fn ask_for_ever(scene: Scene, fleet: Fleet, service: String) {
                 Ok(status) => Err(format!("{at}: HTTP {status}")),
                 Err(why) => Err(format!("{at}: {why}")),
             };
-            scene.told(Request::Page, told);
+            scene.told(Request::Page, &service, told);
         }
         sleep_until(next).await;
     }

@@ -85,7 +85,7 @@ impl Book {
 /// Writes until it is told to stop, each time through the next machine.
 pub(super) async fn write_for_ever(fabric: Fabric, scene: Scene, book: Book, number: u32) {
     let (client, key) = (Client(number), Key(number.into()));
-    let mut turn = number as usize;
+    let (mut turn, who) = (number as usize, format!("writer {number}"));
     while !book.stop.load(Ordering::Relaxed) {
         turn += 1;
         let silent = scene.silent();
@@ -93,7 +93,7 @@ pub(super) async fn write_for_ever(fabric: Fabric, scene: Scene, book: Book, num
         let names: Vec<&String> = known.iter().filter(|name| !silent.contains(name)).collect();
         let api = names.get(turn % names.len().max(1)).and_then(|name| fabric.client(name));
         if names.is_empty() && !known.is_empty() {
-            scene.told(Request::Write, Err(NOBODY.into()));
+            scene.told(Request::Write, &who, Err(NOBODY.into()));
         }
         if let Some(api) = api {
             book.open.fetch_add(1, Ordering::Relaxed);
@@ -108,7 +108,7 @@ pub(super) async fn write_for_ever(fabric: Fabric, scene: Scene, book: Book, num
                 Err(e) => (Fate::Refused, Err(e.message)),
             };
             book.history().end(serial, fate);
-            scene.told(Request::Write, told);
+            scene.told(Request::Write, &who, told);
             book.open.fetch_sub(1, Ordering::Relaxed);
         }
         sleep(PAUSE).await;

@@ -64,7 +64,7 @@ impl Report {
                 tr { th { "names right after" } td { (seconds(self.timeline.names_right_s())) } }
                 tr { th { "full strength after" } td { (seconds(self.timeline.full_strength_s())) } }
                 @for (kind, tally) in &self.timeline.requests {
-                    tr { th { (format!("{kind:?} requests").to_lowercase()) } td { (requests(tally)) } }
+                    tr { th { (kind) " requests" } td { (requests(tally)) } }
                 }
                 @if let Some(written) = &self.written {
                     tr {

@@ -52,7 +52,7 @@ fn report() -> Report {
         silences: vec!["n1".into()],
         error: None,
     });
-    timeline.add_request(Duration::from_secs(1), Request::Page, Err("refused".into()));
+    timeline.add_request(Duration::from_secs(1), Request::Page, "web/shop", Err("refused".into()));
     timeline.end(Duration::from_secs(5));
     Report {
         title: experiment.title.clone(),
