@@ -10,7 +10,10 @@ use super::{
     tolerance::tolerance,
     variables::{Given, Variables},
 };
-use crate::text::{Node, Value, Wrong};
+use crate::{
+    text::{Node, Value, Wrong},
+    timeline::Request,
+};
 use std::{collections::BTreeMap, time::Duration};
 
 /// Most activities of a method: a day of them, one every ten seconds.
@@ -37,6 +40,8 @@ const KEYS: [&str; 14] = [
     "version",
     "dry",
 ];
+/// The words for what clients ask for.
+const REQUESTS: [(&str, Request); 3] = [("name", Request::Name), ("page", Request::Page), ("write", Request::Write)];
 const PROVIDERS: [&str; 3] = ["http", "process", "taffeta"];
 
 impl Experiment {
@@ -333,7 +338,7 @@ fn rules(field: &Field<'_>, hypothesis: Option<&Hypothesis>) -> Result<Rules, Wr
         if Field::new(format!("{}.name", extension.path), name).text()? != "taffeta" {
             continue;
         }
-        let fields = extension.fields(&["name", "seed", "within", "heal", "confirm", "expects"])?;
+        let fields = extension.fields(&["name", "seed", "within", "requests", "heal", "confirm", "expects"])?;
         if let Some(seed) = fields.get("seed") {
             rules.seed = Some(seed.whole(0..=i64::MAX)?.unsigned_abs());
         }
@@ -345,6 +350,14 @@ fn rules(field: &Field<'_>, hypothesis: Option<&Hypothesis>) -> Result<Rules, Wr
         }
         if let Some(expects) = fields.get("expects") {
             rules.expects = texts(&expects)?;
+        }
+        if let Some(requests) = fields.get("requests") {
+            let limits = requests.fields(&REQUESTS.map(|(word, _)| word))?;
+            for (word, request) in REQUESTS {
+                if let Some(limit) = limits.get(word) {
+                    rules.requests.insert(request, limit.duration(PAUSE_MAX)?);
+                }
+            }
         }
         let probes: Vec<&str> =
             hypothesis.map(|h| h.probes.iter().map(|p| p.name.as_str()).collect()).unwrap_or_default();

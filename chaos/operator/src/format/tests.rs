@@ -1,4 +1,5 @@
 use super::{Arguments, Experiment, Given, Place, Provider};
+use crate::timeline::Request;
 use std::time::Duration;
 use taffeta_chaos_plan::{DnsInstead, Fault, PartitionShape, Target};
 
@@ -38,7 +39,7 @@ rollbacks:
   - {type: action, name: say so, provider: {type: process, path: echo, arguments: "$HOME ${unknown} $$5"}}
 extensions:
   - {name: other, anything: 1}
-  - {name: taffeta, seed: 7, within: {strength: 15}, heal: 30, confirm: 20s, expects: [names are right]}
+  - {name: taffeta, seed: 7, within: {strength: 15}, requests: {name: 2, write: 10s}, heal: 30, confirm: 20s, expects: [names are right]}
 "#;
 
 fn given() -> Given {
@@ -81,6 +82,8 @@ fn an_experiment_of_the_chaos_toolkit_is_read_with_its_variables_filled_in() {
     let Provider::Process(say) = &experiment.rollbacks[0].provider else { panic!("not process") };
     assert_eq!(say.arguments, Arguments::Shell("$HOME ${unknown} $5".into()));
     assert_eq!(experiment.rules.within["strength"], Duration::from_secs(15));
+    let requests = [(Request::Name, Duration::from_secs(2)), (Request::Write, Duration::from_secs(10))];
+    assert_eq!(experiment.rules.requests, requests.into());
     assert_eq!((experiment.rules.seed, experiment.rules.heal), (Some(7), Duration::from_secs(30)));
 }
 
@@ -208,6 +211,10 @@ fn a_wrong_file_is_refused_with_line_and_field() {
         (
             WHOLE.replace("{strength: 15}", "{strenght: 15}"),
             "line 37: extensions[1].within.strenght: the hypothesis has no probe `strenght` | did you mean `strength`?",
+        ),
+        (
+            WHOLE.replace("{name: 2,", "{names: 2,"),
+            "line 37: extensions[1].requests: unknown key `names` | did you mean `name`?",
         ),
         (
             WHOLE.replace("key: TOKEN", "key: NONE"),

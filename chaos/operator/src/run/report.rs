@@ -228,6 +228,15 @@ impl Report {
                 ));
             }
         }
+        for (request, limit) in &experiment.rules.requests {
+            let (Some(tally), limit) = (self.timeline.requests.get(request), limit.as_secs_f64()) else { continue };
+            if tally.longest_s > limit {
+                let (longest, why) = (tally.longest_s, tally.last_error.as_deref().unwrap_or_default());
+                found.push(format!(
+                    "{request} requests failed for {longest:.1} s at a stretch; {limit} s are allowed; the last one: {why}"
+                ));
+            }
+        }
         for done in self.activities.iter().chain(&self.rollbacks) {
             match (&done.error, done.tolerated) {
                 (_, Some(false)) => found.push(format!("`{}` found {}", done.activity.name, short(&done.output))),
@@ -246,3 +255,6 @@ impl Report {
         found
     }
 }
+
+#[cfg(test)]
+mod tests;
