@@ -30,6 +30,8 @@ const PREFIX: &str = "chaos-writes-";
 /// What became of the writes of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Written {
+    /// Tells the apps that were written to from those of other runs.
+    pub run: String,
     /// Acknowledged.
     pub acknowledged: usize,
     /// Refused, with nothing changed.
@@ -135,6 +137,7 @@ pub(super) async fn reckon(fabric: &Fabric, scene: &Scene, book: &Book) -> Writt
     };
     let violations = history.check().err().unwrap_or_default();
     Written {
+        run: book.run.clone(),
         acknowledged: history.acknowledged(),
         refused: history.refused(),
         unknown: history.unknown(),
@@ -163,13 +166,14 @@ async fn read(fabric: &Fabric, scene: &Scene, book: &Book) -> Result<Read, Strin
     Ok(Read { invoked, returned, strength: Strength::Linearizable, seen })
 }
 
-/// Removes the apps that any run has written to.
-pub async fn sweep_writes(fabric: &Fabric) {
+/// Removes the apps that this run has written to.
+pub async fn sweep_writes(fabric: &Fabric, written: &Written) {
     let Ok(fleet) = fabric.view().await else { return };
     let Some(api) = fleet.leader.and_then(|leader| fabric.client(&leader)) else { return };
+    let prefix = format!("{PREFIX}{}-", written.run);
     for app in api.apps().await.unwrap_or_default() {
-        if let Some(name) = app.app.starts_with(PREFIX).then(|| app.app.parse().ok()).flatten() {
-            let _ = api.stop(name).await; // it stays until the next run: it has no instances
+        if let Some(name) = app.app.starts_with(&prefix).then(|| app.app.parse().ok()).flatten() {
+            let _ = api.stop(name).await; // it stays, and does no harm: it has no instances
         }
     }
 }
