@@ -11,7 +11,7 @@ use super::{
     variables::{Given, Variables},
 };
 use crate::{
-    text::{Node, Value, Wrong},
+    text::{Entry, Node, Value, Wrong},
     timeline::Request,
 };
 use std::{collections::BTreeMap, time::Duration};
@@ -68,6 +68,7 @@ impl Experiment {
 
 fn experiment(source: &Node, filled: &Node, secrets: Secrets) -> Result<Experiment, Wrong> {
     let fields = Field::new("", filled).fields(&KEYS)?;
+    refuse_dry(&fields)?;
     let title = fields.need("title")?.name()?;
     let method = fields.need("method")?;
     let mut known = BTreeMap::new();
@@ -118,10 +119,40 @@ fn ignored(fields: &Fields<'_>, source: &Node) -> Vec<String> {
     if fields.get("runtime").is_some() {
         told.push("`runtime` is not obeyed: the hypothesis is always checked before, during and after, and rollbacks always run".into());
     }
-    if fields.get("dry").is_some() {
-        told.push("`dry` is not obeyed: `taffeta chaos plan` shows what would be done".into());
+    if items(source).any(|item| is_there(item, "ref") && (is_there(item, "pauses") || is_there(item, "background"))) {
+        told.push(
+            "`pauses` and `background` beside `ref` are not obeyed: those of the activity that is meant are".into(),
+        );
+    }
+    if items(source).any(|item| item.entry("provider").is_some_and(|provider| is_there(provider, "max_retries"))) {
+        told.push("`max_retries` is not obeyed: every request is made once".into());
     }
     told
+}
+
+/// The activities of a file.
+fn items(source: &Node) -> impl Iterator<Item = &Node> {
+    let probes = source.entry("steady-state-hypothesis").and_then(|hypothesis| hypothesis.entry("probes"));
+    let lists = [probes, source.entry("method"), source.entry("rollbacks")];
+    lists.into_iter().flatten().flat_map(|list| match &list.value {
+        Value::List(items) => items.as_slice(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::Map(_) => &[],
+    })
+}
+
+fn is_there(node: &Node, key: &str) -> bool {
+    node.entry(key).is_some()
+}
+
+/// Who asks for a rehearsal must not get the real thing.
+fn refuse_dry(fields: &Fields<'_>) -> Result<(), Wrong> {
+    match fields.get("dry") {
+        Some(dry) if dry.node.value != Value::Bool(false) => {
+            let what = "nothing is rehearsed here: it would be done";
+            Err(dry.wrong(what).help("`taffeta chaos plan` shows what would be done; leave out `dry`"))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn has_controls(node: &Node) -> bool {
@@ -142,10 +173,11 @@ type Known = BTreeMap<String, Activity>;
 fn hypothesis(field: &Field<'_>, source: &Node, known: &mut Known) -> Result<Hypothesis, Wrong> {
     let fields = field.fields(&["title", "probes", "controls"])?;
     let title = fields.need("title")?.name()?;
-    let probes = match fields.get("probes") {
-        Some(probes) => activities(&probes, source, known)?,
-        None => vec![],
-    };
+    let listed = fields.need("probes")?;
+    let probes = activities(&listed, source, known)?;
+    if probes.is_empty() {
+        return Err(listed.wrong("there is no probe in it: it would hold whatever happens"));
+    }
     for probe in &probes {
         let wrong = |what: &str| Err(Wrong::at(probe.place.1, probe.place.0.clone(), what));
         if !probe.is_probe {
@@ -213,6 +245,7 @@ pub(super) fn activity(field: &Field<'_>) -> Result<Activity, Wrong> {
         "timeout",
         "secrets",
     ])?;
+    refuse_dry(&fields)?;
     let kind = fields.need("type")?;
     let is_probe = match kind.text()? {
         "probe" => true,
@@ -308,19 +341,23 @@ fn http_timeout(field: &Field<'_>) -> Result<Duration, Wrong> {
 
 fn process(field: &Field<'_>) -> Result<ProcessCall, Wrong> {
     let fields = field.fields(&["type", "path", "arguments", "timeout", "secrets"])?;
+    // As there, nothing and empty text are no words.
     let word = |node: &Node| match node.to_json() {
-        serde_json::Value::String(text) => text,
-        other => other.to_string(), // a foreign enum: a number is meant as it is written
+        serde_json::Value::Null => None,
+        serde_json::Value::String(text) => Some(text).filter(|text| !text.is_empty()),
+        other => Some(other.to_string()), // a foreign enum: a number is meant as it is written
     };
-    let kept =
-        |words: Vec<String>| Arguments::Words(words.into_iter().filter(|w| !w.is_empty() && w != "null").collect());
+    let key = |entry: &Entry| Some(entry.key.clone()).filter(|key| !key.is_empty());
     let arguments = match fields.get("arguments") {
         None => Arguments::Words(vec![]),
         Some(field) => match &field.node.value {
             Value::Text(text) => Arguments::Shell(text.clone()),
-            Value::List(items) => kept(items.iter().map(word).collect()),
-            Value::Map(entries) => kept(entries.iter().flat_map(|e| [e.key.clone(), word(&e.node)]).collect()),
-            Value::Null | Value::Bool(_) | Value::Number(_) => kept(vec![word(field.node)]),
+            Value::List(items) => Arguments::Words(items.iter().filter_map(word).collect()),
+            Value::Map(entries) => {
+                let words = entries.iter().flat_map(|entry| [key(entry), word(&entry.node)]);
+                Arguments::Words(words.flatten().collect())
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => Arguments::Words(word(field.node).into_iter().collect()),
         },
     };
     Ok(ProcessCall {

@@ -229,6 +229,49 @@ fn a_wrong_file_is_refused_with_line_and_field() {
 }
 
 #[test]
+fn who_asks_for_a_rehearsal_gets_a_refusal_and_no_fault() {
+    let expected = "line 3: dry: nothing is rehearsed here: it would be done";
+    let told = wrong(&WHOLE.replace("description: Another one leads.\n", "dry: actions\n"));
+    assert!(told.starts_with(expected), "{told}");
+    let told = wrong(&strike("kill", "{target: one, lasts: 1}").replace("name: a\n", "name: a\n  dry: true\n"));
+    assert!(told.starts_with("line 5: method[0].dry: nothing is rehearsed"), "{told}");
+    read(&strike("kill", "{target: one, lasts: 1}").replace("name: a\n", "name: a\n  dry: false\n"));
+}
+
+#[test]
+fn a_steady_state_has_a_probe() {
+    let text = |probes: &str| format!("title: t\nmethod: []\nsteady-state-hypothesis: {{title: s{probes}}}\n");
+    let told = wrong(&text(", probes: []"));
+    assert!(told.starts_with("line 3: steady-state-hypothesis.probes: there is no probe in it"), "{told}");
+    let told = wrong(&text(""));
+    assert!(told.starts_with("line 3: steady-state-hypothesis: `probes` is missing"), "{told}");
+}
+
+#[test]
+fn what_stands_beside_a_reference_and_retries_are_ignored_loudly() {
+    let told = read(&WHOLE.replace("- ref: kill it", "- {ref: kill it, pauses: {after: 5}}")).ignored;
+    assert!(told.len() == 1 && told[0].contains("beside `ref`"), "{told:?}");
+    let told = read(&WHOLE.replace("type: http\n", "type: http\n        max_retries: 3\n")).ignored;
+    assert!(told.len() == 1 && told[0].contains("`max_retries`"), "{told:?}");
+    assert_eq!(read(WHOLE).ignored, Vec::<String>::new());
+}
+
+#[test]
+fn a_word_may_be_null_and_nothing_is_none() {
+    let words = |arguments: &str| {
+        let text = format!(
+            "title: t\nmethod: [{{type: action, name: a, provider: {{type: process, path: p, arguments: {arguments}}}}}]"
+        );
+        let Provider::Process(call) = read(&text).method[0].provider.clone() else { panic!("not process") };
+        call.arguments
+    };
+    let expected = |all: &[&str]| Arguments::Words(all.iter().map(|word| (*word).to_owned()).collect());
+    assert_eq!(words("['null', null, '', 0, a]"), expected(&["null", "0", "a"]));
+    assert_eq!(words("{-a: 'null', -b: null}"), expected(&["-a", "null", "-b"]));
+    assert_eq!(words("null"), expected(&[]));
+}
+
+#[test]
 fn controls_are_ignored_loudly() {
     let experiment = read(&WHOLE.replace("rollbacks:", "controls: [{name: x}]\nruntime: {}\nrollbacks:"));
     assert_eq!(experiment.ignored.len(), 2);
