@@ -34,9 +34,10 @@ impl Load {
             clients.spawn(pages::ask_for_ever(scene.clone(), fleet.clone(), service));
         }
         let writes = writing.then(|| writes::Book::new(Arc::new(Mutex::new(History::default()))));
+        let alive = alive(fleet);
         for number in writes.iter().flat_map(|_| 1..=WRITERS) {
             let Some(book) = writes.clone() else { break };
-            clients.spawn(writes::write_for_ever(fabric.clone(), scene.clone(), book, number));
+            clients.spawn(writes::write_for_ever(fabric.clone(), scene.clone(), book, number, alive.clone()));
         }
         Self { clients, writes }
     }
@@ -56,4 +57,14 @@ impl Load {
             None => None,
         }
     }
+}
+
+/// The machines that a client may hope for.
+fn alive(fleet: &Fleet) -> Vec<String> {
+    fleet.alive().into_iter().map(String::from).collect()
+}
+
+/// Whether all of them are silenced, and not only those that can be asked from here.
+fn nobody_is_left(alive: &[String], silent: &[String]) -> bool {
+    alive.iter().all(|name| silent.contains(name))
 }

@@ -1,6 +1,6 @@
 //! Names and pages.
 
-use super::NOBODY;
+use super::{NOBODY, alive, nobody_is_left};
 use crate::{
     dns::{instances, name_of},
     fleet::Fleet,
@@ -44,7 +44,7 @@ pub(super) async fn serving_http(fleet: &Fleet) -> Vec<String> {
 /// Asks for one service again and again: its name at each machine in turn, then a page of one of its instances. Where
 /// no machine has a DNS that can be reached, there is nothing to be asked.
 pub(super) async fn ask_for_ever(scene: Scene, fleet: Fleet, service: String) {
-    let name = name_of(&service);
+    let (name, alive) = (name_of(&service), alive(&fleet));
     if fleet.machines.values().all(|machine| machine.dns.is_none()) {
         return;
     }
@@ -54,7 +54,12 @@ pub(super) async fn ask_for_ever(scene: Scene, fleet: Fleet, service: String) {
         let speaking = fleet.machines.iter().filter(|(machine, _)| !silent.contains(machine));
         let servers: Vec<SocketAddr> = speaking.filter_map(|(_, machine)| machine.dns).collect();
         let found = match servers.as_slice() {
-            [] => Err(NOBODY.to_owned()),
+            [] if nobody_is_left(&alive, &silent) => Err(NOBODY.to_owned()),
+            // Those that are left have none that can be reached from here.
+            [] => {
+                sleep_until(next).await;
+                continue;
+            }
             servers => resolve(servers, turn, &name).await,
         };
         scene.told(Request::Name, &service, found.as_ref().map(drop).map_err(Clone::clone));

@@ -3,7 +3,7 @@
 //! A key is an app without instances; a write deploys it with one job whose name is the write's serial. The reply names
 //! the position in the log, and the list of apps gives of each the serial, its position, and how often it was deployed.
 
-use super::NOBODY;
+use super::{NOBODY, nobody_is_left};
 use crate::{fabric::Fabric, scene::Scene, timeline::Request};
 use serde::Serialize;
 use std::{
@@ -84,17 +84,16 @@ impl Book {
     }
 }
 
-/// Writes until it is told to stop, each time through the next machine.
-pub(super) async fn write_for_ever(fabric: Fabric, scene: Scene, book: Book, number: u32) {
+/// Writes until it is told to stop, each time through the next of the machines that are `alive`.
+pub(super) async fn write_for_ever(fabric: Fabric, scene: Scene, book: Book, number: u32, alive: Vec<String>) {
     let (client, key) = (Client(number), Key(number.into()));
     let (mut turn, who) = (number as usize, format!("writer {number}"));
     while !book.stop.load(Ordering::Relaxed) {
         turn += 1;
         let silent = scene.silent();
-        let known = fabric.names();
-        let names: Vec<&String> = known.iter().filter(|name| !silent.contains(name)).collect();
+        let names: Vec<String> = fabric.names().into_iter().filter(|name| !silent.contains(name)).collect();
         let api = names.get(turn % names.len().max(1)).and_then(|name| fabric.client(name));
-        if names.is_empty() && !known.is_empty() {
+        if api.is_none() && nobody_is_left(&alive, &silent) {
             scene.told(Request::Write, &who, Err(NOBODY.into()));
         }
         if let Some(api) = api {

@@ -111,7 +111,7 @@ impl Runner {
     ) -> Mended {
         tell.doing("healing");
         if aborted.is_none() {
-            let waiting = async { Ok(mending.wait_until_due(self, tell).await) };
+            let waiting = async { Ok::<_, Abort>(mending.wait_until_due(self, tell).await) };
             match unless_aborted(waiting, abort, mending).await {
                 Ok(mended) => return mended,
                 Err(why) => *aborted = Some(told(why, tell)),
