@@ -2,8 +2,16 @@
 
 use crate::{fleet::Fleet, format::silences};
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use taffeta_chaos_plan::{Fault, FaultKind};
+
+/// Of so many messages lost, those who are asked for a vote, or to confirm a write, are heard too rarely.
+const LOSS_MAX: f64 = 0.5;
+/// So late, an answer comes after the next election has begun.
+const DELAY_MAX: Duration = Duration::from_millis(500);
 
 /// A fault on one machine, as far as what it takes away is concerned.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,9 +31,9 @@ pub struct Hit {
 pub struct Blast {
     /// Machines that are struck.
     pub nodes: Vec<String>,
-    /// Tasks on them, or struck alone.
+    /// Tasks that are away: on machines that fall silent or are drained, or struck alone.
     pub tasks: Vec<String>,
-    /// Of each service that is met, how many instances are, and of how many.
+    /// Of each service that has such tasks, how many, and of how many.
     pub services: BTreeMap<String, Share>,
     /// What is left of the votes.
     pub votes: Votes,
@@ -61,13 +69,11 @@ impl Votes {
 impl Blast {
     /// What these faults take away together, from the cluster as it is.
     pub fn of(hits: &[Hit], fleet: &Fleet) -> Self {
-        let whole: BTreeSet<&str> = hits.iter().filter(|hit| hit.task.is_none()).map(|hit| hit.node.as_str()).collect();
+        let drained = hits.iter().filter(|hit| hit.fault.kind() == FaultKind::Drain).map(|hit| hit.node.clone());
+        let away: BTreeSet<String> = silenced(hits, fleet).into_iter().chain(drained).collect();
         let alone: BTreeSet<&str> = hits.iter().filter_map(|hit| hit.task.as_deref()).collect();
-        let met: Vec<_> = fleet
-            .tasks
-            .iter()
-            .filter(|task| whole.contains(task.node.as_str()) || alone.contains(task.id.as_str()))
-            .collect();
+        let met: Vec<_> =
+            fleet.tasks.iter().filter(|task| away.contains(&task.node) || alone.contains(task.id.as_str())).collect();
         let mut services: BTreeMap<String, Share> = BTreeMap::new();
         for task in &met {
             let of = fleet.tasks.iter().filter(|other| other.service == task.service).count();
@@ -108,18 +114,43 @@ fn votes(hits: &[Hit], fleet: &Fleet) -> Votes {
     Votes { of, left, needed: of / 2 + 1 }
 }
 
-/// Whether the machine cannot vote at all, whoever hears it: also one whose disk takes nothing, or nearly all of whose
-/// messages are lost.
+/// The machines that neither serve nor vote while these are on: of a partition the side that cannot write, that is the
+/// one with fewer voters.
+pub(crate) fn silenced(hits: &[Hit], fleet: &Fleet) -> BTreeSet<String> {
+    let mut silent = BTreeSet::new();
+    // The hits of one partition have the same other ends.
+    let mut parted: BTreeMap<&[String], BTreeSet<&String>> = BTreeMap::new();
+    for hit in hits.iter().filter(|hit| hit.task.is_none() && silences(&hit.fault)) {
+        if hit.fault.kind() == FaultKind::Partition {
+            parted.entry(hit.peers.as_slice()).or_default().insert(&hit.node);
+        } else {
+            silent.insert(hit.node.clone());
+        }
+    }
+    for struck in parted.values() {
+        let inside = fleet.voters.iter().filter(|voter| struck.contains(voter)).count();
+        let goes_on = inside > fleet.voters.len() / 2;
+        silent.extend(fleet.machines.keys().filter(|name| struck.contains(name) != goes_on).cloned());
+    }
+    silent
+}
+
+/// Whether the machine cannot vote at all, whoever hears it: also one whose disk takes nothing.
 fn takes_vote(hit: &Hit) -> bool {
-    let lost = matches!(hit.fault, Fault::Loss { fraction } if fraction >= 0.5 && hit.peers.is_empty());
-    let cut = hit.fault.kind() == FaultKind::Partition;
-    let full = hit.fault.kind() == FaultKind::DiskFull;
-    hit.task.is_none() && (lost || full || silences(&hit.fault) && !cut)
+    let kind = hit.fault.kind();
+    hit.task.is_none() && (kind == FaultKind::DiskFull || silences(&hit.fault) && kind != FaultKind::Partition)
+}
+
+/// Whether machines do not hear each other under it, or too rarely or too late to agree on anything.
+fn cuts(fault: &Fault) -> bool {
+    matches!(fault, Fault::Partition { .. })
+        || matches!(fault, Fault::Loss { fraction } if *fraction >= LOSS_MAX)
+        || matches!(fault, Fault::Delay { by, jitter } if by.saturating_add(*jitter) >= DELAY_MAX)
 }
 
 /// Whether two machines do not hear each other because of it.
 fn parts(hit: &Hit, a: &str, b: &str) -> bool {
-    if hit.fault.kind() != FaultKind::Partition {
+    if !cuts(&hit.fault) {
         return false;
     }
     let other = |one: &str| hit.peers.is_empty() || hit.peers.iter().any(|peer| peer == one);

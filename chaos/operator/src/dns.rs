@@ -28,7 +28,8 @@ pub async fn instances(server: SocketAddr, name: &str, limit: Duration) -> Resul
     let reply = timeout(limit, ask(server, &query)).await.map_err(|_| "no answer".to_owned())?;
     let reply = reply.map_err(|e| e.to_string())?;
     match reply.metadata.response_code {
-        ResponseCode::NoError => Ok(read(&reply)),
+        // A name without instances may not be there at all.
+        ResponseCode::NoError | ResponseCode::NXDomain => Ok(read(&reply)),
         code => Err(code.to_string()), // a foreign enum
     }
 }

@@ -3,8 +3,10 @@
 use crate::format::{Activity, Experiment, Provider};
 use serde_json::{Map, Value as Json, json};
 
-/// How long a command may take: longer than a machine takes to come back.
+/// How long a command may take that waits for no fault's end: longer than a machine takes to come back.
 const TIMEOUT_S: u64 = 120;
+/// How long one may take that strikes one machine after the other: how many there are is not known.
+const ONE_BY_ONE_S: u64 = 3_600;
 
 /// How a command is called.
 #[derive(Clone, Debug)]
@@ -13,6 +15,8 @@ pub struct Command {
     pub program: String,
     /// Flags before the verb, as `--api URL`.
     pub flags: Vec<String>,
+    /// Whether faults may take the quorum away.
+    pub allow_quorum_loss: bool,
 }
 
 impl Experiment {
@@ -24,12 +28,13 @@ impl Experiment {
         if source.get("faults").is_some() {
             source = self.as_method();
         }
-        let taffeta = |words: &[&str]| {
+        let taffeta = |words: &[&str], timeout_s: u64| {
             let words: Vec<&str> =
                 command.flags.iter().map(String::as_str).chain(["chaos"]).chain(words.iter().copied()).collect();
-            json!({"type": "process", "path": command.program, "arguments": words, "timeout": TIMEOUT_S})
+            json!({"type": "process", "path": command.program, "arguments": words, "timeout": timeout_s})
         };
-        let mut rewrite = |activity: &mut Json| rewrite(activity, &run, self.rules.seed, &taffeta);
+        let fixed = Fixed { run: &run, seed: self.rules.seed, allow_quorum_loss: command.allow_quorum_loss };
+        let mut rewrite = |activity: &mut Json| rewrite(activity, &fixed, &taffeta);
         each(&mut source, "/steady-state-hypothesis/probes", &mut rewrite);
         each(&mut source, "/method", &mut rewrite);
         each(&mut source, "/rollbacks", &mut rewrite);
@@ -38,11 +43,12 @@ impl Experiment {
             map.insert("description".into(), json!(self.title)); // one is demanded there
         }
         if self.strikes().next().is_some() {
+            let lasts: u64 = self.strikes().map(|(_, strike)| strike.lasts.as_secs() + 1).sum();
             let wait = json!({"type": "action", "name": "wait until every fault is undone",
-                "provider": taffeta(&["status", "--wait", "--run", &run])});
+                "provider": taffeta(&["status", "--wait", "--run", &run], TIMEOUT_S + lasts)});
             push(map, "method", wait);
-            let stop =
-                json!({"type": "action", "name": "undo what is left", "provider": taffeta(&["stop", "--run", &run])});
+            let stop = json!({"type": "action", "name": "undo what is left",
+                "provider": taffeta(&["stop", "--run", &run], TIMEOUT_S)});
             push(map, "rollbacks", stop);
         }
         source
@@ -87,7 +93,14 @@ fn push(map: &mut Map<String, Json>, key: &str, step: Json) {
     }
 }
 
-fn rewrite(activity: &mut Json, run: &str, seed: Option<u64>, taffeta: &impl Fn(&[&str]) -> Json) {
+/// What all faults of an experiment are given.
+struct Fixed<'a> {
+    run: &'a str,
+    seed: Option<u64>,
+    allow_quorum_loss: bool,
+}
+
+fn rewrite(activity: &mut Json, fixed: &Fixed<'_>, taffeta: &impl Fn(&[&str], u64) -> Json) {
     let provider = &activity["provider"];
     if provider["type"] != "taffeta" {
         return;
@@ -96,12 +109,15 @@ fn rewrite(activity: &mut Json, run: &str, seed: Option<u64>, taffeta: &impl Fn(
     let is_probe = activity["type"] == "probe";
     let mut words = vec![if is_probe { "probe".to_owned() } else { "inject".to_owned() }, func];
     if !is_probe {
-        words.extend(["--run".into(), run.into()]);
+        words.extend(["--run".into(), fixed.run.into()]);
         // What is drawn depends on the seed and the name.
         let name = activity["name"].as_str().unwrap_or_default();
         words.extend(["--name".into(), name.into()]);
-        words.extend(seed.iter().flat_map(|seed| ["--seed".into(), seed.to_string()]));
+        words.extend(fixed.seed.iter().flat_map(|seed| ["--seed".into(), seed.to_string()]));
+        words.extend(fixed.allow_quorum_loss.then(|| "--allow-quorum-loss".to_owned()));
     }
+    // A variable that is not filled in may be true.
+    let waits = provider["arguments"].get("one-by-one").is_some_and(|on| *on != Json::Bool(false));
     for (key, value) in provider["arguments"].as_object().into_iter().flatten() {
         let text = value.as_str().map_or_else(|| value.to_string(), String::from);
         words.extend([format!("--{key}"), text]);
@@ -112,7 +128,7 @@ fn rewrite(activity: &mut Json, run: &str, seed: Option<u64>, taffeta: &impl Fn(
         activity["tolerance"] = json!(0);
     }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    activity["provider"] = taffeta(&words);
+    activity["provider"] = taffeta(&words, if waits { ONE_BY_ONE_S } else { TIMEOUT_S });
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use taffeta_node::{
     api::{ApiError, ChaosStopView, ChaosView, ErrorCode, FaultRequest, FaultView, StatusView, TaskView},
     client::{ApiClient, ApiTarget},
 };
+use url::{Host, Url};
 
 /// How long one node may take to answer before the next one is asked. A node gives its own peers two seconds.
 const ANSWER_MAX: Duration = Duration::from_millis(3_000);
@@ -96,9 +97,13 @@ impl Fabric {
         };
         let mut other = None;
         for client in candidates {
-            match gather(&client.time_limit(limit), chaos).await {
-                Ok(fleet) => {
-                    self.learn(&fleet);
+            let client = client.time_limit(limit);
+            match gather(&client, chaos).await {
+                Ok(mut fleet) => {
+                    if !is_near(client.target()) {
+                        fleet.forget_loopback();
+                    }
+                    self.learn(&fleet, client);
                     if fleet.quorum {
                         return Ok(fleet);
                     }
@@ -114,7 +119,8 @@ impl Fabric {
         other.unwrap_or_else(|| Err(ApiError::new(ErrorCode::Failed, "no node is known")))
     }
 
-    fn learn(&self, fleet: &Fleet) {
+    /// Keeps where the machines' APIs are, and that it was this one that told it.
+    fn learn(&self, fleet: &Fleet, teller: ApiClient) {
         let mut known = self.known();
         for (name, machine) in &fleet.machines {
             let Some(http) = machine.http.filter(|_| !known.contains_key(name)) else { continue };
@@ -122,6 +128,9 @@ impl Fabric {
             if let Ok(client) = ApiClient::new(ApiTarget::Http(format!("http://{http}")), self.token.clone()) {
                 known.insert(name.clone(), client.time_limit(ANSWER_MAX));
             }
+        }
+        if let Some(name) = &fleet.told_by {
+            known.entry(name.clone()).or_insert_with(|| teller.time_limit(ANSWER_MAX));
         }
     }
 
@@ -194,6 +203,19 @@ impl Fabric {
     /// Lets faults be brought about again.
     pub async fn allow(&self) -> Result<(), ApiError> {
         self.ask(self.candidates(None), |client| async move { client.chaos_allow().await }).await
+    }
+}
+
+/// Whether a node that is asked there is on this machine: then an address of loopback that it tells may be reached.
+fn is_near(target: &ApiTarget) -> bool {
+    match target {
+        ApiTarget::Unix(_) => true,
+        ApiTarget::Http(url) => Url::parse(url).is_ok_and(|url| match url.host() {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(ip)) => ip.is_loopback(),
+            Some(Host::Ipv6(ip)) => ip.is_loopback(),
+            None => false,
+        }),
     }
 }
 

@@ -13,6 +13,8 @@ use taffeta_node::api::{
 /// The cluster at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Fleet {
+    /// Name of the machine that has told this.
+    pub told_by: Option<String>,
     /// The machines that have not left, by name.
     pub machines: BTreeMap<String, Machine>,
     /// Name of the leader, if one is known.
@@ -40,9 +42,9 @@ pub struct Machine {
     pub alive: bool,
     /// Whether it has opted in to be hurt.
     pub chaos: bool,
-    /// Where its API listens, if it does.
+    /// Where others may reach its API, if it listens there.
     pub http: Option<SocketAddr>,
-    /// Where its DNS listens, if it does.
+    /// Where others may reach its DNS, if it listens there.
     pub dns: Option<SocketAddr>,
     /// What can be done to it.
     pub backends: Vec<ChaosBackendView>,
@@ -73,6 +75,7 @@ impl Fleet {
         chaos: &ChaosView,
     ) -> Self {
         let mut fleet = Self {
+            told_by: Some(status.node.clone()),
             leader: status.leader.clone(),
             voters: nodes
                 .iter()
@@ -91,18 +94,38 @@ impl Fleet {
         }
         for node in nodes.iter().filter(|node| node.state != "left") {
             let told = chaos.nodes.iter().find(|told| told.node == node.name);
-            let address = |text: &Option<String>| text.as_ref().and_then(|text| text.parse().ok());
             let machine = Machine {
                 zone: node.zone.clone(),
                 alive: matches!(node.state.as_str(), "alive" | "draining"),
                 chaos: told.is_some_and(|told| told.chaos),
-                http: address(&node.http),
-                dns: address(&node.dns),
+                http: reachable(node.http.as_deref(), &node.address),
+                dns: reachable(node.dns.as_deref(), &node.address),
                 backends: told.map(|told| told.backends.clone()).unwrap_or_default(),
             };
             fleet.machines.insert(node.name.clone(), machine);
         }
+        fleet.forget_shared();
         fleet
+    }
+
+    /// An address that several machines have, as 127.0.0.1 is by default, leads to whoever asks there: of them only the
+    /// machine that has told this may be meant.
+    fn forget_shared(&mut self) {
+        let http = shared(self.machines.values().filter_map(|machine| machine.http));
+        let dns = shared(self.machines.values().filter_map(|machine| machine.dns));
+        for (name, machine) in &mut self.machines {
+            let is_own = |at: &SocketAddr| Some(name) == self.told_by.as_ref() && at.ip().is_loopback();
+            machine.http = machine.http.filter(|at| !http.contains(at) || is_own(at));
+            machine.dns = machine.dns.filter(|at| !dns.contains(at) || is_own(at));
+        }
+    }
+
+    /// Addresses at which a machine is reached by itself alone.
+    pub(crate) fn forget_loopback(&mut self) {
+        for machine in self.machines.values_mut() {
+            machine.http = machine.http.filter(|at| !at.ip().is_loopback());
+            machine.dns = machine.dns.filter(|at| !at.ip().is_loopback());
+        }
     }
 
     /// Names of the machines that are alive.
@@ -137,6 +160,22 @@ impl Fleet {
     }
 }
 
+/// Where a listener is asked: one on all addresses of its machine, at the address by which the machine is known.
+fn reachable(listener: Option<&str>, machine: &str) -> Option<SocketAddr> {
+    let listener: SocketAddr = listener?.parse().ok()?;
+    if !listener.ip().is_unspecified() {
+        return Some(listener);
+    }
+    let machine: SocketAddr = machine.parse().ok()?;
+    Some(SocketAddr::new(machine.ip(), listener.port())).filter(|at| !at.ip().is_unspecified())
+}
+
+/// Those that are there more than once.
+fn shared(all: impl Iterator<Item = SocketAddr>) -> BTreeSet<SocketAddr> {
+    let mut seen = BTreeSet::new();
+    all.filter(|at| !seen.insert(*at)).collect()
+}
+
 fn task(view: &TaskView) -> Option<Task> {
     let serves = view.state == "healthy" || view.state == "running" && view.reason.is_empty();
     let address = view.address.as_ref().and_then(|address| address.parse().ok());
@@ -156,3 +195,6 @@ fn wanted(apps: &[AppView]) -> BTreeMap<String, usize> {
     let services = jobs.filter(|(_, job)| job.kind == "service" && job.count > 0);
     services.map(|(app, job)| (format!("{}/{}", job.name, app.app), job.count as usize)).collect()
 }
+
+#[cfg(test)]
+mod tests;

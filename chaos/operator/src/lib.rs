@@ -35,7 +35,7 @@ pub use load::{Written, sweep_writes};
 pub use plan::{Limits, Plan, PlannedHit, PlannedStrike};
 pub use probe::{find, is_tolerated};
 pub use ready::{READY, Ready, find_ready};
-pub use run::{Done, Looked, Options, Report, State, Tell, Verdict, run};
+pub use run::{Done, Looked, Options, Report, State, Stretch, Tell, Verdict, run};
 pub use single::{NotInjected, Single, ask, inject};
 pub use targets::Struck;
 pub use text::{FILE_BYTES_MAX, Wrong};

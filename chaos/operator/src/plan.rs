@@ -3,10 +3,14 @@
 use crate::{
     blast::{Blast, Hit},
     fleet::Fleet,
-    format::{Activity, Experiment, Place, Strike},
+    format::{Activity, Experiment, Place, Provider, Strike, silences},
 };
 use serde::Serialize;
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+use taffeta_chaos_plan::{FaultKind, Target};
 
 /// What an experiment would do.
 #[derive(Clone, Debug, Serialize)]
@@ -36,6 +40,8 @@ pub struct PlannedStrike {
     pub lasts_s: f64,
     /// Who is struck, and by what.
     pub hits: Vec<PlannedHit>,
+    /// What is only supposed of that, as it depends on what comes before.
+    pub supposed: Option<String>,
     /// What it takes away together with those that are still on.
     pub blast: Blast,
     /// Why nobody can be struck, if so.
@@ -73,15 +79,13 @@ impl Plan {
             fleet,
             seed,
             at: Duration::ZERO,
-            on: fleet.active_hits().into_iter().map(|hit| (Duration::MAX, hit)).collect(),
+            on: fleet.active_hits().into_iter().map(|hit| On { from: Duration::ZERO, end: FOR_EVER, hit }).collect(),
             drawn: BTreeMap::new(),
         };
-        let strikes: Vec<PlannedStrike> = experiment
-            .method
-            .iter()
-            .chain(&experiment.rollbacks)
-            .filter_map(|activity| schedule.step(activity))
-            .collect();
+        let mut strikes: Vec<PlannedStrike> =
+            experiment.method.iter().filter_map(|activity| schedule.step(activity)).collect();
+        schedule.wait_until_due();
+        strikes.extend(experiment.rollbacks.iter().filter_map(|activity| schedule.step(activity)));
         let mut refusals = vec![];
         if let Some(blocked) = &fleet.blocked {
             let why = if blocked.reason.is_empty() { String::new() } else { format!(": {}", blocked.reason) };
@@ -110,81 +114,121 @@ impl Plan {
     }
 }
 
+/// End of those that others have begun: it is not known here.
+const FOR_EVER: Duration = Duration::MAX;
+
+/// A fault while it is on.
+struct On {
+    from: Duration,
+    end: Duration,
+    hit: Hit,
+}
+
 /// Goes through the activities as time passes.
 struct Schedule<'a> {
     fleet: &'a Fleet,
     seed: u64,
     at: Duration,
-    /// Faults with their ends. Of those that others have begun the end is not known here.
-    on: Vec<(Duration, Hit)>,
-    /// Who was drawn by an activity: who refers to it strikes the same.
-    drawn: BTreeMap<String, Vec<String>>,
+    on: Vec<On>,
+    /// Who was drawn, by the activity's name and what it does: who refers to it strikes the same.
+    drawn: BTreeMap<(String, String), Vec<String>>,
 }
 
 impl Schedule<'_> {
     fn step(&mut self, activity: &Activity) -> Option<PlannedStrike> {
-        self.at += activity.before;
-        let planned = match &activity.provider {
-            crate::format::Provider::Strike(strike) => Some(self.strike(activity, strike)),
-            crate::format::Provider::Http(_)
-            | crate::format::Provider::Process(_)
-            | crate::format::Provider::Look(_) => None,
+        let at = self.at + activity.before;
+        let (planned, took) = match &activity.provider {
+            Provider::Strike(strike) => {
+                let (planned, took) = self.strike(activity, strike, at);
+                (Some(planned), took)
+            }
+            Provider::Http(_) | Provider::Process(_) | Provider::Look(_) => (None, Duration::ZERO),
         };
-        self.at += activity.after;
+        // What goes on in the background keeps nobody waiting.
+        if !activity.background {
+            self.at = at + took + activity.after;
+        }
         planned
     }
 
-    fn strike(&mut self, activity: &Activity, strike: &Strike) -> PlannedStrike {
-        let at = self.at;
-        self.on.retain(|(end, _)| *end > at);
+    /// Rollbacks begin when all that was done is over.
+    fn wait_until_due(&mut self) {
+        let ends = self.on.iter().map(|on| on.end).filter(|end| *end != FOR_EVER);
+        self.at = ends.max().unwrap_or_default().max(self.at);
+    }
+
+    /// The faults that are on at a moment.
+    fn on_at(&self, moment: Duration) -> impl Iterator<Item = &Hit> {
+        self.on.iter().filter(move |on| on.from <= moment && moment < on.end).map(|on| &on.hit)
+    }
+
+    /// The cluster at a moment, as far as it can be foreseen: what is silenced then is dead, and has no tasks. In place of
+    /// a leader that is dead, the first voter that is left leads.
+    fn then(&self, moment: Duration) -> Fleet {
+        let silent =
+            |hit: &&Hit| hit.task.is_none() && silences(&hit.fault) && hit.fault.kind() != FaultKind::Partition;
+        let dead: BTreeSet<&String> = self.on_at(moment).filter(silent).map(|hit| &hit.node).collect();
+        let mut fleet = self.fleet.clone();
+        for (_, machine) in fleet.machines.iter_mut().filter(|(name, _)| dead.contains(name)) {
+            machine.alive = false;
+        }
+        fleet.tasks.retain(|task| !dead.contains(&task.node));
+        if fleet.leader.as_ref().is_some_and(|leader| dead.contains(leader)) {
+            let lives = |voter: &&String| fleet.machines.get(*voter).is_some_and(|machine| machine.alive);
+            fleet.leader = fleet.voters.iter().find(lives).cloned();
+        }
+        fleet
+    }
+
+    /// What it does, and how long the next activity waits for it.
+    fn strike(&mut self, activity: &Activity, strike: &Strike, at: Duration) -> (PlannedStrike, Duration) {
+        let then = self.then(at);
         let mut planned = PlannedStrike {
             name: activity.name.clone(),
             fault: strike.to_string(),
             at_s: at.as_secs_f64(),
             lasts_s: strike.lasts.as_secs_f64(),
             hits: vec![],
+            supposed: self.supposed(strike, &then),
             blast: Blast::default(),
             error: None,
         };
-        let struck = match strike.aim(self.fleet, self.seed, &activity.name) {
+        let key = (activity.name.clone(), strike.to_string());
+        let struck = match strike.aim(&then, self.seed, &activity.name, self.drawn.get(&key).map(Vec::as_slice)) {
             Ok(struck) => struck,
             Err(why) => {
                 planned.error = Some(why);
-                return planned;
+                return (planned, Duration::ZERO);
             }
         };
-        let nodes = match self.drawn.get(&activity.name) {
-            Some(before) if struck.drawn => before.clone(),
-            Some(_) | None => struck.nodes,
-        };
-        self.drawn.insert(activity.name.clone(), nodes.clone());
-        let task = match &strike.place {
-            Place::Task(task) => Some(task.clone()),
-            Place::Nodes { .. } => None,
-        };
-        let hits: Vec<Hit> = nodes
-            .iter()
-            .map(|node| Hit {
-                node: node.clone(),
-                fault: strike.fault,
-                peers: struck.peers.clone(),
-                task: task.clone(),
-            })
-            .collect();
-        planned.hits = hits.iter().map(|hit| self.hit(hit)).collect();
-        let others: Vec<Hit> = self.on.iter().map(|(_, hit)| hit.clone()).collect();
-        // One by one, never two of them are on at once.
-        let together: Vec<Vec<Hit>> =
-            if strike.one_by_one { hits.iter().map(|h| vec![h.clone()]).collect() } else { vec![hits.clone()] };
-        let blasts = together.into_iter().map(|hits| Blast::of(&[others.clone(), hits].concat(), self.fleet));
-        planned.blast =
-            blasts.min_by_key(|blast| (blast.votes.left, usize::MAX - blast.tasks.len())).unwrap_or_default();
-        if strike.one_by_one {
-            self.at += strike.lasts * u32::try_from(hits.len()).unwrap_or(u32::MAX);
-        } else if !strike.is_instant() {
-            self.on.extend(hits.into_iter().map(|hit| (at + strike.lasts, hit)));
+        self.drawn.entry(key).or_insert_with(|| struck.nodes.clone());
+        let (mut from, mut blasts) = (at, vec![]);
+        for hits in struck.turns(strike) {
+            planned.hits.extend(hits.iter().map(|hit| self.hit(hit)));
+            let end = from + strike.lasts;
+            // When it begins, and when those begin that come while it is on.
+            let later = self.on.iter().map(|on| on.from).filter(|moment| from < *moment && *moment < end);
+            let together = |moment| self.on_at(moment).chain(&hits).cloned().collect::<Vec<Hit>>();
+            blasts.extend(later.chain([from]).map(|moment| Blast::of(&together(moment), self.fleet)));
+            if !strike.is_instant() {
+                self.on.extend(hits.into_iter().map(|hit| On { from, end, hit }));
+            }
+            from = end;
         }
-        planned
+        let taken = |blast: &Blast| (blast.votes.left, usize::MAX - blast.tasks.len());
+        planned.blast = blasts.into_iter().min_by_key(taken).unwrap_or_default();
+        (planned, if strike.one_by_one { from - at } else { Duration::ZERO })
+    }
+
+    /// That another one leads by then.
+    fn supposed(&self, strike: &Strike, then: &Fleet) -> Option<String> {
+        let targets = match &strike.place {
+            Place::Nodes { target, except } => [Some(target), except.as_ref(), strike.peers.as_ref()],
+            Place::Task(_) => [None, None, strike.peers.as_ref()],
+        };
+        let meant = targets.into_iter().flatten().any(|target| *target == Target::Leader);
+        let leader = then.leader.as_deref().unwrap_or("nobody");
+        (meant && then.leader != self.fleet.leader).then(|| format!("whoever leads then, as if that were {leader}"))
     }
 
     fn hit(&self, hit: &Hit) -> PlannedHit {

@@ -55,10 +55,10 @@ impl Scene {
         locked(&self.0.timeline)
     }
 
-    /// A request that has just ended.
-    pub(crate) fn told(&self, request: Request, outcome: Result<(), String>) {
+    /// A request for this service, or of this writer, that has just ended.
+    pub(crate) fn told(&self, request: Request, who: &str, outcome: Result<(), String>) {
         let now = self.now();
-        self.timeline().add_request(now, request, outcome);
+        self.timeline().add_request(now, request, who, outcome);
     }
 }
 

@@ -115,7 +115,7 @@ fn aim(single: &Single, fleet: &Fleet) -> Result<Vec<Hit>, ApiError> {
         return Err(refused(format!("faults are refused since {} ({}): {}", blocked.at, blocked.by, blocked.reason))
             .help("`taffeta chaos allow` lifts it"));
     }
-    let struck = strike.aim(fleet, single.seed, &single.name).map_err(refused)?;
+    let struck = strike.aim(fleet, single.seed, &single.name, None).map_err(refused)?;
     let task = match &strike.place {
         Place::Task(task) => Some(task.clone()),
         Place::Nodes { .. } => None,
@@ -163,8 +163,9 @@ async fn wait_undone(fabric: &Fabric, begun: &FaultView, lasts: Duration) -> Res
         let Ok(chaos) = fabric.chaos().await else { continue };
         let undone = chaos.faults.iter().any(|view| view.id == begun.id && view.state == FaultState::Undone);
         let ready = match fabric.client(&begun.node) {
-            Some(api) => api.status().await.is_ok_and(|status| status.ready),
-            None => true,
+            Some(api) => api.status().await.is_ok_and(|status| status.ready && status.node == begun.node),
+            // Only the others can tell.
+            None => fabric.view().await.is_ok_and(|fleet| fleet.alive().contains(&begun.node.as_str())),
         };
         if undone && ready {
             return Ok(());

@@ -1,6 +1,7 @@
 //! Who a target is, at this moment. Pure.
 
 use crate::{
+    blast::Hit,
     dice::Dice,
     fleet::Fleet,
     format::{Place, Strike},
@@ -15,38 +16,59 @@ pub struct Struck {
     pub nodes: Vec<String>,
     /// The other ends of a network fault; everybody if empty.
     pub peers: Vec<String>,
-    /// Whether they were drawn, and not named by their part.
-    pub drawn: bool,
+}
+
+impl Struck {
+    /// What is done to them: in each turn what is on together.
+    pub(crate) fn turns(&self, strike: &Strike) -> Vec<Vec<Hit>> {
+        let task = match &strike.place {
+            Place::Task(task) => Some(task.clone()),
+            Place::Nodes { .. } => None,
+        };
+        let hit = |node: &String| Hit {
+            node: node.clone(),
+            fault: strike.fault,
+            peers: self.peers.clone(),
+            task: task.clone(),
+        };
+        let hits = self.nodes.iter().map(hit);
+        if strike.one_by_one { hits.map(|hit| vec![hit]).collect() } else { vec![hits.collect()] }
+    }
 }
 
 impl Strike {
-    /// Looks up or draws who is struck; the error says in words why nobody is.
-    pub fn aim(&self, fleet: &Fleet, seed: u64, name: &str) -> Result<Struck, String> {
+    /// Looks up or draws who is struck; the error says in words why nobody is. Whoever was drawn for the same strike
+    /// `before` is struck again, and nobody is drawn.
+    pub fn aim(&self, fleet: &Fleet, seed: u64, name: &str, before: Option<&[String]>) -> Result<Struck, String> {
         let mut dice = Dice::new(seed, name);
-        let (nodes, drawn) = match &self.place {
-            Place::Task(task) => {
+        let nodes = match (&self.place, before) {
+            (Place::Nodes { target: Target::One | Target::Minority | Target::Majority, .. }, Some(before)) => {
+                before.to_vec()
+            }
+            (Place::Task(task), _) => {
                 let found = fleet.tasks.iter().find(|known| known.id == *task);
                 let node = found.map(|task| task.node.clone());
-                (vec![node.ok_or_else(|| format!("the task {task} runs nowhere"))?], false)
+                vec![node.ok_or_else(|| format!("the task {task} runs nowhere"))?]
             }
-            Place::Nodes { target, except } => {
+            (Place::Nodes { target, except }, _) => {
                 let spared = match except {
                     Some(except) => all_of(except, fleet, &mut dice, &BTreeSet::new())?.into_iter().collect(),
                     None => BTreeSet::new(),
                 };
-                let nodes = all_of(target, fleet, &mut dice, &spared)?;
-                (nodes, matches!(target, Target::One | Target::Minority | Target::Majority))
+                all_of(target, fleet, &mut dice, &spared)?
             }
         };
         if let Some(node) = nodes.iter().find(|node| !fleet.machines.get(*node).is_some_and(|machine| machine.alive)) {
             return Err(format!("{node} is not alive"));
         }
+        // Of their own, so that the same ends are drawn again for those who were drawn before.
+        let mut dice = Dice::new(seed, &format!("{name}: peers"));
         let peers = match &self.peers {
             Some(peers) => all_of(peers, fleet, &mut dice, &nodes.iter().cloned().collect())?,
             None if self.is_cut() => fleet.machines.keys().filter(|name| !nodes.contains(name)).cloned().collect(),
             None => vec![],
         };
-        Ok(Struck { nodes, peers, drawn })
+        Ok(Struck { nodes, peers })
     }
 
     /// Whether the struck ones still hear each other.

@@ -1,7 +1,7 @@
 //! What was seen during a run, as times since its start: faults, the leader, instances, names, requests. Pure data.
 
 use serde::Serialize;
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 /// Most samples that are kept: six hours at four a second. What comes later is not kept.
 const SAMPLES_MAX: usize = 100_000;
@@ -77,6 +77,16 @@ pub enum Request {
     Write,
 }
 
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Name => "name",
+            Self::Page => "page",
+            Self::Write => "write",
+        })
+    }
+}
+
 /// Requests of one kind.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Tally {
@@ -84,18 +94,25 @@ pub struct Tally {
     pub right: u64,
     /// Those that were not.
     pub failed: u64,
-    /// Seconds from a first failure to the next success, all together.
+    /// Seconds from a first failure to the next success, of each service or writer for itself, all together.
     pub out_s: f64,
-    /// The longest of these.
+    /// The longest of these: no one service or writer had none for longer.
     pub longest_s: f64,
     /// By quarter second: right and failed.
     #[serde(skip)]
     pub bins: Vec<(u32, u32)>,
-    /// Since when nothing succeeds.
+    /// Since when nothing succeeds, by service or writer.
     #[serde(skip)]
-    failing_since: Option<f64>,
+    failing: BTreeMap<String, f64>,
     /// Why the last one failed.
     pub last_error: Option<String>,
+}
+
+impl Tally {
+    fn was_out(&mut self, seconds: f64) {
+        self.out_s += seconds;
+        self.longest_s = self.longest_s.max(seconds);
+    }
 }
 
 impl Timeline {
@@ -105,8 +122,8 @@ impl Timeline {
         }
     }
 
-    /// A request that ended at this moment.
-    pub(crate) fn add_request(&mut self, at: Duration, request: Request, outcome: Result<(), String>) {
+    /// A request for this service, or of this writer, that ended at this moment.
+    pub(crate) fn add_request(&mut self, at: Duration, request: Request, who: &str, outcome: Result<(), String>) {
         let tally = self.requests.entry(request).or_default();
         let (now, bin) = (at.as_secs_f64(), (at.as_millis() / BIN.as_millis()) as usize);
         if bin < BINS_MAX {
@@ -117,15 +134,14 @@ impl Timeline {
             Ok(()) => {
                 tally.right += 1;
                 counted.into_iter().for_each(|(right, _)| *right += 1);
-                if let Some(since) = tally.failing_since.take() {
-                    tally.out_s += now - since;
-                    tally.longest_s = tally.longest_s.max(now - since);
+                if let Some(since) = tally.failing.remove(who) {
+                    tally.was_out(now - since);
                 }
             }
             Err(why) => {
                 tally.failed += 1;
                 counted.into_iter().for_each(|(_, failed)| *failed += 1);
-                tally.failing_since.get_or_insert(now);
+                tally.failing.entry(who.to_owned()).or_insert(now);
                 tally.last_error = Some(why);
             }
         }
@@ -134,10 +150,8 @@ impl Timeline {
     /// Counts what still fails at the end as failing until then.
     pub(crate) fn end(&mut self, at: Duration) {
         for tally in self.requests.values_mut() {
-            if let Some(since) = tally.failing_since.take() {
-                let out = at.as_secs_f64() - since;
-                tally.out_s += out;
-                tally.longest_s = tally.longest_s.max(out);
+            for since in std::mem::take(&mut tally.failing).into_values() {
+                tally.was_out(at.as_secs_f64() - since);
             }
         }
     }
@@ -181,19 +195,24 @@ impl Timeline {
         self.settled_s(|sample| sample.serving < sample.wanted)
     }
 
-    /// From the first fault on a leader until another one led with a quorum; `None` if none was struck so that another
-    /// one had to.
+    /// From the first fault on a leader until another one led with a quorum, or the same one after the fault's end; `None`
+    /// if none was struck so that another one had to. If none led any more, until the end.
     pub fn new_leader_s(&self) -> Option<f64> {
         let times = self.faults.iter().filter_map(|fault| {
             let before = self.samples.iter().rfind(|sample| sample.at_s <= fault.begun_s)?.leader.clone()?;
-            let hands_over = fault.fault.starts_with("leader") && before == fault.node;
+            // A leader that is only asked to hand over has not done so as long as it leads.
+            let is_asked = fault.fault.starts_with("leader");
+            let hands_over = (is_asked || fault.fault.starts_with("disk-full")) && before == fault.node;
             if !(fault.silences.contains(&before) || hands_over) {
                 return None;
             }
-            let other = |sample: &&Sample| {
-                sample.at_s > fault.begun_s && sample.quorum && sample.leader.as_ref().is_some_and(|l| *l != before)
+            let is_over = |sample: &Sample| !is_asked && fault.undone_s.is_some_and(|undone| sample.at_s > undone);
+            let leads = |sample: &&Sample| {
+                let leader = sample.leader.as_ref().filter(|_| sample.quorum && sample.at_s > fault.begun_s);
+                leader.is_some_and(|leader| *leader != before || is_over(sample))
             };
-            self.samples.iter().find(other).map(|sample| sample.at_s - fault.begun_s)
+            let until = self.samples.iter().find(leads).or_else(|| self.samples.last())?;
+            Some((until.at_s - fault.begun_s).max(0.0))
         });
         times.max_by(f64::total_cmp)
     }

@@ -19,11 +19,18 @@ pub(crate) async fn watch(fabric: Fabric, scene: Scene) {
     }
 }
 
-/// One look. Where nobody answers, nobody leads and nothing serves.
+/// One look. Where nobody answers, nobody leads, nothing serves and no name is right, of all that there was to be.
 pub(crate) async fn look(fabric: &Fabric, scene: &Scene) -> Sample {
     let silent = scene.silent();
-    let fleet = fabric.fleet_of(&silent, LOOK_LIMIT, false).await.unwrap_or_default();
+    let before = scene.timeline().samples.last().cloned().unwrap_or_default();
+    let unseen = |at_s: f64| Sample { at_s, leader: None, quorum: false, serving: 0, right: 0, ..before.clone() };
+    let Ok(fleet) = fabric.fleet_of(&silent, LOOK_LIMIT, false).await else {
+        return unseen(scene.now().as_secs_f64());
+    };
     let speaking: BTreeSet<String> = fleet.machines.keys().filter(|name| !silent.contains(name)).cloned().collect();
+    if speaking.is_empty() {
+        return unseen(scene.now().as_secs_f64()); // who still answers is about to fall silent
+    }
     let (serving, wanted) = on(&fleet, &speaking);
     let (right, asked) = names_right(&fleet, &speaking, |_| true, LOOK_LIMIT).await;
     Sample {
@@ -45,4 +52,23 @@ fn on(fleet: &Fleet, machines: &BTreeSet<String>) -> (usize, usize) {
         ..Fleet::default()
     };
     there.strength(|_| true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::look;
+    use crate::{fabric::Fabric, scene::Scene, timeline::Sample};
+    use taffeta_node::client::{ApiClient, ApiTarget};
+
+    #[tokio::test]
+    async fn where_nobody_answers_all_is_away_that_was_there() {
+        let nobody = ApiClient::new(ApiTarget::Http("http://127.0.0.1:1".into()), None).unwrap();
+        let (fabric, scene) = (Fabric::new(nobody, None, vec![]), Scene::new());
+        let whole =
+            Sample { at_s: 0.0, leader: Some("n1".into()), quorum: true, serving: 7, wanted: 7, right: 5, asked: 5 };
+        scene.timeline().add_sample(whole.clone());
+        let seen = look(&fabric, &scene).await;
+        assert_eq!((seen.serving, seen.right, seen.quorum, &seen.leader), (0, 0, false, &None));
+        assert_eq!((seen.wanted, seen.asked), (whole.wanted, whole.asked));
+    }
 }

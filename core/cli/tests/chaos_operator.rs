@@ -194,6 +194,14 @@ fn what_may_not_be_run_is_refused_and_says_why() {
     refused("title: x\n", &[], "refused.yaml:1: `method` is missing");
     let cut = experiment(&[("a", "kill", "target: n2, what: power, lasts: 2", 0.0)]);
     refused(&cut, &[], "a: n2: no node can cut its own power");
+    let mistyped = experiment(&[("a", "pause", "target: n2, lasts: 2", 0.0)])
+        .replace("func: strength", "func: strength, arguments: {service: wbe/shop}");
+    refused(&mistyped, &[], "`strength` found nothing: no instance of wbe/shop is wanted; services are web/shop");
+    for probe in ["strength", "names", "serves"] {
+        let told = bed.chaos(&["probe", probe, "--service", "wbe/shop", "--tolerance", "1"]);
+        assert_eq!(told.code, 1, "{told:?}");
+        assert!(told.stderr.contains("no instance of wbe/shop is wanted"), "{told:?}");
+    }
     assert_eq!(bed.status()["faults"], Value::Array(vec![]), "nothing was injected");
     // Without the token nothing begins, whatever the plan says.
     let mut command = Command::new(binary());
@@ -244,6 +252,38 @@ fn a_machine_that_is_killed_is_healed_and_the_run_is_reported_three_ways() {
     bed.whole();
     let apps = get(bed.cluster.machines[0].http(), "/v1/apps").expect("an answer").1;
     assert!(!apps.contains("chaos-writes"), "what clients wrote to is removed: {apps}");
+}
+
+#[test]
+fn no_secret_is_in_a_report_or_on_the_terminal() {
+    let bed = Bed::three();
+    let text = "
+title: test of ${token}
+secrets: {api: {token: hush-literal, other: {type: env, key: CHAOS_TEST_SECRET}, spare: {type: env, key: NONE, default: hush-default}}}
+method:
+- type: probe
+  name: echo ${other}
+  tolerance: {type: regex, target: stdout, pattern: nothing}
+  provider: {type: process, path: echo, arguments: ['${token}', '${other}', '${spare}']}
+- type: probe
+  name: ask
+  tolerance: 200
+  provider: {type: http, url: 'http://user:${token}@127.0.0.1:1/${other}', arguments: {token: '${token}'}}
+";
+    let file = bed.file("secret.yaml", text);
+    let paths = ["s.json", "s.xml", "s.html"].map(|name| bed.cluster.root().join(name).to_string_lossy().into_owned());
+    let mut command = bed.command(&["run", &file.to_string_lossy(), "--no-load"]);
+    command.args(["--journal", &paths[0], "--junit", &paths[1], "--html", &paths[2]]);
+    let told = printed(command.env("CHAOS_TEST_SECRET", "hush from outside").output().expect("the binary runs"));
+    assert_eq!(told.code, 1, "{told:?}");
+    let reports = paths.map(|path| fs::read_to_string(path).expect("a report"));
+    for text in reports.iter().chain([&told.stdout, &told.stderr]) {
+        assert!(!text.contains("hush"), "{text}");
+    }
+    assert!(reports.iter().all(|report| report.contains("echo ***")), "{reports:?}");
+    let journal: Value = serde_json::from_str(&reports[0]).expect("JSON");
+    assert_eq!(journal["run"][0]["output"]["stdout"], "*** *** ***\n", "{journal}");
+    assert_eq!(journal["experiment"]["secrets"]["api"]["other"]["key"], "CHAOS_TEST_SECRET", "{journal}");
 }
 
 /// What stays for a few seconds at a machine that goes on. Together these are on at once.
@@ -307,6 +347,58 @@ fn ctrl_c_undoes_everything_at_once_and_ends_with_3() {
     assert!(told.stderr.contains("aborted") && told.stderr.contains("ended by a person"), "{told:?}");
     assert_eq!(bed.on(), Vec::<String>::new(), "undone long before its end");
     assert!(mark.exists(), "rollbacks run always");
+    bed.whole();
+}
+
+#[test]
+fn a_run_whose_method_is_over_is_aborted_as_well_while_its_faults_are_on() {
+    let bed = Bed::three();
+    let file = bed.file("over.yaml", &experiment(&[("slow", "dns", "target: n2, fraction: 0.1, lasts: 600", 0.0)]));
+    let [log, journal] = ["over.log", "over.json"].map(|name| bed.cluster.root().join(name));
+    for by_hand in [true, false] {
+        let mut command = bed.command(&["run", &file.to_string_lossy(), "--no-load"]);
+        command.arg("--journal").arg(&journal).stdout(Stdio::null());
+        command.stderr(fs::File::create(&log).expect("a file"));
+        let mut tool = command.spawn().expect("the binary starts");
+        let said = || fs::read_to_string(&log).unwrap_or_default();
+        within(SOON, "the method has ended", || if said().contains("slow: at n2") { Ok(()) } else { Err(said()) });
+        if by_hand {
+            signal(&tool, Signal::INT);
+        } else {
+            bed.chaos(&["stop", "--all", "--reason", "a sale"]).success();
+        }
+        let ended = tool.wait().expect("it ends");
+        assert_eq!(ended.code(), Some(3), "{}", said());
+        let why = if by_hand { "ended by a person" } else { "a sale" };
+        assert!(said().contains("aborted") && said().contains(why), "{}", said());
+        assert_eq!(bed.on(), Vec::<String>::new(), "undone long before its end");
+        let told: Value = serde_json::from_str(&fs::read_to_string(&journal).expect("a journal")).expect("JSON");
+        assert_eq!((&told["status"], &told["run"][0]["status"]), (&"aborted".into(), &"succeeded".into()), "{told}");
+        bed.chaos(&["allow"]).success();
+    }
+    bed.whole();
+}
+
+#[test]
+fn what_a_run_was_at_when_it_was_aborted_is_in_its_journal_and_rollbacks_go_on_after_one_that_is_refused() {
+    let bed = Bed::three();
+    let text = experiment(&[("a", "dns", "target: n2, fraction: 0.1, lasts: 600", 0.0)])
+        + "- {type: probe, name: wait, provider: {type: process, path: sleep, arguments: [600], timeout: 900}}\n"
+        + "rollbacks:\n- {type: action, name: strike, provider: {type: taffeta, func: dns, arguments: {target: n3, fraction: 0.1, lasts: 1}}}\n"
+        + "- {type: action, name: mark, provider: {type: process, path: touch, arguments: [MARK]}}\n";
+    let [mark, journal] = ["marked", "cut.json"].map(|name| bed.cluster.root().join(name));
+    let file = bed.file("cut.yaml", &text.replace("MARK", &mark.to_string_lossy()));
+    let tool = bed.spawn(&["run", &file.to_string_lossy(), "--no-load", "--journal", &journal.to_string_lossy()]);
+    bed.wait_for_faults(1);
+    bed.chaos(&["stop", "--all", "--reason", "a sale"]).success();
+    let told = printed(tool.wait_with_output().expect("it ends"));
+    assert_eq!(told.code, 3, "{told:?}");
+    let told: Value = serde_json::from_str(&fs::read_to_string(&journal).expect("a journal")).expect("JSON");
+    let said = |list: &str, index: usize| told[list][index]["status"].clone();
+    assert_eq!((said("run", 0), said("run", 1)), ("succeeded".into(), "aborted".into()), "{told}");
+    assert_eq!((said("rollbacks", 0), said("rollbacks", 1)), ("failed".into(), "succeeded".into()), "{told}");
+    assert!(mark.exists(), "it comes after the one that was refused");
+    bed.chaos(&["allow"]).success();
     bed.whole();
 }
 

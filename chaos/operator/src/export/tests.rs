@@ -3,7 +3,11 @@ use crate::format::{Experiment, Given, Provider};
 use serde_json::{Value as Json, json};
 
 fn command() -> Command {
-    Command { program: "taffeta".into(), flags: vec!["--api".into(), "http://127.0.0.1:7480".into()] }
+    Command {
+        program: "taffeta".into(),
+        flags: vec!["--api".into(), "http://127.0.0.1:7480".into()],
+        allow_quorum_loss: false,
+    }
 }
 
 fn read(text: &str, name: &str) -> Experiment {
@@ -85,4 +89,24 @@ fn every_strike_is_said_so_that_it_reads_as_the_same() {
     assert_eq!(again.method.len(), 21);
     assert!(again.method.iter().all(|activity| matches!(activity.provider, Provider::Process(_))));
     assert_eq!(again.hypothesis.unwrap().probes.len(), 3);
+}
+
+#[test]
+fn a_command_may_take_as_long_as_it_waits_and_take_the_quorum_if_that_is_allowed() {
+    let text = "
+title: t
+method:
+  - {type: action, name: a, provider: {type: taffeta, func: stop, arguments: {target: all, lasts: 200, one-by-one: true}}}
+  - {type: action, name: b, provider: {type: taffeta, func: kill, arguments: {target: all, lasts: 400}}}
+";
+    let allowed = Command { allow_quorum_loss: true, ..command() };
+    let [exported, allowed] = [command(), allowed].map(|command| read(text, "x.yaml").export(&command));
+    let timeout = |index: usize| exported["method"][index]["provider"]["timeout"].clone();
+    assert_eq!([timeout(0), timeout(1), timeout(2)], [json!(3600), json!(120), json!(722)]);
+    let flag = json!("--allow-quorum-loss");
+    let has = |exported: &Json, index: usize| {
+        exported["method"][index]["provider"]["arguments"].as_array().is_some_and(|words| words.contains(&flag))
+    };
+    assert!([0, 1].into_iter().all(|index| has(&allowed, index) && !has(&exported, index)));
+    assert!(!has(&allowed, 2), "it strikes nobody");
 }

@@ -1,7 +1,7 @@
 //! What an experiment says, once it was read and checked.
 
-use super::{Look, Strike};
-use crate::tolerance::Tolerance;
+use super::{Look, Secrets, Strike};
+use crate::{timeline::Request, tolerance::Tolerance};
 use serde_json::Value as Json;
 use std::{collections::BTreeMap, time::Duration};
 
@@ -24,7 +24,9 @@ pub struct Experiment {
     pub rules: Rules,
     /// What is in the file and is not obeyed, in words.
     pub ignored: Vec<String>,
-    /// The file, its variables not filled in: secrets never get into a report.
+    /// What must not be told.
+    pub secrets: Secrets,
+    /// The file, its variables not filled in. What is written under `secrets` is in it.
     pub source: Json,
 }
 
@@ -118,6 +120,8 @@ pub struct Rules {
     /// How long each probe of the hypothesis, by name, may not hold at a stretch while faults are on and after them.
     /// One that is not named may not hold as long as faults are on.
     pub within: BTreeMap<String, Duration>,
+    /// How long requests of a kind may fail at a stretch, for one service or of one writer. Without clients there are none.
+    pub requests: BTreeMap<Request, Duration>,
     /// How long after the last fault the hypothesis must hold again.
     pub heal: Duration,
     /// How long after its end a fault may take to be confirmed undone.
@@ -128,7 +132,14 @@ pub struct Rules {
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { seed: None, within: BTreeMap::new(), heal: HEAL_USUAL, confirm: CONFIRM_USUAL, expects: vec![] }
+        Self {
+            seed: None,
+            within: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            heal: HEAL_USUAL,
+            confirm: CONFIRM_USUAL,
+            expects: vec![],
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use taffeta_model::{AppName, JobName};
 pub enum Look {
     /// Name of the leader; `null` if none is known.
     Leader,
-    /// Whether writes are possible.
+    /// Whether a leader is known. Writes are possible then, unless its disk takes none.
     Quorum,
     /// How many machines are alive.
     Alive,

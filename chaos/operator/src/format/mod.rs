@@ -10,6 +10,7 @@ mod func;
 mod look;
 mod planned;
 mod read;
+mod secrets;
 mod strike;
 mod tolerance;
 mod variables;
@@ -18,9 +19,11 @@ pub use experiment::{
     Activity, Arguments, CONFIRM_USUAL, Experiment, HttpCall, Hypothesis, ProcessCall, Provider, Rules,
 };
 pub use look::{LOOKS, Look, Scope};
+pub use secrets::Secrets;
 pub use strike::{LASTS_MAX, Place, Strike};
 pub use variables::Given;
 
+pub(crate) use secrets::mask_section;
 pub(crate) use strike::silences;
 pub(crate) use tolerance::read_tolerance;
 

@@ -3,6 +3,7 @@
 use super::{
     experiment::{Activity, Experiment, Hypothesis, Provider, Rules},
     look::{Look, Scope},
+    secrets::Secrets,
     strike::{LASTS_MAX, Place, Strike},
 };
 use crate::{
@@ -51,6 +52,7 @@ pub(super) fn experiment(source: &Node, text: &str, name: &str) -> Result<Experi
         rollbacks: vec![],
         rules: Rules::default(),
         ignored: vec![],
+        secrets: Secrets::default(),
         source: source.to_json(),
     })
 }

@@ -5,11 +5,15 @@ use super::{
     fields::{Field, Fields, nearest},
     look::Look,
     planned,
+    secrets::Secrets,
     strike::Strike,
     tolerance::tolerance,
     variables::{Given, Variables},
 };
-use crate::text::{Node, Value, Wrong};
+use crate::{
+    text::{Entry, Node, Value, Wrong},
+    timeline::Request,
+};
 use std::{collections::BTreeMap, time::Duration};
 
 /// Most activities of a method: a day of them, one every ten seconds.
@@ -36,6 +40,8 @@ const KEYS: [&str; 14] = [
     "version",
     "dry",
 ];
+/// The words for what clients ask for.
+const REQUESTS: [(&str, Request); 3] = [("name", Request::Name), ("page", Request::Page), ("write", Request::Write)];
 const PROVIDERS: [&str; 3] = ["http", "process", "taffeta"];
 
 impl Experiment {
@@ -51,12 +57,18 @@ impl Experiment {
             |key: &str| source.entry(key).map(|node| Field::new(key, node)).filter(|field| !field.is_nothing());
         let variables = Variables::read(section("configuration").as_ref(), section("secrets").as_ref(), given)?;
         let filled = variables.fill(&source);
-        experiment(&source, &filled)
+        let secrets = variables.secrets;
+        experiment(&source, &filled, secrets.clone()).map_err(|wrong| Wrong {
+            what: secrets.mask(&wrong.what),
+            help: wrong.help.as_deref().map(|help| secrets.mask(help)),
+            ..wrong
+        })
     }
 }
 
-fn experiment(source: &Node, filled: &Node) -> Result<Experiment, Wrong> {
+fn experiment(source: &Node, filled: &Node, secrets: Secrets) -> Result<Experiment, Wrong> {
     let fields = Field::new("", filled).fields(&KEYS)?;
+    refuse_dry(&fields)?;
     let title = fields.need("title")?.name()?;
     let method = fields.need("method")?;
     let mut known = BTreeMap::new();
@@ -67,7 +79,7 @@ fn experiment(source: &Node, filled: &Node) -> Result<Experiment, Wrong> {
     let method = activities(&method, source, &mut known)?;
     let rollbacks = fields.get("rollbacks").map(|field| activities(&field, source, &mut known)).transpose()?;
     let rules = fields.get("extensions").map(|field| rules(&field, hypothesis.as_ref())).transpose()?;
-    Ok(Experiment {
+    let mut experiment = Experiment {
         title,
         description: fields.get("description").map(|field| field.name()).transpose()?.unwrap_or_default(),
         tags: fields.get("tags").map(|field| texts(&field)).transpose()?.unwrap_or_default(),
@@ -76,8 +88,26 @@ fn experiment(source: &Node, filled: &Node) -> Result<Experiment, Wrong> {
         rollbacks: rollbacks.unwrap_or_default(),
         rules: rules.unwrap_or_default(),
         ignored: ignored(&fields, source),
+        secrets,
         source: source.to_json(),
-    })
+    };
+    hide_secrets(&mut experiment);
+    Ok(experiment)
+}
+
+/// Names and words are told everywhere.
+fn hide_secrets(experiment: &mut Experiment) {
+    let secrets = experiment.secrets.clone();
+    let hide = |text: &mut String| *text = secrets.mask(text);
+    hide(&mut experiment.title);
+    hide(&mut experiment.description);
+    experiment.tags.iter_mut().chain(&mut experiment.rules.expects).for_each(hide);
+    let probes = experiment.hypothesis.iter_mut().flat_map(|hypothesis| &mut hypothesis.probes);
+    for activity in probes.chain(&mut experiment.method).chain(&mut experiment.rollbacks) {
+        hide(&mut activity.name);
+    }
+    let within = std::mem::take(&mut experiment.rules.within);
+    experiment.rules.within = within.into_iter().map(|(probe, within)| (secrets.mask(&probe), within)).collect();
 }
 
 /// What is understood by the Chaos Toolkit and not here.
@@ -89,10 +119,40 @@ fn ignored(fields: &Fields<'_>, source: &Node) -> Vec<String> {
     if fields.get("runtime").is_some() {
         told.push("`runtime` is not obeyed: the hypothesis is always checked before, during and after, and rollbacks always run".into());
     }
-    if fields.get("dry").is_some() {
-        told.push("`dry` is not obeyed: `taffeta chaos plan` shows what would be done".into());
+    if items(source).any(|item| is_there(item, "ref") && (is_there(item, "pauses") || is_there(item, "background"))) {
+        told.push(
+            "`pauses` and `background` beside `ref` are not obeyed: those of the activity that is meant are".into(),
+        );
+    }
+    if items(source).any(|item| item.entry("provider").is_some_and(|provider| is_there(provider, "max_retries"))) {
+        told.push("`max_retries` is not obeyed: every request is made once".into());
     }
     told
+}
+
+/// The activities of a file.
+fn items(source: &Node) -> impl Iterator<Item = &Node> {
+    let probes = source.entry("steady-state-hypothesis").and_then(|hypothesis| hypothesis.entry("probes"));
+    let lists = [probes, source.entry("method"), source.entry("rollbacks")];
+    lists.into_iter().flatten().flat_map(|list| match &list.value {
+        Value::List(items) => items.as_slice(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::Map(_) => &[],
+    })
+}
+
+fn is_there(node: &Node, key: &str) -> bool {
+    node.entry(key).is_some()
+}
+
+/// Who asks for a rehearsal must not get the real thing.
+fn refuse_dry(fields: &Fields<'_>) -> Result<(), Wrong> {
+    match fields.get("dry") {
+        Some(dry) if dry.node.value != Value::Bool(false) => {
+            let what = "nothing is rehearsed here: it would be done";
+            Err(dry.wrong(what).help("`taffeta chaos plan` shows what would be done; leave out `dry`"))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn has_controls(node: &Node) -> bool {
@@ -113,10 +173,11 @@ type Known = BTreeMap<String, Activity>;
 fn hypothesis(field: &Field<'_>, source: &Node, known: &mut Known) -> Result<Hypothesis, Wrong> {
     let fields = field.fields(&["title", "probes", "controls"])?;
     let title = fields.need("title")?.name()?;
-    let probes = match fields.get("probes") {
-        Some(probes) => activities(&probes, source, known)?,
-        None => vec![],
-    };
+    let listed = fields.need("probes")?;
+    let probes = activities(&listed, source, known)?;
+    if probes.is_empty() {
+        return Err(listed.wrong("there is no probe in it: it would hold whatever happens"));
+    }
     for probe in &probes {
         let wrong = |what: &str| Err(Wrong::at(probe.place.1, probe.place.0.clone(), what));
         if !probe.is_probe {
@@ -184,6 +245,7 @@ pub(super) fn activity(field: &Field<'_>) -> Result<Activity, Wrong> {
         "timeout",
         "secrets",
     ])?;
+    refuse_dry(&fields)?;
     let kind = fields.need("type")?;
     let is_probe = match kind.text()? {
         "probe" => true,
@@ -279,19 +341,23 @@ fn http_timeout(field: &Field<'_>) -> Result<Duration, Wrong> {
 
 fn process(field: &Field<'_>) -> Result<ProcessCall, Wrong> {
     let fields = field.fields(&["type", "path", "arguments", "timeout", "secrets"])?;
+    // As there, nothing and empty text are no words.
     let word = |node: &Node| match node.to_json() {
-        serde_json::Value::String(text) => text,
-        other => other.to_string(), // a foreign enum: a number is meant as it is written
+        serde_json::Value::Null => None,
+        serde_json::Value::String(text) => Some(text).filter(|text| !text.is_empty()),
+        other => Some(other.to_string()), // a foreign enum: a number is meant as it is written
     };
-    let kept =
-        |words: Vec<String>| Arguments::Words(words.into_iter().filter(|w| !w.is_empty() && w != "null").collect());
+    let key = |entry: &Entry| Some(entry.key.clone()).filter(|key| !key.is_empty());
     let arguments = match fields.get("arguments") {
         None => Arguments::Words(vec![]),
         Some(field) => match &field.node.value {
             Value::Text(text) => Arguments::Shell(text.clone()),
-            Value::List(items) => kept(items.iter().map(word).collect()),
-            Value::Map(entries) => kept(entries.iter().flat_map(|e| [e.key.clone(), word(&e.node)]).collect()),
-            Value::Null | Value::Bool(_) | Value::Number(_) => kept(vec![word(field.node)]),
+            Value::List(items) => Arguments::Words(items.iter().filter_map(word).collect()),
+            Value::Map(entries) => {
+                let words = entries.iter().flat_map(|entry| [key(entry), word(&entry.node)]);
+                Arguments::Words(words.flatten().collect())
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => Arguments::Words(word(field.node).into_iter().collect()),
         },
     };
     Ok(ProcessCall {
@@ -309,7 +375,7 @@ fn rules(field: &Field<'_>, hypothesis: Option<&Hypothesis>) -> Result<Rules, Wr
         if Field::new(format!("{}.name", extension.path), name).text()? != "taffeta" {
             continue;
         }
-        let fields = extension.fields(&["name", "seed", "within", "heal", "confirm", "expects"])?;
+        let fields = extension.fields(&["name", "seed", "within", "requests", "heal", "confirm", "expects"])?;
         if let Some(seed) = fields.get("seed") {
             rules.seed = Some(seed.whole(0..=i64::MAX)?.unsigned_abs());
         }
@@ -321,6 +387,14 @@ fn rules(field: &Field<'_>, hypothesis: Option<&Hypothesis>) -> Result<Rules, Wr
         }
         if let Some(expects) = fields.get("expects") {
             rules.expects = texts(&expects)?;
+        }
+        if let Some(requests) = fields.get("requests") {
+            let limits = requests.fields(&REQUESTS.map(|(word, _)| word))?;
+            for (word, request) in REQUESTS {
+                if let Some(limit) = limits.get(word) {
+                    rules.requests.insert(request, limit.duration(PAUSE_MAX)?);
+                }
+            }
         }
         let probes: Vec<&str> =
             hypothesis.map(|h| h.probes.iter().map(|p| p.name.as_str()).collect()).unwrap_or_default();

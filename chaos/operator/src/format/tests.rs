@@ -1,4 +1,5 @@
 use super::{Arguments, Experiment, Given, Place, Provider};
+use crate::timeline::Request;
 use std::time::Duration;
 use taffeta_chaos_plan::{DnsInstead, Fault, PartitionShape, Target};
 
@@ -38,7 +39,7 @@ rollbacks:
   - {type: action, name: say so, provider: {type: process, path: echo, arguments: "$HOME ${unknown} $$5"}}
 extensions:
   - {name: other, anything: 1}
-  - {name: taffeta, seed: 7, within: {strength: 15}, heal: 30, confirm: 20s, expects: [names are right]}
+  - {name: taffeta, seed: 7, within: {strength: 15}, requests: {name: 2, write: 10s}, heal: 30, confirm: 20s, expects: [names are right]}
 "#;
 
 fn given() -> Given {
@@ -81,6 +82,8 @@ fn an_experiment_of_the_chaos_toolkit_is_read_with_its_variables_filled_in() {
     let Provider::Process(say) = &experiment.rollbacks[0].provider else { panic!("not process") };
     assert_eq!(say.arguments, Arguments::Shell("$HOME ${unknown} $5".into()));
     assert_eq!(experiment.rules.within["strength"], Duration::from_secs(15));
+    let requests = [(Request::Name, Duration::from_secs(2)), (Request::Write, Duration::from_secs(10))];
+    assert_eq!(experiment.rules.requests, requests.into());
     assert_eq!((experiment.rules.seed, experiment.rules.heal), (Some(7), Duration::from_secs(30)));
 }
 
@@ -90,6 +93,13 @@ fn no_secret_is_in_what_is_reported() {
     let page = &experiment.hypothesis.as_ref().unwrap().probes[0];
     assert!(page.source.to_string().contains("Bearer ${token}"), "{}", page.source);
     assert!(!experiment.source.to_string().contains("hush"));
+    let named = read(
+        &WHOLE.replace("name: kill it", "name: kill with ${token}").replace("ref: kill it", "ref: kill with hush"),
+    );
+    assert_eq!((named.method[0].name.as_str(), named.method[2].name.as_str()), ("kill with ***", "kill with ***"));
+    assert_eq!(named.secrets.mask("Bearer hush"), "Bearer ***");
+    let told = wrong(&WHOLE.replace("target: \"${node}\"", "target: \"A ${token}\""));
+    assert!(told.contains("`A ***` is not a target"), "{told}");
 }
 
 #[test]
@@ -203,6 +213,10 @@ fn a_wrong_file_is_refused_with_line_and_field() {
             "line 37: extensions[1].within.strenght: the hypothesis has no probe `strenght` | did you mean `strength`?",
         ),
         (
+            WHOLE.replace("{name: 2,", "{names: 2,"),
+            "line 37: extensions[1].requests: unknown key `names` | did you mean `name`?",
+        ),
+        (
             WHOLE.replace("key: TOKEN", "key: NONE"),
             "line 10: secrets.api.token: the environment has no variable `NONE`",
         ),
@@ -212,6 +226,49 @@ fn a_wrong_file_is_refused_with_line_and_field() {
         let told = wrong(&text);
         assert!(told.starts_with(expected), "expected {expected}\n     got {told}");
     }
+}
+
+#[test]
+fn who_asks_for_a_rehearsal_gets_a_refusal_and_no_fault() {
+    let expected = "line 3: dry: nothing is rehearsed here: it would be done";
+    let told = wrong(&WHOLE.replace("description: Another one leads.\n", "dry: actions\n"));
+    assert!(told.starts_with(expected), "{told}");
+    let told = wrong(&strike("kill", "{target: one, lasts: 1}").replace("name: a\n", "name: a\n  dry: true\n"));
+    assert!(told.starts_with("line 5: method[0].dry: nothing is rehearsed"), "{told}");
+    read(&strike("kill", "{target: one, lasts: 1}").replace("name: a\n", "name: a\n  dry: false\n"));
+}
+
+#[test]
+fn a_steady_state_has_a_probe() {
+    let text = |probes: &str| format!("title: t\nmethod: []\nsteady-state-hypothesis: {{title: s{probes}}}\n");
+    let told = wrong(&text(", probes: []"));
+    assert!(told.starts_with("line 3: steady-state-hypothesis.probes: there is no probe in it"), "{told}");
+    let told = wrong(&text(""));
+    assert!(told.starts_with("line 3: steady-state-hypothesis: `probes` is missing"), "{told}");
+}
+
+#[test]
+fn what_stands_beside_a_reference_and_retries_are_ignored_loudly() {
+    let told = read(&WHOLE.replace("- ref: kill it", "- {ref: kill it, pauses: {after: 5}}")).ignored;
+    assert!(told.len() == 1 && told[0].contains("beside `ref`"), "{told:?}");
+    let told = read(&WHOLE.replace("type: http\n", "type: http\n        max_retries: 3\n")).ignored;
+    assert!(told.len() == 1 && told[0].contains("`max_retries`"), "{told:?}");
+    assert_eq!(read(WHOLE).ignored, Vec::<String>::new());
+}
+
+#[test]
+fn a_word_may_be_null_and_nothing_is_none() {
+    let words = |arguments: &str| {
+        let text = format!(
+            "title: t\nmethod: [{{type: action, name: a, provider: {{type: process, path: p, arguments: {arguments}}}}}]"
+        );
+        let Provider::Process(call) = read(&text).method[0].provider.clone() else { panic!("not process") };
+        call.arguments
+    };
+    let expected = |all: &[&str]| Arguments::Words(all.iter().map(|word| (*word).to_owned()).collect());
+    assert_eq!(words("['null', null, '', 0, a]"), expected(&["null", "0", "a"]));
+    assert_eq!(words("{-a: 'null', -b: null}"), expected(&["-a", "null", "-b"]));
+    assert_eq!(words("null"), expected(&[]));
 }
 
 #[test]

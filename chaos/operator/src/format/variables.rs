@@ -3,7 +3,10 @@
 //! As in the Chaos Toolkit: text that is nothing but one `${name}` becomes the value with its type, in longer text it
 //! becomes text; a name that is not known stays as it is, since a shell may know it; `$$` is a `$`.
 
-use super::fields::{Field, nearest};
+use super::{
+    fields::{Field, nearest},
+    secrets::Secrets,
+};
 use crate::text::{Entry, Node, Value, Wrong};
 use std::collections::BTreeMap;
 
@@ -18,7 +21,11 @@ pub struct Given {
 
 /// The values by name.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Variables(BTreeMap<String, Node>);
+pub(crate) struct Variables {
+    values: BTreeMap<String, Node>,
+    /// Those that must not be told.
+    pub(crate) secrets: Secrets,
+}
 
 impl Variables {
     /// Those of the file's sections `configuration` and `secrets`.
@@ -35,6 +42,7 @@ impl Variables {
                 }
             }
         }
+        let secrets = Secrets::of(values.values());
         for (name, field) in configuration.map(Field::pairs).transpose()?.unwrap_or_default() {
             match given.variables.get(name) {
                 // Kept as its type is told by how it looks, as in the file.
@@ -49,7 +57,7 @@ impl Variables {
             let what = format!("there is no variable `{unknown}` in this file");
             return Err(Wrong::at(1, "configuration", what).help(nearest(unknown, &known)));
         }
-        Ok(Self(values))
+        Ok(Self { values, secrets })
     }
 
     /// The same value with all names in it replaced.
@@ -69,7 +77,7 @@ impl Variables {
 
     fn fill_text(&self, text: &str) -> Value {
         if let Some((name, "")) = name_at(text)
-            && let Some(value) = self.0.get(name)
+            && let Some(value) = self.values.get(name)
         {
             return value.value.clone();
         }
@@ -83,7 +91,7 @@ impl Variables {
                 rest = after;
                 continue;
             }
-            match name_at(rest).and_then(|(name, after)| Some((self.0.get(name)?, after))) {
+            match name_at(rest).and_then(|(name, after)| Some((self.values.get(name)?, after))) {
                 Some((value, after)) => {
                     filled += &in_text(value);
                     rest = after;

@@ -9,7 +9,7 @@ use crate::{
     plan::Limits,
     ready::READY,
     run::{Options, Report, Tell, Verdict, run},
-    timeline::{Tally, worse},
+    timeline::{Request, Tally, worse},
 };
 use orphans::orphans;
 use serde::Serialize;
@@ -35,6 +35,8 @@ pub struct Gauntlet {
     pub limits: Limits,
     /// Only these, by name; all if empty.
     pub only: Vec<String>,
+    /// Whether the cluster is a demo that was started for it: then its processes and pages can be seen from here.
+    pub own_demo: bool,
 }
 
 /// What came of a gauntlet.
@@ -42,6 +44,8 @@ pub struct Gauntlet {
 pub struct Scoreboard {
     /// What decided the draws.
     pub seed: u64,
+    /// Whether the cluster was a demo that was started for it.
+    pub own_demo: bool,
     /// How long it took, in seconds.
     pub seconds: f64,
     /// An experiment each.
@@ -61,6 +65,8 @@ pub struct Row {
     pub why: Vec<String>,
     /// Names, pages and writes that were asked for.
     pub requests: u64,
+    /// Pages that were answered.
+    pub pages: u64,
     /// Those that failed.
     pub failed: u64,
     /// Seconds in which requests of a kind failed one after the other, all together.
@@ -90,6 +96,7 @@ impl Row {
             verdict: report.verdict.to_string(),
             why: report.why.clone(),
             requests: tallies.iter().map(|tally| tally.right + tally.failed).sum(),
+            pages: report.timeline.requests.get(&Request::Page).map(|tally| tally.right).unwrap_or_default(),
             failed: tallies.iter().map(|tally| tally.failed).sum(),
             out_s: tallies.iter().map(|tally| tally.out_s).sum(),
             longest_s: tallies.iter().map(|tally| tally.longest_s).fold(0.0, f64::max),
@@ -103,9 +110,15 @@ impl Row {
         }
     }
 
+    /// One that could not even begin.
+    fn not_run(name: &str, why: String) -> Self {
+        Self { experiment: name.into(), verdict: "not run".into(), why: vec![why], ..Self::default() }
+    }
+
     /// Takes another row in.
     fn add(&mut self, other: &Self) {
         self.requests += other.requests;
+        self.pages += other.pages;
         self.failed += other.failed;
         self.out_s += other.out_s;
         self.longest_s = self.longest_s.max(other.longest_s);
@@ -127,15 +140,20 @@ impl Scoreboard {
         self.rows.iter().any(|row| row.verdict == Verdict::NotHealed.to_string())
     }
 
-    /// Whether every experiment held, no write was lost and no process was left.
+    /// Whether every experiment held, no write was lost and no process was left; and whether there was anything to be
+    /// lost: writes in each, and in a demo of its own pages, and processes that can be seen.
     pub fn is_clean(&self) -> bool {
         let held = Verdict::Held.to_string();
-        !self.rows.is_empty()
-            && self.rows.iter().all(|row| row.verdict == held && row.lost == 0 && row.orphans.unwrap_or_default() == 0)
+        let clean = |row: &Row| {
+            let seen = row.acknowledged > 0 && (!self.own_demo || row.pages > 0 && row.orphans.is_some());
+            row.verdict == held && row.lost == 0 && row.orphans.unwrap_or_default() == 0 && seen
+        };
+        !self.rows.is_empty() && self.rows.iter().all(clean)
     }
 }
 
-/// Runs it. `abort` turning true ends the experiment that is running, and the gauntlet. `each` gets every report.
+/// Runs it. `abort` turning true ends the experiment that is running, and the gauntlet. `each` gets every report. Fails
+/// only if no node can be asked before anything was done.
 pub async fn gauntlet(
     fabric: &Fabric,
     wish: &Gauntlet,
@@ -144,7 +162,7 @@ pub async fn gauntlet(
     mut each: impl FnMut(&str, &Report),
 ) -> Result<Scoreboard, ApiError> {
     let began = Instant::now();
-    let mut board = Scoreboard { seed: wish.seed, ..Scoreboard::default() };
+    let mut board = Scoreboard { seed: wish.seed, own_demo: wish.own_demo, ..Scoreboard::default() };
     let chosen =
         READY.into_iter().filter(|ready| wish.only.is_empty() || wish.only.iter().any(|name| name == ready.name));
     let chosen: Vec<_> = chosen.filter(|ready| !ready.breaks_quorum || wish.limits.allow_quorum_loss).collect();
@@ -154,7 +172,10 @@ pub async fn gauntlet(
         }
         // What comes with the program is tested to read.
         let Ok(experiment) = Experiment::read(ready.text, ready.name, &Given::default()) else { break };
-        wait_steady(&experiment, fabric, tell).await;
+        wait_steady(&experiment, fabric, tell, abort).await;
+        if *abort.borrow() {
+            break;
+        }
         tell.told(&format!("{:7.1} s  {}: {}", began.elapsed().as_secs_f64(), ready.name, experiment.title));
         let options = Options {
             seed: wish.seed.wrapping_add(turn as u64),
@@ -169,7 +190,15 @@ pub async fn gauntlet(
             let _ = ended.wait_for(|ended| *ended).await; // whoever could say so is gone: so is the person
             "it was ended by a person".to_owned()
         };
-        let report = run(&experiment, fabric, options, tell, abort).await?;
+        let report = match run(&experiment, fabric, options, tell, abort).await {
+            Ok(report) => report,
+            Err(e) if board.rows.is_empty() => return Err(e),
+            // What was found before is told.
+            Err(e) => {
+                board.rows.push(Row::not_run(ready.name, e.message));
+                break;
+            }
+        };
         let left = settle(fabric, tell).await;
         let row = Row::new(ready.name, &report, left);
         tell.told(&format!(
@@ -179,7 +208,9 @@ pub async fn gauntlet(
         ));
         each(ready.name, &report);
         board.rows.push(row);
-        sweep_writes(fabric).await;
+        if let Some(written) = &report.written {
+            sweep_writes(fabric, written).await;
+        }
         if report.verdict == Verdict::NotHealed {
             break; // what comes next would be about two things
         }
@@ -191,9 +222,9 @@ pub async fn gauntlet(
 }
 
 /// Waits until the hypothesis holds; whether it does is the run's to say.
-async fn wait_steady(experiment: &Experiment, fabric: &Fabric, tell: &mut dyn Tell) {
+async fn wait_steady(experiment: &Experiment, fabric: &Fabric, tell: &mut dyn Tell, abort: &watch::Receiver<bool>) {
     let until = Instant::now() + STEADY_MAX;
-    while Instant::now() < until {
+    while Instant::now() < until && !*abort.borrow() {
         match crate::run::check(experiment, fabric).await {
             Some(state) if !state.is_met() => tell.doing(&format!("waiting: {}", state.why().unwrap_or_default())),
             Some(_) | None => return,
@@ -214,5 +245,33 @@ async fn settle(fabric: &Fabric, tell: &mut dyn Tell) -> Option<usize> {
         }
         tell.doing(&format!("waiting for the end of {}", left.join(", ")));
         sleep(LOOK_EVERY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Row, Scoreboard};
+    use crate::run::Verdict;
+
+    fn clean(own_demo: bool, change: impl Fn(&mut Row)) -> bool {
+        let mut row =
+            Row { verdict: Verdict::Held.to_string(), pages: 5, acknowledged: 5, orphans: Some(0), ..Row::default() };
+        change(&mut row);
+        Scoreboard { own_demo, rows: vec![row], ..Scoreboard::default() }.is_clean()
+    }
+
+    #[test]
+    fn a_scoreboard_is_clean_only_if_there_was_something_to_be_lost() {
+        assert!(clean(true, |_| {}) && clean(false, |_| {}));
+        for own_demo in [true, false] {
+            assert!(!clean(own_demo, |row| row.acknowledged = 0));
+            assert!(!clean(own_demo, |row| row.lost = 1));
+            assert!(!clean(own_demo, |row| row.orphans = Some(1)));
+            assert!(!clean(own_demo, |row| row.verdict = Verdict::Deviated.to_string()));
+            assert_eq!(clean(own_demo, |row| row.orphans = None), !own_demo);
+            assert_eq!(clean(own_demo, |row| row.pages = 0), !own_demo);
+        }
+        assert!(!Scoreboard::default().is_clean(), "nothing was run");
+        assert_eq!(Row::not_run("kill-leader", "no answer".into()).why, ["no answer"]);
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! They are clients as a fabric has them: a resolver with two servers, a browser without retries, a writer that asks
 //! another machine when one does not answer. Machines that are silenced on purpose are not asked: nobody promises that
-//! a dead machine answers.
+//! a dead machine answers. Where all of them are, whoever wants to ask has failed.
 
 mod pages;
 mod writes;
@@ -15,6 +15,8 @@ use std::sync::{Arc, Mutex};
 use taffeta_history::History;
 use tokio::task::JoinSet;
 
+/// Why a request fails while all machines are silenced.
+const NOBODY: &str = "no machine is left to be asked";
 /// Clients that write, each one write at a time.
 const WRITERS: u32 = 2;
 
@@ -32,9 +34,10 @@ impl Load {
             clients.spawn(pages::ask_for_ever(scene.clone(), fleet.clone(), service));
         }
         let writes = writing.then(|| writes::Book::new(Arc::new(Mutex::new(History::default()))));
+        let alive = alive(fleet);
         for number in writes.iter().flat_map(|_| 1..=WRITERS) {
             let Some(book) = writes.clone() else { break };
-            clients.spawn(writes::write_for_ever(fabric.clone(), scene.clone(), book, number));
+            clients.spawn(writes::write_for_ever(fabric.clone(), scene.clone(), book, number, alive.clone()));
         }
         Self { clients, writes }
     }
@@ -54,4 +57,14 @@ impl Load {
             None => None,
         }
     }
+}
+
+/// The machines that a client may hope for.
+fn alive(fleet: &Fleet) -> Vec<String> {
+    fleet.alive().into_iter().map(String::from).collect()
+}
+
+/// Whether all of them are silenced, and not only those that can be asked from here.
+fn nobody_is_left(alive: &[String], silent: &[String]) -> bool {
+    alive.iter().all(|name| silent.contains(name))
 }

@@ -1,5 +1,6 @@
 //! Names and pages.
 
+use super::{NOBODY, alive, nobody_is_left};
 use crate::{
     dns::{instances, name_of},
     fleet::Fleet,
@@ -40,28 +41,38 @@ pub(super) async fn serving_http(fleet: &Fleet) -> Vec<String> {
     found
 }
 
-/// Asks for one service again and again: its name at each machine in turn, then a page of one of its instances.
+/// Asks for one service again and again: its name at each machine in turn, then a page of one of its instances. Where
+/// no machine has a DNS that can be reached, there is nothing to be asked.
 pub(super) async fn ask_for_ever(scene: Scene, fleet: Fleet, service: String) {
-    let name = name_of(&service);
+    let (name, alive) = (name_of(&service), alive(&fleet));
+    if fleet.machines.values().all(|machine| machine.dns.is_none()) {
+        return;
+    }
     for turn in 0_usize.. {
         let next = Instant::now() + EVERY;
         let silent = scene.silent();
         let speaking = fleet.machines.iter().filter(|(machine, _)| !silent.contains(machine));
         let servers: Vec<SocketAddr> = speaking.filter_map(|(_, machine)| machine.dns).collect();
-        if !servers.is_empty() {
-            let found = resolve(&servers, turn, &name).await;
-            scene.told(Request::Name, found.as_ref().map(drop).map_err(Clone::clone));
-            // Without a name there is nobody to be asked, and that has been counted.
-            let one = |found: BTreeSet<SocketAddr>| found.iter().nth(turn % found.len().max(1)).copied();
-            if let Some(at) = found.ok().and_then(one) {
-                let page = get(at, "/", PAGE_LIMIT).await;
-                let told = match page {
-                    Ok(status) if status < 500 => Ok(()),
-                    Ok(status) => Err(format!("{at}: HTTP {status}")),
-                    Err(why) => Err(format!("{at}: {why}")),
-                };
-                scene.told(Request::Page, told);
+        let found = match servers.as_slice() {
+            [] if nobody_is_left(&alive, &silent) => Err(NOBODY.to_owned()),
+            // Those that are left have none that can be reached from here.
+            [] => {
+                sleep_until(next).await;
+                continue;
             }
+            servers => resolve(servers, turn, &name).await,
+        };
+        scene.told(Request::Name, &service, found.as_ref().map(drop).map_err(Clone::clone));
+        // Without a name there is nobody to be asked, and that has been counted.
+        let one = |found: BTreeSet<SocketAddr>| found.iter().nth(turn % found.len().max(1)).copied();
+        if let Some(at) = found.ok().and_then(one) {
+            let page = get(at, "/", PAGE_LIMIT).await;
+            let told = match page {
+                Ok(status) if status < 500 => Ok(()),
+                Ok(status) => Err(format!("{at}: HTTP {status}")),
+                Err(why) => Err(format!("{at}: {why}")),
+            };
+            scene.told(Request::Page, &service, told);
         }
         sleep_until(next).await;
     }
@@ -79,4 +90,28 @@ async fn resolve(servers: &[SocketAddr], turn: usize, name: &str) -> Result<BTre
         }
     }
     Err(why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NOBODY, Request, ask_for_ever};
+    use crate::{
+        fleet::{Fleet, Machine},
+        scene::Scene,
+    };
+    use std::time::Duration;
+    use tokio::time::timeout;
+
+    #[tokio::test]
+    async fn where_all_machines_are_silenced_whoever_asks_has_failed() {
+        let scene = Scene::new();
+        scene.silence("n1");
+        let machine = Machine { alive: true, dns: "127.0.0.1:1".parse().ok(), ..Machine::default() };
+        let fleet = Fleet { machines: [("n1".to_owned(), machine)].into(), ..Fleet::default() };
+        let asked = ask_for_ever(scene.clone(), fleet, "web/shop".into());
+        assert!(timeout(Duration::from_millis(50), asked).await.is_err(), "it goes on asking");
+        let names = scene.timeline().requests[&Request::Name].clone();
+        assert_eq!((names.right, names.last_error.as_deref()), (0, Some(NOBODY)));
+        assert!(names.failed > 0);
+    }
 }

@@ -3,6 +3,7 @@
 //! A key is an app without instances; a write deploys it with one job whose name is the write's serial. The reply names
 //! the position in the log, and the list of apps gives of each the serial, its position, and how often it was deployed.
 
+use super::{NOBODY, nobody_is_left};
 use crate::{fabric::Fabric, scene::Scene, timeline::Request};
 use serde::Serialize;
 use std::{
@@ -29,6 +30,8 @@ const PREFIX: &str = "chaos-writes-";
 /// What became of the writes of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Written {
+    /// Tells the apps that were written to from those of other runs.
+    pub run: String,
     /// Acknowledged.
     pub acknowledged: usize,
     /// Refused, with nothing changed.
@@ -81,15 +84,18 @@ impl Book {
     }
 }
 
-/// Writes until it is told to stop, each time through the next machine.
-pub(super) async fn write_for_ever(fabric: Fabric, scene: Scene, book: Book, number: u32) {
+/// Writes until it is told to stop, each time through the next of the machines that are `alive`.
+pub(super) async fn write_for_ever(fabric: Fabric, scene: Scene, book: Book, number: u32, alive: Vec<String>) {
     let (client, key) = (Client(number), Key(number.into()));
-    let mut turn = number as usize;
+    let (mut turn, who) = (number as usize, format!("writer {number}"));
     while !book.stop.load(Ordering::Relaxed) {
         turn += 1;
         let silent = scene.silent();
         let names: Vec<String> = fabric.names().into_iter().filter(|name| !silent.contains(name)).collect();
         let api = names.get(turn % names.len().max(1)).and_then(|name| fabric.client(name));
+        if api.is_none() && nobody_is_left(&alive, &silent) {
+            scene.told(Request::Write, &who, Err(NOBODY.into()));
+        }
         if let Some(api) = api {
             book.open.fetch_add(1, Ordering::Relaxed);
             let serial = book.history().invoke(scene.now(), client, key);
@@ -103,7 +109,7 @@ pub(super) async fn write_for_ever(fabric: Fabric, scene: Scene, book: Book, num
                 Err(e) => (Fate::Refused, Err(e.message)),
             };
             book.history().end(serial, fate);
-            scene.told(Request::Write, told);
+            scene.told(Request::Write, &who, told);
             book.open.fetch_sub(1, Ordering::Relaxed);
         }
         sleep(PAUSE).await;
@@ -130,6 +136,7 @@ pub(super) async fn reckon(fabric: &Fabric, scene: &Scene, book: &Book) -> Writt
     };
     let violations = history.check().err().unwrap_or_default();
     Written {
+        run: book.run.clone(),
         acknowledged: history.acknowledged(),
         refused: history.refused(),
         unknown: history.unknown(),
@@ -158,13 +165,14 @@ async fn read(fabric: &Fabric, scene: &Scene, book: &Book) -> Result<Read, Strin
     Ok(Read { invoked, returned, strength: Strength::Linearizable, seen })
 }
 
-/// Removes the apps that any run has written to.
-pub async fn sweep_writes(fabric: &Fabric) {
+/// Removes the apps that this run has written to.
+pub async fn sweep_writes(fabric: &Fabric, written: &Written) {
     let Ok(fleet) = fabric.view().await else { return };
     let Some(api) = fleet.leader.and_then(|leader| fabric.client(&leader)) else { return };
+    let prefix = format!("{PREFIX}{}-", written.run);
     for app in api.apps().await.unwrap_or_default() {
-        if let Some(name) = app.app.starts_with(PREFIX).then(|| app.app.parse().ok()).flatten() {
-            let _ = api.stop(name).await; // it stays until the next run: it has no instances
+        if let Some(name) = app.app.starts_with(&prefix).then(|| app.app.parse().ok()).flatten() {
+            let _ = api.stop(name).await; // it stays, and does no harm: it has no instances
         }
     }
 }

@@ -86,3 +86,58 @@ fn who_refers_to_a_draw_strikes_the_same() {
     let struck: Vec<&str> = plan.strikes.iter().map(|strike| strike.hits[0].node.as_str()).collect();
     assert_eq!(struck, ["n4", "n4"]);
 }
+
+#[test]
+fn who_is_dead_by_then_is_struck_no_more_and_another_one_leads() {
+    let twice = [("a", "kill", "target: leader, lasts: 30"), ("b", "kill", "target: leader, lasts: 30")];
+    let plan = plan(&twice, &fleet());
+    let struck: Vec<&str> = plan.strikes.iter().map(|strike| strike.hits[0].node.as_str()).collect();
+    assert_eq!(struck, ["n2", "n1"]);
+    assert_eq!(plan.strikes[0].supposed, None);
+    assert_eq!(plan.strikes[1].supposed.as_deref(), Some("whoever leads then, as if that were n1"));
+    assert!(plan.refusals[0].starts_with("b: the quorum would break: 1 of 3 voters"), "{:?}", plan.refusals);
+    let same = self::plan(&[("a", "kill", "target: n4, lasts: 5"), ("b", "kill", "target: n4, lasts: 5")], &fleet());
+    assert_eq!(same.refusals, ["b: n4 is not alive"]);
+}
+
+#[test]
+fn what_goes_on_in_the_background_keeps_nobody_waiting_and_counts_when_it_begins() {
+    let strike = |name: &str, more: &str, lasts: u32| {
+        format!(
+            "- {{type: action, name: {name}, provider: {{type: taffeta, func: kill, arguments: {{target: {name}, lasts: {lasts}}}}}{more}}}\n"
+        )
+    };
+    let planned = |first: String, second: String| {
+        let text = format!("title: t\nmethod:\n{first}{second}");
+        Plan::new(&Experiment::read(&text, "x.yaml", &Given::default()).unwrap(), &fleet(), 1, Limits::default())
+    };
+    let later = || strike("n1", ", background: true, pauses: {before: 10, after: 10}", 5);
+    let plan = planned(later(), strike("n2", "", 5));
+    assert_eq!((plan.strikes[0].at_s, plan.strikes[1].at_s), (10.0, 0.0));
+    assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
+    let plan = planned(later(), strike("n2", "", 12));
+    assert!(plan.refusals[0].starts_with("n2: the quorum would break"), "{:?}", plan.refusals);
+}
+
+#[test]
+fn rollbacks_begin_when_the_method_s_faults_are_over() {
+    let action = |name: &str, lasts: u32| {
+        format!(
+            "[{{type: action, name: {name}, provider: {{type: taffeta, func: kill, arguments: {{target: n1, lasts: {lasts}}}}}}}]"
+        )
+    };
+    let text = format!("title: t\nmethod: {}\nrollbacks: {}\n", action("a", 20), action("b", 1));
+    let experiment = Experiment::read(&text, "x.yaml", &Given::default()).unwrap();
+    let plan = Plan::new(&experiment, &fleet(), 1, Limits::default());
+    assert_eq!((plan.strikes[1].at_s, plan.refusals.len()), (20.0, 0), "{:?}", plan.refusals);
+}
+
+#[test]
+fn two_strikes_of_one_name_draw_each_for_itself() {
+    let plan = plan(
+        &[("a", "kill", "target: one, except: voters, lasts: 1"), ("a", "kill", "target: majority, lasts: 1")],
+        &fleet(),
+    );
+    let struck: Vec<usize> = plan.strikes.iter().map(|strike| strike.hits.len()).collect();
+    assert_eq!(struck, [1, 3]);
+}

@@ -28,7 +28,7 @@ use url::{Position, Url};
 /// Most bytes of a reply.
 const BODY_MAX: usize = 4 << 20;
 
-/// The reply as `{status, headers, body}`.
+/// The reply as `{status, headers, body}`. An error names the server, and not what it is asked: that may be a secret.
 pub(super) async fn call(call: &HttpCall) -> Result<Json, String> {
     let mut url = call.url.clone();
     let (mut body, mut kind) = (Bytes::new(), None);
@@ -57,12 +57,15 @@ pub(super) async fn call(call: &HttpCall) -> Result<Json, String> {
     }
     for (name, value) in &call.headers {
         let name = HeaderName::try_from(name).map_err(|_| format!("`{name}` is no name of a header"))?;
-        request = request
-            .header(name, HeaderValue::try_from(value).map_err(|_| format!("a header has the value `{value}`"))?);
+        let value = HeaderValue::try_from(value).map_err(|_| format!("the value of the header `{name}` is none"))?;
+        request = request.header(name, value);
     }
-    let request = request.body(Full::new(body)).map_err(|e| format!("{url}: {e}"))?;
+    let server = format!("{}://{}", url.scheme(), &url[Position::BeforeHost..Position::AfterPort]);
+    let request = request.body(Full::new(body)).map_err(|e| format!("{server}: {e}"))?;
     let asked = timeout(call.timeout, ask(&url, request, call.verify_tls)).await;
-    asked.unwrap_or_else(|_| Err(format!("no answer within {:?}", call.timeout))).map_err(|why| format!("{url}: {why}"))
+    asked
+        .unwrap_or_else(|_| Err(format!("no answer within {:?}", call.timeout)))
+        .map_err(|why| format!("{server}: {why}"))
 }
 
 /// Status of a plain `GET` of a path, within a limit; the error is a short reason.

@@ -4,7 +4,7 @@ use super::get;
 use crate::{
     dns::{instances, name_of},
     fabric::Fabric,
-    fleet::Fleet,
+    fleet::{Fleet, Task},
     format::{Look, Scope},
 };
 use serde_json::{Value as Json, json};
@@ -27,6 +27,9 @@ pub(super) async fn look(look: &Look, fabric: &Fabric) -> Result<Json, String> {
         return Ok(json!(fleet.active().count()));
     }
     let fleet = fabric.view().await.map_err(|e| e.message)?;
+    if let Look::Strength(scope) | Look::Names(scope) | Look::Serves { scope, .. } = look {
+        ensure_wanted(scope, &fleet)?;
+    }
     Ok(match look {
         Look::Leader => json!(fleet.leader),
         Look::Quorum => json!(fleet.quorum),
@@ -38,6 +41,9 @@ pub(super) async fn look(look: &Look, fabric: &Fabric) -> Result<Json, String> {
         Look::Names(scope) => {
             let alive: BTreeSet<String> = fleet.alive().into_iter().map(String::from).collect();
             let (right, asked) = names_right(&fleet, &alive, |service| chosen(scope, service), NAME_LIMIT).await;
+            if asked == 0 {
+                return Err("no machine has a DNS that can be asked from here".into());
+            }
             json!(part(right, asked))
         }
         Look::Serves { scope, path } => serves(&fleet, scope, path).await,
@@ -49,7 +55,20 @@ fn chosen(scope: &Scope, service: &str) -> bool {
     service.split_once('/').is_some_and(|(service, app)| scope.holds(app, service))
 }
 
-/// Nothing of nothing is all of it.
+/// What nobody wants was mistyped, or is not there yet: all of nothing would be right.
+fn ensure_wanted(scope: &Scope, fleet: &Fleet) -> Result<(), String> {
+    if *scope == Scope::default() || fleet.wanted.keys().any(|service| chosen(scope, service)) {
+        return Ok(());
+    }
+    let known: Vec<&str> = fleet.wanted.keys().map(String::as_str).collect();
+    Err(format!("no instance of {scope} is wanted; services are {}", or_none(&known)))
+}
+
+fn or_none(known: &[&str]) -> String {
+    if known.is_empty() { "none".into() } else { known.join(", ") }
+}
+
+/// Nothing of nothing is all of it: a cluster without services is whole.
 fn part(some: usize, of: usize) -> f64 {
     if of == 0 { 1.0 } else { some as f64 / of as f64 }
 }
@@ -64,12 +83,12 @@ pub(crate) async fn names_right(
 ) -> (usize, usize) {
     let mut expected: BTreeMap<String, BTreeSet<SocketAddr>> = BTreeMap::new();
     for service in fleet.wanted.keys().filter(|service| chosen(service)) {
-        let serving = fleet.tasks.iter().filter(|task| task.serves && task.service == *service);
-        let here = serving.filter(|task| machines.contains(&task.node)).filter_map(|task| task.at);
-        // A service without ports has no SRV records.
-        let at: BTreeSet<SocketAddr> = here.collect();
-        if !at.is_empty() {
-            expected.insert(name_of(service), at);
+        let tasks = fleet.tasks.iter().filter(|task| task.service == *service);
+        let listening: Vec<(&Task, SocketAddr)> = tasks.filter_map(|task| Some((task, task.at?))).collect();
+        // A service without ports has no SRV records. One of which nothing serves here has none either, but is to have none.
+        if !listening.is_empty() {
+            let here = listening.iter().filter(|(task, _)| task.serves && machines.contains(&task.node));
+            expected.insert(name_of(service), here.map(|(_, at)| *at).collect());
         }
     }
     let mut asked = JoinSet::new();
@@ -110,4 +129,31 @@ async fn serves(fleet: &Fleet, scope: &Scope, path: &str) -> Json {
     let right = asked.join_all().await.into_iter().filter(|right| *right).count();
     // That nobody is found to be asked is no success.
     if found.is_empty() { json!(0) } else { json!(part(right, found.len())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ensure_wanted, names_right, part};
+    use crate::{format::Look, targets::tests::fleet};
+    use serde_json::json;
+    use std::{collections::BTreeSet, time::Duration};
+
+    fn wanted(arguments: &serde_json::Value) -> Result<(), String> {
+        let Look::Strength(scope) = Look::from_words("strength", arguments).unwrap() else { panic!("another probe") };
+        ensure_wanted(&scope, &fleet())
+    }
+
+    #[tokio::test]
+    async fn what_nobody_wants_is_no_success() {
+        assert_eq!(wanted(&json!({})), Ok(()));
+        assert_eq!(wanted(&json!({"app": "shop"})), Ok(()));
+        assert_eq!(wanted(&json!({"service": "web/shop"})), Ok(()));
+        let mistyped = "no instance of wbe/shop is wanted; services are web/shop".to_owned();
+        assert_eq!(wanted(&json!({"service": "wbe/shop"})), Err(mistyped));
+        assert!(wanted(&json!({"app": "shp"})).is_err());
+        assert_eq!((part(0, 0), part(1, 4)), (1.0, 0.25));
+        let all: BTreeSet<String> = fleet().machines.keys().cloned().collect();
+        let asked = names_right(&fleet(), &all, |_| true, Duration::from_millis(10)).await;
+        assert_eq!(asked, (0, 0), "none of them has DNS");
+    }
 }

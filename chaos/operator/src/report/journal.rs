@@ -1,8 +1,8 @@
 //! The Chaos Toolkit's journal (chaostoolkit.org/reference/api/journal), with what is ours under `taffeta`.
 
-use crate::run::{Done, Looked, Report, State, Verdict};
+use crate::run::{Done, Looked, Report, State, Stretch, Verdict};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 use std::time::Duration;
 
 impl Report {
@@ -13,16 +13,18 @@ impl Report {
             "during": self.during.iter().map(|state| self.state(state)).collect::<Vec<_>>(),
             "after": self.after.as_ref().map(|state| self.state(state)),
         });
+        let held_not: Map<String, Json> =
+            self.failures.iter().map(|(name, stretch)| (name.clone(), not_held(stretch))).collect();
         json!({
             "chaoslib-version": concat!("taffeta ", env!("CARGO_PKG_VERSION")),
             "platform": std::env::consts::OS,
-            "node": "taffeta",
+            "node": rustix::system::uname().nodename().to_string_lossy(),
             "experiment": self.source,
             "start": time(self.start),
             "end": time(after(self.start, self.duration)),
             "duration": self.duration.as_secs_f64(),
             "status": status(self.verdict),
-            "deviated": matches!(self.verdict, Verdict::Deviated),
+            "deviated": self.verdict == Verdict::Deviated || self.after.as_ref().is_some_and(|state| !state.is_met()),
             "steady_states": states,
             "run": self.activities.iter().map(activity).collect::<Vec<_>>(),
             "rollbacks": self.rollbacks.iter().map(activity).collect::<Vec<_>>(),
@@ -33,6 +35,7 @@ impl Report {
                 "seed": self.plan.seed,
                 "plan": self.plan,
                 "faults": self.timeline.faults,
+                "not_held": held_not,
                 "requests": self.timeline.requests,
                 "writes": self.written,
                 "samples": self.timeline.samples,
@@ -49,6 +52,10 @@ impl Report {
             "probes": state.probes.iter().map(looked).collect::<Vec<_>>(),
         })
     }
+}
+
+fn not_held(stretch: &Stretch) -> Json {
+    json!({"from_s": stretch.from.as_secs_f64(), "lasted_s": stretch.lasted.as_secs_f64()})
 }
 
 /// The words that journals know.
@@ -83,7 +90,11 @@ fn activity(done: &Done) -> Json {
         "start": time(done.start),
         "end": time(after(done.start, done.duration)),
         "duration": done.duration.as_secs_f64(),
-        "status": if done.error.is_some() { "failed" } else { "succeeded" },
+        "status": match (done.ended, &done.error) {
+            (false, _) => "aborted",
+            (true, Some(_)) => "failed",
+            (true, None) => "succeeded",
+        },
     });
     if let Some(error) = &done.error {
         run["exception"] = json!([error]);

@@ -58,6 +58,7 @@ fn failure(state: Option<&State>) -> Option<String> {
 
 fn case(done: &Done) -> Case {
     let failure = match (&done.error, done.tolerated) {
+        _ if !done.ended => Some("the run was aborted before its end".into()),
         (Some(error), _) => Some(error.clone()),
         (None, Some(false)) => Some(format!("found {}", done.output)),
         (None, Some(true) | None) => None,

@@ -2,7 +2,7 @@
 
 use super::picture::picture;
 use crate::{
-    run::{Done, Report, State, Verdict},
+    run::{Done, Report, State, Stretch, Verdict},
     timeline::Tally,
 };
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -64,7 +64,7 @@ impl Report {
                 tr { th { "names right after" } td { (seconds(self.timeline.names_right_s())) } }
                 tr { th { "full strength after" } td { (seconds(self.timeline.full_strength_s())) } }
                 @for (kind, tally) in &self.timeline.requests {
-                    tr { th { (format!("{kind:?} requests").to_lowercase()) } td { (requests(tally)) } }
+                    tr { th { (kind) " requests" } td { (requests(tally)) } }
                 }
                 @if let Some(written) = &self.written {
                     tr {
@@ -96,6 +96,17 @@ impl Report {
         }
     }
 
+    /// Whether a probe held while faults were on.
+    fn held(&self, name: &str) -> String {
+        match self.failures.get(name) {
+            Some(Stretch { from, lasted }) => {
+                format!("did not for {:.1} s at most, from {:.1} s on", lasted.as_secs_f64(), from.as_secs_f64())
+            }
+            None if self.during.is_empty() => "-".into(),
+            None => "holds".into(),
+        }
+    }
+
     fn hypothesis(&self) -> Markup {
         let names: Vec<&str> =
             self.before.iter().flat_map(|state| state.probes.iter().map(|p| p.name.as_str())).collect();
@@ -110,9 +121,7 @@ impl Report {
             table {
                 tr { th { "probe" } th { "before" } th { "while faults were on" } th { "after" } }
                 @for name in names {
-                    @let all = self.during.len();
-                    @let held = self.during.iter().filter(|s| s.probes.iter().any(|p| p.name == name && p.met)).count();
-                    tr { td { (name) } td { (told(&self.before, name)) } td { (held) " of " (all) " checks" } td { (told(&self.after, name)) } }
+                    tr { td { (name) } td { (told(&self.before, name)) } td { (self.held(name)) } td { (told(&self.after, name)) } }
                 }
             }
         }
@@ -136,6 +145,7 @@ fn activities(all: &[Done]) -> Markup {
                     td { (format!("{:.2} s", done.duration.as_secs_f64())) }
                     td {
                         @match (&done.error, done.tolerated) {
+                            _ if !done.ended => { span class="bad" { "cut off: the run was aborted" } }
                             (Some(error), _) => { span class="bad" { (error) } }
                             (None, Some(false)) => { span class="bad" { "not as it should be" } }
                             (None, Some(true)) => "as it should be",

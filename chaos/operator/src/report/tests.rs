@@ -2,7 +2,7 @@ use crate::{
     fleet::Fleet,
     format::{Experiment, Given},
     plan::{Limits, Plan},
-    run::{Done, Looked, Report, State, Verdict},
+    run::{Done, Looked, Report, State, Stretch, Verdict},
     timeline::{Request, Sample, Span, Timeline},
 };
 use jiff::Timestamp;
@@ -52,7 +52,7 @@ fn report() -> Report {
         silences: vec!["n1".into()],
         error: None,
     });
-    timeline.add_request(Duration::from_secs(1), Request::Page, Err("refused".into()));
+    timeline.add_request(Duration::from_secs(1), Request::Page, "web/shop", Err("refused".into()));
     timeline.end(Duration::from_secs(5));
     Report {
         title: experiment.title.clone(),
@@ -67,12 +67,15 @@ fn report() -> Report {
         why: vec!["`strength` found 0.5".into()],
         before: Some(state(true)),
         during: vec![state(false)],
+        failures: [("strength".to_owned(), Stretch { from: Duration::from_secs(1), lasted: Duration::from_secs(2) })]
+            .into(),
         after: Some(state(false)),
         activities: vec![Done {
             activity: experiment.method[0].clone(),
             output: json!({"nodes": ["n1"]}),
             error: None,
             tolerated: None,
+            ended: true,
             start: Timestamp::UNIX_EPOCH,
             duration: Duration::from_millis(100),
         }],
@@ -97,6 +100,7 @@ fn the_journal_has_the_fields_of_the_chaos_toolkit() {
         (&json!("kill"), &json!("succeeded"), &json!(0.1))
     );
     assert_eq!(journal["taffeta"]["faults"][0]["node"], "n1");
+    assert_eq!(journal["taffeta"]["not_held"], json!({"strength": {"from_s": 1.0, "lasted_s": 2.0}}));
     assert_eq!(journal["taffeta"]["seed"], 7);
     assert!(journal["rollbacks"].as_array().is_some_and(Vec::is_empty));
 }
@@ -127,6 +131,7 @@ fn the_page_needs_nothing_else_and_shows_faults_leader_strength_and_failures() {
         "instances serving",
         "machines with right names",
         "failed requests",
+        "did not for 2.0 s at most, from 1.0 s on",
         ">n1</text>",
         "deviated",
     ] {

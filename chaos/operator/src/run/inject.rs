@@ -2,13 +2,14 @@
 
 use super::{Abort, Runner, fresh_id};
 use crate::{
-    blast::{Blast, Hit},
+    blast::{Blast, Hit, silenced},
     fleet::Fleet,
-    format::{Activity, Place, Strike},
+    format::{Activity, Strike},
+    targets::Struck,
     timeline::Span,
 };
 use serde_json::{Value as Json, json};
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 use taffeta_chaos_plan::FaultKind;
 use taffeta_node::api::{ApiError, ErrorCode, FaultRequest, FaultState, FaultView};
 use tokio::time::sleep;
@@ -33,111 +34,138 @@ pub(crate) struct Begun {
     pub(crate) undone: bool,
 }
 
+/// What a node is about to be asked for.
+struct Asked {
+    request: FaultRequest,
+    silences: Vec<String>,
+    /// Whether it is over as soon as it is done.
+    is_instant: bool,
+}
+
 impl Runner {
     /// Strikes, and returns as soon as the faults are on; one by one, when all of them are over.
     pub(super) async fn strike(&self, activity: &Activity, strike: &Strike) -> Result<Json, Abort> {
-        let fleet = self.fabric.fleet_of(&self.scene.silent(), Duration::from_secs(3), true).await;
-        let fleet = fleet.map_err(|e| Abort(format!("{}: {}", activity.name, e.message)))?;
         let told = |why: String| Abort(format!("{}: {why}", activity.name));
-        if let Some(blocked) = &fleet.blocked {
-            return Err(told(format!("faults are blocked by {}: {}", blocked.by, blocked.reason)));
-        }
-        let struck = strike.aim(&fleet, self.options.seed, &activity.name).map_err(told)?;
-        let nodes = {
-            let mut faults = self.faults();
-            let drawn = faults.drawn.entry(activity.name.clone()).or_insert_with(|| struck.nodes.clone());
-            if struck.drawn { drawn.clone() } else { struck.nodes.clone() }
-        };
-        let task = match &strike.place {
-            Place::Task(task) => Some(task.clone()),
-            Place::Nodes { .. } => None,
-        };
-        let hit = |node: &String| Hit {
-            node: node.clone(),
-            fault: strike.fault,
-            peers: struck.peers.clone(),
-            task: task.clone(),
-        };
-        let hits: Vec<Hit> = nodes.iter().map(hit).collect();
-        // Those of others count as well, and those of ours that no node tells of, as it is dead.
-        let mut on = fleet.active_hits();
-        on.extend(self.faults().begun.iter().filter(|begun| !begun.undone).map(|begun| begun.hit.clone()));
-        let together: Vec<Vec<Hit>> =
-            if strike.one_by_one { hits.iter().map(|hit| vec![hit.clone()]).collect() } else { vec![hits.clone()] };
-        for hits in &together {
-            let votes = Blast::of(&[on.clone(), hits.clone()].concat(), &fleet).votes;
-            if votes.are_too_few() && !self.options.limits.allow_quorum_loss {
-                return Err(told(format!(
-                    "the quorum would break now: {} of {} voters would be left",
-                    votes.left, votes.of
-                )));
-            }
-        }
+        let mut fleet = self.gather().await.map_err(told)?;
+        let struck = self.aim(activity, strike, &fleet).map_err(told)?;
         let mut views = vec![];
-        for hits in together {
+        for (turn, hits) in struck.turns(strike).into_iter().enumerate() {
+            // The machine before is ready; the others may not have noticed yet, and then its vote does not count.
+            let patience = if turn == 0 { Duration::ZERO } else { READY_MAX };
+            let until = self.scene.now() + patience;
+            let asked = loop {
+                if turn > 0 {
+                    fleet = self.gather().await.map_err(told)?;
+                }
+                match self.commit(activity, strike, &hits, &fleet) {
+                    Err(_) if self.scene.now() < until => sleep(LOOK_EVERY).await,
+                    asked => break asked.map_err(told)?,
+                }
+            };
             let began = self.scene.now();
-            let mut silences = silenced(strike, &hits, &fleet);
-            let mut begun = vec![];
-            for hit in hits {
-                // Of a partition, the first of its faults stands for all.
-                let by_this = match strike.fault.kind() {
-                    FaultKind::Partition => std::mem::take(&mut silences),
-                    _ => silences.iter().filter(|node| **node == hit.node).cloned().collect(), // each its own machine
-                };
-                let (runner, activity, strike) = (self.clone(), activity.clone(), strike.clone());
-                begun.push(tokio::spawn(async move { runner.begin(&activity, &strike, hit, by_this).await }));
+            // All at once: machines that are to die together are not to see each other die. What counts as begun is asked
+            // for, even if the run ends meanwhile: then it is undone.
+            let asked = asked.into_iter().map(|asked| {
+                let runner = self.clone();
+                tokio::spawn(async move { runner.begin(asked).await })
+            });
+            let mut failed = None;
+            for one in asked.collect::<Vec<_>>() {
+                match one.await.map_err(|e| told(e.to_string())).flatten() {
+                    Ok(view) => views.push(view),
+                    Err(why) => failed = failed.or(Some(why)),
+                }
             }
-            // All at once: machines that are to die together are not to see each other die.
-            for one in begun {
-                views.push(one.await.map_err(|e| told(e.to_string()))??);
+            if let Some(why) = failed {
+                return Err(why);
             }
             if strike.one_by_one {
                 sleep((began + strike.lasts).saturating_sub(self.scene.now())).await;
                 self.wait_ready(&views[views.len() - 1].node).await.map_err(told)?;
             }
         }
-        Ok(json!({"seed": self.options.seed, "nodes": nodes, "faults": views}))
+        Ok(json!({"seed": self.options.seed, "nodes": struck.nodes, "faults": views}))
     }
 
-    /// One fault on one machine. From before it is asked for it counts as begun: an answer may be lost.
-    async fn begin(
-        &self,
-        activity: &Activity,
-        strike: &Strike,
-        hit: Hit,
-        silences: Vec<String>,
-    ) -> Result<FaultView, Abort> {
+    /// The cluster as it is, unless no fault may begin in it.
+    async fn gather(&self) -> Result<Fleet, String> {
+        let fleet = self.fabric.fleet_of(&self.scene.silent(), Duration::from_secs(3), true).await;
+        let fleet = fleet.map_err(|e| e.message)?;
+        match &fleet.blocked {
+            Some(blocked) => Err(format!("faults are blocked by {}: {}", blocked.by, blocked.reason)),
+            None => Ok(fleet),
+        }
+    }
+
+    fn aim(&self, activity: &Activity, strike: &Strike, fleet: &Fleet) -> Result<Struck, String> {
+        let mut faults = self.faults();
+        let key = (activity.name.clone(), strike.to_string());
+        let before = faults.drawn.get(&key).map(Vec::as_slice);
+        let struck = strike.aim(fleet, self.options.seed, &activity.name, before)?;
+        faults.drawn.entry(key).or_insert_with(|| struck.nodes.clone());
+        Ok(struck)
+    }
+
+    /// Counts faults as begun, if they leave a quorum. In one piece: of two strikes at once, one counts the other. From
+    /// before they are asked for they count, as an answer may be lost.
+    fn commit(&self, activity: &Activity, strike: &Strike, hits: &[Hit], fleet: &Fleet) -> Result<Vec<Asked>, String> {
+        let mut faults = self.faults();
+        // Those of others count as well, and those of ours that no node tells of, as it is dead.
+        let mut on = fleet.active_hits();
+        on.extend(faults.begun.iter().filter(|begun| !begun.undone).map(|begun| begun.hit.clone()));
+        let votes = Blast::of(&[on.as_slice(), hits].concat(), fleet).votes;
+        if votes.are_too_few() && !self.options.limits.allow_quorum_loss {
+            return Err(format!("the quorum would break now: {} of {} voters would be left", votes.left, votes.of));
+        }
+        let mut silent: Vec<String> = silenced(hits, fleet).into_iter().collect();
         let now = self.scene.now();
-        let (id, due) = (fresh_id(), now + strike.lasts);
-        let request = FaultRequest {
-            id: id.clone(),
-            run: self.run.clone(),
-            node: hit.node.clone(),
-            fault: hit.fault,
-            lasts_ms: u64::try_from(strike.lasts.as_millis()).unwrap_or(u64::MAX).max(1),
-            peers: hit.peers.clone(),
-            task: hit.task.clone(),
-            dry_run: false,
-        };
-        let span = Span {
-            id: id.clone(),
-            name: activity.name.clone(),
-            fault: hit.fault.to_string(),
-            node: hit.node.clone(),
-            backend: String::new(),
-            begun_s: now.as_secs_f64(),
-            due_s: due.as_secs_f64(),
-            undone_s: None,
-            silences: silences.clone(),
-            error: None,
-        };
-        silences.iter().for_each(|node| self.scene.silence(node));
-        self.scene.timeline().faults.push(span);
-        self.faults().begun.push(Begun { id: id.clone(), hit, due, silences: silences.clone(), undone: false });
+        let mut asked = vec![];
+        for hit in hits {
+            // Of a partition, the first of its faults stands for all.
+            let silences: Vec<String> = match hit.fault.kind() {
+                FaultKind::Partition => std::mem::take(&mut silent),
+                _ => silent.iter().filter(|node| **node == hit.node).cloned().collect(), // each its own machine
+            };
+            let (id, due) = (fresh_id(), now + strike.lasts);
+            let span = Span {
+                id: id.clone(),
+                name: activity.name.clone(),
+                fault: hit.fault.to_string(),
+                node: hit.node.clone(),
+                backend: String::new(),
+                begun_s: now.as_secs_f64(),
+                due_s: due.as_secs_f64(),
+                undone_s: None,
+                silences: silences.clone(),
+                error: None,
+            };
+            silences.iter().for_each(|node| self.scene.silence(node));
+            self.scene.timeline().faults.push(span);
+            let begun = Begun { id: id.clone(), hit: hit.clone(), due, silences: silences.clone(), undone: false };
+            faults.begun.push(begun);
+            let request = FaultRequest {
+                id,
+                run: self.run.clone(),
+                node: hit.node.clone(),
+                fault: hit.fault,
+                lasts_ms: u64::try_from(strike.lasts.as_millis()).unwrap_or(u64::MAX).max(1),
+                peers: hit.peers.clone(),
+                task: hit.task.clone(),
+                dry_run: false,
+            };
+            asked.push(Asked { request, silences, is_instant: strike.is_instant() });
+        }
+        Ok(asked)
+    }
+
+    /// One fault on one machine.
+    async fn begin(&self, asked: Asked) -> Result<FaultView, Abort> {
+        let Asked { request, silences, is_instant } = asked;
+        let id = request.id.clone();
         match self.fabric.inject(&request).await {
             Ok(view) => {
                 self.note(&id, |span| span.backend.clone_from(&view.backend));
-                if strike.is_instant() {
+                if is_instant {
                     self.mark_undone(&id);
                 }
                 Ok(view)
@@ -160,10 +188,14 @@ impl Runner {
 
     /// Whether a machine has just stopped answering.
     async fn is_gone(&self, node: &str) -> bool {
-        let Some(api) = self.fabric.client(node) else { return false };
         let until = self.scene.now() + GONE_MAX;
         while self.scene.now() < until {
-            if api.clone().time_limit(Duration::from_secs(1)).health().await.is_err() {
+            let gone = match self.fabric.client(node) {
+                Some(api) => api.time_limit(Duration::from_secs(1)).health().await.is_err(),
+                // Only the others can tell.
+                None => self.fabric.view().await.is_ok_and(|fleet| !fleet.alive().contains(&node)),
+            };
+            if gone {
                 return true;
             }
             sleep(LOOK_EVERY).await;
@@ -177,7 +209,10 @@ impl Runner {
         while self.scene.now() < until {
             let undone = self.faults().begun.iter().filter(|begun| begun.hit.node == node).all(|begun| begun.undone);
             let own = match self.fabric.client(node) {
-                Some(api) => api.time_limit(Duration::from_secs(1)).status().await.is_ok_and(|status| status.ready),
+                Some(api) => {
+                    let status = api.time_limit(Duration::from_secs(1)).status().await;
+                    status.is_ok_and(|status| status.ready && status.node == node)
+                }
                 // Only the others can tell.
                 None => self.fabric.view().await.is_ok_and(|fleet| fleet.alive().contains(&node)),
             };
@@ -229,19 +264,4 @@ fn unanswered(request: &FaultRequest) -> FaultView {
         state: FaultState::Active,
         error: Some("the machine was gone before it could answer".into()),
     }
-}
-
-/// The machines that neither serve nor vote while these are on: of a partition the side that cannot write, that is the
-/// one with fewer voters.
-fn silenced(strike: &Strike, hits: &[Hit], fleet: &Fleet) -> Vec<String> {
-    let struck: BTreeSet<&String> = hits.iter().map(|hit| &hit.node).collect();
-    if !strike.silences() {
-        return vec![];
-    }
-    let inside = fleet.voters.iter().filter(|voter| struck.contains(voter)).count();
-    let cut = strike.fault.kind() == FaultKind::Partition;
-    if cut && inside > fleet.voters.len() / 2 {
-        return fleet.machines.keys().filter(|name| !struck.contains(name)).cloned().collect();
-    }
-    struck.into_iter().cloned().collect()
 }

@@ -1,37 +1,39 @@
 //! A run: hypothesis, faults, healing, hypothesis again; and whatever happens, everything is undone.
 //!
-//! [`Runner`] performs activities, [`mend`] watches that what is due is undone, [`state`] checks the hypothesis. The nodes
-//! undo every fault at its deadline by themselves: what is done here only makes it sooner, and confirms it.
+//! [`perform`] goes through the activities, [`inject`] brings faults about, [`mend`] watches that what is due is undone,
+//! [`state`] checks the hypothesis. The nodes undo every fault at its deadline by themselves: what is done here only makes
+//! it sooner, and confirms it.
 
 mod inject;
 mod mend;
+mod perform;
 mod report;
 mod state;
 
 pub use report::{Done, Report, Verdict};
-pub use state::{Looked, State};
+pub use state::{Looked, State, Stretch};
 
 pub(crate) use state::check;
 
 use crate::{
     fabric::Fabric,
-    format::{Activity, Experiment, Provider},
+    format::{Experiment, Secrets},
     load::{Load, Written},
     plan::{Limits, Plan},
-    probe::{find, is_tolerated},
     scene::Scene,
     watch::{look, watch},
 };
 use jiff::Timestamp;
-use mend::Mended;
-use serde_json::Value as Json;
+use mend::{Mended, Mender};
+use perform::Performed;
+use state::Watched;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use taffeta_node::api::ApiError;
-use tokio::{sync::Semaphore, task::JoinSet, time::sleep};
+use tokio::{sync::Semaphore, task::JoinSet};
 
 /// Background activities that run at once: each is a connection or a process.
 const BACKGROUND_MAX: usize = 64;
@@ -73,6 +75,8 @@ pub(crate) struct Runner {
     pub(crate) options: Options,
     /// Name of the run, which its faults carry.
     pub(crate) run: String,
+    /// What must not be told.
+    secrets: Secrets,
     /// How long after its end a fault may take to be confirmed undone.
     confirm: Duration,
     faults: Arc<Mutex<Faults>>,
@@ -84,8 +88,8 @@ pub(crate) struct Runner {
 pub(crate) struct Faults {
     /// In the order of their beginning.
     pub(crate) begun: Vec<inject::Begun>,
-    /// Who was drawn by which activity: who refers to it strikes the same.
-    pub(crate) drawn: BTreeMap<String, Vec<String>>,
+    /// Who was drawn, by the activity's name and what it does: who refers to it strikes the same.
+    pub(crate) drawn: BTreeMap<(String, String), Vec<String>>,
 }
 
 /// Why a method ends before its end.
@@ -97,81 +101,44 @@ impl Runner {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One activity with its pauses, and what came of it.
-    async fn perform(&self, activity: &Activity) -> Result<Done, Abort> {
-        sleep(activity.before).await;
-        let (start, began) = (Timestamp::now(), self.scene.now());
-        let mut done = Done {
-            activity: activity.clone(),
-            output: Json::Null,
-            error: None,
-            tolerated: None,
-            start,
-            duration: Duration::ZERO,
-        };
-        let mut abort = None;
-        match &activity.provider {
-            Provider::Strike(strike) => match self.strike(activity, strike).await {
-                Ok(output) => done.output = output,
-                Err(why) => {
-                    done.error = Some(why.0.clone());
-                    abort = Some(why);
-                }
-            },
-            Provider::Http(_) | Provider::Process(_) | Provider::Look(_) => match find(activity, &self.fabric).await {
-                Ok(output) => {
-                    if let Some(tolerance) = &activity.tolerance {
-                        done.tolerated = Some(is_tolerated(tolerance, &output, &self.fabric).await);
-                    }
-                    done.output = output;
-                }
-                Err(why) => {
-                    done.tolerated = activity.tolerance.as_ref().map(|_| false);
-                    done.error = Some(why);
-                }
-            },
-        }
-        done.duration = self.scene.now() - began;
-        match abort {
-            Some(abort) => Err(abort),
-            None => {
-                sleep(activity.after).await;
-                Ok(done)
-            }
-        }
-    }
-
-    /// All activities in turn; those in the background are waited for at the end.
-    async fn perform_all(
+    /// Waits until all faults are over by themselves; if the run is aborted, or was, undoes them now.
+    async fn heal(
         &self,
-        activities: &[Activity],
-        done: &mut Vec<Done>,
+        mending: &Mender,
+        aborted: &mut Option<Abort>,
+        abort: &mut (impl Future<Output = String> + Unpin),
         tell: &mut dyn Tell,
-    ) -> Result<(), Abort> {
-        let mut background: JoinSet<Result<Done, Abort>> = JoinSet::new();
-        for activity in activities {
-            tell.doing(&activity.name);
-            if activity.background {
-                let (runner, activity) = (self.clone(), activity.clone());
-                background.spawn(async move {
-                    let Ok(_turn) = runner.background.acquire().await else {
-                        return Err(Abort("the run is over".into()));
-                    };
-                    runner.perform(&activity).await
-                });
-                continue;
+    ) -> Mended {
+        tell.doing("healing");
+        if aborted.is_none() {
+            let waiting = async { Ok::<_, Abort>(mending.wait_until_due(self, tell).await) };
+            match unless_aborted(waiting, abort, mending).await {
+                Ok(mended) => return mended,
+                Err(why) => *aborted = Some(told(why, tell)),
             }
-            let one = self.perform(activity).await?;
-            tell.told(&one.line(self.scene.now()));
-            done.push(one);
         }
-        while let Some(joined) = background.join_next().await {
-            let one = joined.map_err(|e| Abort(format!("an activity in the background broke off: {e}")))??;
-            tell.told(&one.line(self.scene.now()));
-            done.push(one);
-        }
-        Ok(())
+        mending.undo_all(self).await
     }
+}
+
+/// Lets something go on until a person or the safeguard ends the run.
+async fn unless_aborted<T>(
+    work: impl Future<Output = Result<T, Abort>>,
+    abort: &mut (impl Future<Output = String> + Unpin),
+    mending: &Mender,
+) -> Result<T, Abort> {
+    tokio::select! {
+        // Who stops all faults ends the wait for them as well: that is an abort, and no healing.
+        biased;
+        why = abort => Err(Abort(why)),
+        why = mending.safeguard() => Err(Abort(why)),
+        done = work => done,
+    }
+}
+
+fn told(why: Abort, tell: &mut dyn Tell) -> Abort {
+    tell.told(&format!("aborted: {}", why.0));
+    why
 }
 
 /// Runs an experiment. `abort` ends it early, as Ctrl-C does: what was broken is undone then at once. Fails only if no
@@ -206,6 +173,7 @@ pub async fn run(
         scene: scene.clone(),
         options: options.clone(),
         run,
+        secrets: experiment.secrets.clone(),
         confirm: experiment.rules.confirm,
         faults: Arc::default(),
         background: Arc::new(Semaphore::new(BACKGROUND_MAX)),
@@ -216,31 +184,34 @@ pub async fn run(
     scene.timeline().add_sample(first);
     let mut watchers = JoinSet::new();
     watchers.spawn(watch(fabric.clone(), scene.clone()));
-    let during = Arc::new(Mutex::new(vec![]));
-    watchers.spawn(state::check_for_ever(experiment.clone(), fabric.clone(), scene.clone(), Arc::clone(&during)));
-    let mending = mend::Mender::start(&runner, &mut watchers);
+    let watched = Watched::start(experiment, fabric, &scene, &mut watchers);
+    let mending = Mender::start(&runner, &mut watchers);
 
-    let ended = tokio::select! {
-        ended = runner.perform_all(&experiment.method, &mut report.activities, tell) => ended,
-        why = abort => Err(Abort(why)),
-        why = mending.safeguard() => Err(Abort(why)),
-    };
-    tell.doing("healing");
-    let mended = match &ended {
-        Ok(()) => mending.wait_until_due(&runner, tell).await,
-        Err(Abort(why)) => {
-            tell.told(&format!("aborted: {why}"));
-            mending.undo_all(&runner).await
-        }
-    };
-    let rolled = runner.perform_all(&experiment.rollbacks, &mut report.rollbacks, tell).await;
+    tokio::pin!(abort);
+    let performed = Performed::default();
+    let method = runner.perform_all(&experiment.method, &performed, tell);
+    let ended = unless_aborted(method, &mut abort, &mending).await;
+    report.activities = performed.take();
+    let mut aborted = ended.err().map(|why| told(why, tell));
+    let mended = runner.heal(&mending, &mut aborted, &mut abort, tell).await;
+    let performed = Performed::default();
+    runner.perform_each(&experiment.rollbacks, &performed, tell).await;
+    report.rollbacks = performed.take();
     // What rollbacks have broken is to be undone as well.
     let mended = match mended {
-        Mended::All => mending.wait_until_due(&runner, tell).await,
+        Mended::All => runner.heal(&mending, &mut aborted, &mut abort, tell).await,
         Mended::Late(_) | Mended::Not(_) => mended,
     };
     tell.doing("the hypothesis, after healing");
-    report.after = state::check_until_met(experiment, fabric, experiment.rules.heal).await;
+    let until_met = state::check_until_met(experiment, fabric, experiment.rules.heal);
+    report.after = tokio::select! {
+        biased;
+        why = &mut abort, if aborted.is_none() => {
+            aborted = Some(told(Abort(why), tell));
+            check(experiment, fabric).await
+        }
+        after = until_met => after,
+    };
     let written: Option<Written> = match load {
         Some(load) => load.end(fabric, &scene).await,
         None => None,
@@ -248,11 +219,11 @@ pub async fn run(
     let mended = mended.at_the_end(&runner);
     let ended_at = scene.now();
     watchers.shutdown().await;
-    report.during = during.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    (report.during, report.failures) = watched.end(ended_at);
     report.timeline = scene.timeline().clone();
     report.timeline.end(ended_at);
     report.written = written;
     report.duration = ended_at;
-    report.judge(experiment, &options, ended.err(), rolled.err(), mended);
+    report.judge(experiment, &options, aborted, mended);
     Ok(report)
 }

@@ -1,15 +1,15 @@
 //! What came of a run.
 
-use super::{Abort, Options, State, mend::Mended, state::longest_failure};
+use super::{Abort, Options, State, Stretch, mend::Mended};
 use crate::{
-    format::{Activity, Experiment},
+    format::{Activity, Experiment, mask_section},
     load::Written,
     plan::Plan,
     timeline::Timeline,
 };
 use jiff::Timestamp;
 use serde_json::Value as Json;
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +62,8 @@ pub struct Done {
     pub error: Option<String>,
     /// Whether what it found was as it should be; `None` without a tolerance.
     pub tolerated: Option<bool>,
+    /// Whether it came to its end; if not, the run was aborted meanwhile.
+    pub ended: bool,
     /// When it began.
     pub start: Timestamp,
     /// How long it took, without its pauses.
@@ -69,6 +71,19 @@ pub struct Done {
 }
 
 impl Done {
+    /// One that has just begun.
+    pub(super) fn begun(activity: &Activity) -> Self {
+        Self {
+            activity: activity.clone(),
+            output: Json::Null,
+            error: None,
+            tolerated: None,
+            ended: false,
+            start: Timestamp::now(),
+            duration: Duration::ZERO,
+        }
+    }
+
     /// A line of it, for people.
     pub(super) fn line(&self, now: Duration) -> String {
         let what = match (&self.error, self.tolerated) {
@@ -102,7 +117,7 @@ pub struct Report {
     pub description: String,
     /// What it expects.
     pub expects: Vec<String>,
-    /// The file, its variables not filled in.
+    /// The file, its variables not filled in, and without what is written under `secrets`.
     pub source: Json,
     /// Name of the run, as its faults carry it.
     pub run: String,
@@ -118,8 +133,10 @@ pub struct Report {
     pub why: Vec<String>,
     /// The hypothesis before.
     pub before: Option<State>,
-    /// And while faults were on and healed.
+    /// And while faults were on and healed: each probe for itself, and of checks that show the same the first and the last.
     pub during: Vec<State>,
+    /// By probe, the longest time in which it did not hold meanwhile.
+    pub failures: BTreeMap<String, Stretch>,
     /// And after.
     pub after: Option<State>,
     /// The method's activities.
@@ -134,11 +151,13 @@ pub struct Report {
 
 impl Report {
     pub(super) fn new(experiment: &Experiment, run: &str, start: Timestamp, plan: Plan) -> Self {
+        let mut source = experiment.source.clone();
+        mask_section(&mut source);
         Self {
             title: experiment.title.clone(),
             description: experiment.description.clone(),
             expects: experiment.rules.expects.clone(),
-            source: experiment.source.clone(),
+            source,
             run: run.into(),
             plan,
             start,
@@ -147,6 +166,7 @@ impl Report {
             why: vec![],
             before: None,
             during: vec![],
+            failures: BTreeMap::new(),
             after: None,
             activities: vec![],
             rollbacks: vec![],
@@ -160,17 +180,9 @@ impl Report {
     }
 
     /// The worst of all that is known decides.
-    pub(super) fn judge(
-        &mut self,
-        experiment: &Experiment,
-        options: &Options,
-        aborted: Option<Abort>,
-        rolled: Option<Abort>,
-        mended: Mended,
-    ) {
-        let mut deviations = self.deviations(experiment, options);
-        let aborts: Vec<String> =
-            aborted.into_iter().map(String::from).chain(rolled.map(|why| format!("rollbacks: {}", why.0))).collect();
+    pub(super) fn judge(&mut self, experiment: &Experiment, options: &Options, aborted: Option<Abort>, mended: Mended) {
+        let mut deviations = self.deviations(experiment, options, aborted.as_ref());
+        let aborts: Vec<String> = aborted.into_iter().map(String::from).collect();
         let left: Vec<String> = match mended {
             Mended::All => vec![],
             Mended::Late(late) => {
@@ -192,10 +204,13 @@ impl Report {
         self.why = [left, aborts, deviations].concat();
     }
 
-    fn deviations(&self, experiment: &Experiment, options: &Options) -> Vec<String> {
+    fn deviations(&self, experiment: &Experiment, options: &Options, aborted: Option<&Abort>) -> Vec<String> {
         let mut found = vec![];
         if let Some(why) = self.after.as_ref().and_then(State::why) {
-            found.push(format!("{} s after healing: {why}", experiment.rules.heal.as_secs()));
+            found.push(match aborted {
+                None => format!("{} s after healing: {why}", experiment.rules.heal.as_secs()),
+                Some(_) => format!("after healing: {why}"), // a person may not have waited so long
+            });
         }
         for probe in experiment.hypothesis.iter().flat_map(|hypothesis| &hypothesis.probes) {
             let limit = match experiment.rules.within.get(&probe.name) {
@@ -203,8 +218,8 @@ impl Report {
                 Some(limit) => *limit,
                 None => continue,
             };
-            if let Some((lasted, from)) = longest_failure(&self.during, &probe.name)
-                && (lasted > limit || options.strict)
+            if let Some(Stretch { from, lasted }) = self.failures.get(&probe.name)
+                && (*lasted > limit || options.strict)
             {
                 let (lasted, from, limit) = (lasted.as_secs_f64(), from.as_secs_f64(), limit.as_secs_f64());
                 found.push(format!(
@@ -213,9 +228,20 @@ impl Report {
                 ));
             }
         }
+        for (request, limit) in &experiment.rules.requests {
+            let (Some(tally), limit) = (self.timeline.requests.get(request), limit.as_secs_f64()) else { continue };
+            if tally.longest_s > limit {
+                let (longest, why) = (tally.longest_s, tally.last_error.as_deref().unwrap_or_default());
+                found.push(format!(
+                    "{request} requests failed for {longest:.1} s at a stretch; {limit} s are allowed; the last one: {why}"
+                ));
+            }
+        }
         for done in self.activities.iter().chain(&self.rollbacks) {
             match (&done.error, done.tolerated) {
                 (_, Some(false)) => found.push(format!("`{}` found {}", done.activity.name, short(&done.output))),
+                // Why the run was aborted is told by itself.
+                (Some(error), None) if aborted.is_some_and(|why| why.0 == *error) => {}
                 (Some(error), None) => found.push(format!("`{}` failed: {error}", done.activity.name)),
                 (Some(_) | None, _) => {}
             }
@@ -229,3 +255,6 @@ impl Report {
         found
     }
 }
+
+#[cfg(test)]
+mod tests;

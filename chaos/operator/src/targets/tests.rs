@@ -44,7 +44,7 @@ fn aim(arguments: &str, seed: u64) -> Result<Struck, String> {
     );
     let experiment = Experiment::read(&text, "x.yaml", &Given::default()).unwrap();
     let (activity, strike) = experiment.strikes().next().unwrap();
-    strike.aim(&fleet(), seed, &activity.name)
+    strike.aim(&fleet(), seed, &activity.name, None)
 }
 
 fn nodes(arguments: &str, seed: u64) -> Vec<String> {
@@ -79,4 +79,19 @@ fn nobody_to_strike_is_told_and_why() {
     assert_eq!(aim("target: zone=x", 1).unwrap_err(), "zone=x: no machine of that zone is alive");
     assert_eq!(aim("target: leader, except: n2", 1).unwrap_err(), "leader: no leader is known");
     assert!(aim("target: majority, except: voters", 1).unwrap_err().contains("only 1 may be drawn"));
+}
+
+#[test]
+fn who_was_drawn_before_is_struck_again_with_everybody_else_at_the_other_end() {
+    let text = "title: t\nmethod: [{type: action, name: a, provider: {type: taffeta, func: partition, arguments: {lasts: 1, target: one}}}]";
+    let experiment = Experiment::read(text, "x.yaml", &Given::default()).unwrap();
+    let (_, strike) = experiment.strikes().next().unwrap();
+    for seed in 0..8 {
+        let again = strike.aim(&fleet(), seed, "a", Some(&["n3".to_owned()])).unwrap();
+        assert_eq!(
+            (again.nodes, again.peers),
+            (vec!["n3".to_owned()], ["n1", "n2", "n4", "n5"].map(String::from).into())
+        );
+    }
+    assert_eq!(strike.aim(&fleet(), 1, "a", Some(&["n5".to_owned()])).unwrap_err(), "n5 is not alive");
 }

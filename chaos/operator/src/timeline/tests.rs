@@ -53,10 +53,37 @@ fn an_outage_lasts_from_the_first_failure_to_the_next_success() {
     let mut timeline = Timeline::default();
     let failed = || Err("refused".to_owned());
     for (at, outcome) in [(0, Ok(())), (1, failed()), (2, failed()), (4, Ok(())), (5, failed())] {
-        timeline.add_request(Duration::from_secs(at), Request::Page, outcome);
+        timeline.add_request(Duration::from_secs(at), Request::Page, "web/shop", outcome);
     }
     timeline.end(Duration::from_secs(6));
     let pages = &timeline.requests[&Request::Page];
     assert_eq!((pages.right, pages.failed, pages.out_s, pages.longest_s), (2, 3, 4.0, 3.0));
     assert_eq!((pages.bins[4], pages.bins[16]), ((0, 1), (1, 0)));
+}
+
+#[test]
+fn a_service_that_is_out_is_so_whatever_another_one_answers() {
+    let mut timeline = Timeline::default();
+    for at in 0..10 {
+        timeline.add_request(Duration::from_secs(at), Request::Page, "web/shop", Ok(()));
+        timeline.add_request(Duration::from_secs(at), Request::Page, "orders/shop", Err("refused".to_owned()));
+    }
+    timeline.end(Duration::from_secs(15));
+    let pages = &timeline.requests[&Request::Page];
+    assert_eq!((pages.right, pages.failed, pages.out_s, pages.longest_s), (10, 10, 15.0, 15.0));
+}
+
+#[test]
+fn a_leader_that_nobody_follows_is_missed_until_the_end() {
+    let gone = span("n1", 0.5, 2.5);
+    let never = timeline(&[("n1", 3, 2), ("", 3, 2), ("", 3, 2), ("", 3, 2)], vec![gone.clone()]);
+    assert_eq!(never.new_leader_s(), Some(2.5));
+    let again = timeline(&[("n1", 3, 2), ("n1", 3, 2), ("n1", 3, 2), ("n1", 3, 2), ("n1", 3, 2)], vec![gone.clone()]);
+    assert_eq!(again.new_leader_s(), Some(2.5), "the same one, after its fault");
+    let asked = Span { fault: "leader".into(), silences: vec![], ..gone.clone() };
+    let kept = timeline(&[("n1", 3, 2), ("n1", 3, 2), ("n1", 3, 2), ("n1", 3, 2), ("n1", 3, 2)], vec![asked]);
+    assert_eq!(kept.new_leader_s(), Some(3.5), "it has not handed over");
+    let full = Span { fault: "disk-full".into(), silences: vec![], ..gone };
+    let moved = timeline(&[("n1", 3, 2), ("n1", 3, 2), ("n2", 3, 2)], vec![full]);
+    assert_eq!(moved.new_leader_s(), Some(1.5));
 }

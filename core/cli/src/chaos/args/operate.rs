@@ -266,6 +266,9 @@ pub(crate) struct ExportArgs {
     /// The program that the exported commands call
     #[arg(long, value_name = "PATH", default_value = "taffeta")]
     pub(crate) program: String,
+    /// Let the exported faults take the quorum away
+    #[arg(long)]
+    pub(crate) allow_quorum_loss: bool,
     #[command(flatten)]
     pub(crate) api: ApiFlags,
 }

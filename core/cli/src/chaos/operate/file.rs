@@ -68,6 +68,7 @@ pub(super) fn export(before: ApiFlags, args: &ExportArgs) -> Outcome {
     // A token is no part of a file: it comes from the environment there, too.
     let flags = [("--api", api.api), ("--data", api.data.map(|data| data.display().to_string()))];
     let flags = flags.into_iter().filter_map(|(flag, value)| Some([flag.to_owned(), value?])).flatten().collect();
-    let exported = experiment.export(&Command { program: args.program.clone(), flags });
+    let command = Command { program: args.program.clone(), flags, allow_quorum_loss: args.allow_quorum_loss };
+    let exported = experiment.export(&command);
     print(&serde_json::to_string_pretty(&exported).map_err(|e| Failure::failed(format!("it cannot be written: {e}")))?)
 }

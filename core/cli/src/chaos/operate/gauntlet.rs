@@ -38,7 +38,7 @@ pub(super) async fn run(before: ApiFlags, mut args: GauntletArgs) -> Outcome {
         args.allow_quorum_loss = true;
         demo = Some(own);
     }
-    let board = perform(before, &args, &abort).await;
+    let board = perform(before, &args, demo.is_some(), &abort).await;
     if let Some(demo) = &mut demo {
         demo.end().await;
     }
@@ -58,13 +58,19 @@ pub(super) async fn run(before: ApiFlags, mut args: GauntletArgs) -> Outcome {
     }
 }
 
-async fn perform(before: ApiFlags, args: &GauntletArgs, abort: &watch::Receiver<bool>) -> Outcome<Scoreboard> {
+async fn perform(
+    before: ApiFlags,
+    args: &GauntletArgs,
+    own_demo: bool,
+    abort: &watch::Receiver<bool>,
+) -> Outcome<Scoreboard> {
     let fabric = connect(before, args.fabric.clone())?;
     let wish = Gauntlet {
         lasts: Duration::from_secs_f64(args.minutes * 60.0),
         seed: args.seed.unwrap_or_else(fresh_seed),
         limits: Limits { allow_quorum_loss: args.allow_quorum_loss },
         only: args.only.clone(),
+        own_demo,
     };
     remark(&format!("seed {}", wish.seed));
     let mut number = 0;

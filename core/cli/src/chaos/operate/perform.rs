@@ -51,8 +51,8 @@ pub(super) async fn run(before: ApiFlags, args: RunArgs) -> Outcome {
     let mut told = Told(Progress::start());
     let report = perform(&experiment, &fabric, options, &mut told, interrupted(end)).await.map_err(unanswered)?;
     drop(told);
-    if args.writes {
-        sweep_writes(&fabric).await;
+    if let Some(written) = &report.written {
+        sweep_writes(&fabric, written).await;
     }
     let written = [
         write(args.journal.as_deref(), || serde_json::to_string_pretty(&report.journal()).unwrap_or_default()),
@@ -63,13 +63,19 @@ pub(super) async fn run(before: ApiFlags, args: RunArgs) -> Outcome {
         Format::Table => show(Format::Table, &(), |()| tables::report(&report))?,
         Format::Json => show(Format::Json, &report.journal(), |_| String::new())?,
     }
-    outcome(&report)?;
-    written.into_iter().collect()
+    let outcome = outcome(&report);
+    if outcome.is_err() {
+        // The outcome is what the run ends with: what could not be written is told before.
+        written.iter().filter_map(|written| written.as_ref().err()).for_each(|e| remark(&format!("warning: {e}")));
+    }
+    outcome?;
+    written.into_iter().collect::<Result<(), String>>().map_err(Failure::failed)
 }
 
-pub(super) fn write(path: Option<&Path>, text: impl FnOnce() -> String) -> Outcome {
+/// Writes a report, if it is wanted; the error says where it could not be.
+pub(super) fn write(path: Option<&Path>, text: impl FnOnce() -> String) -> Result<(), String> {
     let Some(path) = path else { return Ok(()) };
-    fs::write(path, text()).map_err(|e| Failure::failed(format!("cannot write {}: {e}", path.display())))
+    fs::write(path, text()).map_err(|e| format!("cannot write {}: {e}", path.display()))
 }
 
 fn outcome(report: &Report) -> Outcome {

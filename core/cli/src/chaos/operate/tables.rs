@@ -25,7 +25,7 @@ fn strikes(strike: &PlannedStrike) -> String {
     if let Some(why) = &strike.error {
         return format!("    nobody can be struck: {why}\n");
     }
-    let mut text = String::new();
+    let mut text = strike.supposed.as_ref().map(|what| format!("    {what}\n")).unwrap_or_default();
     for hit in &strike.hits {
         let peers = if hit.peers.is_empty() { String::new() } else { format!(" towards {}", hit.peers.join(", ")) };
         text += &format!("    {}{peers}   by {}\n", hit.node, or_dash(hit.backend.clone()));
