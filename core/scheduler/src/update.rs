@@ -192,8 +192,8 @@ impl Turn<'_> {
         let (policy, promoted) = (&definition.update, app.rollout.promoted.contains(&app.jobs[task.job].name));
         if app.rollout.paused {
             Some(Waiting::Paused)
-        } else if promoted || self.pace == Pace::AllAtOnce {
-            None
+        } else if promoted || self.pace == Pace::AllAtOnce || self.is_hidden(task) {
+            None // nobody is served by one that was never seen
         } else if policy.blue_green && self.s.slot(task).index <= definition.count {
             Some(Waiting::Unpromoted { first: definition.count, by_hand: policy.promote.is_none() })
         } else if policy.canary > 0 && self.s.slot(task).index > policy.canary {
@@ -255,9 +255,8 @@ impl Turn<'_> {
     /// Whether DNS does not give the task out: it came beside others, and its version was never promoted.
     fn is_hidden(&self, task: TaskRef) -> bool {
         let (app, slot) = (self.s.app(task.app), self.s.slot(task));
-        app.definition_of(task.job, slot.version).update.blue_green
-            && slot.index > app.definition(task.job).count
-            && !app.is_promoted(task.job, slot.version)
+        let definition = app.definition_of(task.job, slot.version);
+        definition.update.blue_green && slot.index > definition.count && !app.is_promoted(task.job, slot.version)
     }
 
     /// Starts instances besides the others, as far as the policy has it. Gives whether such are wanted now.
