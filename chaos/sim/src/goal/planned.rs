@@ -1,4 +1,5 @@
-//! What has to become of the scheduler's work: updates are done, drained machines are empty, who is let through has its place.
+//! What has to become of the scheduler's work: updates are done, drained machines are empty, who is let through has its
+//! place, and each machine has its daemon.
 
 use crate::{cluster::Cluster, workload::Workload};
 use taffeta_agent::RunId;
@@ -30,6 +31,10 @@ pub(super) fn missing(cluster: &Cluster, state: &State, workload: &Workload) -> 
                 return Some(what);
             }
         }
+        let daemon = work.daemon().map(|name| JobName::new(name).expect("a label"));
+        if let Some(what) = daemon.and_then(|daemon| missing_of_daemon(cluster, state, (&app, &daemon))) {
+            return Some(what);
+        }
     }
     for member in state.members.values().filter(|member| member.draining) {
         let is_service = |id: &TaskId| state.job_of(id).is_some_and(|job| job.kind == JobKind::Service);
@@ -58,6 +63,24 @@ fn missing_of(cluster: &Cluster, state: &State, id: &TaskId, wanted: Option<u64>
     let run = machine.tasks.living().into_iter().find(|run| run.id.task() == *id && run.id.fence() == *fence);
     let serves = run.is_some_and(|run| machine.tasks.pulse_of(cluster.now(), run.id.as_str()).is_ok());
     (!serves).then(|| format!("{id} does not serve on {}", machine.name))
+}
+
+/// One is on each machine that is left alone and takes new tasks, in the present version, and on none are two. What a drained
+/// machine has stays there, of whatever version.
+fn missing_of_daemon(cluster: &Cluster, state: &State, (app, job): (&AppName, &JobName)) -> Option<String> {
+    let wanted = state.apps.get(app).and_then(|known| known.revisions.get(job)).copied();
+    state.members.values().find_map(|member| {
+        let here = state.tasks.of_job(app, job).filter(|(_, task)| task.node() == Some(member.id));
+        let here: Vec<&TaskId> = here.map(|(id, _)| id).collect();
+        let machine = cluster.machine_of(member.id).filter(|m| cluster.places.contains(&m.number));
+        let takes = machine.is_some() && !member.draining;
+        match &here[..] {
+            [] if takes => Some(format!("{} has no {app}/{job}", member.name)),
+            [id] if takes => missing_of(cluster, state, id, wanted),
+            [] | [_] => None,
+            [_, _, ..] => Some(format!("{} has {} of {app}/{job}", member.name, here.len())),
+        }
+    })
 }
 
 /// Whether it is a run of the planner's apps that may be there.
