@@ -1,5 +1,7 @@
 //! Where tasks go, seen from outside: rules, quotas, priorities, daemons and drained machines, with real processes.
 
+#[path = "scheduling/runs.rs"]
+mod runs;
 mod support;
 
 use serde_json::{Value, json};
