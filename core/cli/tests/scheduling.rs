@@ -3,6 +3,8 @@
 #[path = "scheduling/runs.rs"]
 mod runs;
 mod support;
+#[path = "scheduling/unsteady.rs"]
+mod unsteady;
 
 use serde_json::{Value, json};
 use std::{
