@@ -98,6 +98,8 @@ moments! {
     LeaderKilledAtPromotion = "a leader was killed as a newer version was promoted",
     LeaderKilledAtSettlement = "a leader was killed as an update came to its end",
     LeaderKilledAtReturn = "a leader was killed as a version was given up",
+    VolumeAwaited = "a task waited for the machine that has its data",
+    VolumeReset = "a task was let begin without its data",
     ; // Not demanded of a sweep: what is rare and has a test of its own.
     RestartedWithoutQuorum = "a crashed task was started again while no majority of the voters ran",
     ChangeLeftOver = "a leader finished the change of voters that another one had begun",

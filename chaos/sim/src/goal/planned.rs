@@ -1,12 +1,15 @@
 //! What has to become of the scheduler's work: updates are done, drained machines are empty, who is let through has its
 //! place, and each machine has its daemon.
 
-use crate::{cluster::Cluster, workload::Workload};
+use crate::{
+    cluster::Cluster,
+    workload::{KEEP, Workload},
+};
 use taffeta_agent::RunId;
 use taffeta_model::{AppName, JobKind, JobName, Place, State, TaskId};
 
-/// Apps of the planner: what of them runs where the state has it is wanted, be it the last word or not.
-const APPS: [&str; 3] = ["tide", "low", "high"];
+/// Apps of the planner and of the keeper: what of them runs where the state has it is wanted, be it the last word or not.
+const APPS: [&str; 4] = ["tide", "low", "high", KEEP.0];
 
 /// Jobs whose runs come and go.
 const RECURRING: [&str; 2] = ["tick", "chore"];
@@ -37,8 +40,9 @@ pub(super) fn missing(cluster: &Cluster, state: &State, workload: &Workload) -> 
         }
     }
     for member in state.members.values().filter(|member| member.draining) {
-        let is_service = |id: &TaskId| state.job_of(id).is_some_and(|job| job.kind == JobKind::Service);
-        let left = state.tasks.iter().find(|(id, task)| task.node() == Some(member.id) && is_service(id));
+        let moves =
+            |id: &TaskId| state.job_of(id).is_some_and(|job| job.kind == JobKind::Service && job.volume.is_none());
+        let left = state.tasks.iter().find(|(id, task)| task.node() == Some(member.id) && moves(id));
         if let Some((id, _)) = left {
             return Some(format!("{} is drained, and {id} is there", member.name));
         }
@@ -46,7 +50,8 @@ pub(super) fn missing(cluster: &Cluster, state: &State, workload: &Workload) -> 
     None
 }
 
-fn missing_of(cluster: &Cluster, state: &State, id: &TaskId, wanted: Option<u64>) -> Option<String> {
+/// Whether the task is placed, of that revision, and serves.
+pub(super) fn missing_of(cluster: &Cluster, state: &State, id: &TaskId, wanted: Option<u64>) -> Option<String> {
     let task = state.tasks.get(id);
     let Some((Place::On { node, fence }, revision)) = task.map(|task| (&task.place, task.revision)) else {
         if id.job.as_str() == MAKES_WAY {
@@ -83,7 +88,7 @@ fn missing_of_daemon(cluster: &Cluster, state: &State, (app, job): (&AppName, &J
     })
 }
 
-/// Whether it is a run of the planner's apps that may be there.
+/// Whether it is a run of these apps that may be there.
 pub(super) fn is_legitimate(state: &State, run: &RunId) -> bool {
     let id = run.task();
     let recurs = RECURRING.contains(&id.job.as_str());
