@@ -13,11 +13,11 @@ use crate::{
 };
 use rand::{RngExt, rngs::SmallRng, seq::SliceRandom};
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
-use taffeta_model::{Bug, NodeId, NodeName, planted};
+use taffeta_model::{Bug, NodeId, NodeName, TaskId, planted};
 use taffeta_net::JoinToken;
 use taffeta_node::{Inspect, REMOVED};
 use taffeta_store::Leadership;
@@ -63,6 +63,8 @@ pub(crate) struct Cluster {
     pub(crate) chores: VecDeque<Chore>,
     /// Members that were removed, and those whose removal was asked for and may have taken effect.
     pub(crate) removed: BTreeSet<NodeId>,
+    /// How often each task was to begin without its data, by requests that may have taken effect.
+    pub(crate) resets: BTreeMap<TaskId, u32>,
     /// Processes that ended by themselves, and why, since it was asked last.
     pub(crate) ended: Vec<Ended>,
     /// Who leads, and since when.
@@ -98,6 +100,7 @@ impl Cluster {
             generation: 0,
             chores: VecDeque::new(),
             removed: BTreeSet::new(),
+            resets: BTreeMap::new(),
             ended: vec![],
             led: None,
             step: 0,

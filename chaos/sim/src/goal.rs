@@ -1,5 +1,6 @@
 //! What has to come about once a majority is left alone.
 
+mod kept;
 mod planned;
 mod voters;
 
@@ -42,6 +43,9 @@ pub(crate) fn missing(cluster: &Cluster, workload: &Workload) -> Option<String> 
         }
     }
     if let Some(what) = planned::missing(cluster, &state, workload) {
+        return Some(what);
+    }
+    if let Some(what) = kept::missing(cluster, &state, workload) {
         return Some(what);
     }
     for machine in cluster.present() {

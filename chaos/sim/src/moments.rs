@@ -95,6 +95,11 @@ moments! {
     ShimKilled = "a shim was killed, and its task with it",
     OrphanKilled = "what a killed shim had left was killed by the agent",
     OrphanFound = "what a killed shim had left was found by the next agent, and killed",
+    LeaderKilledAtPromotion = "a leader was killed as a newer version was promoted",
+    LeaderKilledAtSettlement = "a leader was killed as an update came to its end",
+    LeaderKilledAtReturn = "a leader was killed as a version was given up",
+    VolumeAwaited = "a task waited for the machine that has its data",
+    VolumeReset = "a task was let begin without its data",
     ; // Not demanded of a sweep: what is rare and has a test of its own.
     RestartedWithoutQuorum = "a crashed task was started again while no majority of the voters ran",
     ChangeLeftOver = "a leader finished the change of voters that another one had begun",

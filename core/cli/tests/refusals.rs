@@ -210,6 +210,10 @@ fn a_bad_app_file_is_refused_with_its_line_and_changes_nothing() {
         ("[cron.late]\nrun = [\"true\"]\nschedule = \"R1/2020-01-01T00:00:00Z/P1D\"\n", "line 7: cron.late.schedule: "),
         ("[cron.odd]\nrun = [\"true\"]\nschedule = \"0 0 30 2 *\"\n", "line 7: cron.odd.schedule: "),
         (
+            "[cron.far]\nrun = [\"true\"]\nschedule = \"@daily\"\ntimezone = \"Mars/Olympus\"\n",
+            "line 8: cron.far.timezone: ",
+        ),
+        (
             "after = [\"db\"]\n[service.db]\nrun = [\"true\"]\nafter = [\"web\"]\n",
             "line 8: service.db.after: a cycle: db after web after db",
         ),

@@ -1,6 +1,10 @@
 //! Where tasks go, seen from outside: rules, quotas, priorities, daemons and drained machines, with real processes.
 
+#[path = "scheduling/runs.rs"]
+mod runs;
 mod support;
+#[path = "scheduling/unsteady.rs"]
+mod unsteady;
 
 use serde_json::{Value, json};
 use std::{
@@ -275,6 +279,14 @@ fn a_higher_priority_takes_the_place_of_a_lower_one_which_comes_back() {
     let task = format!("low/{}", lost.expect("one waits")["task"].as_str().expect("a name"));
     let why = cluster.machines[0].run(&["why", &task]).success().stdout;
     assert!(why.contains("made way for high/high.1"), "{why}");
+    let moved = format!("{task} leaves {place}: it made way for high/high.1, which is of a higher priority");
+    within(SOON, "the leader's events tell of it, too", || {
+        let leader = cluster.machines[0].try_json(&["leader"])?["name"].as_str().ok_or("nobody leads")?.to_owned();
+        let events = cluster.machines[cluster.index(&leader)].try_json(&["events"])?;
+        let is_told = |event: &Value| event["kind"] == "task.moved" && event["message"] == moved.as_str();
+        let told = events.as_array().into_iter().flatten().any(is_told);
+        if told { Ok(()) } else { Err(events.to_string()) }
+    });
     cluster.machines[0].run(&["stop", "high"]).success();
     wait_spread(&cluster, "low", &[("n1", 1), ("n2", 1), ("n3", 1)], 0);
 }

@@ -323,11 +323,12 @@ impl<'a> Turn<'a> {
         if unmet(self.s, app, j, Earlier::All).is_some() {
             return; // what it waits for is in this app: it is looked at again
         }
-        let rules = Rules::new(self.s, app, j, 0);
+        let mut rules = Rules::new(self.s, app, j, 0);
         let job = &self.s.app(app).jobs[j];
-        let taken: BTreeSet<u32> = job.slots.iter().map(|slot| slot.index).collect();
+        let mut taken: BTreeSet<u32> = job.slots.iter().map(|slot| slot.index).collect();
+        taken.extend(job.leased.keys()); // they may run still, from when the job was an exclusive service
         let has: BTreeSet<MachineId> = job.slots.iter().filter_map(|slot| slot.on).collect();
-        let name = job.name.clone();
+        let (name, spec) = (job.name.clone(), job.spec.clone());
         let mut free = (1..).filter(|index| !taken.contains(index));
         let mut machines: Vec<MachineId> = self.s.machines.members().filter(|at| !has.contains(at)).collect();
         machines.sort_by_key(|at| self.s.machines.all[*at].id);
@@ -338,12 +339,17 @@ impl<'a> Turn<'a> {
                 }
                 continue;
             }
+            if self.s.teams.over(&spec).is_some() {
+                self.s.blocked.insert(app);
+                return;
+            }
             if self.is_full() {
                 return;
             }
             let Some(index) = free.next() else { return };
             let task = TaskId { app: self.s.app(app).app.name.clone(), job: name.clone(), index };
             self.place_fresh(task, (app, j), at);
+            rules.moved(self.s, at, true);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Rules one by one, stories, and properties against naive oracles.
 
 mod autoscale;
+mod daemons;
 mod failure;
 mod fixture;
 mod leases;

@@ -8,7 +8,10 @@ use crate::{
     order::{Earlier, serves, unmet},
     plan::{Pace, Turn},
 };
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use taffeta_model::{Bug, Cause, Command, JobKind, Millis, TaskId, UpdatePolicy, planted};
 
 /// How much longer an instance may take to work that has files to fetch, as long as they have not come: the time that a
@@ -71,6 +74,7 @@ impl Turn<'_> {
     }
 
     fn roll(&mut self, app: usize, job: usize) {
+        self.thin_out(app, job);
         let roll = self.look(app, job);
         let policy = self.s.app(app).definition(job).update.clone();
         if self.go_back(app, job, &policy, &roll) {
@@ -116,6 +120,30 @@ impl Turn<'_> {
                         may = may.saturating_sub(1);
                     }
                 }
+            }
+        }
+    }
+
+    /// A machine has one instance of a daemon. A service that became one may have left several: one that serves stays.
+    fn thin_out(&mut self, app: usize, job: usize) {
+        if self.s.app(app).jobs[job].spec.kind != JobKind::Daemon {
+            return;
+        }
+        let mut there: BTreeMap<MachineId, Vec<TaskRef>> = BTreeMap::new();
+        for (slot, known) in self.s.app(app).jobs[job].slots.iter().enumerate() {
+            let task = TaskRef { app, job, slot };
+            if let Some(machine) = known.on.filter(|_| !self.decided.contains_key(&task)) {
+                there.entry(machine).or_default().push(task);
+            }
+        }
+        for tasks in there.into_values().filter(|tasks| tasks.len() > 1) {
+            let stays = tasks.iter().copied().find(|task| self.serves(*task)).unwrap_or(tasks[0]);
+            for task in tasks.into_iter().filter(|task| *task != stays) {
+                if self.is_full() {
+                    return;
+                }
+                self.lift(task);
+                self.remove(task, Cause::Surplus);
             }
         }
     }
@@ -192,8 +220,8 @@ impl Turn<'_> {
         let (policy, promoted) = (&definition.update, app.rollout.promoted.contains(&app.jobs[task.job].name));
         if app.rollout.paused {
             Some(Waiting::Paused)
-        } else if promoted || self.pace == Pace::AllAtOnce {
-            None
+        } else if promoted || self.pace == Pace::AllAtOnce || self.is_hidden(task) {
+            None // nobody is served by one that was never seen
         } else if policy.blue_green && self.s.slot(task).index <= definition.count {
             Some(Waiting::Unpromoted { first: definition.count, by_hand: policy.promote.is_none() })
         } else if policy.canary > 0 && self.s.slot(task).index > policy.canary {
@@ -255,9 +283,8 @@ impl Turn<'_> {
     /// Whether DNS does not give the task out: it came beside others, and its version was never promoted.
     fn is_hidden(&self, task: TaskRef) -> bool {
         let (app, slot) = (self.s.app(task.app), self.s.slot(task));
-        app.definition_of(task.job, slot.version).update.blue_green
-            && slot.index > app.definition(task.job).count
-            && !app.is_promoted(task.job, slot.version)
+        let definition = app.definition_of(task.job, slot.version);
+        definition.update.blue_green && slot.index > definition.count && !app.is_promoted(task.job, slot.version)
     }
 
     /// Starts instances besides the others, as far as the policy has it. Gives whether such are wanted now.

@@ -1,7 +1,9 @@
-//! What the scheduler promises of its own doing: slots of cron jobs, updates and drains, and who makes way for whom.
+//! What the scheduler promises of its own doing: slots of cron jobs, updates and drains, who makes way for whom, and that
+//! tasks stay with their data.
 
 mod serving;
 mod slots;
+mod volumes;
 
 use super::Broken;
 use crate::{cluster::Cluster, moments::Moment};
@@ -9,6 +11,7 @@ use serving::Serving;
 use slots::Ledger;
 use std::collections::BTreeMap;
 use taffeta_model::{AppName, Cause, JobName, Place, State, TaskId, TeamName};
+use volumes::Volumes;
 
 /// A job of an app.
 type Name = (AppName, JobName);
@@ -25,6 +28,7 @@ pub(super) struct Schedule {
     /// Versions by app, and whether each came back by itself, and which of its jobs were promoted.
     rollouts: BTreeMap<AppName, (u64, bool, usize)>,
     serving: Serving,
+    volumes: Volumes,
 }
 
 impl Schedule {
@@ -40,7 +44,7 @@ impl Schedule {
                     *self = Self::default(); // what the old side had is not what this one goes on with
                 }
                 self.at = at;
-                self.follow(state, &mut noted)
+                self.follow(state, &cluster.resets, &mut noted)
             };
             machine.look(|inspect| inspect.state(look)).unwrap_or(Ok(()))?;
         }
@@ -48,11 +52,12 @@ impl Schedule {
         self.serving.step(cluster)
     }
 
-    /// From one state to a later one.
-    fn follow(&mut self, state: &State, noted: &mut Vec<Moment>) -> Result<(), Broken> {
+    /// From one state to a later one; `resets`: how often each task was to begin without its data.
+    fn follow(&mut self, state: &State, resets: &BTreeMap<TaskId, u32>, noted: &mut Vec<Moment>) -> Result<(), Broken> {
         self.invariant_each_slot_starts_once_or_is_told_as_missed(state, noted)?;
         self.invariant_nobody_makes_way_for_an_equal(state, noted)?;
         self.invariant_a_team_gets_no_more_than_its_quota(state, noted)?;
+        self.volumes.follow(state, resets, noted)?;
         let before = std::mem::take(&mut self.rollouts);
         for (name, app) in &state.apps {
             let is = (app.version, app.rollout.returned.is_some(), app.rollout.promoted.len());

@@ -1,11 +1,15 @@
-//! What has to become of the scheduler's work: updates are done, drained machines are empty, who is let through has its place.
+//! What has to become of the scheduler's work: updates are done, drained machines are empty, who is let through has its
+//! place, and each machine has its daemon.
 
-use crate::{cluster::Cluster, workload::Workload};
+use crate::{
+    cluster::Cluster,
+    workload::{KEEP, Workload},
+};
 use taffeta_agent::RunId;
 use taffeta_model::{AppName, JobKind, JobName, Place, State, TaskId};
 
-/// Apps of the planner: what of them runs where the state has it is wanted, be it the last word or not.
-const APPS: [&str; 3] = ["tide", "low", "high"];
+/// Apps of the planner and of the keeper: what of them runs where the state has it is wanted, be it the last word or not.
+const APPS: [&str; 4] = ["tide", "low", "high", KEEP.0];
 
 /// Jobs whose runs come and go.
 const RECURRING: [&str; 2] = ["tick", "chore"];
@@ -30,10 +34,15 @@ pub(super) fn missing(cluster: &Cluster, state: &State, workload: &Workload) -> 
                 return Some(what);
             }
         }
+        let daemon = work.daemon().map(|name| JobName::new(name).expect("a label"));
+        if let Some(what) = daemon.and_then(|daemon| missing_of_daemon(cluster, state, (&app, &daemon))) {
+            return Some(what);
+        }
     }
     for member in state.members.values().filter(|member| member.draining) {
-        let is_service = |id: &TaskId| state.job_of(id).is_some_and(|job| job.kind == JobKind::Service);
-        let left = state.tasks.iter().find(|(id, task)| task.node() == Some(member.id) && is_service(id));
+        let moves =
+            |id: &TaskId| state.job_of(id).is_some_and(|job| job.kind == JobKind::Service && job.volume.is_none());
+        let left = state.tasks.iter().find(|(id, task)| task.node() == Some(member.id) && moves(id));
         if let Some((id, _)) = left {
             return Some(format!("{} is drained, and {id} is there", member.name));
         }
@@ -41,7 +50,8 @@ pub(super) fn missing(cluster: &Cluster, state: &State, workload: &Workload) -> 
     None
 }
 
-fn missing_of(cluster: &Cluster, state: &State, id: &TaskId, wanted: Option<u64>) -> Option<String> {
+/// Whether the task is placed, of that revision, and serves.
+pub(super) fn missing_of(cluster: &Cluster, state: &State, id: &TaskId, wanted: Option<u64>) -> Option<String> {
     let task = state.tasks.get(id);
     let Some((Place::On { node, fence }, revision)) = task.map(|task| (&task.place, task.revision)) else {
         if id.job.as_str() == MAKES_WAY {
@@ -60,7 +70,25 @@ fn missing_of(cluster: &Cluster, state: &State, id: &TaskId, wanted: Option<u64>
     (!serves).then(|| format!("{id} does not serve on {}", machine.name))
 }
 
-/// Whether it is a run of the planner's apps that may be there.
+/// One is on each machine that is left alone and takes new tasks, in the present version, and on none are two. What a drained
+/// machine has stays there, of whatever version.
+fn missing_of_daemon(cluster: &Cluster, state: &State, (app, job): (&AppName, &JobName)) -> Option<String> {
+    let wanted = state.apps.get(app).and_then(|known| known.revisions.get(job)).copied();
+    state.members.values().find_map(|member| {
+        let here = state.tasks.of_job(app, job).filter(|(_, task)| task.node() == Some(member.id));
+        let here: Vec<&TaskId> = here.map(|(id, _)| id).collect();
+        let machine = cluster.machine_of(member.id).filter(|m| cluster.places.contains(&m.number));
+        let takes = machine.is_some() && !member.draining;
+        match &here[..] {
+            [] if takes => Some(format!("{} has no {app}/{job}", member.name)),
+            [id] if takes => missing_of(cluster, state, id, wanted),
+            [] | [_] => None,
+            [_, _, ..] => Some(format!("{} has {} of {app}/{job}", member.name, here.len())),
+        }
+    })
+}
+
+/// Whether it is a run of these apps that may be there.
 pub(super) fn is_legitimate(state: &State, run: &RunId) -> bool {
     let id = run.task();
     let recurs = RECURRING.contains(&id.job.as_str());

@@ -6,6 +6,7 @@
 mod administrator;
 mod apps;
 mod history;
+mod keeper;
 mod operator;
 mod planner;
 mod reader;
@@ -15,9 +16,11 @@ mod writer;
 pub(crate) use administrator::Chore;
 pub(crate) use apps::{App, Shape};
 pub(crate) use history::{Fate, History};
+pub(crate) use keeper::{KEEP, volume_of};
 
 use crate::{cluster::Cluster, process::reply, trace::Event};
 use administrator::Administrator;
+use keeper::Keeper;
 use operator::Operator;
 use planner::Planner;
 use rand::{RngExt, rngs::SmallRng};
@@ -38,6 +41,7 @@ pub(crate) struct Workload {
     administrator: Administrator,
     planner: Planner,
     reader: Reader,
+    keeper: Keeper,
     pub(crate) history: History,
 }
 
@@ -50,6 +54,7 @@ impl Workload {
             administrator: Administrator::new(seed),
             planner: Planner::new(seed),
             reader: Reader::new(seed),
+            keeper: Keeper::new(seed),
             history: History::default(),
         }
     }
@@ -63,6 +68,7 @@ impl Workload {
         self.administrator.step(cluster);
         self.planner.step(cluster);
         self.reader.step(cluster);
+        self.keeper.step(cluster);
     }
 
     /// No more changes of mind: from now on the operator wants these apps, and says so until each is acknowledged.
@@ -70,6 +76,7 @@ impl Workload {
         self.operator.settle(cluster);
         self.administrator.settle(cluster);
         self.planner.settle(cluster);
+        self.keeper.settle(cluster);
     }
 
     /// Where all that was wanted has come about, one more update and a drain; `false` if they have, too.
@@ -84,7 +91,12 @@ impl Workload {
 
     /// Whether all that was wanted last has been acknowledged.
     pub(crate) fn is_settled(&self) -> bool {
-        self.operator.is_settled() && self.planner.is_settled()
+        self.operator.is_settled() && self.planner.is_settled() && self.keeper.is_settled()
+    }
+
+    /// Whether the service that keeps data has to be there in the end.
+    pub(crate) fn keeps_data(&self) -> bool {
+        self.keeper.is_wanted()
     }
 
     /// The apps that are wanted last.

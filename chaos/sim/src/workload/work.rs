@@ -1,5 +1,5 @@
-//! The apps that give the scheduler work: a service that is updated in all the ways there are, with a cron job and a batch
-//! job beside it, and two services of which one makes way for the other.
+//! The apps that give the scheduler work: a service that is updated in all the ways there are, with a cron job, a batch job
+//! and a daemon beside it, and two services of which one makes way for the other.
 
 use rand::{RngExt, rngs::SmallRng, seq::IndexedRandom};
 
@@ -23,7 +23,7 @@ pub(crate) enum Way {
 /// One version of an app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
-    /// `tide`: the service `front`, the cron job `tick` and the batch job `chore`.
+    /// `tide`: the service `front`, the cron job `tick`, the batch job `chore` and the daemon `warden`.
     Tide(Tide),
     /// `low`: the service `filler`, which makes way.
     Low { count: u32 },
@@ -108,6 +108,14 @@ impl Work {
         }
     }
 
+    /// Its daemon, if it has one.
+    pub(crate) fn daemon(&self) -> Option<&'static str> {
+        match self {
+            Self::Tide(_) => Some("warden"),
+            Self::Low { .. } | Self::High { .. } => None,
+        }
+    }
+
     /// As an app file.
     pub(crate) fn file(&self) -> String {
         match self {
@@ -142,6 +150,12 @@ count = 2
 cpus = 0.1
 memory = "32MiB"
 grace = "1s"
+[daemon.warden]
+run = ["warden"]
+cpus = 0.1
+memory = "16MiB"
+grace = "1s"
+env = {{ VERSION = "{version}" }}
 "#
                 )
             }

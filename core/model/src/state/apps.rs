@@ -142,15 +142,21 @@ impl State {
     /// are there for an update: they go when it is over.
     pub(super) fn fit_tasks(&mut self, at: Fence, app: &AppName, before: &BTreeMap<JobName, u32>) {
         let state = self.apps.get(app);
-        let wanted = |id: &TaskId| {
+        let wanted = |id: &TaskId, task: &Task| {
             let job = state.and_then(|s| s.app.jobs.get(&id.job));
             let surge = |job: &Job| {
                 let extra = before.get(&id.job).is_some_and(|before| id.index > job.count.max(*before));
                 extra && job.kind == JobKind::Service
             };
-            job.is_some_and(|job| job.kind == JobKind::Daemon || (1..=job.count).contains(&id.index) || surge(job))
+            job.is_some_and(|job| match job.kind {
+                JobKind::Daemon => task.node().is_some(), // a slot that another kind left is nothing without its machine
+                JobKind::Service | JobKind::Batch { .. } | JobKind::Cron { .. } => {
+                    (1..=job.count).contains(&id.index) || surge(job)
+                }
+            })
         };
-        let gone: Vec<TaskId> = self.tasks.of_app(app).map(|(id, _)| id).filter(|id| !wanted(id)).cloned().collect();
+        let gone = self.tasks.of_app(app).filter(|(id, task)| !wanted(id, task));
+        let gone: Vec<TaskId> = gone.map(|(id, _)| id.clone()).collect();
         let (mut touched, mut begun) = (BTreeSet::new(), vec![]);
         for (name, job) in state.iter().flat_map(|s| &s.app.jobs) {
             let count = if job.kind == JobKind::Daemon { 0 } else { job.count }; // a daemon's come with its machines

@@ -92,12 +92,11 @@ impl AppState {
     }
 
     /// Whether DNS is not to give the task out: it came beside those of the version before, which serve on, and its own was
-    /// never promoted.
+    /// never promoted. A later version with a higher count counts it among its own, and it stays unseen.
     pub(super) fn is_hidden(&self, id: &TaskId, task: &Task) -> bool {
-        let Some(count) = self.app.jobs.get(&id.job).map(|job| job.count) else { return false };
         let (app, _, _) = self.definition(&id.job, task.revision);
-        let blue_green = app.jobs.get(&id.job).is_some_and(|job| job.update.blue_green);
-        blue_green && id.index > count && !self.was_promoted(&id.job, task.revision)
+        let beside = app.jobs.get(&id.job).is_some_and(|job| job.update.blue_green && id.index > job.count);
+        beside && !self.was_promoted(&id.job, task.revision)
     }
 
     /// Whether the version with this revision of a job was promoted, as [`AppState::definition`] finds it.

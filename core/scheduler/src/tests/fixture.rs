@@ -71,6 +71,13 @@ impl Cluster {
         self.see(i, Liveness::Alive, false);
     }
 
+    /// A machine is removed, unless it is the last one. The ring has nothing to say of it any more.
+    pub(super) fn remove(&mut self, i: u64) {
+        if self.try_apply(&Command::RemoveMember { node: NodeId(i), now: self.ring.date() }) {
+            self.ring.see(NodeId(i), None);
+        }
+    }
+
     pub(super) fn member(&mut self, i: u64) -> &mut Member {
         self.state.applied.index += 1; // as the command that would do this
         self.state.pool_fence = self.state.applied;

@@ -8,7 +8,7 @@ pub(super) use checks::gives_room;
 
 use super::fixture::{Cluster, With, app, service, task_id};
 use crate::{Change, preview};
-use checks::checked_turn;
+use checks::{checked_turn, invariant_each_machine_has_one_of_each_daemon};
 use facts::fits;
 use histories::{a_cluster, an_app, an_event, happen};
 use proptest::{collection::vec, prelude::*};
@@ -25,9 +25,9 @@ proptest! {
             happen(&mut c, event);
             checked_turn(&mut c)?;
         }
-        for i in 1..=c.state.members.len() as u64 {
-            c.see(i, Liveness::Alive, false);
-            c.apply(&Command::Maintain { node: NodeId(i), window: None });
+        for node in c.state.members.keys().copied().collect::<Vec<_>>() {
+            c.see(node.0, Liveness::Alive, false);
+            c.apply(&Command::Maintain { node, window: None });
         }
         c.pass(60_000);
         let mut last = None;
@@ -48,6 +48,7 @@ proptest! {
         // Where a task waits for room, it is looked again from time to time.
         prop_assert!(last.wake_at.is_none() || last.waiting().next().is_some());
         prop_assert!(last.probe.is_empty());
+        invariant_each_machine_has_one_of_each_daemon(&c)?;
         for (id, task) in c.state.tasks.iter().filter(|(_, task)| task.node().is_some()) {
             let wanted = c.state.apps[&id.app].revisions[&id.job];
             let told = last.why(id).is_some();

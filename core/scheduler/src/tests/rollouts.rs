@@ -202,6 +202,31 @@ fn what_was_never_promoted_stays_unseen_when_another_version_comes() {
 }
 
 #[test]
+fn what_was_never_promoted_stays_unseen_when_a_larger_version_comes() {
+    let update = UpdatePolicy { blue_green: true, ..UpdatePolicy::default() };
+    let mut c = deployed(3, 3, &update);
+    c.deploy(&shop("2", 3, &update));
+    transcript(&mut c, 3);
+    let seen = |c: &Cluster| {
+        let seen = c.state.tasks.iter().filter_map(|(id, task)| {
+            let assigned = &c.state.assigned_to(task.node().unwrap()).unwrap().tasks[id];
+            (!assigned.hidden).then(|| (id.index, assigned.job.env["VERSION"].clone()))
+        });
+        seen.map(|(index, version)| format!("{index} of {version}")).collect::<Vec<_>>()
+    };
+    c.deploy(&shop("3", 5, &update));
+    assert_eq!(seen(&c), ["1 of 1", "2 of 1", "3 of 1"], "4 and 5 are counted now, and of a version nobody wanted");
+    let text = transcript(&mut c, 3);
+    // As after a scale up: what never served comes in the newer version.
+    assert_eq!(seen(&c), ["1 of 1", "2 of 1", "3 of 1", "4 of 3", "5 of 3"], "{text}");
+    assert_eq!(c.state.tasks.len(), 10, "five came beside: {text}");
+    c.apply(&Command::Promote { app: "shop".parse().unwrap(), job: None, seen_version: None });
+    let text = transcript(&mut c, 4);
+    assert!(text.ends_with("settled\n"), "{text}");
+    assert_eq!(seen(&c), ["1 of 3", "2 of 3", "3 of 3", "4 of 3", "5 of 3"], "{text}");
+}
+
+#[test]
 fn a_paused_update_stands_still_until_it_is_resumed() {
     let mut c = deployed(3, 3, &UpdatePolicy::default());
     c.deploy(&shop("2", 3, &UpdatePolicy::default()));

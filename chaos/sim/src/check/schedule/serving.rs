@@ -4,9 +4,10 @@ use super::Name;
 use crate::{check::Broken, cluster::Cluster, machine::Machine};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
-use taffeta_model::{Cause, Fence, JobKind, NodeId, Place, State};
+use taffeta_model::{Cause, Fence, Job, JobKind, NodeId, Place, State};
 
 /// Instances are counted this often: one that is replaced is away for longer.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -58,14 +59,16 @@ impl Serving {
                     updates: false,
                     lost: BTreeMap::new(),
                 };
-                let unseen = policy.blue_green && !known.rollout.promoted.contains(job);
                 for (id, task) in state.tasks.of_job(app, job) {
                     let current = task.revision == revision;
                     service.updates |= !current;
                     match task.place {
                         Place::On { node, fence } => {
-                            let hidden = unseen && current && id.index > service.count;
-                            service.on.insert(id.index, (node, fence, !hidden));
+                            let (its_app, _, _) = known.definition(job, task.revision);
+                            let beside = |job: &Arc<Job>| job.update.blue_green && id.index > job.count;
+                            let beside = its_app.jobs.get(job).is_some_and(beside);
+                            let seen = !beside || known.was_promoted(job, task.revision);
+                            service.on.insert(id.index, (node, fence, seen));
                         }
                         Place::Waiting { .. } => service.waiting += usize::from(id.index <= service.count),
                         Place::Ended { .. } => {}

@@ -2,13 +2,13 @@
 //!
 //! Left out: what is the case, which is `facts`'; what happens between two plans, which is `histories`'.
 
-use super::facts::{fits, fits_as, over_quota, serves};
+use super::facts::{fits, fits_as, is_ready, over_quota, over_quota_with, serves, wishes};
 use crate::{Idle, Plan, Waiting, tests::fixture::Cluster};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use taffeta_model::{
-    AppName, Cause, Command, Decision, JobKind, JobName, Liveness, NodeId, Place, Placement, Removal, State, Task,
-    TaskId, VolumeId,
+    AppName, Cause, Command, Decision, Job, JobKind, JobName, Liveness, NodeId, Operator, Place, Placement, Removal,
+    State, Task, TaskId, VolumeId,
 };
 
 /// Plans, checks the plan against the state before and after it, and carries it out.
@@ -112,6 +112,8 @@ fn ends_tasks(command: &Command) -> bool {
 
 /// Carries the plan out one placement after the other, each checked by the oracle at its instant.
 fn carry_out(c: &mut Cluster, plan: &Plan) -> Result<(), TestCaseError> {
+    // Room that the plan itself gives may have come after a machine was chosen.
+    let all_is_free_before = !gives_room(&c.state, plan) && !plan.commands.iter().any(ends_tasks);
     for command in &plan.commands {
         let Command::Place(placements) = command else {
             c.apply(command);
@@ -128,6 +130,9 @@ fn carry_out(c: &mut Cluster, plan: &Plan) -> Result<(), TestCaseError> {
             prop_assert!(fits_as(c, &c.state, (id, &job), node, &absent), "{id} does not fit on {node}: {plan:?}");
             let leased = c.state.leased.get(id);
             prop_assert!(leased.is_none_or(|l| l.node == node), "{id} may run on {leased:?}, and comes to {node}");
+            if all_is_free_before && leased.is_none() {
+                invariant_what_is_preferred_is_taken(c, (id, &job), node, &absent)?;
+            }
             let was = c.state.tasks.get(id).and_then(Task::node);
             let moves = job.exclusive && was.is_some_and(|was| was != node);
             prop_assert!(!moves, "{id} goes from {was:?} to {node} in one step");
@@ -153,6 +158,45 @@ fn invariant_who_makes_way_is_of_less_priority(c: &Cluster, plan: &Plan) -> Resu
         let to = placements(plan).iter().find(|(id, _)| *id == by).map(|(_, node)| *node);
         let from = c.state.tasks[&removal.task].node();
         prop_assert_eq!(from, to, "room is made where it is used");
+    }
+    Ok(())
+}
+
+/// Among the machines that may take an instance, one that comes and goes is taken last, and of the others the one that is
+/// preferred most. A daemon has no choice, and `GROUP_BY` comes before all wishes.
+fn invariant_what_is_preferred_is_taken(
+    c: &Cluster,
+    (id, job): (&TaskId, &Job),
+    to: NodeId,
+    absent: &BTreeSet<&TaskId>,
+) -> Result<(), TestCaseError> {
+    let grouped = job.constraints.iter().any(|rule| matches!(rule.operator, Operator::GroupBy(_)));
+    if job.kind == JobKind::Daemon || grouped {
+        return Ok(());
+    }
+    let taken = wishes(c, job, to);
+    for node in c.state.members.keys().filter(|node| fits_as(c, &c.state, (id, job), **node, absent)) {
+        let wished = wishes(c, job, *node);
+        prop_assert!(wished <= taken, "{id} comes to {to} ({taken:?}) though {node} is better ({wished:?})");
+    }
+    Ok(())
+}
+
+/// At rest each machine that takes a daemon has one of it, and none has two.
+pub(super) fn invariant_each_machine_has_one_of_each_daemon(c: &Cluster) -> Result<(), TestCaseError> {
+    for (app, deployed) in &c.state.apps {
+        for (name, job) in deployed.app.jobs.iter().filter(|(_, job)| job.kind == JobKind::Daemon) {
+            let over = |team| over_quota_with(&c.state, team, job.demand());
+            let awaited = is_ready(c, app, job) && !deployed.app.team.as_ref().is_some_and(over);
+            let another = TaskId { app: app.clone(), job: name.clone(), index: u32::MAX };
+            for node in c.state.members.keys() {
+                let on = |(_, task): &(&TaskId, &Task)| task.node() == Some(*node);
+                let there = c.state.tasks.of_job(app, name).filter(on).count();
+                prop_assert!(there <= 1, "{there} of {app}/{name} are on {node}");
+                let takes = there == 0 && awaited && fits(c, &c.state, &another, *node, &BTreeSet::new());
+                prop_assert!(!takes, "{node} could take {app}/{name}, and has none");
+            }
+        }
     }
     Ok(())
 }

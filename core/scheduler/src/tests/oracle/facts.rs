@@ -1,12 +1,13 @@
-//! What is the case, asked of the whole state each time: whether a task fits, whether a team is over its quota, who
-//! serves.
+//! What is the case, asked of the whole state each time: whether a task fits and how well, whether a team is over its
+//! quota, who serves.
 //!
 //! Left out: what a plan may do of that, which is `checks`'.
 
 use crate::tests::fixture::Cluster;
 use std::collections::{BTreeMap, BTreeSet};
 use taffeta_model::{
-    Job, JobRef, Liveness, Member, NodeId, Operator, Phase, Place, Resources, State, Task, TaskId, TeamName, VolumeId,
+    AppName, Constraint, Job, JobKind, JobRef, Liveness, Member, NodeId, Operator, Phase, Place, Resources, State,
+    Task, TaskId, TeamName, VolumeId,
 };
 
 /// Whether the machine could take the task, asked of the whole state, the task itself and those of `absent` set aside.
@@ -100,10 +101,38 @@ pub(super) fn fits_as(
         })
 }
 
+/// How much speaks for a machine that may be taken, the larger the better: that it does not come and go, and before all
+/// others what the job prefers.
+pub(super) fn wishes(c: &Cluster, job: &Job, node: NodeId) -> (bool, i32) {
+    let member = &c.state.members[&node];
+    let holds = |rule: &Constraint| match (field(member, rule.plain_field()), &rule.operator) {
+        (None, operator) => matches!(operator, Operator::Unlike(_)),
+        (Some(here), Operator::Is(wanted)) => here == *wanted,
+        (Some(here), Operator::Like(letter)) => here.starts_with(&letter[..1]),
+        (Some(here), Operator::Unlike(letter)) => !here.starts_with(&letter[..1]),
+        (Some(_), Operator::Unique | Operator::Cluster(_) | Operator::GroupBy(_) | Operator::MaxPer(_)) => false,
+    };
+    let steady = c.ring.member(node).is_some_and(|view| !view.avoided);
+    (steady, job.prefer.iter().filter(|wish| holds(&wish.rule)).map(|wish| i32::from(wish.weight)).sum())
+}
+
+/// Whether what the job comes after is ready: its services and daemons serve, its batch jobs have succeeded.
+pub(super) fn is_ready(c: &Cluster, app: &AppName, job: &Job) -> bool {
+    let ready = |id: &TaskId, task: &Task| match (&task.place, c.state.job(id).unwrap().kind) {
+        (Place::Ended { exit, .. }, JobKind::Batch { .. }) => exit.is_success(),
+        (_, kind) => !kind.is_batch() && serves(c, id, task),
+    };
+    job.after.iter().all(|earlier| c.state.tasks.of_job(app, earlier).all(|(id, task)| ready(id, task)))
+}
+
 /// What the tasks of a team use, and what they may.
 pub(super) fn over_quota(state: &State, team: &TeamName) -> bool {
+    over_quota_with(state, team, Resources::default())
+}
+
+/// The same with that much more.
+pub(super) fn over_quota_with(state: &State, team: &TeamName, mut used: Resources) -> bool {
     let Some(quota) = state.quotas.get(team) else { return false };
-    let mut used = Resources::default();
     for (id, _) in state.tasks.iter().filter(|(_, task)| task.node().is_some()) {
         if state.apps[&id.app].app.team.as_ref() == Some(team) {
             used += state.job_of(id).unwrap().demand();

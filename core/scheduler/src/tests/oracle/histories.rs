@@ -4,11 +4,18 @@
 
 use crate::tests::fixture::{Cluster, MIB, With, app, batch, service};
 use proptest::{collection::vec, option, prelude::*, sample::select};
-use std::{collections::BTreeMap, num::NonZeroU32};
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 use taffeta_model::{
-    App, AppName, AppState, Command, Cpus, Exit, Job, JobRef, Liveness, Maintenance, NodeId, Operator, Phase,
-    PlacementStrategy, Quota, Schedule, TeamName, UnixMillis, UpdatePolicy, Volume, VolumeId,
+    App, AppName, AppState, Command, Constraint, Cpus, Exit, Job, JobKind, JobName, JobRef, Liveness, Maintenance,
+    NodeId, Operator, Phase, PlacementStrategy, Preference, Quota, Schedule, TeamName, UnixMillis, UpdatePolicy,
+    Volume, VolumeId,
 };
+
+/// Most machines of a history: the oracle looks at each for each question.
+const MACHINES_MAX: usize = 8;
+
+/// What a machine offers: thousandths of processors, MiB of memory, ports and countable ones, its zone, its rack.
+type Machine = (u64, u64, (u32, u64), &'static str, Option<&'static str>);
 
 /// What may happen to a cluster.
 #[derive(Clone, Debug)]
@@ -34,10 +41,11 @@ pub(super) enum Event {
     RemoveVolume(usize),
     Maintain(u64, Option<u64>),
     Avoid(u64, bool),
+    Join(Machine),
+    RemoveMachine(u64),
 }
 
 pub(super) fn happen(c: &mut Cluster, event: Event) {
-    let machines = c.state.members.len() as u64;
     match event {
         Event::Deploy(app) => c.deploy(&app),
         Event::Restart(i) => {
@@ -47,15 +55,14 @@ pub(super) fn happen(c: &mut Cluster, event: Event) {
         }
         Event::Scale(i, j, count) => {
             let app = pick(c.state.apps.values(), i).map(|deployed| deployed.app);
-            if let Some((app, job)) = app.and_then(|app| Some((app.name.clone(), pick(app.jobs.keys(), j)?))) {
+            let scalable = |(name, job): (&JobName, &Arc<Job>)| (job.kind != JobKind::Daemon).then(|| name.clone());
+            let jobs = |app: &App| app.jobs.iter().filter_map(scalable).collect::<Vec<_>>();
+            if let Some((app, job)) = app.and_then(|app| Some((app.name.clone(), pick(jobs(&app).iter(), j)?))) {
                 c.apply(&Command::Scale { app, job, count });
             }
         }
-        Event::See(i, liveness, confirmed) => c.see(i % machines + 1, liveness, confirmed),
-        Event::Unseen(i, dead) => {
-            let id = NodeId(i % machines + 1);
-            c.unsee(id.0, dead);
-        }
+        Event::See(i, liveness, confirmed) => c.see(machine(c, i), liveness, confirmed),
+        Event::Unseen(i, dead) => c.unsee(machine(c, i), dead),
         Event::Pass(millis) => c.pass(millis),
         Event::Report(i, phase) => {
             if let Some(id) = pick(c.state.tasks.keys(), i) {
@@ -67,7 +74,7 @@ pub(super) fn happen(c: &mut Cluster, event: Event) {
         Event::NewLeader => {
             c.new_leader();
         }
-        Event::Drain(i, on) => c.apply(&Command::Drain { node: NodeId(i % machines + 1), on }),
+        Event::Drain(i, on) => c.apply(&Command::Drain { node: NodeId(machine(c, i)), on }),
         Event::Quota(team, cpus) => {
             let team: TeamName = team.parse().unwrap();
             match cpus {
@@ -120,11 +127,34 @@ pub(super) fn happen(c: &mut Cluster, event: Event) {
                 since: UnixMillis(0),
                 length: std::time::Duration::from_secs(60 * minutes),
             });
-            c.apply(&Command::Maintain { node: NodeId(i % machines + 1), window });
+            c.apply(&Command::Maintain { node: NodeId(machine(c, i)), window });
         }
-        Event::Avoid(i, avoided) => c.avoid(i % machines + 1, avoided),
-        Event::Resize(i, memory) => c.member(i % machines + 1).capacity.memory = memory * MIB,
+        Event::Avoid(i, avoided) => c.avoid(machine(c, i), avoided),
+        Event::Resize(i, memory) => c.member(machine(c, i)).capacity.memory = memory * MIB,
+        Event::Join(machine) => {
+            if c.state.members.len() < MACHINES_MAX {
+                let known = c.state.members.keys().chain(c.state.removed.keys()).max();
+                let id = known.map_or(1, |last| last.0 + 1);
+                c.add(id);
+                equip(c, id, machine);
+            }
+        }
+        Event::RemoveMachine(i) => c.remove(machine(c, i)),
     }
+}
+
+/// One of the machines, by number.
+fn machine(c: &Cluster, i: u64) -> u64 {
+    let mut members = c.state.members.keys().cycle();
+    members.nth(usize::try_from(i).unwrap()).expect("the last machine is never removed").0
+}
+
+fn equip(c: &mut Cluster, i: u64, (cpus, memory, (ports, gpus), zone, rack): Machine) {
+    let member = c.member(i);
+    (member.capacity.cpus, member.capacity.memory) = (Cpus(cpus), memory * MIB);
+    (member.capacity.ports, member.zone) = (ports, zone.into());
+    member.custom.insert("gpu".into(), gpus);
+    member.attributes = BTreeMap::from_iter(rack.map(|rack| ("rack".into(), rack.into())));
 }
 
 fn pick<'a, T: Clone + 'a>(mut from: impl ExactSizeIterator<Item = &'a T>, i: usize) -> Option<T> {
@@ -148,15 +178,29 @@ fn a_job() -> impl Strategy<Value = Job> {
     let ports = (option::weighted(0.2, select(vec![80, 81])), 0..3_u32);
     let apart = (option::weighted(0.1, 0..4_usize), option::weighted(0.1, 0..4_usize));
     let size = (0..1500_u64, 0..600_u64);
-    let shape = (any::<bool>(), 0..5_u32, any::<bool>(), 0..20_u64);
+    use JobKind::{Batch, Daemon, Service};
+    let kind = select(vec![Service, Service, Service, Batch { retries: 0 }, Daemon]);
+    let shape = (kind, 0..5_u32, any::<bool>(), 0..20_u64);
     let promote = prop_oneof![2 => Just(Some(0)), 1 => Just(None), 1 => Just(Some(5))];
     let update = (0..3_u32, 0..3_u32, prop_oneof![3 => Just(0), 1 => 1..3_u32], prop::bool::weighted(0.1), promote);
     let limits = (0..4_u32, option::weighted(0.3, 1..20_u64));
     let volume = option::weighted(0.3, (select(vec!["v", "w"]), 1..60_u64));
-    (shape, size, ports, constraint, custom, apart, (any::<bool>(), update, limits, volume)).prop_map(
-        |(shape, (cpus, memory), (fixed, free), constraint, custom, (with, apart), (pack, update, limits, volume))| {
-            let ((is_batch, count, checked, delay), (parallel, deadline)) = (shape, limits);
-            let mut job = if is_batch && !checked { batch(count) } else { service(count) };
+    let wish = prop_oneof![
+        select(vec!["a", "b", "n1"]).prop_map(|v| Operator::Is(v.into())),
+        select(vec!["a.*", "n.*"]).prop_map(|v| Operator::Like(v.into())),
+        select(vec!["a.*", "n.*"]).prop_map(|v| Operator::Unlike(v.into())),
+    ];
+    let prefer = vec((select(vec!["hostname", "zone", "rack"]), wish, select(vec![100_i16, 30, -50])), 0..3);
+    let rest = (any::<bool>(), update, limits, volume, prefer);
+    (shape, size, ports, constraint, custom, apart, rest).prop_map(
+        |(shape, (cpus, memory), (fixed, free), constraint, custom, (with, apart), rest)| {
+            let (pack, update, limits, volume, prefer) = rest;
+            let ((kind, count, checked, delay), (parallel, deadline)) = (shape, limits);
+            let mut job = match kind {
+                Service => service(count),
+                Batch { .. } | JobKind::Cron { .. } => batch(count),
+                Daemon => Job { kind, ..service(1) },
+            };
             job = job.cpus(cpus).memory(memory * MIB).free_ports(free);
             job = fixed.into_iter().fold(job, With::fixed_port);
             job = constraint.into_iter().fold(job, |job, (field, operator)| job.constraint(field, operator));
@@ -176,8 +220,17 @@ fn a_job() -> impl Strategy<Value = Job> {
                 healthy_within: std::time::Duration::from_secs(30),
                 rollback: true,
             };
-            job.exclusive = exclusive && max_surge == 0 && canary == 0 && !blue_green;
-            if let Some((name, gib)) = volume {
+            if kind == Daemon {
+                let max_unavailable = job.update.max_unavailable.max(1);
+                let update = UpdatePolicy { max_surge: 0, max_unavailable, canary: 0, blue_green: false, ..job.update };
+                job.update = update;
+            }
+            job.prefer.extend(prefer.into_iter().map(|(field, operator, weight)| Preference {
+                rule: Constraint { field: field.into(), operator },
+                weight,
+            }));
+            job.exclusive = exclusive && kind != Daemon && max_surge == 0 && canary == 0 && !blue_green;
+            if let Some((name, gib)) = volume.filter(|_| kind != Daemon) {
                 job.volume = Some(Volume { name: name.parse().unwrap(), size: gib << 30, at: None });
                 (job.update.max_surge, job.update.blue_green) = (0, false);
                 job.update.max_unavailable = job.update.max_unavailable.max(1);
@@ -188,7 +241,7 @@ fn a_job() -> impl Strategy<Value = Job> {
                 let seconds = |deadline| std::time::Duration::from_secs(deadline);
                 (job.parallel, job.deadline) = (NonZeroU32::new(parallel), deadline.map(seconds));
             }
-            if checked { job.checked() } else { job }
+            if checked && !job.kind.is_batch() { job.checked() } else { job }
         },
     )
 }
@@ -218,18 +271,15 @@ pub(super) fn an_app() -> impl Strategy<Value = App> {
     })
 }
 
-pub(super) fn a_cluster() -> impl Strategy<Value = Cluster> {
+fn a_machine() -> impl Strategy<Value = Machine> {
     let rack = option::of(select(vec!["a", "b"]));
-    let machine = (0..4000_u64, 0..2000_u64, (0..8_u32, 0..4_u64), select(vec!["", "a", "b"]), rack);
-    vec(machine, 1..6).prop_map(|machines| {
+    (0..4000_u64, 0..2000_u64, (0..8_u32, 0..4_u64), select(vec!["", "a", "b"]), rack)
+}
+
+pub(super) fn a_cluster() -> impl Strategy<Value = Cluster> {
+    vec(a_machine(), 1..6).prop_map(|machines| {
         let mut c = Cluster::of(machines.len() as u64);
-        for (i, (cpus, memory, (ports, gpus), zone, rack)) in (1..).zip(machines) {
-            let member = c.member(i);
-            (member.capacity.cpus, member.capacity.memory) = (Cpus(cpus), memory * MIB);
-            (member.capacity.ports, member.zone) = (ports, zone.into());
-            member.custom.insert("gpu".into(), gpus);
-            member.attributes = BTreeMap::from_iter(rack.map(|rack| ("rack".into(), rack.into())));
-        }
+        (1..).zip(machines).for_each(|(i, machine)| equip(&mut c, i, machine));
         c
     })
 }
@@ -242,15 +292,15 @@ pub(super) fn an_event() -> impl Strategy<Value = Event> {
         3 => an_app().prop_map(Event::Deploy),
         1 => any::<usize>().prop_map(Event::Restart),
         1 => (any::<usize>(), any::<usize>(), 0..5_u32).prop_map(|(i, j, count)| Event::Scale(i, j, count)),
-        3 => (0..6_u64, select(vec![Alive, Suspect, Down, Left]), any::<bool>())
+        3 => (0..8_u64, select(vec![Alive, Suspect, Down, Left]), any::<bool>())
             .prop_map(|(i, liveness, confirmed)| Event::See(i, liveness, confirmed)),
-        1 => (0..6_u64, any::<bool>()).prop_map(|(i, dead)| Event::Unseen(i, dead)),
+        1 => (0..8_u64, any::<bool>()).prop_map(|(i, dead)| Event::Unseen(i, dead)),
         2 => (0..12_000_u64).prop_map(Event::Pass),
         3 => (any::<usize>(), phase).prop_map(|(i, phase)| Event::Report(i, phase)),
         3 => Just(Event::AllWell),
         1 => Just(Event::NewLeader),
-        1 => (0..6_u64, 0..2000_u64).prop_map(|(i, memory)| Event::Resize(i, memory)),
-        1 => (0..6_u64, any::<bool>()).prop_map(|(i, on)| Event::Drain(i, on)),
+        1 => (0..8_u64, 0..2000_u64).prop_map(|(i, memory)| Event::Resize(i, memory)),
+        1 => (0..8_u64, any::<bool>()).prop_map(|(i, on)| Event::Drain(i, on)),
         1 => (select(vec!["red", "blue"]), option::of(0..3000_u64)).prop_map(|(t, cpus)| Event::Quota(t, cpus)),
         1 => any::<usize>().prop_map(Event::Stop),
         1 => any::<usize>().prop_map(Event::Promote),
@@ -259,8 +309,10 @@ pub(super) fn an_event() -> impl Strategy<Value = Event> {
         2 => Just(Event::LeasesEnd),
         1 => any::<usize>().prop_map(Event::Reset),
         1 => any::<usize>().prop_map(Event::RemoveVolume),
-        1 => (0..6_u64, option::of(1..3_u64)).prop_map(|(i, minutes)| Event::Maintain(i, minutes)),
-        1 => (0..6_u64, any::<bool>()).prop_map(|(i, avoided)| Event::Avoid(i, avoided)),
+        1 => (0..8_u64, option::of(1..3_u64)).prop_map(|(i, minutes)| Event::Maintain(i, minutes)),
+        1 => (0..8_u64, any::<bool>()).prop_map(|(i, avoided)| Event::Avoid(i, avoided)),
+        1 => a_machine().prop_map(Event::Join),
+        1 => (0..8_u64).prop_map(Event::RemoveMachine),
     ]
 }
 

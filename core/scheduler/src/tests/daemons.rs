@@ -1,0 +1,84 @@
+//! Daemons: what holds for all tasks holds for them, and what another kind of job has left of them.
+
+use super::fixture::{Cluster, GIB, With, app, batch, service};
+use taffeta_model::{AppName, Command, Cpus, Job, JobKind, Operator, Place, Quota, TeamName};
+
+fn daemon() -> Job {
+    Job { kind: JobKind::Daemon, ..service(1) }
+}
+
+fn all_on_machines(c: &Cluster) -> bool {
+    c.state.tasks.values().all(|task| matches!(task.place, Place::On { .. }))
+}
+
+#[test]
+fn they_stay_within_the_quota_of_their_team() {
+    let mut c = Cluster::of(3);
+    let team: TeamName = "red".parse().unwrap();
+    let mut quota = Quota::unlimited();
+    quota.limit.cpus = Cpus(250);
+    c.apply(&Command::SetQuota { team: team.clone(), quota });
+    let mut watch = app("watch", &[("agent", daemon())]);
+    watch.team = Some(team.clone());
+    c.deploy(&watch);
+    c.settle();
+    assert_eq!(c.load(), [(1, 1), (2, 1)].into());
+    c.apply(&Command::RemoveQuota { team });
+    c.settle();
+    assert_eq!(c.load(), [(1, 1), (2, 1), (3, 1)].into());
+}
+
+#[test]
+fn those_that_start_at_once_count_each_other() {
+    let mut c = Cluster::of(4);
+    for (i, zone) in (1..).zip(["a", "b", "a", "b"]) {
+        c.member(i).zone = zone.into();
+    }
+    c.deploy(&app("watch", &[("agent", daemon().constraint("zone", Operator::Unique))]));
+    c.turn();
+    assert_eq!(c.load(), [(1, 1), (2, 1)].into());
+    c.settle();
+    assert_eq!(c.load(), [(1, 1), (2, 1)].into());
+}
+
+#[test]
+fn a_service_that_becomes_a_daemon_has_one_on_each_machine() {
+    let mut c = Cluster::of(2);
+    c.deploy(&app("watch", &[("agent", service(5).memory(3 * GIB).version("1"))]));
+    c.settle();
+    assert_eq!(c.load(), [(1, 2), (2, 2)].into(), "the fifth waits");
+    c.deploy(&app("watch", &[("agent", daemon().memory(3 * GIB).version("2"))]));
+    c.settle();
+    assert_eq!(c.load(), [(1, 1), (2, 1)].into());
+    assert!(c.state.tasks.len() == 2 && all_on_machines(&c), "{:?}", c.state.tasks);
+    // And back.
+    c.deploy(&app("watch", &[("agent", service(4).memory(GIB).version("3"))]));
+    c.settle();
+    assert!(c.state.tasks.len() == 4 && all_on_machines(&c), "{:?}", c.state.tasks);
+}
+
+#[test]
+fn a_batch_job_that_becomes_a_daemon_leaves_nothing_that_has_ended() {
+    let mut c = Cluster::of(2);
+    c.deploy(&app("watch", &[("agent", batch(3))]));
+    c.settle();
+    assert!(c.load().is_empty() && c.state.tasks.len() == 3, "all have ended");
+    c.deploy(&app("watch", &[("agent", daemon())]));
+    c.settle();
+    assert_eq!(c.load(), [(1, 1), (2, 1)].into());
+    assert!(c.state.tasks.len() == 2 && all_on_machines(&c), "{:?}", c.state.tasks);
+}
+
+#[test]
+fn what_may_still_run_from_when_the_job_was_exclusive_keeps_its_index() {
+    let mut c = Cluster::of(2);
+    c.deploy(&app("watch", &[("agent", Job { exclusive: true, ..service(1) })]));
+    c.settle();
+    let watch: AppName = "watch".parse().unwrap();
+    c.apply(&Command::Stop { app: watch });
+    assert_eq!(c.state.leased.len(), 1);
+    c.deploy(&app("watch", &[("agent", daemon())]));
+    c.turn();
+    assert_eq!(c.load(), [(1, 1), (2, 1)].into());
+    assert!(c.state.tasks.keys().all(|id| id.index > 1), "{:?}", c.state.tasks);
+}
