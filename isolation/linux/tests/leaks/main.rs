@@ -97,7 +97,7 @@ fn nothing_leaks_when_agents_shims_and_tasks_are_killed_at_any_instant() {
 }
 
 /// Whether everybody was killed who has to be.
-fn everybody(rounds: &Rounds) -> bool {
+fn everybody(rounds: &Rounds<'_>) -> bool {
     let victims = [None, Some(Victim::Starter), Some(Victim::Shim), Some(Victim::Task)];
     victims.iter().all(|who| rounds.killed.get(who).is_some_and(|n| *n > 0))
 }
