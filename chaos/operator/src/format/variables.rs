@@ -160,7 +160,7 @@ fn value(field: &Field<'_>, given: &Given) -> Result<Option<Node>, Wrong> {
 }
 
 fn typed(field: &Field<'_>, text: &str, kind: Option<&str>) -> Result<Value, Wrong> {
-    let wrong = || field.wrong(format!("`{text}` is not of the type that `env_var_type` says"));
+    let wrong = || field.wrong("what the environment holds is not of the type that `env_var_type` says");
     let number = |text: &str| text.parse::<f64>().ok().and_then(serde_json::Number::from_f64);
     match kind {
         None | Some("str") => Ok(Value::Text(text.into())),

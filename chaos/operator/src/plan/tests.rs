@@ -90,13 +90,13 @@ fn who_refers_to_a_draw_strikes_the_same() {
 #[test]
 fn who_is_dead_by_then_is_struck_no_more_and_another_one_leads() {
     let twice = [("a", "kill", "target: leader, lasts: 30"), ("b", "kill", "target: leader, lasts: 30")];
-    let plan = plan(&twice, &fleet());
-    let struck: Vec<&str> = plan.strikes.iter().map(|strike| strike.hits[0].node.as_str()).collect();
+    let twice = plan(&twice, &fleet());
+    let struck: Vec<&str> = twice.strikes.iter().map(|strike| strike.hits[0].node.as_str()).collect();
     assert_eq!(struck, ["n2", "n1"]);
-    assert_eq!(plan.strikes[0].supposed, None);
-    assert_eq!(plan.strikes[1].supposed.as_deref(), Some("whoever leads then, as if that were n1"));
-    assert!(plan.refusals[0].starts_with("b: the quorum would break: 1 of 3 voters"), "{:?}", plan.refusals);
-    let same = self::plan(&[("a", "kill", "target: n4, lasts: 5"), ("b", "kill", "target: n4, lasts: 5")], &fleet());
+    assert_eq!(twice.strikes[0].supposed, None);
+    assert_eq!(twice.strikes[1].supposed.as_deref(), Some("whoever leads then, as if that were n1"));
+    assert!(twice.refusals[0].starts_with("b: the quorum would break: 1 of 3 voters"), "{:?}", twice.refusals);
+    let same = plan(&[("a", "kill", "target: n4, lasts: 5"), ("b", "kill", "target: n4, lasts: 5")], &fleet());
     assert_eq!(same.refusals, ["b: n4 is not alive"]);
 }
 
