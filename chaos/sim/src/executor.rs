@@ -1,7 +1,7 @@
 //! The seams at which a node starts tasks and asks after their health.
 
 use crate::{
-    tasks::{HANGS, News, Stage, Tasks, boot_time},
+    tasks::{HANGS, News, Stage, Tasks},
     time::{ProcessClock, ProcessTime},
 };
 use async_trait::async_trait;
@@ -133,7 +133,7 @@ impl Executor for SimExecutor {
     }
 
     fn boot_time(&self) -> BootMillis {
-        boot_time(self.time.now())
+        self.tasks.boot_time(self.time.now())
     }
 
     async fn forget(&self, run_id: &str) -> Result<(), ActError> {

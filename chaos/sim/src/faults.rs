@@ -406,7 +406,9 @@ impl Injector {
                     Fault::Slow { factor } => condition.slow = condition.slow.max(factor),
                     Fault::DiskFull => condition.full = true,
                     Fault::ClockOffset { by_ms } => condition.offset_ms += by_ms,
-                    Fault::ClockDrift { ppm } => condition.drift_ppm += ppm,
+                    // Of several the strongest: together they might exceed what leases bear.
+                    Fault::ClockDrift { ppm } if ppm.abs() > condition.drift_ppm.abs() => condition.drift_ppm = ppm,
+                    Fault::ClockDrift { .. } => {}
                     Fault::KillAgent
                     | Fault::KillMachine
                     | Fault::PowerCut

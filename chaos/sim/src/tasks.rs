@@ -41,6 +41,8 @@ const NEVER: Duration = Duration::MAX;
 pub(crate) struct Tasks {
     run: Arc<Run>,
     place: u64,
+    /// How fast the machine's clock of leases goes.
+    boot_rate: f64,
     inner: Mutex<Inner>,
 }
 
@@ -152,16 +154,12 @@ fn batch(rng: &mut SmallRng, run: &[String]) -> Option<Exit> {
     }))
 }
 
-/// A machine's clock of leases: it is true, whatever else of its time is not.
-pub(crate) fn boot_time(now: Duration) -> BootMillis {
-    BootMillis(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
-}
-
 /// What a process that hangs says.
 pub(crate) const HANGS: &str = "no answer in time";
 
 impl Tasks {
-    pub(crate) fn new(run: Arc<Run>, place: u64, rng: SmallRng) -> Arc<Self> {
+    /// `boot_rate` is how fast the machine's clock of leases goes: 1 is true.
+    pub(crate) fn new(run: Arc<Run>, place: u64, rng: SmallRng, boot_rate: f64) -> Arc<Self> {
         let inner = Inner {
             rng,
             runs: BTreeMap::new(),
@@ -177,7 +175,12 @@ impl Tasks {
             again: None,
             harmed: Duration::ZERO,
         };
-        Arc::new(Self { run, place, inner: Mutex::new(inner) })
+        Arc::new(Self { run, place, boot_rate, inner: Mutex::new(inner) })
+    }
+
+    /// The machine's clock of leases, which goes on whatever becomes of its node.
+    pub(crate) fn boot_time(&self, now: Duration) -> BootMillis {
+        BootMillis(u64::try_from(now.mul_f64(self.boot_rate).as_millis()).unwrap_or(u64::MAX))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -214,7 +217,7 @@ impl Tasks {
         let Inner { rng, runs, run_out, .. } = inner;
         for process in runs.values_mut().filter(|p| p.is_alive()) {
             let Some((until, told)) = &mut process.lease else { continue };
-            let left = until.left(boot_time(now));
+            let left = until.left(self.boot_time(now));
             if planted(Bug::IgnoreLeaseEnd) {
                 continue;
             }

@@ -60,6 +60,7 @@ const CAUGHT: &[(Bug, u64, &str)] = &[
     (Bug::IgnoreLeaseEnd, 1, "run at once, and are exclusive"),
     (Bug::ForgetExits, 1, "although its task had succeeded"),
     (Bug::KeepOrphans, 1, "lost its shim"),
+    (Bug::IgnoreDrift, 1, "run at once, and are exclusive"),
 ];
 
 /// Bugs that show when nothing is broken: under faults a task may well be placed twice, and news of its end be late.
@@ -143,6 +144,22 @@ fn leaders_that_die_with_leases() -> FaultPlan {
     FaultPlan { faults: rounds.collect() }
 }
 
+/// A bug that shows where clocks differ, and a task lives to the very end of its lease.
+const DRIFTING: Bug = Bug::IgnoreDrift;
+
+/// All nodes' clocks are fast. Again and again the machine of the exclusive service stands still, which does not hear SIGTERM.
+fn vaults_that_end_late() -> FaultPlan {
+    let ms = Duration::from_millis;
+    let planned = |at, lasts: Option<u64>, target, fault| Planned { at: ms(at), lasts: lasts.map(ms), target, fault };
+    let fast = planned(5_000, Some(110_000), Target::All, Fault::ClockDrift { ppm: 50_000 });
+    let rounds = (0..4).flat_map(|round| {
+        let at = 10_000 + round * 27_000;
+        let deaf = planned(at, None, vault(), Fault::TaskIgnoreTerm);
+        [deaf, planned(at + 10, Some(20_000), vault(), Fault::Pause)]
+    });
+    FaultPlan { faults: [fast].into_iter().chain(rounds).collect() }
+}
+
 /// Bugs that show only under certain faults: nothing else happens then.
 const UNDER: &[(Bug, &[FaultKind])] = &[
     (Bug::RefuseAndWrite, &[FaultKind::QuorumLost]),
@@ -197,6 +214,9 @@ fn is_caught(bug: Bug) {
         }
         if bug == LEASED {
             config.plan = Some(leaders_that_die_with_leases());
+        }
+        if bug == DRIFTING {
+            config.plan = Some(vaults_that_end_late());
         }
         if bug == ZONED {
             (config.nodes, config.faults) = (4, [].into());
@@ -307,4 +327,5 @@ caught! {
     a_team_that_gets_more_than_its_quota_is_caught: ExceedQuota,
     an_agent_that_forgets_how_runs_ended_is_caught: ForgetExits,
     what_a_killed_shim_leaves_and_nobody_kills_is_caught: KeepOrphans,
+    a_leader_that_allows_for_no_clock_but_its_own_is_caught: IgnoreDrift,
 }

@@ -106,6 +106,8 @@ pub enum Bug {
     ForgetExits,
     /// What a killed shim has left is not killed.
     KeepOrphans,
+    /// A lease counts as ended as soon as it has by the leader's own clock.
+    IgnoreDrift,
 }
 
 impl Bug {
@@ -161,6 +163,7 @@ impl Bug {
         Self::KeepWipedId,
         Self::ForgetExits,
         Self::KeepOrphans,
+        Self::IgnoreDrift,
     ];
 }
 

@@ -76,7 +76,8 @@ impl Table {
     /// Whether everything that was granted for the task has ended.
     fn has_passed(&self, now: Millis, task: &TaskId, leased: &Leased) -> bool {
         let last = self.granted.get(task).copied().unwrap_or_default().max(self.since);
-        now.since(last) >= leased.lasts + leased.lasts / 10
+        let clocks_differ = if planted(Bug::IgnoreDrift) { Duration::ZERO } else { leased.lasts / 10 };
+        now.since(last) >= leased.lasts + clocks_differ
     }
 }
 
