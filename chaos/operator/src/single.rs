@@ -106,7 +106,10 @@ async fn take_back(
         return Ok(());
     }
     let all = left.join(", ");
-    Err(NotInjected::NotHealed(format!("{}: {}; and it is not confirmed that all is undone: {all}", failed.node, why.message)))
+    Err(NotInjected::NotHealed(format!(
+        "{}: {}; and it is not confirmed that all is undone: {all}",
+        failed.node, why.message
+    )))
 }
 
 fn aim(single: &Single, fleet: &Fleet) -> Result<Vec<Hit>, ApiError> {

@@ -194,7 +194,8 @@ fn packets_are_repeated_overtaken_late_and_slow_as_was_said() {
 
     // 8000 bytes a second: of 1500 answers a part, one after the other.
     let rate = |replies: &[Reply]| {
-        let (bytes, last) = replies.iter().fold((0, 0.0), |(all, _), reply| (all + reply.bytes, reply.at.as_secs_f64()));
+        let (bytes, last) =
+            replies.iter().fold((0, 0.0), |(all, _), reply| (all + reply.bytes, reply.at.as_secs_f64()));
         bytes as f64 / last
     };
     let free = rate(&ping(1_500));

@@ -233,7 +233,10 @@ fn a_task_stands_still_or_dies_alone() {
         backend.unwrap_or_else(|| panic!("{kind} is not among {backends:?}")).refused.clone()
     };
     assert_eq!(refused("task-crash"), None);
-    assert!(refused("power-cut").is_some_and(|why| why.contains("cut its own power")), "each kind is told, with a reason");
+    assert!(
+        refused("power-cut").is_some_and(|why| why.contains("cut its own power")),
+        "each kind is told, with a reason"
+    );
     let mut freeze = bed.request(machine, Fault::Pause, Duration::from_secs(3));
     freeze.task = Some("count/up.1".into());
     let freeze_again = FaultRequest { id: "abcdef01".into(), ..freeze.clone() };
@@ -250,10 +253,10 @@ fn a_task_stands_still_or_dies_alone() {
             bed.undone(machine, &fault, SOON);
             within(SOON, "it counts again", || if count() > still { Ok(()) } else { Err(still.to_string()) });
         }
-        Err(refused) => {
-            assert!(refused.message.contains("frozen"), "{refused:?}");
+        Err(why) => {
+            assert!(why.message.contains("frozen"), "{why:?}");
             assert!(refused("task-hang").is_some(), "and nobody was told otherwise");
-            eprintln!("SKIPPED: {}", refused.message);
+            eprintln!("SKIPPED: {}", why.message);
         }
     }
     let mut kill = bed.request(machine, Fault::TaskCrash, Duration::from_secs(1));
@@ -421,7 +424,8 @@ fn load_groups(bed: &Bed, machine: usize) -> Vec<PathBuf> {
 
 /// A number in a file of one of the groups, of whichever version.
 fn bound(groups: &[PathBuf], files: [&str; 2]) -> Option<u64> {
-    let mut texts = groups.iter().flat_map(|group| files.map(|file| fs::read_to_string(group.join(file)).ok())).flatten();
+    let mut texts =
+        groups.iter().flat_map(|group| files.map(|file| fs::read_to_string(group.join(file)).ok())).flatten();
     texts.next()?.split_whitespace().next()?.parse().ok()
 }
 

@@ -454,7 +454,8 @@ fn a_stop_that_takes_the_quorum_is_refused_and_done_and_undone_when_that_is_allo
 
 /// The agent that holds a machine's folder now.
 fn agent(bed: &Bed, machine: usize) -> i32 {
-    let text = fs::read_to_string(bed.cluster.machines[machine].data.join("chaos/agent.json")).expect("it has opted in");
+    let text =
+        fs::read_to_string(bed.cluster.machines[machine].data.join("chaos/agent.json")).expect("it has opted in");
     let agent: Value = serde_json::from_str(&text).expect("JSON");
     agent["process"]["pid"].as_i64().expect("a number") as i32
 }
@@ -508,8 +509,7 @@ fn healing_that_nobody_confirms_ends_with_5_and_says_where() {
     let file = bed.file("lost.yaml", &text);
     let [journal, junit] = ["lost.json", "lost.xml"].map(|name| bed.cluster.root().join(name));
     let paths = [&journal, &junit].map(|path| path.to_string_lossy().into_owned());
-    let tool =
-        bed.spawn(&["run", &file.to_string_lossy(), "--no-load", "--journal", &paths[0], "--junit", &paths[1]]);
+    let tool = bed.spawn(&["run", &file.to_string_lossy(), "--no-load", "--journal", &paths[0], "--junit", &paths[1]]);
     within(SOON, "n2 stands still", || match hurt::state_of(paused as u32) {
         Some('T') => Ok(()),
         state => Err(format!("{state:?}")),
@@ -522,7 +522,10 @@ fn healing_that_nobody_confirms_ends_with_5_and_says_where() {
         assert!(told.stderr.contains(words), "expected {words}: {told:?}");
     }
     let journal: Value = serde_json::from_str(&fs::read_to_string(journal).expect("a journal")).expect("JSON");
-    assert_eq!((&journal["status"], &journal["taffeta"]["verdict"]), (&"failed".into(), &"healing not confirmed".into()));
+    assert_eq!(
+        (&journal["status"], &journal["taffeta"]["verdict"]),
+        (&"failed".into(), &"healing not confirmed".into())
+    );
     assert_eq!(journal["taffeta"]["faults"][0]["undone_s"], Value::Null, "{}", journal["taffeta"]["faults"]);
     assert!(fs::read_to_string(junit).expect("JUnit").contains("nobody confirms that it is undone"));
 

@@ -199,7 +199,7 @@ mod tests {
         for folder in group.groups.folders() {
             fs::write(folder.join("cgroup.procs"), shell.id().to_string()).unwrap();
         }
-        std::io::Write::write_all(&mut shell.stdin.take().unwrap(), b"go\n").unwrap();
+        io::Write::write_all(&mut shell.stdin.take().unwrap(), b"go\n").unwrap();
         let output = shell.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         assert_ne!(said, "0", "it has had more than its bound: {output:?}");

@@ -32,8 +32,10 @@ pub(crate) enum ChaosVerb {
     #[command(after_help = RUN_CODES)]
     Run(Box<RunArgs>),
     /// Bring about one fault; it ends by itself
-    #[command(after_help = "Exit codes: 0 it is on (one by one: it was on everywhere and is over), 1 it failed, 2 the command \
-                            is wrong, 3 refused, 4 timed out, 5 it is not confirmed that what was begun is undone.")]
+    #[command(
+        after_help = "Exit codes: 0 it is on (one by one: it was on everywhere and is over), 1 it failed, 2 the command \
+                            is wrong, 3 refused, 4 timed out, 5 it is not confirmed that what was begun is undone."
+    )]
     Inject(Box<InjectArgs>),
     /// Undo faults: one, those of a run, or all, which also refuses new ones
     #[command(after_help = "Exit codes: 0 undone, 1 it failed, 2 the command is wrong, 3 no node answers, \

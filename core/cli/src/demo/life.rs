@@ -173,7 +173,9 @@ impl Demo {
                 let name = words::dns_name(&job.name, &app.app);
                 match instances(node.dns(), &name, NAME_LIMIT).await {
                     Ok(found) if found.len() >= job.count as usize => {}
-                    Ok(found) => return format!("{name} from {}: {} of {} instances", node.name, found.len(), job.count),
+                    Ok(found) => {
+                        return format!("{name} from {}: {} of {} instances", node.name, found.len(), job.count);
+                    }
                     Err(why) => return format!("{name} from {}: {why}", node.name),
                 }
             }

@@ -2,8 +2,9 @@
 
 use super::{
     super::args::{AllowArgs, HaltArgs, InjectArgs, ProbeArgs, StateArgs},
+    HELP,
     connect::connect,
-    HELP, fresh_seed, tables, unanswered,
+    fresh_seed, tables, unanswered,
 };
 use crate::{
     args::ApiFlags,
