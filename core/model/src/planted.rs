@@ -112,7 +112,7 @@ pub enum Bug {
 
 impl Bug {
     /// All that stand in the code, and are caught.
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 51] = [
         Self::ObeyOldFence,
         Self::AcknowledgeBeforeSync,
         Self::ForgetVote,
