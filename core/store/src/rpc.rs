@@ -2,12 +2,12 @@
 
 use crate::{
     machine,
-    types::{LogId, Raft, Snapshot, SnapshotData, SnapshotMeta, TC, Vote},
+    types::{Entry, LogId, Raft, Request, Snapshot, SnapshotData, SnapshotMeta, TC, Vote},
 };
 use async_trait::async_trait;
 use futures::{Stream, StreamExt, stream};
 use openraft::{
-    BasicNode, OptionalSend,
+    BasicNode, EntryPayload, OptionalSend,
     base::{BoxFuture, BoxStream},
     errors::{RPCError, ReplicationClosed, StreamingError, Unreachable},
     network::{RPCOption, RaftNetworkFactory, stream_append_sequential, v2::RaftNetworkV2},
@@ -62,13 +62,26 @@ enum Reply {
     Transfer(TransferLeaderResponse<TC>),
 }
 
+/// The version of a command among these entries that a node does not speak.
+fn above(entries: &[Entry], speaks: u32) -> Option<u32> {
+    let level = |entry: &Entry| match &entry.payload {
+        EntryPayload::Normal(Request(command)) => command.level(),
+        EntryPayload::Blank | EntryPayload::Membership(_) => 1,
+    };
+    entries.iter().map(level).find(|level| *level > speaks)
+}
+
 /// Answers a message of another voter. The flag tells whether it was the present leader's: an append or a
-/// snapshot that was not refused for an older term.
-pub(crate) async fn answer(raft: &Raft, request: &[u8]) -> Result<(Vec<u8>, bool), String> {
+/// snapshot that was not refused for an older term. No command is taken of a version that this node does not speak: an older
+/// binary could not read it, and no leader may send it one.
+pub(crate) async fn answer(raft: &Raft, speaks: u32, request: &[u8]) -> Result<(Vec<u8>, bool), String> {
     let call: Call = postcard::from_bytes(request).map_err(|e| format!("not a consensus message: {e}"))?;
     let failed = |e: &dyn fmt::Display| e.to_string();
     let (reply, from_leader) = match call {
         Call::Append(r) => {
+            if let Some(level) = above(&r.entries, speaks) {
+                return Err(format!("a command of version {level} of the protocol, and this node speaks only {speaks}"));
+            }
             let reply = raft.append_entries(r).await.map_err(|e| failed(&e))?;
             let present = !matches!(reply, AppendEntriesResponse::HigherVote(_));
             (Reply::Append(reply), present)
