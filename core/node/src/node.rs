@@ -2,6 +2,7 @@
 
 use crate::{
     api::{ApiError, ErrorCode},
+    asking::is_not_known,
     chaos::{Chaos, HeardFaults},
     consensus::{Consensus, Remote},
     dates::Dates,
@@ -17,7 +18,7 @@ use crate::{
     renewal::{Papers, short},
     ring::Ring,
     tasks::Tasks,
-    wire::{Ask, JoinRequest, Told, Veiled, Welcome, decode, encode},
+    wire::{Ask, JoinRequest, Told, Veiled, Welcome},
     world::Prober,
 };
 use arc_swap::ArcSwap;
@@ -35,7 +36,7 @@ use taffeta_model::{
     App, Bug, ClusterId, Command, Directory, Fence, Liveness, Millis, NodeId, NodeInfo, NodeName, Outcome, Refusal,
     TaskId, TaskRecord, UnixMillis, planted,
 };
-use taffeta_net::{Authority, CallError, Clock, Credentials, Entropy, Lane, Net, NodeKey, PublicKey, sha256};
+use taffeta_net::{Authority, CallError, Clock, Credentials, Entropy, Net, NodeKey, PublicKey, sha256};
 use taffeta_scheduler::Waits;
 use taffeta_store::{
     Store, WriteError,
@@ -192,24 +193,6 @@ impl Core {
         named.or_else(|| self.gossip.sets().get(&id).map(|s| s.info.name.to_string())).unwrap_or_else(|| id.to_string())
     }
 
-    /// Asks another node.
-    pub(crate) async fn ask(&self, node: NodeId, ask: &Ask, limit: Duration) -> Result<Told, CallError> {
-        let ask = self.generation.mark(&encode(ask));
-        let reply = self.net().call(node, Lane::Control, &ask, limit).await?;
-        decode(&reply).map_err(CallError::Broken)
-    }
-
-    /// Whether this node speaks what all members of its cluster do; in words if not.
-    pub(crate) fn check_level(&self, level: u32) -> Result<(), String> {
-        let speaks = self.info.speaks;
-        if speaks.max >= level {
-            return Ok(());
-        }
-        Err(format!(
-            "all members speak version {level} of the protocol, and this node {OLD_VERSION} {speaks}: upgrade it"
-        ))
-    }
-
     /// Answers another node.
     pub(crate) async fn answer(&self, from: NodeId, ask: Ask) -> Told {
         match ask {
@@ -270,6 +253,8 @@ impl Core {
                 serde_json::to_vec(&self.figures_here(&task).await).unwrap_or_default(), // plain figures are always JSON
             )),
             Ask::Lease(ask) => self.answer_lease(from, &ask).await.map_or(Told::No, Told::Leases),
+            #[cfg(test)]
+            Ask::Newer => Told::Yes,
             Ask::HoldsKeys => {
                 if self.holds_keys() {
                     Told::Yes
@@ -328,6 +313,7 @@ impl Core {
 
     /// Lets another node write a user's command.
     async fn submit_to(&self, leader: NodeId, command: Command) -> Tried {
+        let level = command.level();
         let ask = Ask::Submit(command);
         let asked = self.ask(leader, &ask, SUBMIT_LIMIT);
         // If another leads meanwhile, what was asked is written by now or never will be: it need not be waited for.
@@ -352,6 +338,10 @@ impl Core {
             Err(CallError::Unreachable(..) | CallError::UnknownNode(_)) => Tried::Elsewhere(None),
             Ok(_) => Tried::Ended(Err(ApiError::new(ErrorCode::Failed, "an unexpected reply"))),
             Err(CallError::Refused(why)) if why.starts_with(NOT_NOW) => Tried::Elsewhere(None),
+            // A leader of an older version: not all members speak what this command needs.
+            Err(CallError::Refused(why)) if is_not_known(&why) => {
+                Tried::Ended(Err(refused(&Refusal::AboveLevel(level))))
+            }
             Err(CallError::Refused(why)) => Tried::Ended(Err(ApiError::new(ErrorCode::Failed, why))),
             Err(CallError::Timeout | CallError::Broken(_)) => Tried::Ended(Err(unknown_outcome())),
         }
