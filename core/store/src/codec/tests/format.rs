@@ -5,7 +5,7 @@
 
 use super::{commands, id, values};
 use crate::{
-    codec::{VERSION, decode_entry, decode_snapshot, encode_entry, encode_snapshot},
+    codec::{VERSION, decode_entry, decode_snapshot, decode_state, encode_entry, encode_snapshot, encode_state},
     machine::Replicated,
     types::{Entry, LogId, Request, SnapshotMeta, StoredMembership, Vote},
 };
@@ -56,6 +56,7 @@ fn written() -> BTreeMap<String, Vec<u8>> {
         ("vote".to_owned(), postcard::to_stdvec(&Vote::new(300, 7)).unwrap()),
         ("about a snapshot".to_owned(), postcard::to_stdvec(&meta).unwrap()),
         ("snapshot".to_owned(), encode_snapshot(&replicated()).unwrap()),
+        ("state of a backup".to_owned(), encode_state(&values::state())),
     ];
     let entries = entries().into_iter().map(|(name, entry)| (name, encode_entry(&entry).unwrap()));
     entries.chain(other).collect()
@@ -122,6 +123,10 @@ fn what_earlier_versions_and_this_one_wrote_is_read() {
                 "position" => assert!(postcard::from_bytes::<LogId>(&bytes).is_ok()),
                 "vote" => assert!(postcard::from_bytes::<Vote>(&bytes).is_ok()),
                 "about a snapshot" => assert!(postcard::from_bytes::<SnapshotMeta>(&bytes).is_ok()),
+                "state of a backup" => {
+                    let read = decode_state(&bytes).unwrap();
+                    assert!(version < VERSION || read == values::state());
+                }
                 "snapshot" => {
                     let read = decode_snapshot(&bytes).unwrap();
                     assert!(version < VERSION || read.state == values::state());
