@@ -10,11 +10,11 @@ use std::{
     net::IpAddr,
     path::{Path, PathBuf},
     thread::sleep,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 use stream::Stream;
 use support::{alone, binary};
-use taffeta_harness::{Cluster, ask, cores_used, eventually, get, within};
+use taffeta_harness::{Cluster, ask, changed_since, cores_used, eventually, get, within, written_bytes};
 
 /// How long one acknowledged write may take while machines stop cleanly and start again.
 const CLEAN_STOP_MAX: Duration = Duration::from_millis(200);
@@ -287,7 +287,8 @@ fn a_dead_voter_is_replaced_and_comes_back_as_a_member() {
     assert_eq!(roles, ["leader", "learner", "learner", "member", "voter", "voter"]);
 }
 
-/// A figure for people, with a bound that only a fault would pass: quick heartbeats must not cost much.
+/// A figure for people, with a bound that only a fault would pass: quick heartbeats must not cost much. To the disk nothing is
+/// written.
 #[test]
 fn three_idle_machines_cost_little() {
     let _alone = alone();
@@ -295,7 +296,12 @@ fn three_idle_machines_cost_little() {
     wait_part(&cluster, 3, 0);
     sleep(Duration::from_secs(15)); // newcomers look around at first
     let pids: Vec<u32> = cluster.machines.iter().filter_map(|m| m.pid()).collect();
+    let written = || pids.iter().map(|pid| written_bytes(*pid)).collect::<Vec<u64>>();
+    let (before, begin) = (written(), SystemTime::now());
     let cores = cores_used(&pids, Duration::from_secs(60));
+    let (after, changed) = (written(), cluster.machines.iter().flat_map(|m| changed_since(&m.data, begin)));
+    assert_eq!(changed.collect::<Vec<_>>(), Vec::<PathBuf>::new(), "files of idle machines were changed");
+    assert_eq!(after, before, "idle machines wrote to the disk");
     let shares: Vec<String> = cores.iter().map(|cores| format!("{:.2} %", cores * 100.0)).collect();
     println!("idle, of a core: {}", shares.join(", "));
     assert!(cores.iter().all(|cores| *cores < 0.02), "{shares:?}");
