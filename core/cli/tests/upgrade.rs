@@ -2,7 +2,12 @@
 
 mod support;
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use support::{alone, binary};
 use taffeta_harness::{Cluster, within};
 
@@ -106,4 +111,35 @@ fn a_folder_of_a_newer_release_is_refused() {
         "{}",
         output.stderr
     );
+}
+
+/// Files below a folder, with their contents.
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let (folders, files): (Vec<_>, Vec<_>) = entries.filter(|path| !path.is_symlink()).partition(|path| path.is_dir());
+    let files = files.into_iter().filter(|path| path.is_file()); // sockets have none
+    let own = files.map(|path| (path.clone(), fs::read(path).expect("a file")));
+    own.chain(folders.iter().flat_map(|folder| contents(folder))).collect()
+}
+
+#[test]
+fn a_folder_of_a_newer_release_is_not_recovered_and_stays_as_it_is() {
+    let _alone = alone();
+    let mut cluster = Cluster::new(binary());
+    cluster.start(1);
+    cluster.wait_ready();
+    cluster.machines[0].kill();
+    let machine = &cluster.machines[0];
+    let data = machine.data.to_string_lossy().into_owned();
+    machine.run(&["recover", "--data", &data]).success();
+    fs::write(machine.data.join("format"), "3").expect("a file");
+    let before = contents(&machine.data);
+    for flags in [&[][..], &["--yes"][..]] {
+        let output = machine.run(&[&["recover", "--data", &data], flags].concat());
+        assert_eq!(output.code, 2, "{output:?}");
+        for words in ["has format 3", "newer version of taffeta", "help: "] {
+            assert!(output.stderr.contains(words), "expected `{words}`: {output:?}");
+        }
+        assert!(contents(&machine.data) == before, "the folder was changed");
+    }
 }
