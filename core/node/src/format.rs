@@ -84,4 +84,4 @@ fn one<Old: DeserializeOwned, New: Serialize>(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

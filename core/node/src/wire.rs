@@ -380,3 +380,6 @@ pub(crate) fn encode<T: Serialize>(message: &T) -> Vec<u8> {
 pub(crate) fn decode<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<T, String> {
     postcard::from_bytes(bytes).map_err(|e| format!("the message cannot be decoded: {e}"))
 }
+
+#[cfg(test)]
+mod tests;

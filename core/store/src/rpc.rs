@@ -300,3 +300,6 @@ impl RaftNetworkV2<TC> for Line {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
