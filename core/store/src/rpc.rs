@@ -92,7 +92,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Encoded<'a> {
 impl Append<'_> {
     pub(crate) fn encode(request: &AppendEntriesRequest<TC>) -> io::Result<Self> {
         let AppendEntriesRequest { vote, prev_log_id: prev, entries, leader_commit: committed } = request;
-        let entries = entries.iter().map(|entry| Ok(Encoded(encode_entry(entry)?.into()))).collect::<io::Result<_>>()?;
+        let entries =
+            entries.iter().map(|entry| Ok(Encoded(encode_entry(entry)?.into()))).collect::<io::Result<_>>()?;
         Ok(Self { vote: *vote, prev: *prev, entries, committed: *committed })
     }
 
@@ -131,7 +132,9 @@ pub(crate) async fn answer(raft: &Raft, speaks: u32, request: &[u8]) -> Result<(
         Call::Append(append) => {
             let r = append.decode().map_err(|e| unread(&e))?;
             if let Some(level) = above(&r.entries, speaks) {
-                return Err(format!("a command of version {level} of the protocol, and this node speaks only {speaks}"));
+                return Err(format!(
+                    "a command of version {level} of the protocol, and this node speaks only {speaks}"
+                ));
             }
             let reply = raft.append_entries(r).await.map_err(|e| failed(&e))?;
             let present = !matches!(reply, AppendEntriesResponse::HigherVote(_));

@@ -208,8 +208,10 @@ fn invariant_all_members_speak_what_is_written(
     let older = |machine: &&Machine| !machine.newer && !machine.is_copy;
     let member = |machine: &&Machine| machine.id.is_some_and(|id| state.members.contains_key(&id));
     match cluster.machines.iter().filter(older).find(member) {
-        Some(older) => Err(format!("{}: the level is {NEWER}; {} is a member, and is of the older version",
-            machine.name, older.name)),
+        Some(older) => Err(format!(
+            "{}: the level is {NEWER}; {} is a member, and is of the older version",
+            machine.name, older.name
+        )),
         None => Ok(()),
     }
 }

@@ -29,7 +29,9 @@ pub(super) async fn remove(client: Client, node: &str, force: bool) -> Outcome {
     client.remove_node(node, force).await?;
     remark(&format!("{node} is removed: its identity is refused, its tasks move, its name and address are free"));
     if voted {
-        remark("it voted, so it held the CA's key: if it may be in other hands, let another CA sign: `taffeta ca rotate`");
+        remark(
+            "it voted, so it held the CA's key: if it may be in other hands, let another CA sign: `taffeta ca rotate`",
+        );
     }
     Ok(())
 }

@@ -84,7 +84,8 @@ async fn pair(versions: Versions) -> Pair {
         crosses: vec![],
     };
     let (asked, id) = (Arc::new(AtomicUsize::new(0)), identity.id());
-    let older = Unjoined::new(net_config, &key).unwrap().start(identity, 1, Arc::new(Older(Arc::clone(&asked)))).unwrap();
+    let older =
+        Unjoined::new(net_config, &key).unwrap().start(identity, 1, Arc::new(Older(Arc::clone(&asked)))).unwrap();
     one.core.net().set_address(id, address);
     older.set_address(one.id(), one.address());
     Pair { one, older, id, asked, _root: root }

@@ -260,7 +260,9 @@ fn every_message_is_recorded() {
 
 #[test]
 fn what_is_recorded_is_read() {
-    for (name, bytes) in taffeta_shapes::recorded(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/wire/tests/wire-2.txt")) {
+    for (name, bytes) in
+        taffeta_shapes::recorded(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/wire/tests/wire-2.txt"))
+    {
         let read = match name.split(' ').next() {
             Some("ask") => decode::<Ask>(&bytes).map(|ask| encode(&ask)),
             Some("told") => decode::<Told>(&bytes).map(|told| encode(&told)),

@@ -115,8 +115,7 @@ fn what_nodes_say_about_their_catalogues_changes_only_with_a_new_version() {
 
 #[test]
 fn every_message_is_recorded() {
-    let encoded: Vec<Vec<u8>> =
-        messages().iter().map(|(_, message)| postcard::to_stdvec(message).unwrap()).collect();
+    let encoded: Vec<Vec<u8>> = messages().iter().map(|(_, message)| postcard::to_stdvec(message).unwrap()).collect();
     assert_every_variant::<Message>(&encoded);
     let updates = [Update::Whole(signed_set()), Update::Delta(delta())].map(|u| postcard::to_stdvec(&u).unwrap());
     assert_every_variant::<Update>(&updates);

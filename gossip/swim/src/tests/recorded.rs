@@ -68,12 +68,9 @@ fn packets_of_the_ring_change_only_with_a_new_version() {
     digest.add(&other(), Liveness::Down);
     now.insert("packet digest".into(), join(Kind::Digest, &digest.hash().to_le_bytes()));
     now.insert("packet digest in parts".into(), join(Kind::Parts, &digest.to_bytes()));
-    for (name, liveness) in [
-        ("alive", Liveness::Alive),
-        ("suspect", Liveness::Suspect),
-        ("down", Liveness::Down),
-        ("left", Liveness::Left),
-    ] {
+    for (name, liveness) in
+        [("alive", Liveness::Alive), ("suspect", Liveness::Suspect), ("down", Liveness::Down), ("left", Liveness::Left)]
+    {
         let fact = MemberFact { identity: one(), refutations: 500, liveness };
         now.insert(format!("fact {name}"), postcard::to_stdvec(&fact).unwrap());
     }
