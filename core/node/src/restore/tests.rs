@@ -33,6 +33,7 @@ fn backup(state: &[u8]) -> Vec<u8> {
 
 fn config(root: &Path) -> FabricConfig {
     let mut config = FabricConfig::new(root.join("n1"));
+    config.name = Some("n1".parse().unwrap());
     config.address = Some(SocketAddr::from(([127, 0, 0, 1], 7400)));
     config
 }
