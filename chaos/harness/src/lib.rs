@@ -27,5 +27,5 @@ pub use machine::{Cluster, Machine, Output, Ports};
 pub use recorder::Recorder;
 pub use ring::{COMPLETE_MAX, IDLE_CORES_MAX, Idle, KILLED_MAX, Killed, LEFT_MAX, Ring};
 pub use sweep::{groups_of, sweep, sweep_orphans};
-pub use usage::{cores_used, resident_mib};
+pub use usage::{changed_since, cores_used, resident_mib, written_bytes};
 pub use wait::{eventually, within};

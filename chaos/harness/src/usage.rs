@@ -1,6 +1,11 @@
 //! What a process uses of the machine.
 
-use std::{fs, thread::sleep, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    thread::sleep,
+    time::{Duration, SystemTime},
+};
 
 /// Linux counts time for `/proc` in hundredths of a second, whatever its own clock.
 const TICK: Duration = Duration::from_millis(10);
@@ -20,6 +25,28 @@ pub fn cores_used(pids: &[u32], window: Duration) -> Vec<f64> {
     sleep(window); // the measurement itself
     let used = pids.iter().zip(before).map(|(pid, before)| cpu_time(*pid) - before);
     used.map(|used| used.as_secs_f64() / window.as_secs_f64()).collect()
+}
+
+/// What a process has had written to disks since it started (proc_pid_io(5)). Panics if there is no such process.
+pub fn written_bytes(pid: u32) -> u64 {
+    let io = fs::read_to_string(format!("/proc/{pid}/io")).expect("a running process");
+    let line = io.lines().find_map(|line| line.strip_prefix("write_bytes:")).expect("a count of written bytes");
+    line.trim().parse().expect("a number")
+}
+
+/// Files below a folder that were changed since then. Panics if there is no such folder.
+pub fn changed_since(folder: &Path, moment: SystemTime) -> Vec<PathBuf> {
+    let mut changed = vec![];
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let about = entry.metadata().expect("a file");
+        if about.is_dir() {
+            changed.extend(changed_since(&entry.path(), moment));
+        } else if about.modified().expect("a date") > moment {
+            changed.push(entry.path());
+        }
+    }
+    changed
 }
 
 /// Resident memory of a process, in MiB. Panics if there is no such process.

@@ -1,11 +1,13 @@
 //! What was acknowledged stays, whatever happens to processes, power and disks: clients write to real machines all the
 //! time, and what they were told is held against what is there afterwards (docs/durability.md).
 //!
-//! Rounds and seed can be set: TAFFETA_KILL_ROUNDS, TAFFETA_KILL_ALL_ROUNDS, TAFFETA_POWER_ROUNDS, TAFFETA_SEED.
+//! Rounds and seed can be set: TAFFETA_KILL_ROUNDS, TAFFETA_KILL_ALL_ROUNDS, TAFFETA_POWER_ROUNDS,
+//! TAFFETA_RESTART_COMMANDS, TAFFETA_SEED.
 
 mod support;
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     thread::sleep,
@@ -214,8 +216,12 @@ fn a_full_disk_stops_writes_alone_and_only_until_there_is_room() {
 
 /// What a restart may take, from the start of the process to the next write.
 const RESTART_MAX: Duration = Duration::from_secs(2);
-/// More than from one snapshot to the next: there is one, and a log behind it.
-const MANY: usize = 25_000;
+/// More than from one snapshot to the next: there is one, and a log behind it. TAFFETA_RESTART_COMMANDS makes it more.
+const MANY: u64 = 25_000;
+/// Commands that a machine writes in a second at least, even a slow one.
+const COMMANDS_PER_SECOND: u64 = 200;
+/// What the data folder may take then, without the folders of tasks: it does not grow with the commands.
+const FOLDER_BYTES_MAX: u64 = 64 << 20;
 
 /// Kills the one node and starts it again; how long until it has acknowledged a write.
 fn restart(cluster: &mut Cluster, recorder: &Recorder) -> Duration {
@@ -254,9 +260,11 @@ fn a_node_with_many_commands_behind_it_and_a_state_is_back_soon() {
     );
     assert!(matches!(deployed, Ok((200, _))), "{deployed:?}");
     let before = sleepers(&cluster);
+    let many = from_environment("TAFFETA_RESTART_COMMANDS", MANY);
+    let patience = Duration::from_secs(many / COMMANDS_PER_SECOND);
     recorder.under_load(64, || {
-        within(Duration::from_secs(120), "many commands", || match recorder.history().acknowledged() {
-            MANY.. => Ok(()),
+        within(patience, "many commands", || match recorder.history().acknowledged() as u64 {
+            enough if enough >= many => Ok(()),
             few => Err(format!("{few} writes")),
         });
     });
@@ -269,7 +277,17 @@ fn a_node_with_many_commands_behind_it_and_a_state_is_back_soon() {
     let apps = cluster.machines[0].try_json(&["apps"]).expect("apps");
     let apps = apps.as_array().map_or(0, Vec::len);
     assert!(apps > 64, "{apps} apps");
+    let mut kept = vec![];
+    files(&cluster.machines[0].data, "", &mut kept);
+    let own = kept.iter().filter(|name| !name.starts_with("tasks/"));
+    let size = |name: &String| fs::metadata(cluster.machines[0].data.join(name)).map_or(0, |about| about.len());
+    let bytes: u64 = own.map(size).sum();
+    println!("the data folder takes {bytes} bytes without the folders of tasks");
+    assert!(bytes < FOLDER_BYTES_MAX, "{bytes} bytes");
     // A machine that is slow with an almost empty folder is slow by itself.
+    if fresh * 4 > RESTART_MAX {
+        println!("RELAXED: with an almost empty folder a restart took {fresh:?} here; the bound is {:?}", fresh * 4);
+    }
     assert!(took <= RESTART_MAX.max(fresh * 4), "{took:?}, with an almost empty folder {fresh:?}");
 }
 
@@ -310,12 +328,17 @@ fn flip(path: &Path, bit: u64) {
     fs::write(path, bytes).expect("a file");
 }
 
-/// Bits to flip in a file of so many bytes: one of a small file; of a large one one near its begin, one near its end, and
-/// some between.
-fn bits(dice: &mut Dice, bytes: u64) -> Vec<u64> {
+/// Small files with a checksum of their own: whichever of their bits is flipped, the node does not start.
+const CHECKED: &[&str] =
+    &["assigned", "directory", "membership", "peers", "starts", "lives", "ca.sealed", "kek.sealed", "certificate"];
+
+/// Bits to flip in a file of so many bytes: one of a small file, or a few; of a large one one near its begin, one near its
+/// end, and some between.
+fn bits(dice: &mut Dice, name: &str, bytes: u64) -> Vec<u64> {
+    let few = if CHECKED.contains(&name) { 3 } else { 1 };
     match bytes {
         0 => vec![],
-        1..=4_096 => vec![dice.below(bytes * 8)],
+        1..=4_096 => (0..few).map(|_| dice.below(bytes * 8)).collect(),
         _ => {
             let near = 64 * 8;
             let between = (0..8).map(|_| dice.below(bytes * 8)).collect::<Vec<_>>();
@@ -345,29 +368,43 @@ fn a_flipped_bit_is_told_with_its_file_or_does_no_harm() {
     restore(&data, &sound);
     let mut names = vec![];
     files(&sound, "", &mut names);
-    let (mut refused, mut harmless) = (vec![], vec![]);
+    let (mut refused, mut harmless) = (BTreeMap::<&str, usize>::new(), BTreeMap::<&str, usize>::new());
     for name in names.iter().filter(|name| *name != "lock" && !name.starts_with("tasks/")) {
         let bytes = fs::metadata(sound.join(name)).expect("a file").len();
-        for bit in bits(&mut dice, bytes) {
+        for bit in bits(&mut dice, name, bytes) {
             restore(&sound, &data);
             flip(&data.join(name), bit);
             let _ = fs::remove_file(cluster.machines[0].log());
             let recorder = recorder.fork();
             if starts(&mut cluster, &recorder) {
                 whole(&recorder, &format!("bit {bit} of `{name}` was flipped, and the node started"));
-                harmless.push(name.as_str());
+                *harmless.entry(name).or_default() += 1;
             } else {
                 let said = fs::read_to_string(cluster.machines[0].log()).unwrap_or_default();
-                let file = name.rsplit('/').next().unwrap_or(name);
-                assert!(said.contains(file), "bit {bit} of `{name}` was flipped, and it is not named: {said}");
-                refused.push(name.as_str());
+                assert!(names_file(&said, name), "bit {bit} of `{name}` was flipped, and it is not named: {said}");
+                *refused.entry(name).or_default() += 1;
             }
             cluster.machines[0].kill();
         }
     }
     println!("refused: {refused:?}");
     println!("harmless: {harmless:?}");
-    assert!(!refused.is_empty(), "nothing was checked: {harmless:?}");
+    let log = names.iter().filter(|name| name.starts_with("raft/") && *name != "raft/lock");
+    let unchecked: Vec<&String> = log.filter(|name| !refused.contains_key(name.as_str())).collect();
+    assert!(unchecked.is_empty(), "a flipped bit of these is not noticed: {unchecked:?}");
+    let snapshots = refused.keys().filter(|name| name.starts_with("raft/snapshot-")).count();
+    assert!(snapshots > 0, "there was no snapshot: {refused:?}");
+    let missed: Vec<_> = CHECKED.iter().filter(|name| harmless.contains_key(**name)).collect();
+    assert!(missed.is_empty(), "these have a checksum, and the node started with another bit in them: {missed:?}");
+    let there = CHECKED.iter().filter(|name| refused.contains_key(**name)).count();
+    assert!(there >= 5, "of the files with a checksum hardly any were there: {refused:?}");
+}
+
+/// Whether the error with which a node ended names a file as people see it: in quotes, below the data folder. A flipped bit in
+/// the mark of the folder's format makes it another format, which is said in those words.
+fn names_file(said: &str, name: &str) -> bool {
+    let quoted = if name == "format" { "the data folder has format".into() } else { format!("`{name}`") };
+    said.lines().any(|line| line.starts_with("error: ") && line.contains(&quoted))
 }
 
 /// Starts the one machine; whether it serves, or has ended with an error.

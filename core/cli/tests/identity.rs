@@ -189,10 +189,11 @@ fn a_machine_whose_folder_is_damaged_or_lost_comes_back_under_its_name_as_anothe
         cluster.machines[2].up(&["--join", &first, "--token", &token]);
         let said = ends(&mut cluster, "it is refused while its former self is a member");
         assert!(said.contains("is taken by the member") && said.contains("`taffeta remove`"), "{said}");
-        within(Duration::from_secs(30), "what is known to be off is removed", || {
+        let (told, _) = within(Duration::from_secs(30), "what is known to be off is removed", || {
             let output = cluster.machines[0].run(&["remove", "n3"]);
-            if output.code == 0 { Ok(()) } else { Err(output.stderr) }
+            if output.code == 0 { Ok(output.stderr) } else { Err(output.stderr) }
         });
+        assert!(told.contains("held the CA's key") && told.contains("`taffeta ca rotate`"), "it voted: {told}");
         cluster.machines[2].up(&["--join", &first, "--token", &token]);
         cluster.wait_ready();
         let known = || seen(&cluster, 2, "n3");

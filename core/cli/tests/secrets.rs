@@ -370,9 +370,11 @@ fn refusals(cluster: &Cluster, backup: &Path, key: &Path, restore: &dyn Fn(&Path
     refused(&wrong, key, "checksum");
     fs::write(&wrong, &whole[..middle]).expect("a file");
     refused(&wrong, key, "damaged");
-    let newer = [b"taffeta-backup 2\n", &whole[17..]].concat();
-    fs::write(&wrong, newer).expect("a file");
-    refused(&wrong, key, "format 2");
+    for other in [1, 3] {
+        let other_format = [format!("taffeta-backup {other}\n").as_bytes(), &whole[17..]].concat();
+        fs::write(&wrong, other_format).expect("a file");
+        refused(&wrong, key, &format!("format {other}"));
+    }
     fs::write(&wrong, "something else\n").expect("a file");
     refused(&wrong, key, "no backup");
     let other = cluster.root().join("other.key");

@@ -72,7 +72,8 @@ fn a_removed_machine_stops_its_tasks_and_ends_and_its_names_vanish() {
     let tasks = cluster.machines[0].try_json(&["ps"]).expect("tasks");
     let on_n4 = tasks.as_array().and_then(|all| all.iter().find(|t| t["node"] == "n4")).expect("one is on n4");
     let pid = on_n4["pid"].as_u64().expect("it runs");
-    cluster.machines[0].run(&["remove", "n4", "--force"]).success();
+    let told = cluster.machines[0].run(&["remove", "n4", "--force"]).success().stderr;
+    assert!(told.contains("n4 is removed") && !told.contains("ca rotate"), "it did not vote: {told}");
     within(SOON, "n4 ends", || if cluster.machines[3].is_running() { Err("it runs".into()) } else { Ok(()) });
     assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "its tasks were stopped before it ended");
     let log = fs::read_to_string(cluster.machines[3].log()).expect("a log");

@@ -10,16 +10,21 @@ use std::{
     net::IpAddr,
     path::{Path, PathBuf},
     thread::sleep,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 use stream::Stream;
 use support::{alone, binary};
-use taffeta_harness::{Cluster, ask, cores_used, eventually, get, within};
+use taffeta_harness::{Cluster, ask, changed_since, cores_used, eventually, get, within, written_bytes};
 
 /// How long one acknowledged write may take while machines stop cleanly and start again.
 const CLEAN_STOP_MAX: Duration = Duration::from_millis(200);
 /// Fail-overs that are measured.
 const KILLS: usize = 20;
+/// How long until the next write is acknowledged after the leader was killed: the most, and the middle of them.
+const FAIL_OVER_MAX: Duration = Duration::from_millis(1_500);
+const FAIL_OVER_P50: Duration = Duration::from_millis(800);
+/// So long it is watched beforehand what a write takes without a kill.
+const QUIET: Duration = Duration::from_secs(5);
 
 fn status(cluster: &Cluster, machine: usize) -> Result<Value, String> {
     let (_, body) = get(cluster.machines[machine].http(), "/v1/status")?;
@@ -110,6 +115,8 @@ fn another_leads_soon_after_the_leader_is_killed_under_load() {
     let mut cluster = of(3);
     wait_part(&cluster, 3, 0);
     let stream = Stream::start(&cluster, 4);
+    sleep(QUIET);
+    let quiet = stream.slowest_since(stream.began());
     let mut waited = vec![];
     for _ in 0..KILLS {
         let victim = within(Duration::from_secs(10), "a leader", || leader(&cluster, 0)).0;
@@ -130,7 +137,14 @@ fn another_leads_soon_after_the_leader_is_killed_under_load() {
     let summary = stream.end();
     let (p50, max) = (median(waited.clone()), waited.iter().max().copied().unwrap_or_default());
     println!("fail-over, {KILLS} times: p50 {p50:?}, max {max:?}; {summary}; all {waited:?}");
-    assert!(max <= Duration::from_secs(3), "{waited:?}");
+    // A machine on which a write takes that long by itself is slow, and the fail-over is not to blame.
+    let bound = |promised: Duration| promised.max(quiet * 2);
+    if quiet * 2 > FAIL_OVER_P50 {
+        let bounds = (bound(FAIL_OVER_P50), bound(FAIL_OVER_MAX));
+        println!("RELAXED: without a kill a write took {quiet:?} here; the bounds are {bounds:?}");
+    }
+    assert!(max <= bound(FAIL_OVER_MAX), "{max:?} at most, {quiet:?} without a kill: {waited:?}");
+    assert!(p50 <= bound(FAIL_OVER_P50), "{p50:?} in the middle, {quiet:?} without a kill: {waited:?}");
     assert!(summary.acknowledged > KILLS, "{summary}");
 }
 
@@ -287,7 +301,8 @@ fn a_dead_voter_is_replaced_and_comes_back_as_a_member() {
     assert_eq!(roles, ["leader", "learner", "learner", "member", "voter", "voter"]);
 }
 
-/// A figure for people, with a bound that only a fault would pass: quick heartbeats must not cost much.
+/// A figure for people, with a bound that only a fault would pass: quick heartbeats must not cost much. To the disk nothing is
+/// written.
 #[test]
 fn three_idle_machines_cost_little() {
     let _alone = alone();
@@ -295,7 +310,12 @@ fn three_idle_machines_cost_little() {
     wait_part(&cluster, 3, 0);
     sleep(Duration::from_secs(15)); // newcomers look around at first
     let pids: Vec<u32> = cluster.machines.iter().filter_map(|m| m.pid()).collect();
+    let written = || pids.iter().map(|pid| written_bytes(*pid)).collect::<Vec<u64>>();
+    let (before, begin) = (written(), SystemTime::now());
     let cores = cores_used(&pids, Duration::from_secs(60));
+    let (after, changed) = (written(), cluster.machines.iter().flat_map(|m| changed_since(&m.data, begin)));
+    assert_eq!(changed.collect::<Vec<_>>(), Vec::<PathBuf>::new(), "files of idle machines were changed");
+    assert_eq!(after, before, "idle machines wrote to the disk");
     let shares: Vec<String> = cores.iter().map(|cores| format!("{:.2} %", cores * 100.0)).collect();
     println!("idle, of a core: {}", shares.join(", "));
     assert!(cores.iter().all(|cores| *cores < 0.02), "{shares:?}");

@@ -86,6 +86,10 @@ pub enum Bug {
     KeepRemoved,
     /// A node speaks its newest version to everybody.
     SpeakNewest,
+    /// A command is written that not all members can read.
+    WriteAboveLevel,
+    /// A leader takes what it speaks itself for what all members do.
+    RaiseLevelEarly,
     /// A new certificate authority takes effect before everybody knows it.
     RotateAtOnce,
     /// A new leader does not wait for leases that one before it may have granted.
@@ -112,7 +116,7 @@ pub enum Bug {
 
 impl Bug {
     /// All that stand in the code, and are caught.
-    pub const ALL: [Self; 51] = [
+    pub const ALL: [Self; 53] = [
         Self::ObeyOldFence,
         Self::AcknowledgeBeforeSync,
         Self::ForgetVote,
@@ -147,6 +151,8 @@ impl Bug {
         Self::AcknowledgeOnFullDisk,
         Self::StartCopy,
         Self::SpeakNewest,
+        Self::WriteAboveLevel,
+        Self::RaiseLevelEarly,
         Self::ForgetGeneration,
         Self::KeepDeadVoter,
         Self::LeaveJoint,

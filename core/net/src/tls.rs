@@ -24,8 +24,9 @@ use std::{
 use taffeta_model::{Bug, ClusterId, NodeId, UnixMillis, VERSION_MIN, Versions, planted};
 use thiserror::Error;
 
-/// Names the protocol inside TLS; its version follows. Nodes that have no version in common do not connect.
-const PROTOCOL: &str = "taffeta/";
+/// Names the protocol inside TLS; its version follows. Nodes that have no version in common do not connect. Those of data
+/// format 1 offered `taffeta/1` and gave other numbers to commands: neither side may take the other for one of this family.
+const PROTOCOL: &str = "taffeta/v";
 
 /// The versions as TLS offers them (ALPN, RFC 7301), the newest first: the server takes the first of its own that the
 /// client has, too, which is the newest that both speak.
@@ -193,6 +194,16 @@ pub(crate) fn join_config(
     grace: Duration,
     means: &Means,
 ) -> Result<quinn::crypto::rustls::QuicClientConfig, TlsError> {
+    Ok(join_tls(cluster, ca_hash, grace, means)?.try_into()?)
+}
+
+/// The TLS of it.
+pub(crate) fn join_tls(
+    cluster: ClusterId,
+    ca_hash: [u8; 32],
+    grace: Duration,
+    means: &Means,
+) -> Result<ClientConfig, TlsError> {
     let verifier = Arc::new(PinnedAuthority { cluster, ca_hash, grace, provider: Arc::clone(&means.provider) });
     let mut config = means
         .client()
@@ -202,7 +213,7 @@ pub(crate) fn join_config(
         .with_no_client_auth();
     config.alpn_protocols = offered(means.versions);
     config.resumption = Resumption::disabled();
-    Ok(config.try_into()?)
+    Ok(config)
 }
 
 /// Who is at the other end: a stranger shows no certificate, and an error is no node of this cluster.

@@ -247,6 +247,7 @@ impl Fabric {
             transport: Arc::new(RaftTransport { net: Arc::clone(&net), lives: Arc::clone(&lives) }),
             snapshot_every: world.snapshot_every,
             timers: settings.ring.timers(),
+            speaks: config.speaks.max,
         })
         .await
         .map_err(store_error)?;

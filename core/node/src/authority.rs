@@ -240,7 +240,9 @@ impl Core {
             | Ask::Output(..)
             | Ask::Files(..)
             | Ask::Chaos(_)
-            | Ask::Lease(_) => Err(ApiError::new(ErrorCode::Failed, "this is asked in another way")),
+            | Ask::Lease(_) => Err(in_another_way()),
+            #[cfg(test)]
+            Ask::Newer => Err(in_another_way()),
         }
     }
 

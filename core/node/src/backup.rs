@@ -9,6 +9,7 @@ use crate::{
 use std::time::Duration;
 use taffeta_net::CallError;
 use taffeta_secrets::{Backup, BackupHeader, Keys};
+use taffeta_store::encode_state;
 use tokio::time::{Instant, sleep};
 
 /// How long a backup may take: as much as a snapshot may have to travel.
@@ -72,7 +73,7 @@ impl Core {
                 state_bytes: 0,
                 keys_bytes: 0,
             };
-            (encode(state), state.applied, state.recovery_key, header)
+            (encode_state(state), state.applied, state.recovery_key, header)
         });
         let keys = Keys { cluster: self.cluster, position, authority: encode(&authority.export()), kek: kek.export() };
         Ok(Backup::write(header, &state, &keys, &recovery, ephemeral))

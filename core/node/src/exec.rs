@@ -8,6 +8,7 @@ use crate::{
         ApiError, ErrorCode, ExecEnd, ExecInput, ExecOutput, ExecRequest, ExecSession, ExecSize, ExecTerminal,
         WAITING_MAX,
     },
+    asking::NOT_KNOWN,
     fence::OTHER_GENERATION,
     generation::Marked,
     node::Core,
@@ -64,10 +65,9 @@ impl Core {
         }
         let silent = |e: CallError| match e {
             // What a node does with a lane that it does not know.
-            CallError::Broken(why) if why.contains("truncated") => self.owner_silent(
-                owner,
-                &CallError::Refused("the message cannot be decoded: there is no such lane".into()),
-            ),
+            CallError::Broken(why) if why.contains("truncated") => {
+                self.owner_silent(owner, &CallError::Refused(NOT_KNOWN.into()))
+            }
             e => self.owner_silent(owner, &e),
         };
         let mut talk = self.net().talk(owner, Lane::Talk, START_LIMIT).await.map_err(silent)?;

@@ -26,19 +26,22 @@ pub(crate) fn check(folder: &dyn Folder) -> Result<(), StartError> {
     match text.trim().parse::<u32>() {
         Ok(FORMAT) => Ok(()),
         Ok(CONVERTED_FROM) => convert(folder),
-        Ok(newer) if newer > FORMAT => {
-            let message = format!(
-                "the data folder has format {newer}: a newer version of taffeta wrote it, and this one reads format {FORMAT}"
-            );
-            Err(StartError::new(ErrorCode::Invalid, message)
-                .help("start the version of taffeta that wrote it, or a newer one, or give another --data"))
-        }
+        Ok(newer) if newer > FORMAT => Err(of_newer(newer)),
         Ok(_) | Err(_) => {
             let message = format!("the data folder has format `{}`; this version reads format {FORMAT}", text.trim());
             Err(StartError::new(ErrorCode::Invalid, message)
                 .help("start the version of taffeta that wrote it, or give another --data"))
         }
     }
+}
+
+/// The refusal of a folder that a newer version wrote.
+pub(crate) fn of_newer(found: u32) -> StartError {
+    let message = format!(
+        "the data folder has format {found}: a newer version of taffeta wrote it, and this one reads format {FORMAT}"
+    );
+    StartError::new(ErrorCode::Invalid, message)
+        .help("start the version of taffeta that wrote it, or a newer one, or give another --data")
 }
 
 /// From layout 1. The log needs nothing, as its entries and snapshots tell their versions. It can be interrupted anywhere
@@ -81,4 +84,4 @@ fn one<Old: DeserializeOwned, New: Serialize>(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -245,6 +245,7 @@ impl Core {
         let sets = self.gossip.sets();
         self.store.read(|state| {
             let spoken = state.members.keys().map(|id| sets.get(id).map_or(1, |set| set.info.speaks.max)).min()?;
+            let spoken = if planted(Bug::RaiseLevelEarly) { self.info.speaks.max } else { spoken };
             (spoken > state.spoken_level()).then_some(Command::RaiseLevel(spoken))
         })
     }
@@ -254,7 +255,7 @@ impl Core {
     fn births(&self) -> Vec<Command> {
         let Consensus { voters, learners, .. } = self.consensus.borrow().clone();
         self.store.read(|state| {
-            if state.spoken_level() < 2 {
+            if state.spoken_level() < 2 && !planted(Bug::WriteAboveLevel) {
                 return vec![];
             }
             let new = voters.into_iter().chain(learners).filter_map(|node| {

@@ -9,6 +9,7 @@
 
 pub mod api;
 mod around;
+mod asking;
 mod assemble;
 mod authority;
 mod autoscale;

@@ -26,7 +26,7 @@ use crate::{
     renewal::{Papers, short},
     ring::Ring,
     tasks::Tasks,
-    wire::{Ask, Told, Veiled, decode, encode},
+    wire::{Ask, Told, Veiled},
     world::Prober,
 };
 use arc_swap::ArcSwap;
@@ -41,7 +41,7 @@ use std::{
 use taffeta_dns_answer::Snapshot;
 use taffeta_isolation_plan::Executor;
 use taffeta_model::{Bug, ClusterId, Directory, Millis, NodeId, NodeInfo, NodeName, TaskId, TaskRecord, planted};
-use taffeta_net::{Authority, CallError, Clock, Credentials, Entropy, Lane, Net, NodeKey};
+use taffeta_net::{Authority, Clock, Credentials, Entropy, Net, NodeKey};
 use taffeta_scheduler::Waits;
 use taffeta_store::{Store, voters::Evidence};
 use taffeta_swim::FACTS_MAX;
@@ -183,24 +183,6 @@ impl Core {
         named.or_else(|| self.gossip.sets().get(&id).map(|s| s.info.name.to_string())).unwrap_or_else(|| id.to_string())
     }
 
-    /// Asks another node.
-    pub(crate) async fn ask(&self, node: NodeId, ask: &Ask, limit: Duration) -> Result<Told, CallError> {
-        let ask = self.generation.mark(&encode(ask));
-        let reply = self.net().call(node, Lane::Control, &ask, limit).await?;
-        decode(&reply).map_err(CallError::Broken)
-    }
-
-    /// Whether this node speaks what all members of its cluster do; in words if not.
-    pub(crate) fn check_level(&self, level: u32) -> Result<(), String> {
-        let speaks = self.info.speaks;
-        if speaks.max >= level {
-            return Ok(());
-        }
-        Err(format!(
-            "all members speak version {level} of the protocol, and this node {OLD_VERSION} {speaks}: upgrade it"
-        ))
-    }
-
     /// Answers another node.
     pub(crate) async fn answer(&self, from: NodeId, ask: Ask) -> Told {
         match ask {
@@ -261,6 +243,8 @@ impl Core {
                 serde_json::to_vec(&self.figures_here(&task).await).unwrap_or_default(), // plain figures are always JSON
             )),
             Ask::Lease(ask) => self.answer_lease(from, &ask).await.map_or(Told::No, Told::Leases),
+            #[cfg(test)]
+            Ask::Newer => Told::Yes,
             Ask::HoldsKeys => {
                 if self.holds_keys() {
                     Told::Yes

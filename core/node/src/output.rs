@@ -2,6 +2,7 @@
 
 use crate::{
     api::{ApiError, ErrorCode, LogChunk, LogRead},
+    asking::is_not_known,
     events::rfc3339,
     node::Core,
     view::records,
@@ -70,6 +71,11 @@ impl Core {
         if owner == self.me {
             return self.logs_here(&task, &read).await;
         }
+        self.logs_of(owner, task, read).await
+    }
+
+    /// A piece of output of another node's task.
+    pub(crate) async fn logs_of(&self, owner: NodeId, task: TaskId, read: LogRead) -> Result<LogChunk, ApiError> {
         match self.ask(owner, &Ask::Output(task.clone(), read.clone()), READ_LIMIT).await {
             Ok(Told::Output(chunk)) => chunk,
             Ok(_) => Err(ApiError::new(ErrorCode::Failed, "an unexpected reply")),
@@ -143,11 +149,6 @@ impl Core {
         let LogChunk { bytes, next, run, ended, .. } = self.logs_here(task, &read).await?;
         Ok(LogChunkV1 { bytes, next, run, ended })
     }
-}
-
-/// Whether a node of an older version refused since it does not know what it was asked.
-fn is_not_known(why: &str) -> bool {
-    why.contains("cannot be decoded")
 }
 
 /// What of this a node cannot do that knows neither runs nor times: it would give something else, and not say so.

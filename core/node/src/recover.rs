@@ -12,6 +12,7 @@ use crate::{
     birth,
     config::load_settings,
     folder::{DiskFolder, FORMAT, Folder, Membership, Settings, file, load},
+    format::of_newer,
     ground::open_log,
     start_error::{StartError, folder_error},
 };
@@ -220,6 +221,9 @@ fn check_format(folder: &dyn Folder) -> Result<(), StartError> {
     let found = String::from_utf8_lossy(&found);
     if found.trim() == FORMAT.to_string() {
         return Ok(());
+    }
+    if let Some(newer) = found.trim().parse().ok().filter(|found| *found > FORMAT) {
+        return Err(of_newer(newer));
     }
     let message = format!("the data folder has format {}, and this version recovers format {FORMAT}", found.trim());
     Err(StartError::new(ErrorCode::Invalid, message)

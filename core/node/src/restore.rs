@@ -17,7 +17,7 @@ use std::{fs, net::SocketAddr, path::Path, sync::Arc};
 use taffeta_model::{ClusterId, Fence, NodeId, NodeName, Recovery, State};
 use taffeta_net::{Authority, Clock, Entropy, SystemClock, SystemEntropy, sha256};
 use taffeta_secrets::{Backup, BackupError, RecoveryKey};
-use taffeta_store::{Disk, SegmentDisk, Sizes};
+use taffeta_store::{Disk, SegmentDisk, Sizes, decode_state};
 
 /// What was restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,8 +51,8 @@ pub fn restore<'a>(
 async fn restore_into(config: &FabricConfig, backup: &[u8], key: &RecoveryKey) -> Result<Restored, StartError> {
     let backup = Backup::read(backup).map_err(|e| wrong_backup(&e))?;
     let keys = backup.open(key).map_err(|e| wrong_backup(&e))?;
-    let state: State = decode(&backup.state).map_err(|_| other_version(&backup))?;
-    let authority = decode(&keys.authority).map_err(|_| other_version(&backup))?;
+    let state = decode_state(&backup.state).map_err(|e| other_version(&backup, &e))?;
+    let authority = decode(&keys.authority).map_err(|e| other_version(&backup, &e))?;
     let authority = Authority::import(keys.cluster, authority);
     if keys.cluster != state.cluster || keys.position != state.applied {
         return Err(wrong_backup(&BackupError::Damaged("its keys are not those of its state")));
@@ -139,8 +139,9 @@ fn empty(data: &Path) {
     }
 }
 
-fn other_version(backup: &Backup) -> StartError {
-    let message = format!("what is in the backup cannot be read: taffeta {} wrote it", backup.header.version);
+fn other_version(backup: &Backup, why: &dyn std::fmt::Display) -> StartError {
+    let version = &backup.header.version;
+    let message = format!("what is in the backup cannot be read: {why}; taffeta {version} wrote it");
     StartError::new(ErrorCode::Invalid, message).help("restore it with that version, then upgrade")
 }
 
@@ -154,3 +155,6 @@ pub fn wrong_backup(why: &BackupError) -> StartError {
     };
     StartError::new(ErrorCode::Invalid, format!("the backup cannot be used: {why}")).help(help)
 }
+
+#[cfg(test)]
+mod tests;

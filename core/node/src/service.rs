@@ -1,6 +1,7 @@
 //! Where messages of other nodes come in, lane by lane.
 
 use crate::{
+    asking::NOT_KNOWN,
     fence::OTHER_GENERATION,
     generation::Marked,
     gossip,
@@ -102,12 +103,21 @@ async fn answer_raft(core: &Arc<Core>, from: NodeId, request: &[u8]) -> Result<V
     core.lives.reply(&core.store.answer(request).await?)
 }
 
+/// The message, if this node's version knows it.
+fn known(core: &Core, message: &[u8]) -> Result<Ask, String> {
+    let ask: Ask = decode(message).map_err(|why| format!("{NOT_KNOWN}: {why}"))?;
+    if ask.since() > core.info.speaks.max {
+        return Err(NOT_KNOWN.into()); // a node that plays an older one knows no more than that does
+    }
+    Ok(ask)
+}
+
 /// Across generations only proofs are compared.
 async fn answer_control(core: &Arc<Core>, from: NodeId, request: &[u8], expired: bool) -> Result<Vec<u8>, String> {
     let ask = match core.generation.unmark(request) {
-        Marked::Same(ask) => decode(ask)?,
+        Marked::Same(ask) => known(core, ask)?,
         Marked::Other(ask) => {
-            let ask: Ask = decode(ask)?;
+            let ask = known(core, ask)?;
             if !matches!(ask, Ask::Generation(_)) {
                 core.note_other_generation(from);
                 return Err(OTHER_GENERATION.into());

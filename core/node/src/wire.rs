@@ -84,6 +84,9 @@ pub(crate) enum Ask {
     Files(TaskId, FileAsk),
     /// About faults on purpose, as JSON. Answered with a document.
     Chaos(Vec<u8>),
+    /// What the next version will know.
+    #[cfg(test)]
+    Newer,
 }
 
 /// A reply on the control lane.
@@ -300,6 +303,26 @@ impl Ask {
             Self::Keyring | Self::SetSecret(..) | Self::Secrets(_) | Self::Backup | Self::HoldsKeys => false,
             Self::Usage(_) | Self::Volumes | Self::Figures(_) | Self::Output(..) | Self::Files(..) => false,
             Self::Lease(_) | Self::Chaos(_) => false,
+            #[cfg(test)]
+            Self::Newer => false,
+        }
+    }
+
+    /// The version of the protocol that began to have it: it is asked only of nodes that speak that version. A field more is
+    /// another message, with a version of its own, beside the one that older nodes know.
+    pub(crate) fn since(&self) -> u32 {
+        match self {
+            Self::Submit(command) => command.level(),
+            Self::Generation(_) | Self::Whereabouts(_) => 1,
+            Self::Ping | Self::PingVia(_) | Self::Exchange { .. } | Self::Farewell(_) => 1,
+            Self::Pull(_) | Self::Authority | Self::NextAuthority(..) => 1,
+            Self::Rotate | Self::FinishRotation { .. } | Self::Remove { .. } => 1,
+            Self::Join(_) | Self::Read(_) | Self::Depart | Self::Logs(..) => 1,
+            Self::Keyring | Self::SetSecret(..) | Self::Secrets(_) | Self::Backup | Self::HoldsKeys => 1,
+            Self::Usage(_) | Self::Volumes | Self::Figures(_) | Self::Output(..) | Self::Files(..) => 1,
+            Self::Lease(_) | Self::Chaos(_) => 1,
+            #[cfg(test)]
+            Self::Newer => 3,
         }
     }
 }
@@ -357,3 +380,6 @@ pub(crate) fn encode<T: Serialize>(message: &T) -> Vec<u8> {
 pub(crate) fn decode<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<T, String> {
     postcard::from_bytes(bytes).map_err(|e| format!("the message cannot be decoded: {e}"))
 }
+
+#[cfg(test)]
+mod tests;

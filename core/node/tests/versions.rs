@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::Path, time::Duration};
 use taffeta_node::{
     Fabric, FabricConfig, JoinToken, Serve,
-    api::{ErrorCode, TokenRequest},
+    api::{ApiError, ErrorCode, TokenRequest},
     model::{NodeName, Versions},
 };
 use tokio::time::Instant;
@@ -59,6 +59,10 @@ async fn eventually(what: &str, mut check: impl FnMut() -> Result<(), String>) {
     }
 }
 
+async fn drain(by: &Fabric, node: &str, on: bool) -> Result<(), ApiError> {
+    by.backend().drain_node(node.into(), !on).await
+}
+
 async fn is_at_level(node: &Fabric, wanted: u32) {
     eventually("the level", || match level(node) {
         // From version 2 on the lives of those who take part are in the state.
@@ -93,6 +97,10 @@ async fn a_mixed_ring_works(first: Versions, second: Versions) {
     .await;
     for node in [&one, &two] {
         assert_eq!(level(node), (1, 0), "no command of version 2 was written");
+        let refused = drain(node, "n1", true).await.expect_err("drains are of version 2");
+        assert_eq!(refused.code, ErrorCode::Conflict, "{refused:?}");
+        assert!(refused.message.contains("once all members speak version 2"), "{refused:?}");
+        assert_eq!(level(node), (1, 0), "and none was written then");
     }
     // The old one is upgraded, and the ring goes on to version 2.
     let (old, kept) = if first == OLD { (one, two) } else { (two, one) };
@@ -101,6 +109,11 @@ async fn a_mixed_ring_works(first: Versions, second: Versions) {
     let upgraded = start(config(root.path(), name, host, port, Versions::ALL)).await;
     is_at_level(&upgraded, 2).await;
     is_at_level(&kept, 2).await;
+    for node in [&upgraded, &kept] {
+        for on in [true, false] {
+            drain(node, "n1", on).await.unwrap_or_else(|e| panic!("{e:?}"));
+        }
+    }
     kept.shutdown().await;
     upgraded.shutdown().await;
 }

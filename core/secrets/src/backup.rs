@@ -1,9 +1,9 @@
 //! The file of a backup.
 //!
 //! ```text
-//! taffeta-backup 1
+//! taffeta-backup 2
 //! {"cluster":"…","generation":0,…}      the header, one line of JSON: readable without any key
-//! STATE                                 as encoded by the version that wrote it; secrets in it are encrypted
+//! STATE                                 the version of its encoding and what that gives; secrets in it are encrypted
 //! KEYS                                  the CA's key and the key-encryption key, encrypted to the recovery key
 //! SHA-256                               32 bytes, over all before
 //! ```
@@ -21,7 +21,7 @@ use taffeta_model::{ClusterId, Fence};
 use thiserror::Error;
 
 /// Version of the file. Another one is refused, never guessed at.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Begins the file.
 const MAGIC: &str = "taffeta-backup ";

@@ -1,4 +1,4 @@
-//! How entries and snapshots are stored, with the version of their encoding.
+//! How entries, snapshots and the state in a backup are stored, with the version of their encoding.
 //!
 //! Version 1 had no mark. Its entries begin with their term, and only the one at index 0 has the term 0; a 0 that is
 //! followed by a version is therefore no entry of version 1. Its snapshots begin with an `Option`, which is 0 or 1.
@@ -11,7 +11,7 @@ use crate::{
 use openraft::EntryPayload;
 use serde::{Deserialize, Serialize};
 use std::{io, sync::Arc};
-use taffeta_model::v1;
+use taffeta_model::{State, v1};
 
 /// The version that is written.
 const VERSION: u8 = 2;
@@ -45,6 +45,20 @@ pub(crate) fn decode_snapshot(bytes: &[u8]) -> io::Result<Replicated> {
             membership: old.membership,
             state: old.state.into(),
         }),
+    }
+}
+
+/// Encodes a state on its own, as it lies in a backup: behind the version, as in a snapshot.
+pub fn encode_state(state: &State) -> Vec<u8> {
+    postcard::to_extend(state, vec![VERSION]).expect("plain data can be encoded")
+}
+
+/// Decodes what [`encode_state`] gave, in this version or an earlier one that had it; there is none yet.
+pub fn decode_state(bytes: &[u8]) -> io::Result<State> {
+    match bytes {
+        [VERSION, state @ ..] => postcard::from_bytes(state).map_err(bad),
+        [version, ..] if *version > VERSION => Err(newer(*version)),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "it is not an encoded state")),
     }
 }
 

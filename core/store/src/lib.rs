@@ -23,6 +23,7 @@ mod timers;
 mod types;
 pub mod voters;
 
+pub use codec::{decode_state, encode_state};
 pub use disk::{Disk, Gauge, Loaded, Op, is_full};
 pub use files::{Files, FolderFiles, OpenFile};
 pub use leadership::{Leadership, LeadershipWatch, MembershipPosition};

@@ -1,13 +1,14 @@
 //! Consensus messages between voters: encoded here, carried by a [`Transport`].
 
 use crate::{
+    codec::{decode_entry, encode_entry},
     machine,
-    types::{LogId, Raft, Snapshot, SnapshotData, SnapshotMeta, TC, Vote},
+    types::{Entry, LogId, Raft, Request, Snapshot, SnapshotData, SnapshotMeta, TC, Vote},
 };
 use async_trait::async_trait;
 use futures::{Stream, StreamExt, stream};
 use openraft::{
-    BasicNode, OptionalSend,
+    BasicNode, EntryPayload, OptionalSend,
     base::{BoxFuture, BoxStream},
     errors::{RPCError, ReplicationClosed, StreamingError, Unreachable},
     network::{RPCOption, RaftNetworkFactory, stream_append_sequential, v2::RaftNetworkV2},
@@ -16,8 +17,15 @@ use openraft::{
         TransferLeaderResponse, VoteRequest, VoteResponse,
     },
 };
-use serde::{Deserialize, Serialize};
-use std::{fmt, future::Future, io::Cursor, sync::Arc, time::Duration};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::{
+    borrow::Cow,
+    fmt,
+    future::Future,
+    io::{self, Cursor},
+    sync::Arc,
+    time::Duration,
+};
 use taffeta_model::NodeId;
 use tokio::task::yield_now;
 
@@ -46,12 +54,54 @@ impl fmt::Display for SendError {
 impl std::error::Error for SendError {}
 
 #[derive(Serialize, Deserialize)]
-pub(crate) enum Call {
-    Append(AppendEntriesRequest<TC>),
+pub(crate) enum Call<'a> {
+    #[serde(borrow)]
+    Append(Append<'a>),
     Vote(VoteRequest<TC>),
     PreVote(VoteRequest<TC>),
     Snapshot(Vote, SnapshotMeta, Vec<u8>),
     Transfer(TransferLeaderRequest<TC>),
+}
+
+/// openraft's append, with its entries as they are stored: each behind the version of its encoding, so that a node reads what
+/// one of an earlier version sends.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Append<'a> {
+    pub(crate) vote: Vote,
+    pub(crate) prev: Option<LogId>,
+    #[serde(borrow)]
+    pub(crate) entries: Vec<Encoded<'a>>,
+    pub(crate) committed: Option<LogId>,
+}
+
+/// An entry of the log, encoded. Where it comes in it lies in the message.
+pub(crate) struct Encoded<'a>(pub(crate) Cow<'a, [u8]>);
+
+impl Serialize for Encoded<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Encoded<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&[u8]>::deserialize(deserializer).map(|bytes| Self(bytes.into()))
+    }
+}
+
+impl Append<'_> {
+    pub(crate) fn encode(request: &AppendEntriesRequest<TC>) -> io::Result<Self> {
+        let AppendEntriesRequest { vote, prev_log_id: prev, entries, leader_commit: committed } = request;
+        let entries =
+            entries.iter().map(|entry| Ok(Encoded(encode_entry(entry)?.into()))).collect::<io::Result<_>>()?;
+        Ok(Self { vote: *vote, prev: *prev, entries, committed: *committed })
+    }
+
+    fn decode(self) -> io::Result<AppendEntriesRequest<TC>> {
+        let entries = self.entries.iter().map(|Encoded(bytes)| decode_entry(bytes)).collect::<io::Result<_>>()?;
+        let (prev_log_id, leader_commit) = (self.prev, self.committed);
+        Ok(AppendEntriesRequest { vote: self.vote, prev_log_id, entries, leader_commit })
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -62,13 +112,30 @@ enum Reply {
     Transfer(TransferLeaderResponse<TC>),
 }
 
+/// The version of a command among these entries that a node does not speak.
+fn above(entries: &[Entry], speaks: u32) -> Option<u32> {
+    let level = |entry: &Entry| match &entry.payload {
+        EntryPayload::Normal(Request(command)) => command.level(),
+        EntryPayload::Blank | EntryPayload::Membership(_) => 1,
+    };
+    entries.iter().map(level).find(|level| *level > speaks)
+}
+
 /// Answers a message of another voter. The flag tells whether it was the present leader's: an append or a
-/// snapshot that was not refused for an older term.
-pub(crate) async fn answer(raft: &Raft, request: &[u8]) -> Result<(Vec<u8>, bool), String> {
-    let call: Call = postcard::from_bytes(request).map_err(|e| format!("not a consensus message: {e}"))?;
+/// snapshot that was not refused for an older term. No command is taken of a version that this node does not speak: an older
+/// binary could not read it, and no leader may send it one.
+pub(crate) async fn answer(raft: &Raft, speaks: u32, request: &[u8]) -> Result<(Vec<u8>, bool), String> {
+    let unread = |e: &dyn fmt::Display| format!("not a consensus message: {e}");
+    let call: Call<'_> = postcard::from_bytes(request).map_err(|e| unread(&e))?;
     let failed = |e: &dyn fmt::Display| e.to_string();
     let (reply, from_leader) = match call {
-        Call::Append(r) => {
+        Call::Append(append) => {
+            let r = append.decode().map_err(|e| unread(&e))?;
+            if let Some(level) = above(&r.entries, speaks) {
+                return Err(format!(
+                    "a command of version {level} of the protocol, and this node speaks only {speaks}"
+                ));
+            }
             let reply = raft.append_entries(r).await.map_err(|e| failed(&e))?;
             let present = !matches!(reply, AppendEntriesResponse::HigherVote(_));
             (Reply::Append(reply), present)
@@ -127,7 +194,7 @@ impl RaftNetworkFactory<TC> for Lines {
 }
 
 impl Line {
-    async fn call(&self, call: &Call, limit: Duration) -> Result<Reply, SendError> {
+    async fn call(&self, call: &Call<'_>, limit: Duration) -> Result<Reply, SendError> {
         let request = postcard::to_stdvec(call).map_err(|e| SendError(e.to_string()))?;
         let reply = self.transport.send(self.to, request, limit).await?;
         postcard::from_bytes(&reply).map_err(|e| SendError(format!("not a consensus reply: {e}")))
@@ -174,7 +241,8 @@ impl RaftNetworkV2<TC> for Line {
     ) -> Result<AppendEntriesResponse<TC>, RPCError<TC>> {
         // openraft gives an append as long as a heartbeat, which a sync may take longer than. It ends a heartbeat itself.
         let limit = self.append_limit.max(option.hard_ttl());
-        match self.call(&Call::Append(rpc), limit).await.map_err(|e| unreachable(&e))? {
+        let append = Append::encode(&rpc).map_err(|e| unreachable(&SendError(e.to_string())))?;
+        match self.call(&Call::Append(append), limit).await.map_err(|e| unreachable(&e))? {
             Reply::Append(reply) => Ok(reply),
             Reply::Vote(_) | Reply::Snapshot(_) | Reply::Transfer(_) => Err(unreachable(&mismatched())),
         }
@@ -235,3 +303,6 @@ impl RaftNetworkV2<TC> for Line {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

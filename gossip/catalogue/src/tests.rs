@@ -8,6 +8,7 @@ mod machine;
 mod message;
 mod network;
 mod overlay;
+mod recorded;
 mod spread;
 
 use crate::{Catalogue, MergeError, Merged, OwnerSet, Sign, SignedSet, Update, Verify};

@@ -18,10 +18,10 @@ use taffeta_model::NodeId;
 type WireId = [u8; 8];
 
 #[derive(Serialize, Deserialize)]
-struct WireIdentity(WireId, u64, u32, SocketAddr);
+pub(crate) struct WireIdentity(WireId, u64, u32, SocketAddr);
 
 #[derive(Serialize, Deserialize)]
-enum WireMessage {
+pub(crate) enum WireMessage {
     Ping(u8),
     Ack(u8),
     PingReq(WireIdentity, u8),

@@ -1,4 +1,5 @@
 mod cluster;
+mod recorded;
 
 use crate::{
     Effect, FACTS_MAX, Identity, Incarnation, InvalidConfig, MemberFact, MemberState, Members, PacketError, Swim,

@@ -18,6 +18,9 @@ use taffeta_node::Inspect;
 /// delay of 5 s, the verdict before it, and what a leader that has just begun does not know yet.
 const MOVE_BLAME: Duration = Duration::from_secs(40);
 
+/// The version from which on nodes have lives, teams quotas, and members are drained.
+const NEWER: u32 = 2;
+
 impl Checker {
     pub(super) fn check_consensus(
         &mut self,
@@ -60,6 +63,7 @@ impl Checker {
                 invariant_no_acknowledged_write_is_lost(machine, state, history, cluster.now())?;
             }
             invariant_no_machine_is_over_committed(machine, state)?;
+            invariant_all_members_speak_what_is_written(cluster, machine, state)?;
             self.learn_placements(state);
             self.invariant_no_task_moves_without_need(cluster, machine, state, several)
         })
@@ -182,6 +186,34 @@ fn invariant_no_write_is_invented(machine: &Machine, there: &BTreeSet<u32>, hist
         }
     }
     Ok(())
+}
+
+/// No entry is written that a member cannot read: the level is raised only when all members speak it, and nothing of a higher
+/// one is written before.
+fn invariant_all_members_speak_what_is_written(
+    cluster: &Cluster,
+    machine: &Machine,
+    state: &State,
+) -> Result<(), Broken> {
+    if state.spoken_level() < NEWER {
+        let drained = state.members.values().any(|member| member.draining);
+        let above = [(!state.lives.is_empty(), "lives"), (!state.quotas.is_empty(), "quotas"), (drained, "drains")];
+        return match above.iter().find(|(there, _)| *there) {
+            Some((_, what)) => {
+                Err(format!("{}: {what} were written, although not all members speak version {NEWER}", machine.name))
+            }
+            None => Ok(()),
+        };
+    }
+    let older = |machine: &&Machine| !machine.newer && !machine.is_copy;
+    let member = |machine: &&Machine| machine.id.is_some_and(|id| state.members.contains_key(&id));
+    match cluster.machines.iter().filter(older).find(member) {
+        Some(older) => Err(format!(
+            "{}: the level is {NEWER}; {} is a member, and is of the older version",
+            machine.name, older.name
+        )),
+        None => Ok(()),
+    }
 }
 
 /// What was given of a machine.

@@ -7,7 +7,7 @@ use crate::{
     output::{print, remark},
 };
 use taffeta_model::{AppName, TokenId};
-use taffeta_node::api::{ScaleRequest, TokenRequest};
+use taffeta_node::api::{NodeView, Role, ScaleRequest, TokenRequest};
 
 pub(super) async fn token(client: Client, args: TokenArgs) -> Outcome {
     let request = TokenRequest { role: Some(args.role), ttl_seconds: Some(args.ttl.as_secs().max(1)), uses: args.uses };
@@ -23,8 +23,16 @@ pub(super) async fn revoke_token(client: Client, id: TokenId) -> Outcome {
 }
 
 pub(super) async fn remove(client: Client, node: &str, force: bool) -> Outcome {
+    // Asked before: a removed machine has no role any more.
+    let of_it = |n: &NodeView| (n.name == node || n.id == node) && matches!(n.role, Role::Leader | Role::Voter);
+    let voted = client.nodes().await.is_ok_and(|nodes| nodes.iter().any(of_it));
     client.remove_node(node, force).await?;
     remark(&format!("{node} is removed: its identity is refused, its tasks move, its name and address are free"));
+    if voted {
+        remark(
+            "it voted, so it held the CA's key: if it may be in other hands, let another CA sign: `taffeta ca rotate`",
+        );
+    }
     Ok(())
 }
 

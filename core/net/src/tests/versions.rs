@@ -37,3 +37,22 @@ async fn nodes_without_a_common_version_do_not_connect_and_a_join_says_why() {
     let refused = stranger.join(b.address, &token, b"x").await;
     assert!(matches!(refused, Err(JoinError::OtherVersion(..))), "{refused:?}");
 }
+
+#[tokio::test]
+async fn a_machine_of_data_format_1_ends_in_the_handshake() {
+    let (ca, b) = (authority(1), node(2, 1, 2));
+    let means = Means::new(crate::crypto(), Arc::new(crate::SystemClock), Versions::ALL);
+    let machine = unjoined(&NodeKey::from_seed([3; 32]), any_port());
+    // What it offered, and what version 1 of this protocol offers.
+    for (offered, is_heard) in [("taffeta/1", false), ("taffeta/v1", true)] {
+        let mut tls = tls::join_tls(CLUSTER, ca.hash(), Duration::ZERO, &means).unwrap();
+        tls.alpn_protocols = vec![offered.into()];
+        let config: quinn::crypto::rustls::QuicClientConfig = tls.try_into().unwrap();
+        let config = quinn::ClientConfig::new(Arc::new(config));
+        let shaken = machine.endpoint.connect_with(config, b.address, "join.taffeta.internal").unwrap().await;
+        match shaken {
+            Ok(_) => assert!(is_heard, "{offered} was let in"),
+            Err(error) => assert!(!is_heard && tls::is_other_version(&error), "{offered}: {error}"),
+        }
+    }
+}

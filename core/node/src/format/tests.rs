@@ -1,4 +1,4 @@
-mod records;
+pub(crate) mod records;
 
 use super::*;
 use std::{

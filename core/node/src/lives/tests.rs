@@ -102,3 +102,13 @@ fn nothing_is_taken_across_generations() {
     assert_eq!(a.take_request(B, &request), Err(NotTaken::OtherGeneration));
     assert!(a.take_request(B, &[]).is_err() && a.take_request(B, &[0, 1]).is_err());
 }
+
+/// What stands before a consensus message, byte for byte: it is of every version of the protocol.
+#[test]
+fn the_head_of_a_consensus_message_stays_as_it_is() {
+    let head = Head { from: life(300, 1), after: None, to: Some(life(2, 3)) };
+    let [head, other] = [&head, &Head { after: Some(life(4, 5)), ..head }].map(|h| postcard::to_stdvec(h).unwrap());
+    let life = |start: &[u8], nonce: u8| [start, &[nonce]].concat();
+    assert_eq!(head, [life(&[0xac, 0x02], 1), vec![0], vec![1], life(&[2], 3)].concat());
+    assert_eq!(other, [life(&[0xac, 0x02], 1), vec![1], life(&[4], 5), vec![1], life(&[2], 3)].concat());
+}

@@ -6,6 +6,7 @@
 use super::{Core, NOT_NOW};
 use crate::{
     api::{ApiError, ErrorCode},
+    asking::is_not_known,
     consensus::Consensus,
     wire::{Ask, Told},
 };
@@ -76,6 +77,7 @@ impl Core {
 
     /// Lets another node write a user's command.
     async fn submit_to(&self, leader: NodeId, command: Command) -> Tried {
+        let level = command.level();
         let ask = Ask::Submit(command);
         let asked = self.ask(leader, &ask, SUBMIT_LIMIT);
         // If another leads meanwhile, what was asked is written by now or never will be: it need not be waited for.
@@ -100,6 +102,10 @@ impl Core {
             Err(CallError::Unreachable(..) | CallError::UnknownNode(_)) => Tried::Elsewhere(None),
             Ok(_) => Tried::Ended(Err(ApiError::new(ErrorCode::Failed, "an unexpected reply"))),
             Err(CallError::Refused(why)) if why.starts_with(NOT_NOW) => Tried::Elsewhere(None),
+            // A leader of an older version: not all members speak what this command needs.
+            Err(CallError::Refused(why)) if is_not_known(&why) => {
+                Tried::Ended(Err(refused(&Refusal::AboveLevel(level))))
+            }
             Err(CallError::Refused(why)) => Tried::Ended(Err(ApiError::new(ErrorCode::Failed, why))),
             Err(CallError::Timeout | CallError::Broken(_)) => Tried::Ended(Err(unknown_outcome())),
         }

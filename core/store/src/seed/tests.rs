@@ -5,7 +5,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use std::{sync::Arc, time::Duration};
-use taffeta_model::{Command, Fence, NodeId, Outcome, State, Token, TokenId, TokenRole, UnixMillis};
+use taffeta_model::{Command, Fence, NodeId, Outcome, State, Token, TokenId, TokenRole, UnixMillis, VERSION};
 use tokio::time::{Instant, sleep};
 
 /// There is nobody else.
@@ -36,8 +36,8 @@ async fn open(disk: &MemoryDisk) -> Store {
     let disk = Box::new(disk.clone());
     let transport = Arc::new(Nobody);
     let (id, driver, seed, snapshot_every) = (NodeId(7), Driver::Thread, 1, SNAPSHOT_EVERY);
-    let timers = Timers::LAN;
-    Store::open(StoreConfig { id, disk, driver, seed, transport, snapshot_every, timers }).await.unwrap()
+    let (timers, speaks) = (Timers::LAN, VERSION);
+    Store::open(StoreConfig { id, disk, driver, seed, transport, snapshot_every, timers, speaks }).await.unwrap()
 }
 
 /// Writes as soon as it leads.

@@ -1,14 +1,12 @@
 //! What nodes use while nobody wants anything of them.
 
 use crate::figure::{Figure, Report, max};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use std::{
-    fs,
-    path::Path,
     thread::sleep,
     time::{Duration, SystemTime},
 };
-use taffeta_harness::{Cluster, cores_used};
+use taffeta_harness::{Cluster, changed_since, cores_used, written_bytes};
 
 /// From the last voter to idleness: a node that was just started looks around for ten seconds.
 const SETTLE: Duration = Duration::from_secs(15);
@@ -19,36 +17,14 @@ const PERCENT_MAX: f64 = 1.0;
 pub(crate) fn run(cluster: &Cluster, window: Duration, report: &mut Report) -> Result<()> {
     sleep(SETTLE); // what is measured is idleness, which comes by itself
     let pids: Vec<u32> = cluster.machines.iter().filter_map(|m| m.pid()).collect();
-    let written = || pids.iter().map(|pid| written_bytes(*pid)).collect::<Result<Vec<u64>>>();
-    let (before, begin) = (written()?, SystemTime::now());
+    let written = || pids.iter().map(|pid| written_bytes(*pid)).collect::<Vec<u64>>();
+    let (before, begin) = (written(), SystemTime::now());
     let percent: Vec<f64> = cores_used(&pids, window).iter().map(|cores| cores * 100.0).collect();
-    let bytes: Vec<f64> = written()?.iter().zip(before).map(|(after, before)| (after - before) as f64).collect();
-    let changed = cluster.machines.iter().map(|m| changed_since(&m.data, begin)).sum::<std::io::Result<usize>>()?;
+    let bytes: Vec<f64> = written().iter().zip(before).map(|(after, before)| (after - before) as f64).collect();
+    let changed = cluster.machines.iter().map(|m| changed_since(&m.data, begin).len()).sum::<usize>();
     eprintln!("three nodes idle for {window:?}: {percent:.2?} % of a core, {bytes:?} bytes written");
     report.tell(Figure::new("idle_cpu_percent", max(&percent), "%").at_most(PERCENT_MAX));
     report.tell(Figure::new("idle_disk_bytes", max(&bytes), "B").at_most(0.0));
     report.tell(Figure::new("idle_files_changed", changed as f64, "files").at_most(0.0));
     Ok(())
-}
-
-/// What a process has had written to disks since it started (proc_pid_io(5)).
-fn written_bytes(pid: u32) -> Result<u64> {
-    let io = fs::read_to_string(format!("/proc/{pid}/io"))?;
-    let line = io.lines().find_map(|line| line.strip_prefix("write_bytes:"));
-    line.and_then(|number| number.trim().parse().ok()).context("no count of written bytes")
-}
-
-/// Files below a folder that were changed since then.
-fn changed_since(folder: &Path, moment: SystemTime) -> std::io::Result<usize> {
-    let mut changed = 0;
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let about = entry.metadata()?;
-        if about.is_dir() {
-            changed += changed_since(&entry.path(), moment)?;
-        } else if about.modified()? > moment {
-            changed += 1;
-        }
-    }
-    Ok(changed)
 }

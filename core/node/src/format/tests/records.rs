@@ -30,7 +30,7 @@ fn task() -> TaskId {
     "shop/web.1".parse().unwrap()
 }
 
-fn assigned() -> AssignedSet {
+pub(crate) fn assigned() -> AssignedSet {
     let assigned = Assigned {
         attempt: 3,
         version: 4,
@@ -51,7 +51,7 @@ fn assigned() -> AssignedSet {
     }
 }
 
-fn directory() -> Directory {
+pub(crate) fn directory() -> Directory {
     let job = DirectoryJob { kind: JobKind::Service, ports: vec!["http".into()], count: 3, dns: DnsPolicy::default() };
     let member =
         DirectoryMember { name: "n1".parse().unwrap(), address: "10.0.0.1:7400".parse().unwrap(), public_key: [5; 32] };
@@ -72,7 +72,7 @@ fn directory() -> Directory {
     }
 }
 
-fn recovery() -> Recovery {
+pub(crate) fn recovery() -> Recovery {
     Recovery {
         cluster: CLUSTER,
         generation: 1,

@@ -5,17 +5,17 @@
 
 use super::{commands, id, values};
 use crate::{
-    codec::{VERSION, decode_entry, decode_snapshot, encode_entry, encode_snapshot},
+    codec::{VERSION, decode_entry, decode_snapshot, decode_state, encode_entry, encode_snapshot, encode_state},
     machine::Replicated,
     types::{Entry, LogId, Request, SnapshotMeta, StoredMembership, Vote},
 };
 use openraft::{BasicNode, EntryPayload, Membership};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     path::{Path, PathBuf},
-    sync::{Arc, Once},
+    sync::Arc,
 };
+use taffeta_shapes::{assert_recorded, record_if_asked, recorded};
 
 fn file(version: u8) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/codec/tests/format-{version}.txt"))
@@ -56,72 +56,34 @@ fn written() -> BTreeMap<String, Vec<u8>> {
         ("vote".to_owned(), postcard::to_stdvec(&Vote::new(300, 7)).unwrap()),
         ("about a snapshot".to_owned(), postcard::to_stdvec(&meta).unwrap()),
         ("snapshot".to_owned(), encode_snapshot(&replicated()).unwrap()),
+        ("state of a backup".to_owned(), encode_state(&values::state())),
     ];
     let entries = entries().into_iter().map(|(name, entry)| (name, encode_entry(&entry).unwrap()));
     entries.chain(other).collect()
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn bytes(hexadecimal: &str) -> Vec<u8> {
-    let byte = |at: usize| u8::from_str_radix(&hexadecimal[at..at + 2], 16).unwrap();
-    (0..hexadecimal.len()).step_by(2).map(byte).collect()
-}
-
-/// What a version's file holds, by name.
-fn recorded(version: u8) -> BTreeMap<String, Vec<u8>> {
-    let path = file(version);
-    let text = fs::read_to_string(&path).unwrap_or_else(|e| {
-        panic!("{}: {e}; TAFFETA_RECORD_FORMAT=1 records what is written now", path.display());
-    });
-    let line = |line: &str| line.split_once(": ").map(|(name, hex)| (name.to_owned(), bytes(hex)));
-    text.lines().map(|text| line(text).unwrap_or_else(|| panic!("{}: `{text}`", path.display()))).collect()
-}
-
-/// Writes the present version's file, if it is not there and somebody asks for it.
-fn record_if_asked() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let path = file(VERSION);
-        if std::env::var_os("TAFFETA_RECORD_FORMAT").is_some() && !path.exists() {
-            let line = |(name, bytes): (String, Vec<u8>)| format!("{name}: {}\n", hexadecimal(&bytes));
-            fs::write(&path, written().into_iter().map(line).collect::<String>()).unwrap();
-        }
-    });
-}
-
 #[test]
 fn what_is_stored_changes_only_with_a_new_version() {
-    record_if_asked();
-    let (mut known, path) = (recorded(VERSION), file(VERSION));
-    for (name, now) in written() {
-        let before = known.remove(&name).unwrap_or_else(|| {
-            panic!("{name} is new: add this line to {}:\n{name}: {}", path.display(), hexadecimal(&now));
-        });
-        assert!(
-            now == before,
-            "{name} is stored in another shape than version {VERSION} has. Folders of that version exist, and {} stays \
-             as it is: keep the shapes of that time as `taffeta_model::v1` does, with a conversion, read them in \
-             codec.rs, and raise VERSION there and FORMAT in core/node/src/folder.rs.\nbefore {}\nnow    {}",
-            path.display(),
-            hexadecimal(&before),
-            hexadecimal(&now),
-        );
-    }
-    assert!(known.is_empty(), "nobody writes any more: {:?}", known.keys());
+    let advice = format!(
+        "folders of version {VERSION} exist. Keep the shapes of that time as `taffeta_model::v1` does, with a conversion, read \
+         them in codec.rs, and raise VERSION there and FORMAT in core/node/src/folder.rs."
+    );
+    assert_recorded(&file(VERSION), &written(), &advice);
 }
 
 #[test]
 fn what_earlier_versions_and_this_one_wrote_is_read() {
-    record_if_asked();
+    record_if_asked(&file(VERSION), &written());
     for version in 2..=VERSION {
-        for (name, bytes) in recorded(version) {
+        for (name, bytes) in recorded(&file(version)) {
             match name.as_str() {
                 "position" => assert!(postcard::from_bytes::<LogId>(&bytes).is_ok()),
                 "vote" => assert!(postcard::from_bytes::<Vote>(&bytes).is_ok()),
                 "about a snapshot" => assert!(postcard::from_bytes::<SnapshotMeta>(&bytes).is_ok()),
+                "state of a backup" => {
+                    let read = decode_state(&bytes).unwrap();
+                    assert!(version < VERSION || read == values::state());
+                }
                 "snapshot" => {
                     let read = decode_snapshot(&bytes).unwrap();
                     assert!(version < VERSION || read.state == values::state());

@@ -6,7 +6,7 @@ use std::{
     future::Future,
     sync::atomic::{AtomicBool, Ordering},
 };
-use taffeta_model::{Liveness, Millis, Token, TokenId, TokenRole, UnixMillis};
+use taffeta_model::{Liveness, Millis, Token, TokenId, TokenRole, UnixMillis, VERSION};
 
 /// No test waits longer than this for anything.
 pub(super) const LIMIT: Duration = Duration::from_secs(10);
@@ -93,6 +93,8 @@ impl Disks {
 struct Hub {
     stores: Mutex<BTreeMap<NodeId, Store>>,
     cut: Mutex<BTreeSet<NodeId>>,
+    /// What was last refused to a sender, by who refused it.
+    refused: Mutex<BTreeMap<NodeId, String>>,
 }
 
 /// One node's line to the others. A cut line swallows packets, as a dead network does.
@@ -109,20 +111,25 @@ impl Transport for Wire {
         let store = self.1.stores.lock().unwrap().get(&to).cloned();
         let store = store.ok_or_else(|| SendError("nobody there".into()))?;
         let answer = timeout(limit, store.answer(&request)).await;
-        let reply = answer.map_err(|_| SendError("no answer in time".into()))?.map_err(SendError)?;
+        let reply = answer.map_err(|_| SendError("no answer in time".into()))?.map_err(|why| {
+            self.1.refused.lock().unwrap().insert(to, why.clone());
+            SendError(why)
+        })?;
         if cut(self.0) || cut(to) { Err(SendError("the answer was lost".into())) } else { Ok(reply) }
     }
 }
 
 pub(super) struct Cluster {
     pub(super) disks: Disks,
+    /// What stores speak that are opened from now on.
+    pub(super) speaks: u32,
     hub: Arc<Hub>,
     lives: u64,
 }
 
 impl Cluster {
     pub(super) fn new(disks: Disks) -> Self {
-        Self { disks, hub: Arc::default(), lives: 0 }
+        Self { disks, speaks: VERSION, hub: Arc::default(), lives: 0 }
     }
 
     /// The first machine, leading alone.
@@ -162,8 +169,14 @@ impl Cluster {
             transport,
             snapshot_every: SNAPSHOT_EVERY,
             timers: Timers::LAN,
+            speaks: self.speaks,
         })
         .await
+    }
+
+    /// Why a store last refused a message, if it has.
+    pub(super) fn refusal_of(&self, id: u64) -> Option<String> {
+        self.hub.refused.lock().unwrap().get(&NodeId(id)).cloned()
     }
 
     pub(super) async fn start(&mut self, id: u64) {
