@@ -368,3 +368,7 @@ impl Core {
         }
     }
 }
+
+fn in_another_way() -> ApiError {
+    ApiError::new(ErrorCode::Failed, "this is asked in another way")
+}
