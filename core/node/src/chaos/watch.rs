@@ -164,6 +164,14 @@ impl Core {
                 Ok(()) => Some(Told::undone(None)),
                 Err(e) => Some(Told::not_undone(format!("{}: {e}", file.display()))),
             },
+            Deed::Burn { group: Some(group), .. } | Deed::Hold { group: Some(group), .. }
+                if record.boot != chaos.boot =>
+            {
+                match group.remove() {
+                    Ok(()) => Some(Told::undone(None)),
+                    Err(e) => Some(Told::not_undone(e.to_string())),
+                }
+            }
             Deed::Freeze { .. } | Deed::KillTask { .. } | Deed::Burn { .. } | Deed::Hold { .. }
                 if record.boot != chaos.boot =>
             {
