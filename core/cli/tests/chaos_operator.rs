@@ -9,10 +9,9 @@ use std::{
     fs,
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
-    sync::MutexGuard,
     time::{Duration, Instant},
 };
-use support::{alone, binary};
+use support::binary;
 use taffeta_harness::{Cluster, Output as Printed, get, within};
 
 /// For what is set up, not for what is promised.
@@ -30,7 +29,6 @@ health = { http = "/health", port = "http", every = "500ms", timeout = "500ms" }
 /// Three machines that run three instances of a service.
 struct Bed {
     cluster: Cluster,
-    _turn: MutexGuard<'static, ()>,
 }
 
 impl Drop for Bed {
@@ -43,12 +41,11 @@ impl Drop for Bed {
 
 impl Bed {
     fn start(flags: &[&[&str]]) -> Self {
-        let turn = alone();
         let mut cluster = Cluster::new(binary());
         cluster.start_each(flags);
         cluster.wait_ready();
         cluster.wait_voters(3);
-        let bed = Self { cluster, _turn: turn };
+        let bed = Self { cluster };
         let file = bed.file("shop.toml", WEB);
         bed.cluster.machines[0].run(&["deploy", &file.to_string_lossy(), "--wait", "--timeout", "60s"]).success();
         bed.whole();
