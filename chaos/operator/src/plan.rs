@@ -240,6 +240,9 @@ impl Schedule<'_> {
                 Some("it has not opted in; start it with `chaos = true` (--chaos, TAFFETA_CHAOS)".to_owned())
             }
             (_, Some(backend)) => backend.refused.clone(),
+            (Some(machine), None) if machine.backends.is_empty() => {
+                Some("it does not answer, and what can be done to it is not known".to_owned())
+            }
             (_, None) => Some(format!("it does not know the fault `{kind}`")),
         };
         PlannedHit {

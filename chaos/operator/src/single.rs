@@ -13,7 +13,7 @@ use crate::{
 use serde_json::Value as Json;
 use std::time::{Duration, Instant};
 use taffeta_node::api::{ApiError, ErrorCode, FaultRequest, FaultState, FaultView};
-use tokio::time::sleep;
+use tokio::{task::JoinSet, time::sleep};
 
 /// Pause between two looks at a fault that is to end.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
@@ -62,13 +62,16 @@ pub async fn inject(fabric: &Fabric, single: &Single) -> Result<Vec<FaultView>, 
     let mut views: Vec<FaultView> = vec![];
     let alone = single.strike.one_by_one && !single.dry_run;
     for hits in hits.chunks(if alone { 1 } else { hits.len().max(1) }) {
-        let begun = hits.iter().map(|hit| {
+        let mut begun = JoinSet::new();
+        for (index, hit) in hits.iter().enumerate() {
             let (fabric, request) = (fabric.clone(), request(hit, single));
-            tokio::spawn(async move { fabric.inject(&request).await.map_err(|e| (request, e)) })
-        });
+            begun.spawn(async move { (index, fabric.inject(&request).await.map_err(|e| (request, e))) });
+        }
+        let mut begun = begun.join_all().await;
+        begun.sort_by_key(|(index, _)| *index);
         let mut failed = None;
-        for one in begun.collect::<Vec<_>>() {
-            match one.await.map_err(|e| ApiError::new(ErrorCode::Failed, e.to_string()))? {
+        for (_, one) in begun {
+            match one {
                 Ok(view) => views.push(view),
                 Err(why) => failed = failed.or(Some(why)),
             }

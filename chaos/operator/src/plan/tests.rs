@@ -51,6 +51,9 @@ fn who_has_not_opted_in_or_cannot_is_refused_and_a_block_refuses_all() {
     assert!(refused.refusals[0].starts_with("a: n4: it has not opted in"), "{:?}", refused.refusals);
     let unknown = plan(&[("a", "clock", "target: n1, by: 5, lasts: 5")], &fleet);
     assert_eq!(unknown.refusals, ["a: n1: it does not know the fault `clock-offset`"]);
+    fleet.machines.get_mut("n2").unwrap().backends.clear();
+    let silent = plan(&[("a", "kill", "target: n2, lasts: 5")], &fleet);
+    assert_eq!(silent.refusals, ["a: n2: it does not answer, and what can be done to it is not known"]);
     fleet.blocked = Some(ChaosBlockView { by: "n1".into(), at: "now".into(), reason: "sale".into() });
     let blocked = plan(&[("a", "kill", "target: n1, lasts: 5")], &fleet);
     assert_eq!(blocked.refusals, ["faults are blocked since now (n1): sale; `taffeta chaos allow` lifts it"]);

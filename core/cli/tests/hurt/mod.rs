@@ -65,7 +65,12 @@ impl Bed {
         }
     }
 
-    fn started(mut cluster: Cluster, flags: &[&[&str]], disks: Vec<Disk>, turn: MutexGuard<'static, ()>) -> Self {
+    pub(crate) fn started(
+        mut cluster: Cluster,
+        flags: &[&[&str]],
+        disks: Vec<Disk>,
+        turn: MutexGuard<'static, ()>,
+    ) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         cluster.start_each(flags);
         cluster.wait_ready();

@@ -98,7 +98,7 @@ pub(crate) struct InjectArgs {
     /// The other ends of a fault of the network [default: everybody]
     #[arg(long, value_name = "TARGET")]
     peers: Option<String>,
-    /// What kill kills: machine, agent or power
+    /// What kill kills: machine (with its tasks) or agent; power is known to the simulator alone, and refused with the reason
     #[arg(long, value_name = "WHAT")]
     what: Option<String>,
     /// How a partition parts: split, one-way-in or one-way-out
