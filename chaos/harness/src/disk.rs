@@ -1,6 +1,10 @@
 //! Disks of files, whose power can be cut: an ext4 in an image, mounted through a loop device.
 
-use crate::wait::within;
+use crate::{
+    command::run,
+    sweep::{CLUSTER, owner_is_gone},
+    wait::within,
+};
 use std::{
     fs::{self, File},
     io::Write,
@@ -33,10 +37,7 @@ impl Disk {
         let image = folder.with_extension("ext4");
         let words = |e: std::io::Error| e.to_string();
         fs::create_dir_all(folder).map_err(words)?;
-        let file = File::create(&image).map_err(words)?;
-        file.set_len(mebibytes << 20).map_err(words)?;
-        // No blocks set aside for root, and nothing written later in the background.
-        run(Command::new("mkfs.ext4").args(["-q", "-m", "0", "-E", "lazy_itable_init=0"]).arg(&image))?;
+        make_image(&image, mebibytes)?;
         let disk = Self { image, folder: folder.into() };
         disk.attach()?;
         Ok(disk)
@@ -85,19 +86,20 @@ impl Drop for Disk {
     }
 }
 
-fn run(command: &mut Command) -> Result<(), String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().map_err(|e| format!("{name}: {e}"))?;
-    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()) }
+/// Makes an empty disk of so many MiB in a file.
+pub(crate) fn make_image(image: &Path, mebibytes: u64) -> Result<(), String> {
+    let file = File::create(image).and_then(|file| file.set_len(mebibytes << 20));
+    file.map_err(|e| format!("{}: {e}", image.display()))?;
+    // No blocks set aside for root, and nothing written later in the background.
+    run(Command::new("mkfs.ext4").args(["-q", "-m", "0", "-E", "lazy_itable_init=0"]).arg(image))
 }
 
 /// Unmounts what a test left behind that was killed: the mounts below clusters whose process is no more.
 fn unmount_orphans() {
     for line in fs::read_to_string("/proc/mounts").unwrap_or_default().lines() {
         let Some(folder) = line.split(' ').nth(1) else { continue };
-        let Some((_, rest)) = folder.split_once("/taffeta-test-") else { continue };
-        let owner = rest.split('-').next().and_then(|pid| pid.parse::<u32>().ok());
-        if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+        let Some((_, rest)) = folder.split_once(&format!("/{CLUSTER}")) else { continue };
+        if owner_is_gone(rest) {
             let _ = Command::new("umount").arg("-l").arg(folder).output();
         }
     }
