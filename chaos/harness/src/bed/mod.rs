@@ -44,6 +44,14 @@ const PROGRAMS: [(&str, &str); 7] = [
 const DISK_MIB: u64 = 64;
 /// The test's own address; the namespaces are nobody else's, so those of all beds may be the same.
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 100);
+/// In a view of the mounts that is the node's own, lets go of the other machines' disks: tasks have views of their own, too,
+/// and would hold the disks of machines that have lost their power.
+const APART: &str = r#"
+    for folder in "${0%/*}"/n*/; do
+        [ "$folder" = "$0/" ] || umount -l "$folder" 2>/dev/null
+    done
+    exec "$@"
+"#;
 
 /// A bed of machines, indexed from 0: `n1`, `n2`, ... It is of the thread that made it, which leaves its network when it is
 /// dropped; threads and programs that this thread starts meanwhile are in that network, too.
@@ -202,16 +210,19 @@ fn parts(root: &Path, addresses: &[Ipv4Addr], namespaces: &[Namespace]) -> Resul
     for (index, (address, namespace)) in addresses.iter().zip(namespaces).enumerate() {
         let name = format!("n{}", index + 1);
         let group = Group::new(root, &name)?;
-        disks.push(Disk::mount(&root.join(&name), DISK_MIB)?);
-        places.push(Place { address: (*address).into(), under: under(namespace, &group) });
+        let disk = Disk::mount(&root.join(&name), DISK_MIB)?;
+        places.push(Place { address: (*address).into(), under: under(&disk.folder, namespace, &group) });
+        disks.push(disk);
         groups.push(group);
     }
     Ok((disks, groups, places))
 }
 
-/// What a node is started under: it dies with the thread that has started it, is in the group, and sees this network alone.
-fn under(namespace: &Namespace, group: &Group) -> Vec<String> {
+/// What a node is started under: it dies with the thread that has started it, is in the group, and sees this network and
+/// this disk alone.
+fn under(disk: &Path, namespace: &Namespace, group: &Group) -> Vec<String> {
     let dies = ["setpriv", "--pdeathsig", "KILL"].map(str::to_owned);
     let network = ["nsenter".to_owned(), format!("--net={}", namespace.path())];
-    dies.into_iter().chain(network).chain(group.under()).collect()
+    let apart = ["unshare", "--mount", "sh", "-c", APART, &disk.to_string_lossy()].map(str::to_owned);
+    dies.into_iter().chain(network).chain(apart).chain(group.under()).collect()
 }

@@ -22,8 +22,6 @@ use crate::{
 };
 use guest::Guest;
 use std::{
-    fs,
-    net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
