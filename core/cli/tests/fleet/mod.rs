@@ -3,7 +3,10 @@
 //! `TAFFETA_FLEET_ROUNDS` sets how many.
 
 use crate::support::{Dice, alone, binary, from_environment};
-use std::{thread::sleep, time::Duration};
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
 use taffeta_harness::Fleet;
 
 const MACHINES: usize = 5;
@@ -20,19 +23,24 @@ fn all_machines_lose_their_power_under_load_and_nothing_is_lost() {
         Err(why) => return eprintln!("SKIPPED: no machines with kernels of their own can be booted here: {why}"),
     };
     fleet.kept_by(crate::KEEPER);
+    let start = Instant::now();
     fleet.start();
+    println!("all machines had booted and voted after {:.1?}", start.elapsed());
     let recorder = fleet.recorder();
     let mut loose = 0;
     for round in 1..=rounds {
-        let before = recorder.history().acknowledged();
         recorder.settle();
+        let before = recorder.history().acknowledged();
         recorder.under_load(CLIENTS, || {
             sleep(Duration::from_millis(500) + dice.millis_below(1_000));
             fleet.cut_power();
         });
         assert!(recorder.history().acknowledged() > before, "there was no load in round {round}");
+        let start = Instant::now();
         fleet.power_on();
+        let booted = start.elapsed();
         recorder.settle();
+        println!("round {round}: all machines answer after {booted:.1?}, a write after {:.1?}", start.elapsed());
         recorder.read();
         recorder.check(&format!("round {round}"));
         for kept in fleet.kept() {
