@@ -254,13 +254,17 @@ impl Killed {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("it runs");
         let said = BufReader::new(child.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
         let said = said.filter_map(|line| line.strip_prefix("left: ").map(str::to_owned)).next();
-        if with_keeper && let Some(pid) = said.as_ref().and_then(|said| said.split(' ').next()?.parse().ok()) {
-            kill_process(Pid::from_raw(pid).expect("a process"), Signal::KILL).expect("it lives");
+        let Some(said) = said else {
+            assert!(child.wait().expect("it is ours").success(), "it has failed, see above");
+            return None;
+        };
+        let [keeper, root, nodes, networks] = said.split(' ').collect::<Vec<_>>()[..] else { panic!("{said}") };
+        if with_keeper {
+            let keeper = Pid::from_raw(keeper.parse().expect("a process id")).expect("a process");
+            kill_process(keeper, Signal::KILL).expect("it lives");
         }
         child.kill().expect("it is ours");
         child.wait().expect("it is ours");
-        let said = said?;
-        let [_, root, nodes, networks] = said.split(' ').collect::<Vec<_>>()[..] else { panic!("{said}") };
         let list = |words: &str| words.split(',').map(str::to_owned).collect();
         Some(Self { root: root.into(), nodes: list(nodes), networks: list(networks) })
     }
