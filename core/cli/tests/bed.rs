@@ -25,9 +25,9 @@ const CLIENTS: u32 = 6;
 /// A generous deadline for what is set up, and for what is not measured.
 const SOON: Duration = Duration::from_secs(60);
 /// How long names may be wrong after machines have gone or come back, also on a busy machine. What it took is printed.
-const NAMES_MAX: Duration = Duration::from_secs(15);
+const NAMES_MAX: Duration = Duration::from_secs(10);
 /// How long it may take until writes are acknowledged again.
-const WRITES_MAX: Duration = Duration::from_secs(15);
+const WRITES_MAX: Duration = Duration::from_secs(10);
 
 /// One instance on each machine.
 const APP: &str = "app = \"shop\"\n[service.web]\nrun = [\"sleep\", \"600\"]\ncount = 5\ncpus = 0.01\n\
