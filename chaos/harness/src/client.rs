@@ -23,13 +23,19 @@ pub enum NoReply {
 pub struct Client {
     server: SocketAddr,
     limit: Duration,
+    token: Option<String>,
     connection: Option<BufReader<TcpStream>>,
 }
 
 impl Client {
     /// A client that waits so long for each reply.
     pub fn new(server: SocketAddr, limit: Duration) -> Self {
-        Self { server, limit, connection: None }
+        Self { server, limit, token: None, connection: None }
+    }
+
+    /// The same that shows a token, if there is one.
+    pub fn showing(self, token: Option<&str>) -> Self {
+        Self { token: token.map(str::to_owned), ..self }
     }
 
     /// Whom it asks.
@@ -46,8 +52,9 @@ impl Client {
         let sent = |e: std::io::Error| NoReply::Sent(format!("{}: {e}", self.server));
         let (media, text) = body.unwrap_or_default();
         let media = if media.is_empty() { String::new() } else { format!("Content-Type: {media}\r\n") };
+        let token = self.token.as_ref().map(|t| format!("Authorization: Bearer {t}\r\n")).unwrap_or_default();
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\n{media}Content-Length: {}\r\n\r\n{text}",
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\n{token}{media}Content-Length: {}\r\n\r\n{text}",
             self.server,
             text.len()
         );

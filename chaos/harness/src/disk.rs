@@ -1,12 +1,14 @@
 //! Disks of files, whose power can be cut: an ext4 in an image, mounted through a loop device.
 
-use crate::wait::within;
+use crate::{
+    command::run,
+    sweep::{CLUSTER, owner_is_gone},
+};
 use std::{
     fs::{self, File},
     io::Write,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
 };
 
 /// `EXT4_IOC_SHUTDOWN` (`_IOR('X', 125, __u32)`), and its flag 2: nothing more is written, not even the journal. Perl is
@@ -33,10 +35,7 @@ impl Disk {
         let image = folder.with_extension("ext4");
         let words = |e: std::io::Error| e.to_string();
         fs::create_dir_all(folder).map_err(words)?;
-        let file = File::create(&image).map_err(words)?;
-        file.set_len(mebibytes << 20).map_err(words)?;
-        // No blocks set aside for root, and nothing written later in the background.
-        run(Command::new("mkfs.ext4").args(["-q", "-m", "0", "-E", "lazy_itable_init=0"]).arg(&image))?;
+        make_image(&image, mebibytes)?;
         let disk = Self { image, folder: folder.into() };
         disk.attach()?;
         Ok(disk)
@@ -49,17 +48,13 @@ impl Disk {
 
     /// Mounts it again, as a machine does that comes back. Nobody may use it.
     pub fn power_on(&self) -> Result<(), String> {
-        // A process that was killed a moment ago may still hold it, and so may one in a view of its own of the machine's
-        // mounts: then it is mounted as it was, without power.
-        within(Duration::from_secs(30), "the disk is released", || {
-            match run(Command::new("umount").arg(&self.folder)) {
-                Err(why) if !why.contains("not mounted") => return Err(why),
-                Ok(()) | Err(_) => self.attach()?,
-            }
-            let probe = self.folder.join(".power");
-            File::create(&probe).and_then(|_| fs::remove_file(&probe)).map_err(|e| e.to_string())
-        });
-        Ok(())
+        // A process in a view of its own of the machine's mounts may hold the filesystem that has no power, even one that has
+        // nothing to do with this test, and as long as it does the same image would be mounted as it was: so a copy is.
+        run(Command::new("umount").arg("-l").arg(&self.folder))?;
+        let copy = self.image.with_extension("copy");
+        run(Command::new("cp").arg("--sparse=always").args([&self.image, &copy]))?;
+        fs::rename(&copy, &self.image).map_err(|e| e.to_string())?;
+        self.attach()
     }
 
     fn attach(&self) -> Result<(), String> {
@@ -85,19 +80,20 @@ impl Drop for Disk {
     }
 }
 
-fn run(command: &mut Command) -> Result<(), String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().map_err(|e| format!("{name}: {e}"))?;
-    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()) }
+/// Makes an empty disk of so many MiB in a file.
+pub(crate) fn make_image(image: &Path, mebibytes: u64) -> Result<(), String> {
+    let file = File::create(image).and_then(|file| file.set_len(mebibytes << 20));
+    file.map_err(|e| format!("{}: {e}", image.display()))?;
+    // No blocks set aside for root, and nothing written later in the background.
+    run(Command::new("mkfs.ext4").args(["-q", "-m", "0", "-E", "lazy_itable_init=0"]).arg(image))
 }
 
 /// Unmounts what a test left behind that was killed: the mounts below clusters whose process is no more.
 fn unmount_orphans() {
     for line in fs::read_to_string("/proc/mounts").unwrap_or_default().lines() {
         let Some(folder) = line.split(' ').nth(1) else { continue };
-        let Some((_, rest)) = folder.split_once("/taffeta-test-") else { continue };
-        let owner = rest.split('-').next().and_then(|pid| pid.parse::<u32>().ok());
-        if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+        let Some((_, rest)) = folder.split_once(&format!("/{CLUSTER}")) else { continue };
+        if owner_is_gone(rest) {
             let _ = Command::new("umount").arg("-l").arg(folder).output();
         }
     }

@@ -1,7 +1,7 @@
 //! What each machine's own API says of all machines, and how long it takes until all say what they should.
 
 use crate::{
-    http::get_within,
+    client::{Client, NoReply},
     machine::{Cluster, Machine},
     wait::eventually,
 };
@@ -9,6 +9,7 @@ use serde::Deserialize;
 use std::{
     collections::BTreeMap,
     iter,
+    net::SocketAddr,
     sync::atomic::{AtomicUsize, Ordering},
     thread::{scope, sleep},
     time::{Duration, Instant},
@@ -34,13 +35,17 @@ pub struct Listed {
     pub role: String,
 }
 
+impl Listed {
+    /// Whether it is a voter or leads them.
+    pub(crate) fn votes(&self) -> bool {
+        self.role == "leader" || self.role == "voter"
+    }
+}
+
 impl Machine {
     /// The list that this machine's own API gives; an error in words if it gives none.
     pub fn listed(&self) -> Result<Vec<Listed>, String> {
-        match get_within(LOOK_MAX, self.http(), "/v1/nodes")? {
-            (200, body) => serde_json::from_str(&body).map_err(|e| format!("{}: {e}", self.name)),
-            (status, body) => Err(format!("{}: HTTP {status} {body}", self.name)),
-        }
+        listed(self.http(), self.token()).map_err(|why| format!("{}: {why}", self.name))
     }
 
     fn until_shown(&self, since: Instant, limit: Duration, about: &[&str], state: &str) -> Result<Shown, String> {
@@ -55,6 +60,15 @@ impl Machine {
             }
             sleep(LOOK_EVERY);
         }
+    }
+}
+
+/// The list that the node at this API gives to whoever shows this token.
+pub(crate) fn listed(server: SocketAddr, token: Option<&str>) -> Result<Vec<Listed>, String> {
+    match Client::new(server, LOOK_MAX).showing(token).request("GET", "/v1/nodes", None) {
+        Ok((200, body)) => serde_json::from_str(&body).map_err(|e| e.to_string()),
+        Ok((status, body)) => Err(format!("HTTP {status} {body}")),
+        Err(NoReply::NotSent(why) | NoReply::Sent(why)) => Err(why),
     }
 }
 
@@ -100,8 +114,7 @@ impl Cluster {
     /// Waits until so many machines vote: before that, one that dies may take the quorum with it.
     pub fn wait_voters(&self, count: usize) {
         eventually(&format!("{count} voters"), || {
-            let votes = |m: &&Listed| m.role == "leader" || m.role == "voter";
-            self.machines[0].listed().is_ok_and(|list| list.iter().filter(votes).count() == count)
+            self.machines[0].listed().is_ok_and(|list| list.iter().filter(|m| m.votes()).count() == count)
         });
     }
 }

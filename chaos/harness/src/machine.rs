@@ -2,10 +2,9 @@
 
 use crate::{
     http::get,
-    sweep::{
-        CLUSTER, kill_all, kill_groups, nodes_of, processes_of, remove_groups, signal, sweep, sweep_nodes,
-        sweep_orphans,
-    },
+    place::{Place, Places, folder, subnet},
+    sweep::{kill_all, kill_groups, nodes_of, processes_of, remove_groups, signal, sweep, sweep_nodes},
+    verb::{Output, verb},
     wait::{eventually, within},
 };
 use rustix::process::Signal;
@@ -16,10 +15,7 @@ use std::{
     net::{IpAddr, SocketAddr, TcpListener, UdpSocket},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{
-        Once,
-        atomic::{AtomicU8, Ordering},
-    },
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -47,36 +43,13 @@ impl Ports {
     }
 }
 
-/// What a command printed and how it ended.
-#[derive(Clone, Debug)]
-pub struct Output {
-    /// Its exit code; 128 if a signal ended it.
-    pub code: i32,
-    /// Its standard output.
-    pub stdout: String,
-    /// Its standard error.
-    pub stderr: String,
-}
-
-impl Output {
-    /// The output as JSON; panics with both outputs if it is none.
-    pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("not JSON ({e}): {self:?}"))
-    }
-
-    /// Panics unless the command succeeded.
-    pub fn success(self) -> Self {
-        assert_eq!(self.code, 0, "{self:?}");
-        self
-    }
-}
-
 /// Several machines, cleaned up when dropped, also by a failing test.
 pub struct Cluster {
     binary: PathBuf,
     root: PathBuf,
-    subnet: [u8; 2],
+    places: Places,
     ports: Ports,
+    admin: Arc<OnceLock<String>>,
     /// The machines by index from 0: `n1`, `n2`, ...
     pub machines: Vec<Machine>,
 }
@@ -89,23 +62,13 @@ pub struct Machine {
     pub address: IpAddr,
     /// Its data folder.
     pub data: PathBuf,
+    under: Vec<String>,
     ports: Ports,
     binary: PathBuf,
+    admin: Arc<OnceLock<String>>,
     process: Option<Child>,
     /// The ids of the nodes that were seen in its data folder, which may be gone by the end.
     nodes: BTreeSet<String>,
-}
-
-/// Clusters of one test process get addresses of their own: 127.B.C.1 and following, so that tests may run side by side.
-fn subnet() -> [u8; 2] {
-    static NEXT: AtomicU8 = AtomicU8::new(0);
-    let process = std::process::id();
-    [(process % 200 + 20) as u8, NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add((process >> 8) as u8)]
-}
-
-/// Address of the machine `n1`, `n2`, ... of a cluster.
-fn address([b, c]: [u8; 2], index: usize) -> IpAddr {
-    IpAddr::from([127, b, c, u8::try_from(index).expect("few machines")])
 }
 
 /// A port that nobody uses on any address, for UDP and TCP.
@@ -124,24 +87,25 @@ fn free_port() -> u16 {
 impl Cluster {
     /// A cluster without machines. `binary` is the `taffeta` under test.
     pub fn new(binary: impl Into<PathBuf>) -> Self {
-        Self::at(binary, subnet(), Ports { fabric: free_port(), http: free_port(), dns: free_port() })
+        let ports = Ports { fabric: free_port(), http: free_port(), dns: free_port() };
+        Self::at(binary, folder(), Places::Loopback(subnet()), ports)
     }
 
     /// A cluster for `count` machines where people's own would be: on 127.0.0.1 and following, with the default ports.
     /// If one of them is taken, says which.
     pub fn on_defaults(binary: impl Into<PathBuf>, count: usize) -> Result<Self, String> {
-        let (subnet, ports) = ([0, 0], Ports::DEFAULT);
-        (1..=count).try_for_each(|index| ports.try_bind(address(subnet, index)))?;
-        Ok(Self::at(binary, subnet, ports))
+        let (places, ports) = (Places::Loopback([0, 0]), Ports::DEFAULT);
+        (1..=count).try_for_each(|index| ports.try_bind(places.place(index).address))?;
+        Ok(Self::at(binary, folder(), places, ports))
     }
 
-    fn at(binary: impl Into<PathBuf>, subnet: [u8; 2], ports: Ports) -> Self {
-        let [b, c] = subnet;
-        static ONCE: Once = Once::new();
-        ONCE.call_once(sweep_orphans);
-        let root = std::env::temp_dir().join(format!("{CLUSTER}{}-{b}-{c}", std::process::id()));
-        fs::create_dir_all(&root).expect("a folder");
-        Self { binary: binary.into(), root, subnet, ports, machines: vec![] }
+    /// A cluster for as many machines as there are places, with the default ports; the folder is an empty one.
+    pub(crate) fn among(binary: impl Into<PathBuf>, folder: PathBuf, places: Vec<Place>) -> Self {
+        Self::at(binary, folder, Places::Given(places), Ports::DEFAULT)
+    }
+
+    fn at(binary: impl Into<PathBuf>, root: PathBuf, places: Places, ports: Ports) -> Self {
+        Self { binary: binary.into(), root, places, ports, admin: Arc::default(), machines: vec![] }
     }
 
     /// A folder of the cluster's own, removed with it.
@@ -159,8 +123,8 @@ impl Cluster {
     pub fn start_paced(&mut self, count: usize, at_once: usize) -> Instant {
         (0..count).for_each(|_| self.add());
         let first = self.machines[0].fabric();
-        self.machines[0].up(&[]);
-        let token = self.token();
+        self.create(&[]);
+        let token = self.invitation();
         let mut last = Instant::now();
         let mut on_their_way: Vec<usize> = vec![];
         for index in 1..count {
@@ -180,20 +144,39 @@ impl Cluster {
     pub fn start_each(&mut self, flags: &[&[&str]]) {
         let Some((first, others)) = flags.split_first() else { return };
         self.add();
-        self.machines[0].up(first);
+        self.create(first);
         others.iter().for_each(|more| self.join(more));
     }
 
     /// Starts one more machine, which joins the first one, with these further flags.
     pub fn join(&mut self, more: &[&str]) {
-        let (first, token) = (self.machines[0].fabric().to_string(), self.token());
+        let (first, token) = (self.machines[0].fabric().to_string(), self.invitation());
         self.add();
         let newest = self.machines.len() - 1;
         self.machines[newest].up(&[&["--join", &first, "--token", &token], more].concat());
     }
 
+    /// Starts the first machine, with these further flags.
+    fn create(&mut self, more: &[&str]) {
+        self.machines[0].up(more);
+        if !self.machines[0].address.is_loopback() {
+            let path = self.machines[0].data.join("admin.token");
+            let (token, _) =
+                within(Duration::from_secs(15), "the first machine writes the administrator's token", || {
+                    let token = fs::read_to_string(&path).map_err(|e| e.to_string())?;
+                    if token.trim().is_empty() { Err("it is empty".into()) } else { Ok(token.trim().to_owned()) }
+                });
+            self.admin.set(token).expect("a cluster is created once");
+        }
+    }
+
+    /// The administrator's token, if the machines want one.
+    pub fn token(&self) -> Option<&str> {
+        self.admin.get().map(String::as_str)
+    }
+
     /// A join token.
-    fn token(&self) -> String {
+    fn invitation(&self) -> String {
         let token = within(Duration::from_secs(15), "a token from the first machine", || {
             let output = self.machines[0].run(&["token", "create"]);
             if output.code == 0 { Ok(output.stdout.trim().to_owned()) } else { Err(output.stderr) }
@@ -205,12 +188,15 @@ impl Cluster {
     fn add(&mut self) {
         let index = self.machines.len() + 1;
         let name = format!("n{index}");
+        let Place { address, under } = self.places.place(index);
         self.machines.push(Machine {
             data: self.root.join(&name),
             name,
-            address: address(self.subnet, index),
+            address,
+            under,
             ports: self.ports,
             binary: self.binary.clone(),
+            admin: self.admin.clone(),
             process: None,
             nodes: BTreeSet::new(),
         });
@@ -288,8 +274,11 @@ impl Machine {
         let log = File::options().create(true).append(true).open(self.log()).expect("a log file");
         let errors = log.try_clone().expect("a file");
         let at = |port: u16| SocketAddr::new(self.address, port).to_string();
-        let mut command = Command::new(&self.binary);
-        command.args(["up", "--name", &self.name, "--api-open", "--best-effort", "--data"]).arg(&self.data);
+        let mut command = self.command();
+        command.args(["up", "--name", &self.name, "--best-effort", "--data"]).arg(&self.data);
+        if self.address.is_loopback() {
+            command.arg("--api-open");
+        }
         command.args([
             "--address",
             &at(self.ports.fabric),
@@ -303,6 +292,19 @@ impl Machine {
         self.process = Some(command.spawn().expect("the binary starts"));
     }
 
+    /// Its binary, where it runs.
+    fn command(&self) -> Command {
+        let Some((program, arguments)) = self.under.split_first() else { return Command::new(&self.binary) };
+        let mut command = Command::new(program);
+        command.args(arguments).arg(&self.binary);
+        command
+    }
+
+    /// The administrator's token, if it wants one.
+    pub(crate) fn token(&self) -> Option<&str> {
+        self.admin.get().map(String::as_str)
+    }
+
     /// Starts it again from its data folder, with no other flag.
     pub fn up_again(&mut self) {
         self.up_with(&[]);
@@ -312,7 +314,7 @@ impl Machine {
     pub fn up_with(&mut self, variables: &[(&str, &str)]) {
         let log = File::options().create(true).append(true).open(self.log()).expect("a log file");
         let errors = log.try_clone().expect("a file");
-        let mut command = Command::new(&self.binary);
+        let mut command = self.command();
         command.arg("up").arg("--data").arg(&self.data).stdin(Stdio::null()).stdout(log).stderr(errors);
         command.envs(variables.iter().copied());
         self.process = Some(command.spawn().expect("the binary starts"));
@@ -340,14 +342,7 @@ impl Machine {
 
     /// Runs a verb of the command line against this machine's API.
     pub fn run(&self, args: &[&str]) -> Output {
-        let mut command = Command::new(&self.binary);
-        command.args(args).stdin(Stdio::null()).env("TAFFETA_API", format!("http://{}", self.http()));
-        let output = command.output().expect("the binary runs");
-        Output {
-            code: output.status.code().unwrap_or(128),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        verb(&self.binary, self.http(), self.token(), args)
     }
 
     /// A reading verb's JSON; an error in words if it failed.

@@ -34,6 +34,8 @@ const ASKING: Key = Key(0);
 #[derive(Debug)]
 pub struct Recorder {
     servers: BTreeMap<String, SocketAddr>,
+    /// What is shown to the servers, if they want something.
+    token: Option<String>,
     start: Instant,
     history: Mutex<History>,
 }
@@ -42,12 +44,22 @@ impl Recorder {
     /// Nothing has been written yet to the machines, which have been started.
     pub fn new(cluster: &Cluster) -> Self {
         let servers = cluster.machines.iter().map(|m| (m.name.clone(), m.http())).collect();
-        Self { servers, start: Instant::now(), history: Mutex::default() }
+        Self::of(servers, cluster.token().map(str::to_owned))
+    }
+
+    /// The same of servers by name, with the administrator's token if they want it.
+    pub(crate) fn of(servers: BTreeMap<String, SocketAddr>, token: Option<String>) -> Self {
+        Self { servers, token, start: Instant::now(), history: Mutex::default() }
     }
 
     /// A recorder that goes on from here, apart from this one.
     pub fn fork(&self) -> Self {
-        Self { servers: self.servers.clone(), start: self.start, history: Mutex::new(self.history().clone()) }
+        Self {
+            servers: self.servers.clone(),
+            token: self.token.clone(),
+            start: self.start,
+            history: Mutex::new(self.history().clone()),
+        }
     }
 
     /// What was recorded.
@@ -76,10 +88,10 @@ impl Recorder {
 
     fn write_until(&self, stop: &AtomicBool, client: taffeta_history::Client) {
         let mut turns = self.servers.values().cycle().skip(client.0 as usize);
-        let mut line = Client::new(*turns.next().expect("a server"), PATIENCE);
+        let mut line = self.client(*turns.next().expect("a server"));
         while !stop.load(Ordering::Relaxed) {
             if self.write(client, Key(client.0.into()), &mut line).is_err() {
-                line = Client::new(*turns.next().expect("a server"), PATIENCE);
+                line = self.client(*turns.next().expect("a server"));
                 sleep(PAUSE);
             }
         }
@@ -109,7 +121,7 @@ impl Recorder {
 
     /// One write through a machine, apart from all others; what was said if it was not acknowledged.
     pub fn try_write(&self, machine: &str) -> Result<(), String> {
-        self.write(taffeta_history::Client(0), ASKING, &mut Client::new(self.servers[machine], PATIENCE))
+        self.write(taffeta_history::Client(0), ASKING, &mut self.client(self.servers[machine]))
     }
 
     /// Waits until a write is acknowledged, through any machine.
@@ -140,7 +152,7 @@ impl Recorder {
     fn leader(&self) -> Result<(SocketAddr, u64), String> {
         let mut found = None;
         for (name, server) in &self.servers {
-            let Ok(view) = get(*server, "/v1/leader") else { continue };
+            let Ok(view) = self.get(*server, "/v1/leader") else { continue };
             if view["name"] == name.as_str() {
                 let term = view["term"].as_u64().ok_or("a leader without a term")?;
                 if found.replace((*server, term)).is_some() {
@@ -160,10 +172,22 @@ impl Recorder {
 
     fn read_from(&self, server: SocketAddr, strength: Strength) -> Result<Read, String> {
         let invoked = self.start.elapsed();
-        let apps = get(server, "/v1/apps")?;
+        let apps = self.get(server, "/v1/apps")?;
         let returned = self.start.elapsed();
         let seen = apps.as_array().into_iter().flatten().filter_map(seen).collect();
         Ok(Read { invoked, returned, strength, seen })
+    }
+
+    fn get(&self, server: SocketAddr, path: &str) -> Result<Value, String> {
+        match self.client(server).request("GET", path, None) {
+            Ok((200, body)) => parse(&body).ok_or(body),
+            Ok((status, body)) => Err(format!("HTTP {status} {body}")),
+            Err(NoReply::NotSent(why) | NoReply::Sent(why)) => Err(why),
+        }
+    }
+
+    fn client(&self, server: SocketAddr) -> Client {
+        Client::new(server, PATIENCE).showing(self.token.as_deref())
     }
 
     /// Panics unless the store has kept its promises so far.
@@ -192,14 +216,6 @@ impl Recorder {
         let history = self.history();
         let (acknowledged, refused, unknown) = (history.acknowledged(), history.refused(), history.unknown());
         format!("{acknowledged} writes acknowledged, {refused} refused or not sent, {unknown} unknown")
-    }
-}
-
-fn get(server: SocketAddr, path: &str) -> Result<Value, String> {
-    match Client::new(server, PATIENCE).request("GET", path, None) {
-        Ok((200, body)) => parse(&body).ok_or(body),
-        Ok((status, body)) => Err(format!("HTTP {status} {body}")),
-        Err(NoReply::NotSent(why) | NoReply::Sent(why)) => Err(why),
     }
 }
 

@@ -1,6 +1,9 @@
 //! Leaving nothing behind: the processes, cgroups and files of a folder.
 
-use crate::wait::eventually;
+use crate::{
+    group::{remove_groups_of, remove_orphans},
+    wait::eventually,
+};
 use rustix::{
     mount::{UnmountFlags, unmount},
     process::{Pid, Signal, kill_process},
@@ -25,6 +28,7 @@ pub(crate) const CLUSTER: &str = "taffeta-test-";
 /// process left there.
 pub fn sweep(folder: &Path) {
     sweep_nodes(folder, &BTreeSet::new());
+    remove_groups_of(folder);
     let _ = fs::remove_dir_all(folder);
 }
 
@@ -46,12 +50,18 @@ pub(crate) fn sweep_nodes(folder: &Path, known: &BTreeSet<String>) {
 pub fn sweep_orphans() {
     for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let owner = name.strip_prefix(CLUSTER).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
-        if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+        if name.strip_prefix(CLUSTER).is_some_and(owner_is_gone) {
             eprintln!("sweeping {}, whose test was killed", entry.path().display());
             sweep(&entry.path());
         }
     }
+    remove_orphans();
+}
+
+/// Whether the process is no more whose id begins what follows [`CLUSTER`] in a name.
+pub(crate) fn owner_is_gone(rest: &str) -> bool {
+    let owner = rest.split('-').next().and_then(|pid| pid.parse::<u32>().ok());
+    owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
 }
 
 /// The ids of the nodes that keep their data in a folder, as its files and the cgroups of its processes tell them.

@@ -111,7 +111,7 @@ fn wanting() -> Result<(), String> {
 /// Compiles what the guest's kernel needs on new processors.
 fn preloaded(folder: &Path) -> Result<PathBuf, String> {
     let library = folder.join("uml_xstate.so");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/uml_xstate.c");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../../chaos/harness/src/fleet/uml_xstate.c");
     let mut command = Command::new("cc");
     command.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).args([source, "-ldl"]);
     let done = command.output().map_err(|e| format!("cc: {e}"))?;
