@@ -39,9 +39,14 @@ impl Group {
         ["sh", "-c", JOIN, &entry.to_string_lossy()].map(str::to_owned)
     }
 
-    /// Kills all of it in one moment, and puts an empty group in its place. The kernel (6.18) remembers that a group was
-    /// killed, and kills what one of its later processes starts right into another group, as a node does its tasks: it takes
-    /// the difference of what it remembers of both for a killing that the new process has missed.
+    /// Kills all of it in one moment, and does not wait.
+    pub(crate) fn strike(&self) {
+        let _ = fs::write(self.0.join("cgroup.kill"), "1"); // if it is gone nothing is in it
+    }
+
+    /// Kills all of it in one moment, waits until it is empty, and puts an empty group in its place. The kernel (6.18)
+    /// remembers that a group was killed, and kills what one of its later processes starts right into another group, as a node
+    /// does its tasks: it takes the difference of what it remembers of both for a killing that the new process has missed.
     pub(crate) fn kill(&self) {
         remove(&self.0);
         fs::create_dir(&self.0).expect("there was one");

@@ -156,11 +156,12 @@ impl Guest {
 
     /// Cuts its power.
     pub(super) fn cut(&self) {
-        self.group.kill();
+        self.group.strike();
     }
 
-    /// Forgets its process, which was killed.
+    /// Waits until nothing of it is left after its power was cut.
     pub(super) fn reap(&mut self) {
+        self.group.kill();
         if let Some(mut process) = self.process.take() {
             let _ = process.kill();
             let _ = process.wait();

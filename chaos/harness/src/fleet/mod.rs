@@ -103,7 +103,7 @@ impl Fleet {
         Recorder::of(servers.collect(), self.token.clone())
     }
 
-    /// Cuts the power of all machines.
+    /// Cuts the power of all machines, of one right after the other.
     pub fn cut_power(&mut self) {
         self.guests.iter().for_each(Guest::cut);
         self.guests.iter_mut().for_each(Guest::reap);
