@@ -5,7 +5,7 @@ mod support;
 
 use serde_json::Value;
 use std::{fs, path::Path, process::Command, time::Duration};
-use support::{alone, binary};
+use support::{binary, in_company};
 use taffeta_harness::{Cluster, Output, ask, within};
 
 /// Everything here takes seconds; the rest is for a machine that is busy.
@@ -107,7 +107,7 @@ fn runs_alive(data: &Path, marks: &str) -> usize {
 
 #[test]
 fn a_survivor_is_recovered_and_the_old_side_is_fenced_and_comes_back() {
-    let _alone = alone();
+    let _turn = in_company();
     let mut cluster = three();
     deployed(&cluster, 0, "one", 2);
     runs(&cluster, &[0, 1, 2], "one", 2);
@@ -174,7 +174,7 @@ fn a_survivor_is_recovered_and_the_old_side_is_fenced_and_comes_back() {
 
 #[test]
 fn an_old_quorum_that_writes_steps_down_when_it_meets_the_new_generation() {
-    let _alone = alone();
+    let _turn = in_company();
     let mut cluster = three();
     deployed(&cluster, 0, "one", 1);
     for by in 0..3 {
@@ -221,7 +221,7 @@ fn ended(cluster: &mut Cluster, index: usize) -> String {
 
 #[test]
 fn a_voter_that_was_set_back_to_an_older_copy_is_refused_and_the_others_go_on() {
-    let _alone = alone();
+    let _turn = in_company();
     let mut cluster = three();
     let led = leader(&cluster, 0);
     let victim = (led + 1) % 3;
@@ -248,7 +248,7 @@ fn a_voter_that_was_set_back_to_an_older_copy_is_refused_and_the_others_go_on() 
 
 #[test]
 fn a_moved_folder_is_refused_until_it_is_said_to_be_moved() {
-    let _alone = alone();
+    let _turn = in_company();
     let mut cluster = three();
     cluster.machines[2].terminate();
     let (data, moved) = (cluster.machines[2].data.clone(), cluster.root().join("moved"));

@@ -15,7 +15,7 @@ use std::{
     thread,
     time::Duration,
 };
-use support::{alone, binary};
+use support::{binary, in_company};
 use taffeta_harness::{Cluster, Output, ask, get, within};
 
 /// How long a decision may take until it is seen: placing, starting, and the way of a record to the machine that is asked.
@@ -93,7 +93,7 @@ fn addresses(cluster: &Cluster, machine: usize, name: &str) -> Result<usize, Str
 
 #[test]
 fn a_daemon_is_on_each_machine_that_matches_also_on_one_that_joins_later() {
-    let _alone = alone();
+    let _turn = in_company();
     let mut cluster = of(&[&["--attr", "disk=ssd"], &["--attr", "disk=hdd"], &["--attr", "disk=ssd"]]);
     let jobs = "[daemon.log]\nSLEEP\nports = [\"p\"]\ncpus = 0.01\n\
                 [daemon.trim]\nSLEEP\ncpus = 0.01\nconstraints = [\"disk IS ssd\"]\n";
@@ -127,7 +127,7 @@ fn a_daemon_is_on_each_machine_that_matches_also_on_one_that_joins_later() {
 
 #[test]
 fn a_drain_moves_services_one_by_one_and_their_name_never_goes_empty() {
-    let _alone = alone();
+    let _turn = in_company();
     let cluster = of(&[&[], &[], &[]]);
     let jobs = "[service.web]\ncount = 3\nSLEEP\nports = [\"p\"]\ncpus = 0.01\n[daemon.log]\nSLEEP\ncpus = 0.01\n";
     deploy(&cluster, "shop", jobs);
@@ -195,7 +195,7 @@ fn a_drain_moves_services_one_by_one_and_their_name_never_goes_empty() {
 
 #[test]
 fn rules_and_countable_resources_hold_on_real_machines() {
-    let _alone = alone();
+    let _turn = in_company();
     let cluster = of(&[
         &["--zone", "a", "--attr", "disk=ssd-1", "--cpus", "2", "--memory", "2GiB"],
         &["--zone", "b", "--attr", "disk=ssd-2", "--cpus", "2", "--memory", "1GiB", "--resource", "gpu=1"],
@@ -240,7 +240,7 @@ fn rules_and_countable_resources_hold_on_real_machines() {
 
 #[test]
 fn a_quota_holds_what_would_exceed_it_and_lets_it_go_when_it_is_raised() {
-    let _alone = alone();
+    let _turn = in_company();
     let cluster = of(&[&[]]);
     let machine = &cluster.machines[0];
     machine.run(&["quota", "set", "red", "--cpus", "0.5", "--resource", "gpu=2", "--share", "3"]).success();
@@ -263,7 +263,7 @@ fn a_quota_holds_what_would_exceed_it_and_lets_it_go_when_it_is_raised() {
 
 #[test]
 fn a_higher_priority_takes_the_place_of_a_lower_one_which_comes_back() {
-    let _alone = alone();
+    let _turn = in_company();
     let cluster = of(&[&["--cpus", "1"], &["--cpus", "1"], &["--cpus", "1"]]);
     deploy(&cluster, "low", "[service.low]\ncount = 3\nSLEEP\ncpus = 1\npriority = 10\n");
     wait_spread(&cluster, "low", &[("n1", 1), ("n2", 1), ("n3", 1)], 0);
@@ -293,7 +293,7 @@ fn a_higher_priority_takes_the_place_of_a_lower_one_which_comes_back() {
 
 #[test]
 fn what_comes_waits_for_what_is_still_stopping_and_an_offer_outlasts_a_restart() {
-    let _alone = alone();
+    let _turn = in_company();
     let mut cluster = of(&[&["--cpus", "1", "--resource", "gpu=1"]]);
     let stubborn = "[service.old]\nrun = [\"sh\", \"-c\", \"trap '' TERM; while :; do sleep 1; done\"]\ncpus = 1\n\
                     grace = \"4s\"\n";
@@ -337,7 +337,7 @@ fn app(cluster: &Cluster, name: &str) -> Result<Value, String> {
 
 #[test]
 fn blue_and_green_change_over_unseen_and_a_version_that_fails_goes_back_by_itself() {
-    let _alone = alone();
+    let _turn = in_company();
     let cluster = of(&[&[], &[], &[]]);
     let web = |run: &str, update: &str| {
         let health = "health = { run = [\"test\", \"-e\", \"ok\"], every = \"200ms\" }";
@@ -395,7 +395,7 @@ fn wait_addresses(cluster: &Cluster, name: &str, count: usize) {
 
 #[test]
 fn cron_jobs_run_when_due_once_also_when_the_leader_dies_and_jobs_run_by_hand_with_arguments() {
-    let _alone = alone();
+    let _turn = in_company();
     let mut cluster = of(&[&[], &[], &[]]);
     cluster.wait_voters(3);
     let ran = cluster.root().join("ran");
@@ -452,7 +452,7 @@ fn cron_jobs_run_when_due_once_also_when_the_leader_dies_and_jobs_run_by_hand_wi
 
 #[test]
 fn a_service_grows_with_its_load_within_its_bounds_and_shrinks_again() {
-    let _alone = alone();
+    let _turn = in_company();
     let cluster = of(&[&[], &[]]);
     let scale = "autoscale = { min = 1, max = 3, cpu = 0.5, up_after = \"1s\", down_after = \"5s\" }\ncpus = 0.1\n";
     let busy = format!("[service.web]\nrun = [\"sh\", \"-c\", \"while :; do :; done\"]\n{scale}");
@@ -498,7 +498,7 @@ fn last_words(cluster: &Cluster) -> Result<Vec<String>, String> {
 
 #[test]
 fn a_canary_is_promoted_an_update_is_paused_and_goes_on_and_a_version_comes_back_by_its_number() {
-    let _alone = alone();
+    let _turn = in_company();
     let cluster = of(&[&[]]);
     let machine = &cluster.machines[0];
     let web = |version: u32| {
@@ -549,7 +549,7 @@ fn one_service_follows_a_number_of_its_own_and_another_its_memory() {
     if Command::new("python3").arg("--version").output().is_err() {
         return eprintln!("SKIPPED: python3 is not there, whose web server gives the number");
     }
-    let _alone = alone();
+    let _turn = in_company();
     let cluster = of(&[&[]]);
     let number = |number: u32| {
         std::fs::write(cluster.root().join("metrics"), format!("# TYPE length gauge\nlength {number}\n"))
@@ -588,7 +588,7 @@ fn one_service_follows_a_number_of_its_own_and_another_its_memory() {
 
 #[test]
 fn it_is_told_which_limit_ended_a_task_and_what_one_uses() {
-    let _alone = alone();
+    let _turn = in_company();
     let cluster = of(&[&["--attr", "a=1"], &["--attr", "a=2"]]);
     let gaps = node(&cluster, "n2").expect("it is listed")["not_isolated"].clone();
     if gaps != json!([]) {

@@ -16,7 +16,7 @@ use std::{
     process::{Command, Stdio},
     time::Duration,
 };
-use support::{alone, binary};
+use support::{binary, in_company};
 use taffeta_harness::{Cluster, Output, ask, get, within};
 
 /// Shows the hash of what it has as a file and as a variable, and stays.
@@ -112,7 +112,7 @@ const LIMIT: Duration = Duration::from_secs(40);
 
 #[test]
 fn a_secret_reaches_its_tasks_and_is_found_nowhere_else() {
-    let _alone = alone();
+    let _turn = in_company();
     let folder = tempfile::tempdir().expect("a folder");
     let mut cluster = Cluster::new(talkative(folder.path()));
     let (first, second) = (value(), value());
@@ -246,7 +246,7 @@ fn leader(cluster: &Cluster) -> String {
 
 #[test]
 fn what_is_wrong_with_a_value_or_a_name_is_said() {
-    let _alone = alone();
+    let _turn = in_company();
     let mut cluster = Cluster::new(binary());
     cluster.start(1);
     cluster.wait_ready();
@@ -270,7 +270,7 @@ fn what_is_wrong_with_a_value_or_a_name_is_said() {
 
 #[test]
 fn a_fabric_is_restored_from_its_backup_and_the_recovery_key() {
-    let _alone = alone();
+    let _turn = in_company();
     let mut cluster = Cluster::new(binary());
     let secret = value();
     cluster.start(3);

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
     time::Duration,
 };
-use support::{alone, binary, nft_cut};
+use support::{binary, in_company, nft_cut};
 use taffeta_harness::{Cluster, Machine, Output, ask, within};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -39,7 +39,7 @@ fn signal(machine: &Machine, name: &str) {
 
 #[test]
 fn a_revoked_token_is_refused() {
-    let _alone = alone();
+    let _turn = in_company();
     let mut cluster = cluster(2);
     cluster.machines[1].terminate();
     let first = &cluster.machines[0];
@@ -59,7 +59,7 @@ fn a_revoked_token_is_refused() {
 
 #[test]
 fn a_removed_machine_stops_its_tasks_and_ends_and_its_names_vanish() {
-    let _alone = alone();
+    let _turn = in_company();
     let mut cluster = cluster(4);
     let app = cluster.root().join("app.toml");
     let text = "app = \"shop\"\n[service.web]\nrun = [\"sleep\", \"600\"]\ncount = 4\nconstraints = [\"hostname UNIQUE\"]\n\
@@ -101,7 +101,7 @@ fn a_removed_machine_stops_its_tasks_and_ends_and_its_names_vanish() {
 
 #[test]
 fn the_ca_is_replaced_while_a_machine_stands_still() {
-    let _alone = alone();
+    let _turn = in_company();
     let cluster = cluster(4);
     let before = cluster.machines[0].try_json(&["ca", "status"]).expect("CAs");
     assert_eq!((before["rotating"].as_bool(), before["authorities"].as_array().map(Vec::len)), (Some(false), Some(1)));
@@ -135,7 +135,7 @@ fn the_ca_is_replaced_while_a_machine_stands_still() {
 
 #[test]
 fn the_ca_is_replaced_across_a_partition_and_who_was_cut_off_follows() {
-    let _alone = alone();
+    let _turn = in_company();
     let cluster = cluster(4);
     cluster.wait_voters(3);
     let (name, _) = within(SOON, "a voter that does not lead", || {

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 use stream::Stream;
-use support::{alone, binary};
+use support::{alone, binary, in_company};
 use taffeta_harness::{Cluster, ask, changed_since, cores_used, eventually, get, within, written_bytes};
 
 /// How long one acknowledged write may take while machines stop cleanly and start again.
@@ -150,7 +150,7 @@ fn another_leads_soon_after_the_leader_is_killed_under_load() {
 
 #[test]
 fn two_machines_have_one_voter_and_say_so() {
-    let _alone = alone();
+    let _turn = in_company();
     let mut cluster = of(2);
     wait_part(&cluster, 1, 1);
     for machine in [0, 1] {
@@ -174,7 +174,7 @@ fn two_machines_have_one_voter_and_say_so() {
 
 #[test]
 fn without_a_quorum_tasks_and_names_go_on_and_changes_are_refused() {
-    let _alone = alone();
+    let _turn = in_company();
     let mut cluster = of(3);
     wait_part(&cluster, 3, 0);
     let file = cluster.root().join("one.toml");
@@ -234,7 +234,7 @@ fn found(folder: &Path, name: &str) -> Option<PathBuf> {
 
 #[test]
 fn without_a_quorum_a_service_is_still_checked_and_is_in_dns_only_while_it_is_well() {
-    let _alone = alone();
+    let _turn = in_company();
     let mut cluster = of(3);
     wait_part(&cluster, 3, 0);
     let file = cluster.root().join("ill.toml");
@@ -269,7 +269,7 @@ fn without_a_quorum_a_service_is_still_checked_and_is_in_dns_only_while_it_is_we
 
 #[test]
 fn a_dead_voter_is_replaced_and_comes_back_as_a_member() {
-    let _alone = alone();
+    let _turn = in_company();
     let mut cluster = of(6);
     wait_part(&cluster, 3, 2);
     let (voters, _) = part(&cluster, 0).expect("voters");

@@ -7,7 +7,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::MutexGuard,
+    sync::RwLockWriteGuard,
     time::Duration,
 };
 use taffeta_chaos_plan::Fault;
@@ -27,7 +27,7 @@ pub(crate) struct Bed {
     count: std::cell::Cell<u64>,
     /// After the machines that use them.
     _disks: Vec<Disk>,
-    _turn: MutexGuard<'static, ()>,
+    _turn: RwLockWriteGuard<'static, ()>,
 }
 
 impl Drop for Bed {
@@ -69,7 +69,7 @@ impl Bed {
         mut cluster: Cluster,
         flags: &[&[&str]],
         disks: Vec<Disk>,
-        turn: MutexGuard<'static, ()>,
+        turn: RwLockWriteGuard<'static, ()>,
     ) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         cluster.start_each(flags);

@@ -1,7 +1,7 @@
 //! Many short tasks at once: what becomes of each.
 
 use super::{SOON, deploy, of, tasks};
-use crate::support::alone;
+use crate::support::in_company;
 use serde_json::{Value, json};
 use taffeta_harness::within;
 
@@ -12,7 +12,7 @@ const SCRIPT: &str = "task=$TAFFETA_TASK; exit $((${task##*.} % 7))";
 
 #[test]
 fn each_task_of_a_parallel_run_keeps_the_code_that_it_exited_with() {
-    let _alone = alone();
+    let _turn = in_company();
     let cluster = of(&[&[], &[], &[]]);
     let limits = "parallel = 15\nretries = 0\ncpus = 0.01\nmemory = \"16MiB\"\n";
     let run = format!("run = [\"sh\", \"-c\", \"{SCRIPT}\"]");

@@ -1,7 +1,7 @@
 //! A machine that comes and goes is given less.
 
 use super::{SOON, deploy, of, wait_spread};
-use crate::support::alone;
+use crate::support::in_company;
 use serde_json::Value;
 use taffeta_harness::{Cluster, within};
 
@@ -19,7 +19,7 @@ fn leader(cluster: &Cluster) -> Result<String, String> {
 
 #[test]
 fn a_machine_that_dies_three_times_is_chosen_last_and_taken_where_nothing_else_will_do() {
-    let _alone = alone();
+    let _turn = in_company();
     let mut cluster = of(&[&[], &[], &[]]);
     let web = |count: usize| format!("[service.web]\ncount = {count}\nSLEEP\ncpus = 0.01\n");
     deploy(&cluster, "before", &web(3));

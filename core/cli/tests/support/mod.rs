@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     process::Command,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 /// The binary under test.
@@ -13,10 +13,16 @@ pub(crate) fn binary() -> PathBuf {
     env!("CARGO_BIN_EXE_taffeta").into()
 }
 
+static TURN: RwLock<()> = RwLock::new(());
+
 /// One cluster at a time: what is measured against a promise must not share the machine with another test.
-pub(crate) fn alone() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+pub(crate) fn alone() -> RwLockWriteGuard<'static, ()> {
+    TURN.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Beside others that measure nothing either.
+pub(crate) fn in_company() -> RwLockReadGuard<'static, ()> {
+    TURN.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Draws from a seed: the same again from the same one.
