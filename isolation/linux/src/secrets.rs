@@ -6,6 +6,7 @@
 
 use crate::{
     record::{LAUNCH_FILE, Launch, Process, STATE_FILE, StateRecord, read_record},
+    remove::remove_all,
     sys,
 };
 use rustix::{
@@ -132,7 +133,7 @@ pub(crate) fn place(run: &Path, at: &SecretsAt, carried: &Carried) -> io::Result
         }
         SecretsAt::Memory(memory) => {
             if memory.symlink_metadata().is_ok() {
-                fs::remove_dir_all(memory)?; // of an earlier try; another user's cannot be removed, and is not used
+                remove_all(memory)?; // of an earlier try; another user's cannot be removed, and is not used
             }
             // The link first: by it the folder is found again, should this process die in between.
             symlink(memory, &folder)?;
@@ -171,10 +172,10 @@ pub(crate) fn remove(run: &Path) -> io::Result<()> {
     };
     match fs::read_link(&folder) {
         Ok(memory) => {
-            gone(fs::remove_dir_all(memory))?;
+            gone(remove_all(&memory))?;
             gone(fs::remove_file(&folder))
         }
-        Err(_) => gone(fs::remove_dir_all(&folder)),
+        Err(_) => gone(remove_all(&folder)),
     }
 }
 
@@ -186,7 +187,7 @@ pub(crate) fn sweep(permitted: &Permitted, exists: impl Fn(&str) -> bool) {
         let name = entry.file_name();
         let run_id = name.to_str().and_then(|name| name.strip_prefix(&prefix));
         if run_id.is_some_and(|run_id| !exists(run_id))
-            && let Err(error) = fs::remove_dir_all(entry.path())
+            && let Err(error) = remove_all(&entry.path())
         {
             tracing::error!(folder = %entry.path().display(), %error, "secrets of a run that is no more cannot be removed");
         }

@@ -525,4 +525,11 @@ async fn as_an_ordinary_user() {
         executor.forget(run_id).await.unwrap();
         assert!(!bench.root.join(run_id).exists());
     }
+
+    // Who is not root has to allow itself again what a task has forbidden, to remove it.
+    let forbids = "mkdir -p a/b/c/d closed; : > a/b/file; chmod 0 a/b/c closed; chmod 500 a/b; chmod 0 a; chmod 400 .";
+    executor.start(bench.spec("forbids", &["sh", "-c", forbids])).await.unwrap();
+    assert_eq!(executor.wait("forbids").await, Exit::Code(0));
+    executor.forget("forbids").await.unwrap();
+    assert!(!bench.root.join("forbids").exists());
 }
