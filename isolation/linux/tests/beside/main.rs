@@ -6,3 +6,10 @@ mod logs;
 mod protocol;
 #[path = "../support/mod.rs"]
 mod support;
+
+use support::guest;
+
+#[test]
+fn the_same_holds_in_a_guest_with_cgroup_v2() {
+    guest::run_tests(&["the_same_holds"]);
+}
