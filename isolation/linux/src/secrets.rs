@@ -5,7 +5,7 @@
 //! machine, which the shim removes at the end, and the agent if the shim could not.
 
 use crate::{
-    record::{LAUNCH_FILE, Launch, Process, STATE_FILE, StateRecord, read_record},
+    record::{LAUNCH_FILE, Launch, STATE_FILE, StateRecord, read_record},
     remove::remove_all,
     sys,
 };
@@ -212,7 +212,8 @@ pub(crate) fn inside(run: &Path) -> io::Result<Inside> {
         Some(SecretsAt::Memory(memory)) => Ok(Inside { variables: read_variables(&memory)?, mounts: None }),
         Some(SecretsAt::Private) => {
             let state: Option<StateRecord> = read_record(&run.join(STATE_FILE))?;
-            let shim = state.ok_or(io::ErrorKind::NotFound)?.shim;
+            let state = state.ok_or(io::ErrorKind::NotFound)?;
+            let shim = state.shim;
             let mounts = File::open(format!("/proc/{}/ns/mnt", shim.pid))?;
             let seen = Path::new("/proc")
                 .join(shim.pid.to_string())
@@ -220,7 +221,7 @@ pub(crate) fn inside(run: &Path) -> io::Result<Inside> {
                 .join(folder.strip_prefix("/").unwrap_or(&folder));
             let variables = read_variables(&seen)?;
             // Compared after all was opened: if the number is still the shim's, so was what was read.
-            if Process::look_up(shim.pid) != Some(shim) {
+            if !state.lives(shim) {
                 return Err(io::ErrorKind::NotFound.into());
             }
             Ok(Inside { variables, mounts: Some(mounts.into()) })

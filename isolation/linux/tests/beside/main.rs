@@ -4,6 +4,7 @@ mod commands;
 mod files;
 mod logs;
 mod protocol;
+mod reused;
 #[path = "../support/mod.rs"]
 mod support;
 
