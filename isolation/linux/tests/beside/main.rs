@@ -7,6 +7,7 @@ mod protocol;
 mod reused;
 #[path = "../support/mod.rs"]
 mod support;
+mod upgrade;
 
 use support::guest;
 
