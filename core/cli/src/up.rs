@@ -54,9 +54,6 @@ async fn live(config: FabricConfig) -> Outcome {
         () = either(&mut interrupt, &mut terminate) => return Ok(()),
     };
     let fabric = started?;
-    for note in fabric.notes() {
-        tracing::warn!("{note}");
-    }
     // A node serves whether or not anybody reads this.
     let told = |path: &'_ Path| first && path.exists();
     let token = Some(token.as_path()).filter(|path| told(path));

@@ -1,6 +1,8 @@
 //! What a task finds around itself, seen from inside of tasks, with real processes: names, files of its machine, memory,
 //! fetched files.
 
+#[path = "around/apart.rs"]
+mod apart;
 mod support;
 
 use serde_json::Value;

@@ -327,7 +327,8 @@ impl Fabric {
         let persisted: Option<AssignedSet> = load(&*folder, file::ASSIGNED)?;
         let tasks = tasks_driver.spawn(persisted, &mut loops).await;
         let partial = world.executor.permitted().measures.remarks();
-        let gaps = world.executor.not_isolated().into_iter().chain(partial).chain(task_names.gap.clone()).collect();
+        let gaps = world.executor.not_isolated().into_iter().chain(partial).chain(task_names.gap.clone());
+        let gaps: Vec<String> = gaps.inspect(|gap| tracing::warn!("not in force on this machine: {gap}")).collect();
         let info = node_info(&config, &settings, offer, gaps);
         // After a recovery it is known who votes, whatever else is forgotten.
         let recovered = generation.recovery().map(|recovery| vec![recovery.node]).unwrap_or_default();

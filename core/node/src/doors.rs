@@ -263,6 +263,12 @@ fn pem(der: &[u8]) -> String {
 }
 
 fn http(core: &Arc<Core>, unix_socket: Option<PathBuf>) -> Result<HttpServer, StartError> {
+    if core.settings.api_open {
+        tracing::warn!(
+            "the API wants no token (--api-open): every program of this machine, its tasks as well, may deploy what it likes, \
+             also with isolation = \"none\""
+        );
+    }
     let config = HttpConfig {
         listen: core.info.http,
         unix_socket,

@@ -86,7 +86,7 @@ impl Fabric {
         self.doors.as_ref()?.dns.as_ref().map(DnsServer::local_addr)
     }
 
-    /// What is not isolated on this machine, in words; empty if all is in force.
+    /// What is not isolated on this machine, in words; empty if all is in force. It is in the log as well.
     pub fn notes(&self) -> Vec<String> {
         self.core.info.not_isolated.clone()
     }

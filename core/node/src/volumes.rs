@@ -14,7 +14,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use taffeta_isolation_linux::{NoQuota, ProjectQuota};
+use taffeta_isolation_linux::{NoQuota, ProjectQuota, remove_all};
 use taffeta_model::{AppName, AssignedSet, Fence, TaskId, VolumeId, VolumeName};
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 
@@ -206,7 +206,7 @@ fn sweep(root: &Path, listed: &Listed, lock: &Mutex<()>) -> Swept {
         if let Ok(Some(quota)) = ProjectQuota::of(&path) {
             let _ = quota.lift(); // its number may be given again
         }
-        match fs::remove_dir_all(&path) {
+        match remove_all(&path) {
             Ok(()) => tracing::info!(volume = %id, "a volume that was dropped is removed"),
             Err(error) => {
                 tracing::warn!(volume = %id, %error, "a volume that was dropped could not be removed yet");
@@ -271,6 +271,7 @@ fn folders(path: &Path) -> Vec<(String, PathBuf)> {
 #[cfg(test)]
 mod tests {
     use super::{Fence, Listed, Swept, VolumeFolders, VolumeId, sweep};
+    use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
     use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::Path, sync::Mutex};
     use tokio::sync::watch;
 
@@ -329,6 +330,20 @@ mod tests {
         assert!(folders(root.path()).ensure(&id("shop/db.1"), at(0, 8), 1 << 20).is_err());
         assert_eq!(sweep(root.path(), &listed(at(0, 9), &[], &[]), &Mutex::default()), Swept::default());
         assert!(!path.exists() && elsewhere.path().join("precious").exists());
+    }
+
+    /// More deeply than a stack is deep, or files can be open.
+    #[test]
+    fn however_deep_a_task_has_dug_in_its_volume_it_goes() {
+        let root = tempfile::tempdir().unwrap();
+        let path = folders(root.path()).ensure(&id("shop/db.1"), at(0, 7), 1 << 20).unwrap().unwrap();
+        let mut deep = openat(CWD, &path, OFlags::DIRECTORY, Mode::empty()).unwrap();
+        for _ in 0..20_000 {
+            mkdirat(&deep, "d", Mode::RWXU).unwrap();
+            deep = openat(&deep, "d", OFlags::DIRECTORY, Mode::empty()).unwrap();
+        }
+        assert_eq!(sweep(root.path(), &listed(at(0, 9), &[], &[]), &Mutex::default()), Swept::default());
+        assert!(!root.path().join("shop").exists());
     }
 
     #[test]

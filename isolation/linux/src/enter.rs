@@ -145,12 +145,12 @@ fn enter(folder: &Path, args: impl Iterator<Item = OsString>, tell: &mut Option<
     let variables = inside.variables.into_iter().chain(env::vars_os()).collect();
     let terminal = isatty(stdin());
     // Without a first process of ours, the program itself is in all namespaces that it has.
-    let host = open_process(state.init.unwrap_or(state.task))?;
+    let host = open_process(&state, state.init.unwrap_or(state.task))?;
     let nobody = match sandbox.identity {
         Identity::Unprivileged(_) => Some(Nobody::of(state.task.pid, &spec)?),
         Identity::Machine | Identity::Agent => None,
     };
-    if Process::look_up(state.task.pid) != Some(state.task) {
+    if !state.lives(state.task) {
         return Err(missing("its process")); // after all was opened: if the number is still the task's, so was what was opened
     }
     let place = match inside.mounts.as_ref().filter(|_| !sandbox.has(Namespace::Mount)) {
@@ -187,11 +187,11 @@ fn enter(folder: &Path, args: impl Iterator<Item = OsString>, tell: &mut Option<
     Ok(stand_for(&born, &signals)?)
 }
 
-/// A file for exactly this process.
-fn open_process(process: Process) -> io::Result<OwnedFd> {
+/// A file for exactly this process of the run.
+fn open_process(state: &StateRecord, process: Process) -> io::Result<OwnedFd> {
     let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::NotFound)?;
     let fd = pidfd_open(pid, PidfdFlags::empty())?;
-    if Process::look_up(process.pid) == Some(process) { Ok(fd) } else { Err(io::ErrorKind::NotFound.into()) }
+    if state.lives(process) { Ok(fd) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
 fn give_birth(alone: SingleThread, program: Program<'_>, place: Place<'_>) -> Result<Born, Stuck> {

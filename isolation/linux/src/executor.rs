@@ -125,9 +125,6 @@ impl LinuxExecutor {
             shown: config.shown,
             ..sandbox::measures(&config.shim, &tasks_root)
         };
-        for remark in permitted.measures.remarks() {
-            tracing::warn!(remark, "in force in part only");
-        }
         let (shim, best_effort) = (config.shim, config.best_effort);
         let machine = Machine { tasks_root, shim, best_effort, hierarchies, permitted };
         Ok(Self { machine: Arc::new(machine), busy: Mutex::default(), commands: Arc::default() })

@@ -301,3 +301,6 @@ fn is_heeded(group: &Path, scheduler: &str) -> bool {
     let mut schedulers = disks.filter_map(|disk| fs::read_to_string(disk.path().join("queue/scheduler")).ok());
     schedulers.any(|text| text.contains(scheduler))
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use crate::{
     limits,
     lock::RunLock,
     record::{EXIT_FILE, ExitRecord, LAUNCH_FILE, Launch, STATE_FILE, StateRecord, VERSION, read_record, write_record},
+    remove::remove_all,
     secrets,
     settle::Settled,
     unpack::unpack,
@@ -271,7 +272,7 @@ fn remove_folder(path: &Path) -> io::Result<()> {
     }
     let mut last = Ok(());
     for _ in 0..50 {
-        last = match fs::remove_dir_all(path) {
+        last = match remove_all(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
         };

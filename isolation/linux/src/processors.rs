@@ -55,3 +55,31 @@ fn offered(root: &Path) -> Option<CpuSet> {
 fn processors(file: &Path) -> Option<CpuSet> {
     fs::read_to_string(file).ok()?.trim().parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::confine;
+    use std::fs;
+
+    /// On version 2, where the kernel takes any number and says apart from that what it gives.
+    #[test]
+    fn a_group_has_the_processors_that_the_kernel_says_it_has() {
+        let root = tempfile::tempdir().unwrap();
+        let group = root.path().join("taffeta/n1/r1");
+        fs::create_dir_all(&group).unwrap();
+        fs::write(root.path().join("cpuset.cpus.effective"), "0-3\n").unwrap();
+        let confine = |wanted: &str| confine(root.path(), &group, &wanted.parse().unwrap(), false);
+
+        assert_eq!(confine("0,8"), Err("this machine has 0-3".into()));
+        let missing = confine("0-1").unwrap_err();
+        assert!(missing.contains("cpuset.cpus: No such file"), "{missing}");
+        fs::write(group.join("cpuset.cpus"), "").unwrap();
+        fs::write(group.join("cpuset.cpus.effective"), "0\n").unwrap();
+        assert_eq!(confine("0-1"), Err("the kernel gives 0".into()), "a group above may have fewer");
+        fs::write(group.join("cpuset.cpus.effective"), "0-1\n").unwrap();
+        assert_eq!(confine("0-1"), Ok(()));
+        assert_eq!(fs::read_to_string(group.join("cpuset.cpus")).unwrap(), "0-1");
+        fs::write(group.join("cpuset.cpus.effective"), "\n").unwrap();
+        assert_eq!(confine("0-1"), Err("the kernel gives none".into()));
+    }
+}

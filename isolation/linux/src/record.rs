@@ -72,6 +72,14 @@ pub(crate) struct StateRecord {
     pub(crate) gaps: Vec<String>,
 }
 
+impl StateRecord {
+    /// Whether this process of the record is there now. Its number may be another's by now, and after another boot the
+    /// time of its start, too.
+    pub(crate) fn lives(&self, process: Process) -> bool {
+        Process::look_up(process.pid) == Some(process) && boot_id().is_ok_and(|id| id == self.boot_id)
+    }
+}
+
 /// A process that a recycled number cannot be mistaken for, within one boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Process {

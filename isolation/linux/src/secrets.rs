@@ -5,7 +5,8 @@
 //! machine, which the shim removes at the end, and the agent if the shim could not.
 
 use crate::{
-    record::{LAUNCH_FILE, Launch, Process, STATE_FILE, StateRecord, read_record},
+    record::{LAUNCH_FILE, Launch, STATE_FILE, StateRecord, read_record},
+    remove::remove_all,
     sys,
 };
 use rustix::{
@@ -132,7 +133,7 @@ pub(crate) fn place(run: &Path, at: &SecretsAt, carried: &Carried) -> io::Result
         }
         SecretsAt::Memory(memory) => {
             if memory.symlink_metadata().is_ok() {
-                fs::remove_dir_all(memory)?; // of an earlier try; another user's cannot be removed, and is not used
+                remove_all(memory)?; // of an earlier try; another user's cannot be removed, and is not used
             }
             // The link first: by it the folder is found again, should this process die in between.
             symlink(memory, &folder)?;
@@ -171,10 +172,10 @@ pub(crate) fn remove(run: &Path) -> io::Result<()> {
     };
     match fs::read_link(&folder) {
         Ok(memory) => {
-            gone(fs::remove_dir_all(memory))?;
+            gone(remove_all(&memory))?;
             gone(fs::remove_file(&folder))
         }
-        Err(_) => gone(fs::remove_dir_all(&folder)),
+        Err(_) => gone(remove_all(&folder)),
     }
 }
 
@@ -186,7 +187,7 @@ pub(crate) fn sweep(permitted: &Permitted, exists: impl Fn(&str) -> bool) {
         let name = entry.file_name();
         let run_id = name.to_str().and_then(|name| name.strip_prefix(&prefix));
         if run_id.is_some_and(|run_id| !exists(run_id))
-            && let Err(error) = fs::remove_dir_all(entry.path())
+            && let Err(error) = remove_all(&entry.path())
         {
             tracing::error!(folder = %entry.path().display(), %error, "secrets of a run that is no more cannot be removed");
         }
@@ -211,7 +212,8 @@ pub(crate) fn inside(run: &Path) -> io::Result<Inside> {
         Some(SecretsAt::Memory(memory)) => Ok(Inside { variables: read_variables(&memory)?, mounts: None }),
         Some(SecretsAt::Private) => {
             let state: Option<StateRecord> = read_record(&run.join(STATE_FILE))?;
-            let shim = state.ok_or(io::ErrorKind::NotFound)?.shim;
+            let state = state.ok_or(io::ErrorKind::NotFound)?;
+            let shim = state.shim;
             let mounts = File::open(format!("/proc/{}/ns/mnt", shim.pid))?;
             let seen = Path::new("/proc")
                 .join(shim.pid.to_string())
@@ -219,7 +221,7 @@ pub(crate) fn inside(run: &Path) -> io::Result<Inside> {
                 .join(folder.strip_prefix("/").unwrap_or(&folder));
             let variables = read_variables(&seen)?;
             // Compared after all was opened: if the number is still the shim's, so was what was read.
-            if Process::look_up(shim.pid) != Some(shim) {
+            if !state.lives(shim) {
                 return Err(io::ErrorKind::NotFound.into());
             }
             Ok(Inside { variables, mounts: Some(mounts.into()) })

@@ -4,10 +4,7 @@ use crate::{
     limits,
     lock::RunLock,
     machine::{Machine, kill_all},
-    record::{
-        EXIT_FILE, ExitRecord, Kept, Process, STATE_FILE, StateRecord, boot_id, date, read_exit, read_record,
-        write_exit,
-    },
+    record::{EXIT_FILE, ExitRecord, Kept, STATE_FILE, StateRecord, boot_id, date, read_exit, read_record, write_exit},
     sandbox, secrets,
 };
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -79,8 +76,7 @@ impl Machine {
         let Ok(number) = i32::try_from(state.shim.pid) else { return };
         let Some(fd) = Pid::from_raw(number).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else { return };
         // Compared after opening: if the number is still the shim's now, the open file is the shim's, too.
-        let same = Process::look_up(state.shim.pid) == Some(state.shim);
-        if same && boot_id().is_ok_and(|id| id == state.boot_id) {
+        if state.lives(state.shim) {
             let _ = pidfd_send_signal(&fd, Signal::KILL);
         }
     }

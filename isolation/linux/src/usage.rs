@@ -3,7 +3,7 @@
 use crate::{
     group::Groups,
     machine::Machine,
-    record::{Process, STATE_FILE, StateRecord, read_record},
+    record::{STATE_FILE, StateRecord, read_record},
 };
 use std::{
     fs,
@@ -19,9 +19,7 @@ const PROCESSES_MAX: usize = 10_000;
 pub(crate) fn of_run(machine: &Machine, run_id: &str) -> Option<Usage> {
     let state: StateRecord = read_record(&machine.folder(run_id).join(STATE_FILE)).ok()??;
     let groups = &state.groups;
-    // A number alone may be another process's by now.
-    let lives = || Process::look_up(state.task.pid) == Some(state.task);
-    let processes = || lives().then(|| of_processes(state.task.pid)).flatten();
+    let processes = || state.lives(state.task).then(|| of_processes(state.task.pid)).flatten();
     let cpu = cpu_of(groups).or_else(|| Some(processes()?.cpu))?;
     let memory = memory_of(groups).or_else(|| Some(processes()?.memory))?;
     let memory_files = Counters::of(groups, "memory");

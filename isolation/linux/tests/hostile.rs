@@ -269,3 +269,32 @@ async fn it_neither_ignores_its_end_nor_leaves_anything_that_forked_away() {
     assert_eq!((town.executor.wait("deaf").await, processes(&mark)), (Exit::Signal(9), 0));
     town.is_unharmed("SIGKILL").await;
 }
+
+/// Set for the agent below: the folder of its tasks, and the name of its node.
+const REMOVER: [&str; 2] = ["TAFFETA_TEST_REMOVER_ROOT", "TAFFETA_TEST_REMOVER_NODE"];
+
+#[tokio::test]
+async fn no_depth_of_its_folders_ends_the_agent_that_removes_them() {
+    let Some(town) = Town::new().await else { return };
+    let dig = "exec python3 -c 'import os\nfor _ in range(8000):\n os.mkdir(\"d\"); os.chdir(\"d\")'";
+    let spec = TaskSpec { memory_bytes: 256 << 20, ..town.spec("deep", Profile::Standard, dig) };
+    assert_eq!(town.run(spec).await.1, Exit::Code(0));
+    // In an agent of its own: one that has no stack left is gone, and few have so many open files.
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 256 && exec \"$@\"", "sh"]).arg(std::env::current_exe().unwrap());
+    command.args(["--exact", "an_agent_with_few_open_files_forgets", "--ignored", "--nocapture"]);
+    let output = command.env(REMOVER[0], &town.bench.root).env(REMOVER[1], &town.bench.node_id).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{}: {said}", output.status);
+    assert!(!town.bench.root.join("deep").exists());
+    town.is_unharmed("depth").await;
+}
+
+#[tokio::test]
+#[ignore = "run by no_depth_of_its_folders_ends_the_agent_that_removes_them"]
+async fn an_agent_with_few_open_files_forgets() {
+    let [Some(root), Some(node_id)] = REMOVER.map(std::env::var_os) else { return };
+    // Its machine is the other's: it is left as it is at the end.
+    let bench = std::mem::ManuallyDrop::new(Bench::left(root.into(), node_id.into_string().unwrap()));
+    bench.executor().forget("deep").await.unwrap();
+}

@@ -280,12 +280,13 @@ async fn a_fork_bomb_is_bounded_and_its_neighbour_goes_on() {
     assert_eq!(executor.wait("neighbour").await, Exit::Code(0));
     let worst: f64 =
         fs::read_to_string(executor.log_path("neighbour", Stream::Stdout)).unwrap().trim().parse().unwrap();
-    assert!(worst < 2.0, "{worst} s for one process beside the bomb");
+    let most = guest::allowed(Duration::from_secs(2)).as_secs_f64();
+    assert!(worst < most, "{worst} s for one process beside the bomb");
     let usage = executor.usage("bomb").await.unwrap();
     assert!(usage.pids <= Some(50) && usage.pids_max == Some(50), "{usage:?}");
     let begin = Instant::now();
     executor.kill("bomb").await.unwrap();
-    assert!(begin.elapsed() < Duration::from_secs(5), "{:?} to end the bomb", begin.elapsed());
+    assert!(begin.elapsed() < guest::allowed(Duration::from_secs(5)), "{:?} to end the bomb", begin.elapsed());
 }
 
 #[tokio::test]
@@ -306,7 +307,7 @@ async fn a_hundred_daemons_that_forked_twice_are_gone_within_a_second() {
     let begin = Instant::now();
     executor.kill("r1").await.unwrap();
     let took = begin.elapsed();
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(took < guest::allowed(Duration::from_secs(1)), "{took:?}");
     let left: Vec<u32> = pids.into_iter().filter(|pid| lives(*pid)).collect();
     assert_eq!(left, Vec::<u32>::new());
 }
@@ -495,7 +496,7 @@ async fn tidy_removes_the_nodes_groups_but_none_with_a_task() {
 async fn until_usage(is: impl AsyncFn() -> bool) {
     let begin = Instant::now();
     while !is().await {
-        assert!(begin.elapsed() < support::PATIENCE, "it never came about");
+        assert!(begin.elapsed() < guest::allowed(support::PATIENCE), "it never came about");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -551,4 +552,11 @@ async fn as_an_ordinary_user() {
         executor.forget(run_id).await.unwrap();
         assert!(!bench.root.join(run_id).exists());
     }
+
+    // Who is not root has to allow itself again what a task has forbidden, to remove it.
+    let forbids = "mkdir -p a/b/c/d closed; : > a/b/file; chmod 0 a/b/c closed; chmod 500 a/b; chmod 0 a; chmod 400 .";
+    executor.start(bench.spec("forbids", &["sh", "-c", forbids])).await.unwrap();
+    assert_eq!(executor.wait("forbids").await, Exit::Code(0));
+    executor.forget("forbids").await.unwrap();
+    assert!(!bench.root.join("forbids").exists());
 }

@@ -7,10 +7,15 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use support::{Bench, kill_9, lives, until};
+use support::{Bench, guest, kill_9, lives, until};
 use taffeta_isolation_linux::{LinuxConfig, LinuxExecutor};
 use taffeta_isolation_plan::{Executor, Memory, StartError, Stream, TaskSecrets, TaskSpec};
 use taffeta_model::{Exit, Isolation, Measure, Profile, Secret, SecretName};
+
+#[test]
+fn the_same_holds_in_a_guest_with_cgroup_v2() {
+    guest::run_tests(&["the_same_holds"]);
+}
 
 const FILE: &str = "value-of-the-file-5d1f";
 const VARIABLE: &str = "value-of-the-variable-5d1f";

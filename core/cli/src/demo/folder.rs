@@ -3,7 +3,7 @@
 use crate::failure::{Failure, Outcome};
 use std::{
     env,
-    fs::{self, DirBuilder},
+    fs::DirBuilder,
     hash::{BuildHasher, RandomState},
     io,
     os::unix::fs::DirBuilderExt,
@@ -11,6 +11,7 @@ use std::{
     thread::sleep,
     time::Duration,
 };
+use taffeta_isolation_linux::remove_all;
 
 /// Names that are tried; each is one of two thousand million.
 const TRIES: usize = 16;
@@ -44,13 +45,13 @@ impl DemoFolder {
 
     /// Removes it with all that is in it.
     pub(super) fn remove(self) -> Outcome {
-        let mut removed = fs::remove_dir_all(&self.0);
+        let mut removed = remove_all(&self.0);
         for _ in 0..50 {
             if removed.is_ok() || !self.0.exists() {
                 return Ok(());
             }
             sleep(Duration::from_millis(20)); // a process that was killed may just have made another file
-            removed = fs::remove_dir_all(&self.0);
+            removed = remove_all(&self.0);
         }
         removed.map_err(|e| Failure::failed(format!("cannot remove {}: {e}", self.0.display())))
     }

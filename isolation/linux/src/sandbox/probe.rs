@@ -7,7 +7,9 @@ use super::{
     nobody::Nobody,
 };
 use crate::{
-    confine, secrets,
+    confine,
+    remove::remove_all,
+    secrets,
     sys::{self, Birth, SingleThread},
 };
 use rustix::{
@@ -87,7 +89,7 @@ pub(crate) fn probe_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let told = made.and_then(|folder| {
         let tried = Trial::new(&folder).map(|trial| trial.lacking());
         let _ = unmount(folder.join(SECRETS_FOLDER), UnmountFlags::DETACH);
-        let _ = fs::remove_dir_all(&folder);
+        let _ = remove_all(&folder);
         Ok(serde_json::to_writer(io::stdout(), &tried?)?)
     });
     match told {
@@ -103,7 +105,7 @@ pub(crate) fn probe_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
 pub(crate) fn sweep_trials(tasks_root: &Path) {
     for entry in fs::read_dir(tasks_root).into_iter().flatten().flatten() {
         if entry.file_name().to_str().is_some_and(|name| name.starts_with(TRIAL)) {
-            let _ = fs::remove_dir_all(entry.path());
+            let _ = remove_all(&entry.path());
         }
     }
 }

@@ -222,11 +222,12 @@ impl<'a> Rounds<'a> {
             _ => Profile::Standard,
         };
         let hidden = self.hides || profile != Profile::None;
-        let script = match self.dice.below(5) {
+        let script = match self.dice.below(6) {
             0 => "exit 3".to_owned(),
             1 => "exec sleep 1000".to_owned(),
             2 if hidden => format!("(env -i setsid sleep {} &); exec sleep 1000", self.mark),
             3 => "trap '' TERM; while :; do sleep 0.05; done".to_owned(),
+            4 => "mkdir -p a/b/c; : > a/b/file; chmod 0 a/b a; exec sleep 1000".to_owned(),
             _ => "for i in 1 2 3; do setsid sleep 1000 & done; exit 0".to_owned(),
         };
         let secret = self.dice.below(3) == 0;

@@ -30,6 +30,11 @@ pub fn is_guest() -> bool {
     std::env::var_os(INSIDE).is_some_and(|at| at == GUEST)
 }
 
+/// How long something may take here that takes at most so long on a machine that is no guest.
+pub fn allowed(elsewhere: Duration) -> Duration {
+    if is_guest() { elsewhere * 10 } else { elsewhere }
+}
+
 /// Runs the tests of this program, but for those with one of these words in their name, where only the hierarchies of
 /// version 1 are to be seen. Says why where it cannot.
 pub fn run_tests_on_v1(but: &[&str]) {
@@ -51,6 +56,7 @@ pub fn run_tests_on_v1(but: &[&str]) {
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     println!("{said}");
     assert!(output.status.success() && !said.contains("ok. 0 passed"), "{said}");
+    assert!(!said.contains(super::NOT_PERMITTED), "nothing was tested: {said}");
 }
 
 /// Runs the tests of this program in the guest but for those with one of these words in their name, and passes if all of
@@ -91,6 +97,8 @@ pub fn run_tests(but: &[&str]) {
     drop(guest);
     let passed = said.iter().any(|line| line.contains("test result: ok. ") && !line.contains("ok. 0 passed"));
     assert!(ended.ends_with(&format!("{ENDED}0")) && passed, "{ended}\n{}", said.join("\n"));
+    let untested: Vec<_> = said.iter().filter(|line| line.contains(super::NOT_PERMITTED)).collect();
+    assert!(untested.is_empty(), "nothing was tested: {untested:?}");
 }
 
 /// What is missing for it.
@@ -131,6 +139,8 @@ mount -t tmpfs run /run
 mount -t cgroup2 none /sys/fs/cgroup
 mkdir /run/tests /dev/shm
 mount -t tmpfs shm /dev/shm
+mount -t tmpfs tests /var/tmp
+mount -t tmpfs tests /var/lib
 ip link set lo up
 export TMPDIR=/run/tests {INSIDE}={GUEST}
 cd /run
