@@ -188,7 +188,7 @@ fn packets_are_repeated_overtaken_late_and_slow_as_was_said() {
     let least = replies.iter().map(|reply| reply.after).min().expect("replies");
     eprintln!("answers came after {least:?} at least, and {:?} as a rule", median(&replies));
     assert!(least >= Duration::from_millis(80), "late on both ways: {least:?}");
-    assert!((Duration::from_millis(90)..Duration::from_millis(200)).contains(&median(&replies)));
+    assert!((Duration::from_millis(90)..Duration::from_millis(400)).contains(&median(&replies)));
     bed.undone(0, &fault, SOON);
     as_before("it answers soon, at its end", || (ping(200), 200));
 

@@ -537,7 +537,8 @@ fn after_a_reboot_nothing_is_left_though_the_end_is_far() {
         bed.undone(0, fault, SOON);
     }
     assert!(!filler.exists(), "the disk has room");
-    assert_eq!((load_groups(&bed, 0), processes(&["keeper", "burn"])), (vec![], vec![]));
+    let data = bed.data(0).to_string_lossy().into_owned();
+    assert_eq!((load_groups(&bed, 0), processes(&["keeper", "burn", &data])), (vec![], vec![]));
     within(SOON, "DNS answers", || {
         let reply = ask(bed.cluster.machines[0].dns(), "nodes.fabric.internal", "A")?;
         if reply.answers == 1 { Ok(()) } else { Err(format!("{reply:?}")) }
