@@ -103,8 +103,8 @@ fn keys_do_not_open_beside_another_state() {
 
 #[test]
 fn another_format_is_named() {
-    let newer = b"taffeta-backup 2\nsomething else".as_slice();
-    assert_eq!(Backup::read(newer).unwrap_err(), BackupError::OtherFormat(2));
+    let newer = b"taffeta-backup 3\nsomething else".as_slice();
+    assert_eq!(Backup::read(newer).unwrap_err(), BackupError::OtherFormat(3));
     assert_eq!(Backup::read(b"hello\n").unwrap_err(), BackupError::NoBackup);
     assert_eq!(Backup::read(b"").unwrap_err(), BackupError::NoBackup);
 }
