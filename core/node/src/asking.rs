@@ -8,7 +8,7 @@ use crate::{
     wire::{Ask, Told, decode, encode},
 };
 use std::time::Duration;
-use taffeta_model::{NodeId, VERSION_MIN};
+use taffeta_model::{NodeId, State, VERSION_MIN};
 use taffeta_net::{CallError, Lane};
 
 /// The refusal of what a node's version does not know.
@@ -30,9 +30,10 @@ impl Core {
         decode(&reply).map_err(CallError::Broken)
     }
 
-    /// Whether a node speaks this version, as far as is known: by the connection to it, and by what it publishes of itself.
+    /// Whether a node speaks this version, as far as is known: all members do what the cluster's level is; beyond that by the
+    /// connection to it, and by what it publishes of itself.
     fn may_know(&self, node: NodeId, version: u32) -> bool {
-        if version <= VERSION_MIN {
+        if version <= VERSION_MIN.max(self.store.read(State::spoken_level)) {
             return true;
         }
         let published = self.gossip.sets().get(&node).map(|set| set.info.speaks.max);

@@ -79,7 +79,5 @@ mod tests {
         fs::write(group.join("cpuset.cpus.effective"), "0-1\n").unwrap();
         assert_eq!(confine("0-1"), Ok(()));
         assert_eq!(fs::read_to_string(group.join("cpuset.cpus")).unwrap(), "0-1");
-        fs::write(group.join("cpuset.cpus.effective"), "\n").unwrap();
-        assert_eq!(confine("0-1"), Err("the kernel gives none".into()));
     }
 }
