@@ -267,6 +267,17 @@ fn a_higher_priority_takes_the_place_of_a_lower_one_which_comes_back() {
     let cluster = of(&[&["--cpus", "1"], &["--cpus", "1"], &["--cpus", "1"]]);
     deploy(&cluster, "low", "[service.low]\ncount = 3\nSLEEP\ncpus = 1\npriority = 10\n");
     wait_spread(&cluster, "low", &[("n1", 1), ("n2", 1), ("n3", 1)], 0);
+    let events_of_leader = || {
+        let leader = cluster.machines[0].try_json(&["leader"])?["name"].as_str().ok_or("nobody leads")?.to_owned();
+        cluster.machines[cluster.index(&leader)].try_json(&["events"])
+    };
+    // Events are what has changed from one look to the next: what came and went in between is none.
+    within(SOON, "the leader has seen them run", || {
+        let events = events_of_leader()?;
+        let of_low = |event: &&Value| event["kind"] == "task.running" && event["subject"].to_string().contains("low/");
+        let count = events.as_array().into_iter().flatten().filter(of_low).count();
+        if count >= 3 { Ok(()) } else { Err(events.to_string()) }
+    });
     deploy(&cluster, "high", "[service.high]\nSLEEP\ncpus = 1\npriority = 90\n");
     let (place, _) = within(SOON, "the higher one runs", || {
         let task = tasks(&cluster, "high")?.pop().ok_or("none")?;
@@ -281,8 +292,7 @@ fn a_higher_priority_takes_the_place_of_a_lower_one_which_comes_back() {
     assert!(why.contains("made way for high/high.1"), "{why}");
     let moved = format!("{task} leaves {place}: it made way for high/high.1, which is of a higher priority");
     within(SOON, "the leader's events tell of it, too", || {
-        let leader = cluster.machines[0].try_json(&["leader"])?["name"].as_str().ok_or("nobody leads")?.to_owned();
-        let events = cluster.machines[cluster.index(&leader)].try_json(&["events"])?;
+        let events = events_of_leader()?;
         let is_told = |event: &Value| event["kind"] == "task.moved" && event["message"] == moved.as_str();
         let told = events.as_array().into_iter().flatten().any(is_told);
         if told { Ok(()) } else { Err(events.to_string()) }
