@@ -37,7 +37,7 @@ pub struct Listed {
 
 impl Listed {
     /// Whether it is a voter or leads them.
-    pub(crate) fn votes(&self) -> bool {
+    pub fn votes(&self) -> bool {
         self.role == "leader" || self.role == "voter"
     }
 }
