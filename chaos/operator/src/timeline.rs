@@ -38,6 +38,8 @@ pub struct Sample {
     pub right: usize,
     /// Machines that were asked.
     pub asked: usize,
+    /// How often what names are to give has changed so far: whenever an instance was seen to come or go.
+    pub changes: usize,
 }
 
 /// A fault on one machine.
@@ -163,31 +165,43 @@ impl Timeline {
         events
     }
 
+    /// The times in which something was wrong after a fault had begun; what is wrong at the end is until the end.
+    fn wrong_times(&self, wrong: impl Fn(&Sample) -> bool) -> Vec<WrongTime<'_>> {
+        let events = self.events();
+        let mut times: Vec<WrongTime<'_>> = vec![];
+        let (mut is_open, mut right) = (false, None);
+        for sample in &self.samples {
+            let is_wrong = wrong(sample);
+            match times.last_mut().filter(|_| is_open) {
+                Some(time) => (time.last, is_open) = (sample, is_wrong),
+                None if is_wrong => {
+                    if let Some(event) = events.iter().copied().rfind(|event| *event <= sample.at_s) {
+                        times.push(WrongTime { event, right, last: sample });
+                        is_open = true;
+                    }
+                }
+                None => {}
+            }
+            right = (!is_wrong).then_some(sample);
+        }
+        times
+    }
+
     /// The longest time from a fault's beginning or end until what it had put wrong was right again; `None` if nothing
     /// was wrong after a fault had begun. What is wrong at the end counts until the end.
     pub fn settled_s(&self, wrong: impl Fn(&Sample) -> bool) -> Option<f64> {
-        let events = self.events();
-        let mut longest: Option<f64> = None;
-        let mut since: Option<f64> = None;
-        for sample in &self.samples {
-            match (wrong(sample), since) {
-                (true, None) => since = events.iter().copied().rfind(|event| *event <= sample.at_s),
-                (true, Some(_)) | (false, None) => {}
-                (false, Some(event)) => {
-                    longest = worse(longest, Some(sample.at_s - event));
-                    since = None;
-                }
-            }
-        }
-        match (since, self.samples.last()) {
-            (Some(event), Some(last)) => worse(longest, Some(last.at_s - event)),
-            (Some(_) | None, _) => longest,
-        }
+        self.wrong_times(wrong).iter().map(|time| time.last.at_s - time.event).max_by(f64::total_cmp)
     }
 
-    /// Until the names were right again.
+    /// Until the names were right again: from a fault's beginning or end, as [`Self::settled_s`] counts; but names that
+    /// had become right, and are overtaken by an instance that comes into service or goes, are late only since they were
+    /// right the last time.
     pub fn names_right_s(&self) -> Option<f64> {
-        self.settled_s(|sample| sample.right < sample.asked)
+        let late = |time: &WrongTime<'_>| {
+            let overtaken = time.right.filter(|right| right.changes < time.last.changes);
+            time.last.at_s - overtaken.map_or(time.event, |right| right.at_s.max(time.event))
+        };
+        self.wrong_times(|sample| sample.right < sample.asked).iter().map(late).max_by(f64::total_cmp)
     }
 
     /// Until all instances served again.
@@ -216,6 +230,16 @@ impl Timeline {
         });
         times.max_by(f64::total_cmp)
     }
+}
+
+/// A time in which something was wrong.
+struct WrongTime<'s> {
+    /// When the fault before it began or was undone.
+    event: f64,
+    /// The sample just before it, if that was right.
+    right: Option<&'s Sample>,
+    /// The first that was right again, or the last of all.
+    last: &'s Sample,
 }
 
 /// The longer of two times, where there are any.

@@ -92,6 +92,7 @@ moments! {
     StartLost = "an agent died after it had asked for a start, before there was anything",
     StartedUnseen = "a process was made after the agent had died that had asked for it",
     StartUntold = "an agent died before it was told of a process that it had asked for",
+    ShimKilledInStart = "a shim was killed while it made a task, and the start failed",
     ShimKilled = "a shim was killed, and its task with it",
     OrphanKilled = "what a killed shim had left was killed by the agent",
     OrphanFound = "what a killed shim had left was found by the next agent, and killed",

@@ -5,7 +5,7 @@ mod shim;
 mod start;
 
 pub(crate) use shim::News;
-pub(crate) use start::Stage;
+pub(crate) use start::{NotMade, Stage};
 
 use crate::{time::Run, trace::Event};
 use rand::{RngExt, rngs::SmallRng};

@@ -40,7 +40,8 @@ pub(super) async fn look(look: &Look, fabric: &Fabric) -> Result<Json, String> {
         }
         Look::Names(scope) => {
             let alive: BTreeSet<String> = fleet.alive().into_iter().map(String::from).collect();
-            let (right, asked) = names_right(&fleet, &alive, |service| chosen(scope, service), NAME_LIMIT).await;
+            let expected = names_of(&fleet, &alive, |service| chosen(scope, service));
+            let (right, asked) = names_right(&fleet, &alive, &expected, NAME_LIMIT).await;
             if asked == 0 {
                 return Err("no machine has a DNS that can be asked from here".into());
             }
@@ -73,15 +74,12 @@ fn part(some: usize, of: usize) -> f64 {
     if of == 0 { 1.0 } else { some as f64 / of as f64 }
 }
 
-/// How many of these machines give exactly the instances that serve on these machines, for every service that is
-/// chosen; and how many were asked. A machine without DNS is not asked.
-pub(crate) async fn names_right(
-    fleet: &Fleet,
-    machines: &BTreeSet<String>,
-    chosen: impl Fn(&str) -> bool,
-    limit: Duration,
-) -> (usize, usize) {
-    let mut expected: BTreeMap<String, BTreeSet<SocketAddr>> = BTreeMap::new();
+/// The instances that each name is to give.
+pub(crate) type Names = BTreeMap<String, BTreeSet<SocketAddr>>;
+
+/// The instances that serve on these machines, for every service that is chosen.
+pub(crate) fn names_of(fleet: &Fleet, machines: &BTreeSet<String>, chosen: impl Fn(&str) -> bool) -> Names {
+    let mut expected = Names::new();
     for service in fleet.wanted.keys().filter(|service| chosen(service)) {
         let tasks = fleet.tasks.iter().filter(|task| task.service == *service);
         let listening: Vec<(&Task, SocketAddr)> = tasks.filter_map(|task| Some((task, task.at?))).collect();
@@ -91,6 +89,16 @@ pub(crate) async fn names_right(
             expected.insert(name_of(service), here.map(|(_, at)| *at).collect());
         }
     }
+    expected
+}
+
+/// How many of these machines give exactly these instances; and how many were asked. A machine without DNS is not asked.
+pub(crate) async fn names_right(
+    fleet: &Fleet,
+    machines: &BTreeSet<String>,
+    expected: &Names,
+    limit: Duration,
+) -> (usize, usize) {
     let mut asked = JoinSet::new();
     for server in
         fleet.machines.iter().filter(|(name, _)| machines.contains(*name)).filter_map(|(_, machine)| machine.dns)
@@ -133,7 +141,7 @@ async fn serves(fleet: &Fleet, scope: &Scope, path: &str) -> Json {
 
 #[cfg(test)]
 mod tests {
-    use super::{ensure_wanted, names_right, part};
+    use super::{ensure_wanted, names_of, names_right, part};
     use crate::{format::Look, targets::tests::fleet};
     use serde_json::json;
     use std::{collections::BTreeSet, time::Duration};
@@ -153,7 +161,8 @@ mod tests {
         assert!(wanted(&json!({"app": "shp"})).is_err());
         assert_eq!((part(0, 0), part(1, 4)), (1.0, 0.25));
         let all: BTreeSet<String> = fleet().machines.keys().cloned().collect();
-        let asked = names_right(&fleet(), &all, |_| true, Duration::from_millis(10)).await;
+        let expected = names_of(&fleet(), &all, |_| true);
+        let asked = names_right(&fleet(), &all, &expected, Duration::from_millis(10)).await;
         assert_eq!(asked, (0, 0), "none of them has DNS");
     }
 }

@@ -5,7 +5,7 @@ mod look;
 mod process;
 
 pub(crate) use http::get;
-pub(crate) use look::names_right;
+pub(crate) use look::{Names, names_of, names_right};
 
 use crate::{
     fabric::Fabric,

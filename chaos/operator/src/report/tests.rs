@@ -38,6 +38,7 @@ fn report() -> Report {
         wanted: 3,
         right: 2,
         asked: 2,
+        changes: 0,
     };
     let mut timeline = Timeline { samples: (0..20).map(sample).collect(), ..Timeline::default() };
     timeline.faults.push(Span {

@@ -26,6 +26,7 @@ fn timeline(samples: &[(&str, usize, usize)], faults: Vec<Span>) -> Timeline {
         wanted: 3,
         right: *right,
         asked: 2,
+        changes: 0,
     };
     Timeline { samples: samples.iter().enumerate().map(sample).collect(), faults, ..Timeline::default() }
 }
@@ -38,6 +39,25 @@ fn times_count_from_the_event_before_what_went_wrong() {
     assert_eq!(timeline.full_strength_s(), Some(3.5));
     // From 1 to 2 after the beginning at 0.5, and from 5 to 6 after the end at 4.5.
     assert_eq!(timeline.names_right_s(), Some(1.5));
+}
+
+#[test]
+fn names_are_late_since_what_they_lag_behind() {
+    let seen = [("n1", 3, 2), ("n2", 2, 1), ("n2", 2, 2), ("n2", 2, 2), ("n2", 3, 1), ("n2", 3, 2)];
+    let mut late = timeline(&seen, vec![span("n1", 0.5, 9.5)]);
+    assert_eq!(late.names_right_s(), Some(4.5), "nothing came or went: the fault has put them wrong");
+    for (sample, changes) in late.samples.iter_mut().zip([0, 1, 1, 1, 2, 2]) {
+        sample.changes = changes;
+    }
+    assert_eq!(late.names_right_s(), Some(2.0), "wrong at 4, right at 5, and at 3 the last time before");
+    // A name that is ahead of what was seen to serve is as wrong.
+    late.samples[4].changes = 1;
+    assert_eq!(late.names_right_s(), Some(2.0));
+    // From the fault on until the end, whatever comes meanwhile.
+    late.samples[2..].iter_mut().for_each(|sample| sample.right = 1);
+    assert_eq!(late.names_right_s(), Some(4.5));
+    late.samples[0].right = 1;
+    assert_eq!(late.names_right_s(), Some(4.5), "they were wrong before, too");
 }
 
 #[test]

@@ -149,6 +149,7 @@ impl Watch {
             (seen.starts_lost, Moment::StartLost),
             (seen.starts_unseen, Moment::StartedUnseen),
             (seen.starts_untold, Moment::StartUntold),
+            (seen.shims_killed_in_start, Moment::ShimKilledInStart),
             (seen.shims_killed, Moment::ShimKilled),
             (seen.orphans_killed, Moment::OrphanKilled),
             (seen.orphans_found, Moment::OrphanFound),

@@ -27,6 +27,8 @@ pub(crate) struct Seen {
     pub(crate) starts_unseen: u64,
     /// A process was there and its agent died before it was told.
     pub(crate) starts_untold: u64,
+    /// A shim was killed while it made the process of its task.
+    pub(crate) shims_killed_in_start: u64,
     /// A shim was killed.
     pub(crate) shims_killed: u64,
     /// What such a shim left was killed by the agent that heard of it.

@@ -1,5 +1,5 @@
 //! Starts, and the instants at which an agent may die over one: before there is anything, while the shim that it has begun
-//! makes the process, which goes on without it, and before it was told that there is one.
+//! makes the process, which goes on without it, and before it was told that there is one. The shim may die over it as well.
 
 use super::{Inner, NEVER, PORTS_VARIABLE, Process, Tasks, batch, shim::News};
 use crate::trace::{Event, fnv};
@@ -40,6 +40,15 @@ pub(super) struct Birth {
     due: Duration,
     /// Whether its agent has died meanwhile.
     left: bool,
+}
+
+/// Why there is no process of a run that was begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NotMade {
+    /// It has ended, or an earlier start's has.
+    Ended(Exit),
+    /// The shim died over it: nothing is left of the start.
+    ShimDied,
 }
 
 /// A start for whose outcome an agent waits.
@@ -105,17 +114,29 @@ impl Tasks {
         !self.lock().births.is_empty()
     }
 
-    /// What has become of a run that was begun: its process, or how that has ended.
-    pub(crate) fn made(&self, now: Duration, run_id: &str) -> Result<(u32, UnixMillis), Exit> {
+    /// A shim is killed while it makes the process: whoever waits for that hears of it. False if none is at it.
+    pub(crate) fn lose_birth(&self, now: Duration, run_id: &str) -> bool {
+        let inner = &mut *self.lock();
+        let lost = inner.births.remove(run_id).is_some();
+        if lost {
+            inner.harmed = inner.harmed.max(now);
+            inner.seen.shims_killed_in_start += 1;
+            self.run.note(now, Event::End, self.place, fnv(run_id.as_bytes()), 5);
+        }
+        lost
+    }
+
+    /// What has become of a run that was begun.
+    pub(crate) fn made(&self, now: Duration, run_id: &str) -> Result<(u32, UnixMillis), NotMade> {
         let inner = &mut *self.lock();
         if let Some(birth) = inner.births.remove(run_id) {
             self.make(now, birth, inner);
         }
-        let Some(known) = inner.runs.get(run_id) else { return Err(Exit::NotStarted("not a run".into())) };
+        let Some(known) = inner.runs.get(run_id) else { return Err(NotMade::ShimDied) };
         match &*known.news.borrow() {
-            _ if known.lost => Err(Exit::Lost),
+            _ if known.lost => Err(NotMade::Ended(Exit::Lost)),
             News::Runs | News::HungUp => Ok((known.pid, known.started_at)),
-            News::Ended(exit) => Err(exit.clone()),
+            News::Ended(exit) => Err(NotMade::Ended(exit.clone())),
         }
     }
 
