@@ -1,7 +1,7 @@
 //! The seams at which a node starts tasks and asks after their health.
 
 use crate::{
-    tasks::{HANGS, News, Stage, Tasks},
+    tasks::{HANGS, News, NotMade, Stage, Tasks},
     time::{ProcessClock, ProcessTime},
 };
 use async_trait::async_trait;
@@ -82,7 +82,8 @@ impl Executor for SimExecutor {
         waiting.end();
         match made {
             Ok((pid, started_at)) => Ok(Started { pid, started_at, not_isolated: vec![] }),
-            Err(exit) => Err(StartError::AlreadyRan { run_id, exit }),
+            Err(NotMade::Ended(exit)) => Err(StartError::AlreadyRan { run_id, exit }),
+            Err(NotMade::ShimDied) => Err(StartError::Failed("its shim died before the task ran".into())),
         }
     }
 
