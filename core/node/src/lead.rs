@@ -156,8 +156,9 @@ impl Core {
                 withdraw(&mut lead.view, *owner, &known, &set.records);
             }
             for record in &set.records {
-                let TaskRecord { fence, phase, exit, .. } = &**record;
-                let report = Observed { node: *owner, fence: *fence, phase: *phase, exit: exit.clone(), since: now };
+                let TaskRecord { fence, phase, exit, serving, .. } = &**record;
+                let (fence, phase, exit, serving) = (*fence, *phase, exit.clone(), *serving);
+                let report = Observed { node: *owner, fence, phase, exit, serving, since: now };
                 lead.view.report(&record.task, report);
             }
         }

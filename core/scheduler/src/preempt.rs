@@ -84,7 +84,7 @@ impl Turn<'_> {
     /// that may go do not make enough room.
     fn victims(&self, at: MachineId, spec: &Spec, rules: &Rules, budgets: &mut Budgets) -> Option<Vec<TaskRef>> {
         let mut may: Vec<(Priority, Reverse<u64>, TaskId, TaskRef)> = vec![];
-        for task in self.s.tasks_on(at).iter().filter(|task| task.slot < self.s.job(**task).slots.len()) {
+        for task in self.s.tasks_on(at).iter().filter(|task| !self.is_fresh(**task)) {
             let victim = self.s.spec(*task);
             let lower = victim.priority() < spec.priority() && !self.decided.contains_key(task);
             // Its own older instances are its update's. One with a volume could go nowhere.
@@ -137,17 +137,21 @@ impl Turn<'_> {
         Some(chosen)
     }
 
+    /// Whether the task came in this turn and has no slot yet.
+    pub(crate) fn is_fresh(&self, task: TaskRef) -> bool {
+        task.slot >= self.s.job(task).slots.len()
+    }
+
     /// Whether a task on the machine must be with this one.
     fn is_needed(&self, at: MachineId, task: TaskRef) -> bool {
         self.needing(at, task).next().is_some()
     }
 
-    /// The tasks on the machine that must be with this one.
+    /// The tasks on the machine that must be with this one, those included that came in this turn.
     pub(crate) fn needing(&self, at: MachineId, task: TaskRef) -> impl Iterator<Item = TaskRef> {
         let me = (&self.s.app(task.app).app.name, &self.s.job(task).name);
         let others = self.s.tasks_on(at).iter().filter(move |other| (other.app, other.job) != (task.app, task.job));
-        let known = others.copied().filter(|other| other.slot < self.s.job(*other).slots.len());
-        known.filter(move |other| {
+        others.copied().filter(move |other| {
             let app = self.s.app(other.app);
             let named = |target: &JobRef| (target.app.as_ref().unwrap_or(&app.app.name), &target.job) == me;
             app.definition(other.job).with.iter().any(named)

@@ -105,7 +105,7 @@ fn all_goes_well(now: Millis, state: &State, ring: &mut RingView, app: &AppName)
             JobKind::Service | JobKind::Daemon => (Phase::Healthy, None),
             JobKind::Batch { .. } | JobKind::Cron { .. } => (Phase::Finished, Some(Exit::Code(0))),
         };
-        ring.report(id, Observed { node: *node, fence: *fence, phase, exit, since: now });
+        ring.report(id, Observed { node: *node, fence: *fence, phase, exit, serving: true, since: now });
     }
 }
 

@@ -51,6 +51,8 @@ pub struct Observed {
     pub phase: Phase,
     /// How its last process ended.
     pub exit: Option<Exit>,
+    /// Whether DNS is to give it out, by what its node says.
+    pub serving: bool,
     /// When the leader first saw this phase.
     pub since: Millis,
 }
@@ -130,8 +132,13 @@ impl RingView {
     pub fn report(&mut self, task: &TaskId, report: Observed) {
         let reports = self.observed.entry(task.clone()).or_default();
         match reports.iter_mut().find(|known| known.node == report.node) {
-            Some(known) if *known == (Observed { since: known.since, ..report.clone() }) => return,
-            Some(known) => *known = report,
+            Some(known) => {
+                let same = Observed { since: known.since, serving: known.serving, ..report.clone() } == *known;
+                if same && known.serving == report.serving {
+                    return;
+                }
+                *known = if same { Observed { since: known.since, ..report } } else { report };
+            }
             None => reports.push(report),
         }
         self.changes.tasks.insert(task.clone());

@@ -268,7 +268,7 @@ impl Turn<'_> {
                 // A daemon is down for as long as its machine.
                 Standing::On { machine, .. } if daemon && !self.s.machines.all[*machine].is_alive() => missing += 1,
                 Standing::On { .. } | Standing::Ended(_) => {
-                    serving += usize::from(self.serves(task) && !self.is_hidden(task));
+                    serving += usize::from(self.serves(task) && !self.is_hidden(task) && self.is_given(task));
                 }
             }
         }
@@ -285,6 +285,11 @@ impl Turn<'_> {
         let (app, slot) = (self.s.app(task.app), self.s.slot(task));
         let definition = app.definition_of(task.job, slot.version);
         definition.update.blue_green && slot.index > definition.count && !app.is_promoted(task.job, slot.version)
+    }
+
+    /// Whether its machine lets DNS give it out. One that was just promoted is hidden there until that machine has heard.
+    fn is_given(&self, task: TaskRef) -> bool {
+        matches!(&self.s.slot(task).standing, Standing::On { report: Some(report), .. } if report.serving)
     }
 
     /// Starts instances besides the others, as far as the policy has it. Gives whether such are wanted now.
@@ -361,7 +366,8 @@ impl Turn<'_> {
                 continue;
             }
             let Some(at) = self.s.slot(*task).on else { continue };
-            let just_came = self.needing(at, *task).any(|other| self.decided.contains_key(&other));
+            let just_came =
+                self.needing(at, *task).any(|other| self.is_fresh(other) || self.decided.contains_key(&other));
             if just_came {
                 self.wake(app, self.now); // to be with it; from the next turn on it may be alone
             } else {

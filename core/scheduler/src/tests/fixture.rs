@@ -254,7 +254,9 @@ impl Cluster {
         let id = task_id(task);
         let Place::On { node, fence } = self.state.tasks[&id].place else { return };
         if self.ring.member(node).is_some_and(|view| view.liveness == Liveness::Alive) {
-            self.ring.report(&id, Observed { node, fence, phase, exit, since: self.now });
+            let hidden = self.state.assigned_to(node).is_some_and(|set| set.tasks.get(&id).is_some_and(|a| a.hidden));
+            let serving = matches!(phase, Phase::Healthy | Phase::Running) && !hidden;
+            self.ring.report(&id, Observed { node, fence, phase, exit, serving, since: self.now });
         }
     }
 

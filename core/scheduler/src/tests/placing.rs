@@ -224,6 +224,19 @@ fn a_higher_priority_takes_the_place_of_the_least_that_makes_room() {
 }
 
 #[test]
+fn nobody_makes_way_whom_a_daemon_has_just_come_to_be_with() {
+    let mut c = Cluster::of(1);
+    let beside = vec!["web".parse().unwrap()];
+    let daemon = Job { kind: JobKind::Daemon, with: beside, priority: 50, ..service(1) };
+    c.deploy(&app("shop", &[("log", daemon), ("web", Job { priority: 20, ..service(1).cpus(1000) })]));
+    c.turn();
+    assert_eq!((c.on("shop/web.1"), c.state.tasks.len()), (1, 1), "a daemon comes when there is somebody to be with");
+    c.deploy(&app("high", &[("api", Job { priority: 50, ..service(1).cpus(3500) })]));
+    c.turn();
+    assert_eq!((c.on("shop/web.1"), c.on("shop/log.1"), c.on("high/api.1")), (1, 1, 0));
+}
+
+#[test]
 fn who_makes_way_does_not_depend_on_who_plans() {
     let mut c = Cluster::of(4);
     (1..=4).for_each(|i| c.member(i).zone = if i % 2 == 0 { "a" } else { "b" }.into());

@@ -165,6 +165,14 @@ fn blue_green_comes_whole_unseen_and_takes_over_when_promoted() {
     assert!((4..=6).all(|i| hidden(&c, i)) && (1..=3).all(|i| !hidden(&c, i)));
     c.apply(&Command::Promote { app: "shop".parse().unwrap(), job: None, seen_version: Some(2) });
     assert!((4..=6).all(|i| !hidden(&c, i)));
+    let unheard = told(&mut c);
+    assert_eq!(
+        unheard.lines().count(),
+        1,
+        "no machine lets DNS give those beside yet, and one may be missing: {unheard}"
+    );
+    assert_eq!(told(&mut c), "");
+    c.all_well();
     let text = transcript(&mut c, 3);
     assert!(text.contains("web.4 goes") && text.ends_with("settled\n"), "{text}");
     assert_eq!(c.state.tasks.len(), 3);

@@ -188,6 +188,7 @@ fn a_report_about_another_placement_does_not_count() {
         fence: Fence::default(),
         phase: Phase::Finished,
         exit: Some(Exit::Code(0)),
+        serving: false,
         since: c.now,
     };
     c.ring.report(&task_id("shop/migrate.1"), report);

@@ -103,7 +103,7 @@ impl World {
     fn report(&mut self, tasks: &[TaskId], phase: Phase) {
         for id in tasks {
             if let Some(Place::On { node, fence }) = self.state.tasks.get(id).map(|task| &task.place) {
-                let report = Observed { node: *node, fence: *fence, phase, exit: None, since: self.now };
+                let report = Observed { node: *node, fence: *fence, phase, exit: None, serving: true, since: self.now };
                 self.ring.report(id, report);
             }
         }
