@@ -165,7 +165,7 @@ impl Keeper {
     fn look_after(&mut self, entry: &Entry) -> Option<u64> {
         let (id, now) = (&entry.record.id, boot_millis());
         if !entry.is_due(now, &self.boot) {
-            return self.do_it(entry, now);
+            return self.do_it(entry);
         }
         if let Some(again) = self.again.get(id).filter(|again| now < **again) {
             return Some(*again);
@@ -189,13 +189,15 @@ impl Keeper {
         }
     }
 
-    fn do_it(&mut self, entry: &Entry, now: u64) -> Option<u64> {
+    fn do_it(&mut self, entry: &Entry) -> Option<u64> {
         let (record, id) = (&entry.record, &entry.record.id);
         let doing = self.doing.entry(id.clone()).or_default();
         // Said first where the agent could not say it any more; and of what was said before, another keeper began it.
         if entry.told.is_none() && record.deed.silences_agent() {
             let _ = self.journal.tell(id, &Told::active());
         }
+        // From now: what was written may have taken longer than the agent is given for its answer.
+        let now = boot_millis();
         match doing.act(record, now, &self.data) {
             Ok(Step::Done) if matches!(record.deed, super::journal::Deed::KillTask { .. }) => {
                 // While it cannot be written down, it is known here that it was done.
