@@ -388,7 +388,7 @@ impl Machine {
         let nodes = nodes_of(&self.data);
         kill_all(&self.data);
         self.kill_agent();
-        within(Duration::from_secs(5), "the machine is dead", || {
+        within(Duration::from_secs(30), "the machine is dead", || {
             kill_all(&self.data);
             nodes.iter().for_each(|node| kill_groups(node));
             let left = processes_of(&self.data);
@@ -409,7 +409,7 @@ impl Machine {
     pub fn terminate(&mut self) -> i32 {
         self.tell_to_end();
         let Some(mut process) = self.process.take() else { return 0 };
-        let (code, _) = within(Duration::from_secs(10), "the node ends on SIGTERM", || match process.try_wait() {
+        let (code, _) = within(Duration::from_secs(30), "the node ends on SIGTERM", || match process.try_wait() {
             Ok(Some(status)) => Ok(status.code().unwrap_or(128)),
             Ok(None) => Err("it runs".into()),
             Err(e) => Err(e.to_string()),

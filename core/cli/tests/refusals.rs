@@ -96,8 +96,8 @@ fn a_wrong_expired_or_foreign_token_is_refused() {
     let _alone = alone();
     let (cluster, token) = one();
     let (_other, foreign) = one();
-    let minted = Instant::now();
     let expired = cluster.machines[0].run(&["token", "create", "--ttl", "1s"]).success().stdout.trim().to_owned();
+    let minted = Instant::now();
     let first = cluster.machines[0].fabric().to_string();
     let here = beside(&cluster, 9);
     let join = |token: &str| {
@@ -264,7 +264,7 @@ fn the_api_wants_its_token() {
         command.output().expect("the binary runs").status.code().unwrap_or(128)
     };
     let url = format!("http://{http}");
-    let (token, _) = within(Duration::from_secs(10), "the admin token lets in", || {
+    let (token, _) = within(Duration::from_secs(30), "the admin token lets in", || {
         let token = std::fs::read_to_string(data.join("admin.token")).map_err(|e| e.to_string())?;
         if run(Some(token.trim()), &url) == 0 { Ok(token) } else { Err("refused".into()) }
     });

@@ -51,7 +51,7 @@ async fn eventually<F: Future<Output = Result<(), String>>>(what: &str, mut chec
 async fn three(root: &Path) -> Vec<Fabric> {
     let port = free_port();
     let first = start(config(root, "n1", 1, port)).await;
-    first.ready(Duration::from_secs(10)).await.expect("the first is ready");
+    first.ready(Duration::from_secs(30)).await.expect("the first is ready");
     let mut nodes = vec![first];
     for (name, host) in [("n2", 2), ("n3", 3)] {
         let mut config = config(root, name, host, port);
@@ -60,7 +60,7 @@ async fn three(root: &Path) -> Vec<Fabric> {
         nodes.push(start(config).await);
     }
     for node in &nodes {
-        node.ready(Duration::from_secs(10)).await.expect("ready");
+        node.ready(Duration::from_secs(30)).await.expect("ready");
     }
     nodes
 }
@@ -92,15 +92,15 @@ async fn a_wrong_expired_used_up_or_foreign_token_is_refused_with_its_reason() {
     let root = tempfile::tempdir().expect("a folder");
     let port = free_port();
     let first = start(config(root.path(), "n1", 1, port)).await;
-    first.ready(Duration::from_secs(10)).await.expect("ready");
+    first.ready(Duration::from_secs(30)).await.expect("ready");
     let foreign_port = free_port();
     let foreign = start(config(root.path(), "f1", 1, foreign_port)).await;
-    foreign.ready(Duration::from_secs(10)).await.expect("ready");
+    foreign.ready(Duration::from_secs(30)).await.expect("ready");
 
     let mut wrong = token(&first, any_token()).await;
     wrong.secret[0] ^= 1;
-    let minted = Instant::now();
     let expired = token(&first, TokenRequest { ttl_seconds: Some(1), ..any_token() }).await;
+    let minted = Instant::now();
     let foreign_token = token(&foreign, any_token()).await;
     let mut unknown = token(&first, any_token()).await;
     unknown.id.0 ^= 1;
@@ -140,13 +140,13 @@ async fn a_node_that_was_shut_down_can_be_started_again_in_the_same_process() {
     let root = tempfile::tempdir().expect("a folder");
     let port = free_port();
     let node = start(config(root.path(), "n1", 1, port)).await;
-    node.ready(Duration::from_secs(10)).await.expect("ready");
+    node.ready(Duration::from_secs(30)).await.expect("ready");
     let id = node.id();
     node.shutdown().await;
     let again =
         start(FabricConfig { serve: Serve { http: false, dns: false }, ..FabricConfig::new(root.path().join("n1")) });
     let again = again.await;
-    again.ready(Duration::from_secs(10)).await.expect("ready again");
+    again.ready(Duration::from_secs(30)).await.expect("ready again");
     assert_eq!((again.id(), again.name().as_str(), again.address().port()), (id, "n1", port));
     again.shutdown().await;
 }
@@ -156,7 +156,7 @@ async fn a_member_keeps_its_name() {
     let root = tempfile::tempdir().expect("a folder");
     let port = free_port();
     let node = start(config(root.path(), "n1", 1, port)).await;
-    node.ready(Duration::from_secs(10)).await.expect("ready");
+    node.ready(Duration::from_secs(30)).await.expect("ready");
     node.shutdown().await;
     let mut renamed = config(root.path(), "n1", 1, port);
     renamed.name = Some(NodeName::new("n9").expect("a label"));

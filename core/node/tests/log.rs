@@ -21,7 +21,7 @@ async fn start(data: &Path) -> Result<Fabric, StartError> {
     config.serve = Serve { http: false, dns: false };
     config.best_effort = true;
     let node = Fabric::start(config).await?;
-    node.ready(Duration::from_secs(10)).await.expect("ready");
+    node.ready(Duration::from_secs(30)).await.expect("ready");
     Ok(node)
 }
 

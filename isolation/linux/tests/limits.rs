@@ -17,6 +17,9 @@ use taffeta_model::Exit;
 
 const FOR_EVER: [&str; 2] = ["sleep", "1000"];
 
+/// How often a limit in time is measured at most: a first miss may be the machine's, so many are ours.
+const TURNS: usize = 3;
+
 /// Uses up what processor time it gets.
 const SPIN: [&str; 3] = ["sh", "-c", "while :; do :; done"];
 
@@ -90,8 +93,22 @@ async fn a_weight_is_a_share_beside_others_and_a_quota_a_limit_alone() {
     executor.start(spec("less", 200)).await.unwrap();
     executor.start(spec("more", 800)).await.unwrap();
     let cpu = async |run_id| executor.usage(run_id).await.unwrap().cpu;
-    let before = (cpu("less").await, cpu("more").await);
-    let spent = async || (cpu("less").await - before.0, cpu("more").await - before.1);
+    // Both as of one moment: the one has hardly gone on while the other was read.
+    let both = async || {
+        let begin = Instant::now();
+        loop {
+            let (less, more) = (cpu("less").await, cpu("more").await);
+            if cpu("less").await - less < Duration::from_millis(10) {
+                break (less, more);
+            }
+            assert!(begin.elapsed() < guest::allowed(support::PATIENCE), "they are never read at once");
+        }
+    };
+    let before = both().await;
+    let spent = async || {
+        let (less, more) = both().await;
+        (less - before.0, more - before.1)
+    };
     until_usage(async || spent().await.0 > Duration::from_millis(400)).await;
     let (less, more) = spent().await;
     let ratio = more.as_secs_f64() / less.as_secs_f64();
@@ -273,20 +290,28 @@ async fn a_fork_bomb_is_bounded_and_its_neighbour_goes_on() {
     let neighbour = "import subprocess, time\nworst = 0\nfor turn in range(60):\n t = time.monotonic()\n \
                      subprocess.run(['true'])\n worst = max(worst, time.monotonic() - t)\nprint(worst, flush=True)\n";
     let bomb = "import os\nwhile True:\n try: os.fork()\n except OSError: pass\n";
-    executor.start(TaskSpec { cpus_milli: 100, ..bench.spec("bomb", &["python3", "-c", bomb]) }).await.unwrap();
-    let refused = async || executor.usage("bomb").await.unwrap().forks_refused.unwrap_or_default();
-    until_usage(async || refused().await > 100).await;
-    executor.start(bench.spec("neighbour", &["python3", "-c", neighbour])).await.unwrap();
-    assert_eq!(executor.wait("neighbour").await, Exit::Code(0));
-    let worst: f64 =
-        fs::read_to_string(executor.log_path("neighbour", Stream::Stdout)).unwrap().trim().parse().unwrap();
-    let most = guest::allowed(Duration::from_secs(2)).as_secs_f64();
-    assert!(worst < most, "{worst} s for one process beside the bomb");
-    let usage = executor.usage("bomb").await.unwrap();
-    assert!(usage.pids <= Some(50) && usage.pids_max == Some(50), "{usage:?}");
-    let begin = Instant::now();
-    executor.kill("bomb").await.unwrap();
-    assert!(begin.elapsed() < guest::allowed(Duration::from_secs(5)), "{:?} to end the bomb", begin.elapsed());
+    let mut missed = vec![];
+    for turn in 1..=TURNS {
+        let (bomber, beside) = (format!("bomb-{turn}"), format!("neighbour-{turn}"));
+        executor.start(TaskSpec { cpus_milli: 100, ..bench.spec(&bomber, &["python3", "-c", bomb]) }).await.unwrap();
+        let refused = async || executor.usage(&bomber).await.unwrap().forks_refused.unwrap_or_default();
+        until_usage(async || refused().await > 100).await;
+        executor.start(bench.spec(&beside, &["python3", "-c", neighbour])).await.unwrap();
+        assert_eq!(executor.wait(&beside).await, Exit::Code(0));
+        let worst: f64 =
+            fs::read_to_string(executor.log_path(&beside, Stream::Stdout)).unwrap().trim().parse().unwrap();
+        let usage = executor.usage(&bomber).await.unwrap();
+        assert!(usage.pids <= Some(50) && usage.pids_max == Some(50), "{usage:?}");
+        let begin = Instant::now();
+        executor.kill(&bomber).await.unwrap();
+        let took = begin.elapsed();
+        let most = guest::allowed(Duration::from_secs(2)).as_secs_f64();
+        if worst < most && took < guest::allowed(Duration::from_secs(5)) {
+            return;
+        }
+        missed.push(format!("{worst} s for one process beside the bomb, {took:?} to end the bomb"));
+    }
+    panic!("{missed:?}");
 }
 
 #[tokio::test]
@@ -297,19 +322,28 @@ async fn a_hundred_daemons_that_forked_twice_are_gone_within_a_second() {
         return;
     }
     let script = "i=0; while [ $i -lt 100 ]; do (setsid sleep 1000 &); i=$((i+1)); done; exec sleep 1000";
-    executor.start(TaskSpec { pids_max: 400, ..bench.spec("r1", &["sh", "-c", script]) }).await.unwrap();
-    let count = async || executor.usage("r1").await.unwrap().pids.unwrap_or_default();
-    until_usage(async || count().await == 101).await;
-    let procs = bench.group(&executor, "pids", "r1").unwrap().join("cgroup.procs");
-    let pids = || -> Vec<u32> { fs::read_to_string(&procs).unwrap().lines().map(|pid| pid.parse().unwrap()).collect() };
-    until("none is but half there", || pids().len() == 101).await;
-    let pids = pids();
-    let begin = Instant::now();
-    executor.kill("r1").await.unwrap();
-    let took = begin.elapsed();
-    assert!(took < guest::allowed(Duration::from_secs(1)), "{took:?}");
-    let left: Vec<u32> = pids.into_iter().filter(|pid| lives(*pid)).collect();
-    assert_eq!(left, Vec::<u32>::new());
+    let mut missed = vec![];
+    for turn in 1..=TURNS {
+        let run = format!("r{turn}");
+        executor.start(TaskSpec { pids_max: 400, ..bench.spec(&run, &["sh", "-c", script]) }).await.unwrap();
+        let count = async || executor.usage(&run).await.unwrap().pids.unwrap_or_default();
+        until_usage(async || count().await == 101).await;
+        let procs = bench.group(&executor, "pids", &run).unwrap().join("cgroup.procs");
+        let pids =
+            || -> Vec<u32> { fs::read_to_string(&procs).unwrap().lines().map(|pid| pid.parse().unwrap()).collect() };
+        until("none is but half there", || pids().len() == 101).await;
+        let pids = pids();
+        let begin = Instant::now();
+        executor.kill(&run).await.unwrap();
+        let took = begin.elapsed();
+        let left: Vec<u32> = pids.into_iter().filter(|pid| lives(*pid)).collect();
+        assert_eq!(left, Vec::<u32>::new());
+        if took < guest::allowed(Duration::from_secs(1)) {
+            return;
+        }
+        missed.push(took);
+    }
+    panic!("{missed:?}");
 }
 
 #[tokio::test]
@@ -323,10 +357,12 @@ async fn what_somebody_has_left_frozen_can_be_killed() {
     let run = bench.root.join("r1");
     assert!(harm::can_freeze(&run));
     harm::freeze(&run).unwrap();
+    // A kill that does not thaw gives up after ten seconds, or never ends.
+    let limit = Duration::from_secs(8);
     let begin = Instant::now();
     executor.kill("r1").await.unwrap();
     assert_eq!(executor.wait("r1").await, Exit::Signal(9));
-    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < limit, "{:?}", begin.elapsed());
 
     // The same with its shim dead, when an agent has to end it.
     executor.start(bench.spec("r2", &["sh", "-c", "sleep 1000 & exec sleep 1000"])).await.unwrap();
@@ -335,7 +371,7 @@ async fn what_somebody_has_left_frozen_can_be_killed() {
     kill_9(bench.shim_pid("r2"));
     assert_eq!(executor.wait("r2").await, Exit::Lost);
     executor.forget("r2").await.unwrap();
-    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < limit, "{:?}", begin.elapsed());
 }
 
 #[tokio::test]
@@ -364,13 +400,18 @@ async fn a_shim_that_waits_for_its_group_to_empty_sleeps_and_hears_of_it() {
         let count = |line: &str| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse::<u64>().ok();
         status.lines().find_map(count).unwrap()
     };
-    let (before, begin) = (turns(), Instant::now());
-    until("time has passed", || begin.elapsed() > Duration::from_millis(400)).await;
-    assert!(turns() - before <= 4, "{} turns of a shim that has nothing to do", turns() - before);
+    // Other things may wake it in one window or another; one that looks again and again wakes in each.
+    let mut windows: Vec<u64> = vec![];
+    while windows.last().is_none_or(|turned| *turned > 4) {
+        assert!(windows.len() < 5, "{windows:?} turns of a shim that has nothing to do");
+        let (before, begin) = (turns(), Instant::now());
+        until("time has passed", || begin.elapsed() > Duration::from_millis(400)).await;
+        windows.push(turns() - before);
+    }
     assert!(!bench.root.join("r1/exit.json").exists());
     drop(thaw);
     assert_eq!(executor.wait("r1").await, Exit::Code(0));
-    assert!(stays.0.try_wait().unwrap().is_some(), "it was killed with the task");
+    until("it was killed with the task", || stays.0.try_wait().unwrap().is_some()).await;
 }
 
 struct Thaw(PathBuf);
@@ -466,7 +507,7 @@ async fn a_task_that_makes_groups_of_its_own_is_killed_and_removed_with_them() {
         let mut child = Stray(Command::new("sleep").arg("1000").process_group(0).spawn().unwrap());
         fs::write(inner.join("cgroup.procs"), child.0.id().to_string()).unwrap();
         executor.kill(controller).await.unwrap();
-        assert!(child.0.try_wait().unwrap().is_some(), "killed with the task");
+        until("it was killed with the task", || child.0.try_wait().unwrap().is_some()).await;
         executor.forget(controller).await.unwrap();
         assert!(!inner.exists());
     }

@@ -1,6 +1,6 @@
 //! What tasks reach of their node, and what a node says that cannot set them apart in full.
 
-use super::{IDLE, SOON, alone, batch, binary, deploy, has_own_view, has_program, output_of, task};
+use super::{IDLE, alone, batch, binary, deploy, has_own_view, has_program, output_of, running};
 use rustix::process::geteuid;
 use std::{
     fs,
@@ -8,7 +8,7 @@ use std::{
     path::Path,
     process::Command,
 };
-use taffeta_harness::{Cluster, within};
+use taffeta_harness::Cluster;
 use tempfile::TempDir;
 
 /// Whom nobody has given anything.
@@ -65,10 +65,7 @@ fn a_node_that_is_not_root_says_once_what_is_lacking_and_runs_tasks_if_told_to()
     let own = if geteuid().is_root() { NOBODY } else { geteuid().as_raw() };
     assert_eq!(output_of(machine, "plain/who.1"), format!("{own}\n"));
     deploy(&cluster, "stays", &format!("[service.one]\n{IDLE}"));
-    within(SOON, "a service runs", || match task(machine, "stays/one.1")? {
-        found if found["state"] == "running" || found["state"] == "healthy" => Ok(()),
-        other => Err(other.to_string()),
-    });
+    running(machine, "stays/one.1");
 }
 
 /// What a task tries to get into the API with: nothing, whatever it finds, and the node's own socket.

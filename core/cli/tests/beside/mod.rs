@@ -13,12 +13,12 @@ use taffeta_harness::{Cluster, within};
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// A service that says where it is and then what it is told to, and batch tasks that end.
+/// A service that says where it is and then, in two halves, what it is told to, and a batch task that ends.
 const APP: &str = r#"
 app = "box"
 
 [service.talk]
-run = ["sh", "-c", "echo started at $TAFFETA_NODE; : > ready; while [ ! -e go ]; do sleep 0.05; done; i=0; while [ $i -lt 3000 ]; do i=$((i+1)); printf 'line %040d\n' $i; [ $((i % 100)) = 0 ] && sleep 0.1; done; while :; do sleep 1; done"]
+run = ["sh", "-c", "echo started at $TAFFETA_NODE; : > ready; i=0; for half in 1500 3000; do while [ ! -e go$half ]; do sleep 0.05; done; while [ $i -lt $half ]; do i=$((i+1)); printf 'line %040d\n' $i; [ $((i % 100)) = 0 ] && sleep 0.1; done; done; while :; do sleep 1; done"]
 files = ["given.txt"]
 logs = { size = "64KiB", files = 2 }
 cpus = 0.05
@@ -43,6 +43,13 @@ fn start() -> (Cluster, usize) {
         let once = tasks.as_array().into_iter().flatten().find(|t| t["task"] == "once.1").cloned();
         if once.is_some_and(|t| t["state"] == "finished") { Ok(()) } else { Err(tasks.to_string()) }
     });
+    for machine in &cluster.machines {
+        within(SOON, &format!("{} gives the outputs of both", machine.name), || {
+            let [talk, once] = ["box/talk.1", "box/once.1"].map(|task| machine.run(&["logs", task]));
+            let there = talk.code == 0 && talk.stdout.contains("started at ") && once.code == 0;
+            if there { Ok(()) } else { Err(format!("{talk:?}, {once:?}")) }
+        });
+    }
     let on = owner(&cluster, 0, "talk.1");
     (cluster, on)
 }
@@ -125,8 +132,11 @@ fn logs_follow_a_task_across_its_files_and_to_another_machine() {
     let mut follower = Verb::begin(&cluster, other, &["logs", "-f", "box/talk.1"]);
     let first = format!("started at {}\n", cluster.machines[on].name);
     follower.says("what was there", |f| f.out() == first);
-    cluster.machines[other].run(&["exec", "box/talk.1", "--", "touch", "go"]).success();
-    follower.says("all lines", |f| f.out().ends_with(&format!("line {:040}\n", 3000)));
+    // One half is less than its files hold: nothing makes room before it was followed.
+    for half in [1500, 3000] {
+        cluster.machines[other].run(&["exec", "box/talk.1", "--", "touch", &format!("go{half}")]).success();
+        follower.says("all lines so far", |f| f.out().ends_with(&format!("line {half:040}\n")));
+    }
     let lines: String = (1..=3000).map(|n| format!("line {n:040}\n")).collect();
     assert!(follower.out() == first + &lines, "each line once, in order, over files that have gone");
     let gone = cluster.machines[other].run(&["logs", "box/talk.1", "--tail", "10MiB"]).success();
@@ -144,28 +154,22 @@ fn logs_follow_a_task_across_its_files_and_to_another_machine() {
     let now = owner(&cluster, other, "talk.1");
     assert_ne!(now, on);
     let name = &cluster.machines[now].name;
-    assert!(
-        follower.err().contains(&format!("box/talk.1 goes on at {name}, from the beginning\n")),
-        "{}",
-        follower.err()
-    );
-    assert!(follower.out().ends_with(&format!("started at {name}\n")));
+    let goes_on = format!("box/talk.1 goes on at {name}, from the beginning\n");
+    follower.says("where it goes on", |f| f.err().contains(&goes_on));
+    follower.says("what it says there", |f| f.out().ends_with(&format!("started at {name}\n")));
     // It crashes, and is started again where it is.
-    let pid = cluster.machines[other].try_json(&["ps", "box"]).expect("tasks");
-    let pid = pid
-        .as_array()
-        .into_iter()
-        .flatten()
-        .find(|t| t["task"] == "talk.1")
-        .and_then(|t| t["pid"].as_i64())
-        .expect("a pid");
+    let (pid, _) = within(SOON, "its process is known", || {
+        let tasks = cluster.machines[other].try_json(&["ps", "box"])?;
+        let talk = tasks.as_array().into_iter().flatten().find(|t| t["task"] == "talk.1" && t["node"] == *name);
+        talk.and_then(|t| t["pid"].as_i64()).ok_or_else(|| tasks.to_string())
+    });
     let pid = rustix::process::Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("a pid");
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
     follower.says("it was started again", |f| f.err().contains("box/talk.1 was started again\n"));
     follower.says("its next run", |f| f.out().matches("started at ").count() == 3);
     cluster.machines[other].run(&["stop", "box"]).success();
     assert_eq!(follower.ends(), 0, "{}", follower.err());
-    assert!(follower.err().contains("box/talk.1 is not there any more\n"), "{}", follower.err());
+    follower.says("that it has gone", |f| f.err().contains("box/talk.1 is not there any more\n"));
 }
 
 #[test]
@@ -186,8 +190,13 @@ fn logs_of_a_batch_task_end_with_it_and_both_outputs_come_in_their_order() {
         let whole = said.code == 0 && said.stdout == "one\ntwo\n";
         if whole { Ok(()) } else { Err(format!("{said:?}")) }
     });
+    in_its_time(&cluster);
     for machine in &cluster.machines {
-        let both = machine.run(&["logs", "--both", "--timestamps", "box/once.1"]).success();
+        let (both, _) = within(SOON, "both outputs with their times", || {
+            let both = machine.run(&["logs", "--both", "--timestamps", "timed/slow.1"]);
+            let count = both.stdout.lines().chain(both.stderr.lines()).count();
+            if both.code == 0 && count == 3 { Ok(both) } else { Err(format!("{both:?}")) }
+        });
         let lines: Vec<&str> = both.stdout.lines().chain(both.stderr.lines()).collect();
         let mut timed: Vec<(&str, &str)> = lines.iter().map(|line| line.split_at(25)).collect();
         timed.sort_unstable();
@@ -213,6 +222,27 @@ fn logs_of_a_batch_task_end_with_it_and_both_outputs_come_in_their_order() {
     cluster.machines[0].run(&["stop", "flood"]).success();
     let unknown = cluster.machines[0].run(&["logs", "-f", "box/nobody.1"]);
     assert_eq!(unknown.code, 1, "{unknown:?}");
+}
+
+/// A task that writes to both outputs in turn, each line when the one before has been stored for a while.
+fn in_its_time(cluster: &Cluster) {
+    let file = cluster.root().join("timed.toml");
+    let wait = |name: &str| format!("while [ ! -e {name} ]; do sleep 0.05; done");
+    let script = format!("echo one; {}; echo two >&2; {}; echo three", wait("two"), wait("three"));
+    let text = format!("app = \"timed\"\n[batch.slow]\nrun = [\"sh\", \"-c\", {script:?}]\ncpus = 0.05\n");
+    fs::write(&file, text).expect("a file");
+    let machine = &cluster.machines[0];
+    machine.run(&["deploy", &file.to_string_lossy()]).success();
+    for (before, output, next) in [("one\n", "", "two"), ("two\n", "--stderr", "three")] {
+        let args = ["logs", "timed/slow.1", output];
+        let args = if output.is_empty() { &args[..2] } else { &args[..] };
+        within(SOON, &format!("{before:?} is there"), || {
+            let said = machine.run(args);
+            if said.code == 0 && said.stdout == before { Ok(()) } else { Err(format!("{said:?}")) }
+        });
+        thread::sleep(Duration::from_millis(300)); // times are exact to a tenth of a second
+        machine.run(&["exec", "timed/slow.1", "--", "touch", next]).success();
+    }
 }
 
 #[test]
@@ -358,7 +388,14 @@ fn files_are_listed_and_fetched_from_any_machine_and_nothing_else_is() {
     let _alone = alone();
     let (cluster, on) = start();
     cluster.machines[on]
-        .run(&["exec", "box/talk.1", "--", "sh", "-c", "ln -s /etc out; mkdir sub; seq 1 200000 > sub/numbers"])
+        .run(&[
+            "exec",
+            "box/talk.1",
+            "--",
+            "sh",
+            "-c",
+            "while [ ! -e ready ]; do sleep 0.05; done; ln -s /etc out; mkdir sub; seq 1 200000 > sub/numbers",
+        ])
         .success();
     let numbers: String = (1..=200_000).map(|n| format!("{n}\n")).collect();
     for machine in &cluster.machines {

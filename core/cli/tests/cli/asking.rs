@@ -8,8 +8,8 @@ use std::{fs, io::Write, path::Path, process::Stdio};
 
 #[test]
 fn a_node_that_is_not_there_is_told_with_its_address() {
-    // Bound and let go: nobody listens there now.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Bound and let go: nobody listens there now, and no other test binds a port of this host.
+    let free = std::net::TcpListener::bind("127.0.0.9:0").unwrap().local_addr().unwrap();
     let url = format!("http://{free}");
     let shop = taffeta_example_shop::SHOP_TOML;
     let folder = tempfile::tempdir().unwrap();

@@ -18,7 +18,7 @@ use taffeta_net::{
     Bytes, Clock, FabricSocket, Identity, Lives, Net, NetConfig, NodeKey, Peer, Service, SystemClock, Unjoined,
 };
 
-const LIMIT: Duration = Duration::from_secs(5);
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// A node of the version before runs, times and lines of outputs, and of all that came later. It counts what it is asked.
 struct Older(Arc<AtomicUsize>);

@@ -14,9 +14,9 @@ fn client(url: &str) -> Result<ApiClient, ApiError> {
     ApiClient::new(ApiTarget::Http(url.into()), None)
 }
 
-/// An address on which nobody listens: it was free a moment ago.
+/// An address on which nobody listens: it was free a moment ago, and no other test binds a port of this host.
 async fn silent_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+    TcpListener::bind("127.0.0.9:0").await.unwrap().local_addr().unwrap()
 }
 
 /// Answers one connection with `answer` once a request's head has come, and gives the head back.

@@ -230,8 +230,9 @@ async fn a_server_that_breaks_off_or_stalls_or_refuses_may_do_better_later() {
         _ => Answer { bytes: b"SSH-2.0-OpenSSH_9.2\r\n".into(), then: None },
     })
     .await;
-    let bench = Bench::new(1 << 20, 1 << 20, Duration::from_millis(300));
-    for (path, word) in [("/cut", "broke off"), ("/slow", "too slow"), ("/none", "HTTP 404"), ("/ssh", "is not HTTP")] {
+    let (bench, hasty) = (Bench::roomy(), Bench::new(1 << 20, 1 << 20, Duration::from_millis(300)));
+    passing(&hasty.refuse(&server.fetch("/slow", b"0123456789")).await, "too slow");
+    for (path, word) in [("/cut", "broke off"), ("/none", "HTTP 404"), ("/ssh", "is not HTTP")] {
         passing(&bench.refuse(&server.fetch(path, b"0123456789")).await, word);
     }
     passing(&bench.refuse(&Fetch::new("http://127.0.0.1:1/x", sha256(b""))).await, "refused");

@@ -2,9 +2,9 @@
 
 use super::{
     protocol::agent_of,
-    support::{Bench, lives, until},
+    support::{Bench, copy_program, lives, until},
 };
-use std::{fs, process::Command};
+use std::{fs, path::Path, process::Command};
 
 #[tokio::test]
 async fn a_run_is_taken_up_by_the_program_that_has_replaced_its_own() {
@@ -12,7 +12,7 @@ async fn a_run_is_taken_up_by_the_program_that_has_replaced_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let (program, next) = (folder.path().join("taffeta"), folder.path().join("next"));
     for copy in [&program, &next] {
-        fs::copy(env!("CARGO_BIN_EXE_taffeta-shim-test"), copy).unwrap();
+        copy_program(Path::new(env!("CARGO_BIN_EXE_taffeta-shim-test")), copy);
     }
     let mut spec =
         bench.spec("r1", &["sh", "-c", "trap 'echo told >> told' USR1; : > ready; while :; do sleep 0.02; done"]);

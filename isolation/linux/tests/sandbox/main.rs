@@ -19,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
-use support::{Bench, guest, until};
+use support::{Bench, copy_program, guest, until};
 use taffeta_isolation_linux::{LinuxConfig, LinuxExecutor};
 use taffeta_isolation_plan::{Executor, Stream, TaskSpec};
 use taffeta_model::{Exit, Isolation, Measure, Profile};
@@ -96,7 +96,7 @@ fn without_root_a_user_namespace_does_it() {
     // The program that runs the tests may lie where only root may look.
     let place = |from: &Path, name: &str| {
         let to = folder.path().join(name);
-        fs::copy(from, &to).unwrap();
+        copy_program(from, &to);
         fs::set_permissions(&to, fs::Permissions::from_mode(0o755)).unwrap();
         to
     };

@@ -9,6 +9,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    process::Command,
     sync::{
         Once,
         atomic::{AtomicU32, Ordering},
@@ -172,6 +173,12 @@ pub async fn until(what: &str, mut is: impl FnMut() -> bool) {
 pub fn lives(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+}
+
+/// Copies a program that is to be run. Done by another process: this one may fork meanwhile, and a file that anybody has open
+/// for writing cannot be run (ETXTBSY).
+pub fn copy_program(from: &Path, to: &Path) {
+    assert!(Command::new("cp").arg(from).arg(to).status().unwrap().success());
 }
 
 pub fn number(path: &Path) -> Option<u32> {

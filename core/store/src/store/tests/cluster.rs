@@ -339,3 +339,16 @@ pub(super) async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
     let began = Instant::now();
     (work.await, began.elapsed())
 }
+
+/// Passes if this once takes less than its limit. Measured beside other tests: a first miss may be the machine's, three are
+/// ours.
+pub(super) async fn in_time(limit: Duration, mut work: impl AsyncFnMut() -> Duration) {
+    let mut missed = vec![];
+    while missed.len() < 3 {
+        match work().await {
+            took if took < limit => return,
+            took => missed.push(took),
+        }
+    }
+    panic!("never within {limit:?}: {missed:?}");
+}
