@@ -27,7 +27,7 @@ fn deploy(cluster: &Cluster, version: u32) {
     let text = format!(
         "app = \"shop\"\n[service.db]\n\
          run = [\"sh\", \"-c\", \"echo $$TAFFETA_VOLUME_DATA $$VERSION >> data/runs; exec sleep 600\"]\n\
-         env = {{ VERSION = \"{version}\" }}\ncpus = 0.01\nmemory = \"16MiB\"\nreschedule_after = \"1s\"\n\
+         env = {{ VERSION = \"{version}\" }}\ncpus = 0.01\nmemory = \"16MiB\"\nreschedule_after = \"10s\"\n\
          constraints = [\"hostname UNLIKE n1\"]\nvolume = {{ name = \"data\", size = \"1MiB\" }}\n"
     );
     fs::write(&path, text).expect("a file");
