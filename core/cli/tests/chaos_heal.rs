@@ -165,13 +165,13 @@ fn an_end_that_an_agent_has_slept_through_is_told_when_it_is_back() {
     }
     // By nobody, as its keeper has ended when it is back.
     let begun = Instant::now();
-    let slept = bed.begin(1, Fault::Cpu { workers: 1, percent: 10 }, 2_000);
+    let slept = bed.begin(1, Fault::Cpu { workers: 1, percent: 10 }, 8_000);
     let agent = i32::try_from(bed.agent(1)).expect("a process id");
     signal(agent, Signal::KILL); // its keeper has started it, so that it is not the test's child
     bed.cluster.machines[1].kill_agent();
     within(SOON, "the fault is over and its keepers with it", || {
         let left = keepers(bed.data(1));
-        let over = begun.elapsed() > Duration::from_secs(2) && left.is_empty();
+        let over = begun.elapsed() > Duration::from_secs(8) && left.is_empty();
         if over { Ok(()) } else { Err(format!("{left:?}")) }
     });
     bed.cluster.machines[1].up_with(&[("TAFFETA_CHAOS", "1")]);
@@ -184,7 +184,14 @@ fn an_end_that_an_agent_has_slept_through_is_told_when_it_is_back() {
         let warned: Vec<_> = warned.collect::<Result<_, _>>()?;
         if warned.iter().all(|status| status["chaos"] == 0) { Ok(()) } else { Err(format!("{warned:?}")) }
     });
-    // Once told, it is not told again.
+    // Once told, it is not told again, as soon as the node has noted that it has told it.
+    within(SOON, "it has noted that both ends were told", || {
+        let noted = |id: &str| bed.data(1).join(format!("chaos/{id}.heard")).exists();
+        match [&killed, &slept].into_iter().find(|fault| !noted(&fault.id)) {
+            None => Ok(()),
+            Some(fault) => Err(format!("{fault:?} is not noted")),
+        }
+    });
     bed.cluster.machines[1].kill_agent();
     bed.cluster.machines[1].up_with(&[("TAFFETA_CHAOS", "1")]);
     bed.cluster.wait_ready();

@@ -59,8 +59,10 @@ fn who_has_not_opted_in_or_shows_no_right_token_is_not_hurt() {
         assert!(refused.message.contains("is another one"), "{refused:?}");
     }
     for machine in 0..3 {
-        let status = bed.cluster.machines[machine].try_json(&["status"]).unwrap();
-        assert_eq!(status["chaos"], 1, "every node knows: {status}");
+        within(SOON, "every node knows", || {
+            let status = bed.cluster.machines[machine].try_json(&["status"])?;
+            if status["chaos"] == 1 { Ok(()) } else { Err(status.to_string()) }
+        });
     }
     // What no back end brings about, and what is no request, is refused with the reason.
     for (fault, code) in [
@@ -75,7 +77,7 @@ fn who_has_not_opted_in_or_shows_no_right_token_is_not_hurt() {
     // The kill switch needs no chaos token, ends all of it and blocks what would follow.
     let stopped = bed.runtime.block_on(bed.client(2).chaos_stop("enough")).unwrap();
     assert_eq!((stopped.stored, stopped.stopped.as_slice()), (true, &["n1".into(), "n2".into(), "n3".into()][..]));
-    assert_eq!(bed.look(0, &wanted.id).unwrap().state, FaultState::Undone);
+    bed.undone(0, &begun.0, SOON);
     within(SOON, "n1 has heard of it", || {
         let status = bed.cluster.machines[0].try_json(&["status"])?;
         let quiet = status["chaos"] == 0 && status["chaos_blocked"] == true;
@@ -88,15 +90,17 @@ fn who_has_not_opted_in_or_shows_no_right_token_is_not_hurt() {
     within(SOON, "it is allowed again", || {
         bed.try_begin(0, &bed.request(0, loss, SOON)).map_err(|e| e.to_string()).map(drop)
     });
-    let (_, page) = get(bed.cluster.machines[2].http(), "/").expect("the page");
-    assert!(page.contains("1 fault is on on purpose"), "the page warns");
+    within(SOON, "the page warns", || {
+        let (_, page) = get(bed.cluster.machines[2].http(), "/")?;
+        if page.contains("1 fault is on on purpose") { Ok(()) } else { Err(page) }
+    });
 }
 
 #[test]
 fn cut_off_and_slowed_down_by_the_network_and_back_in_time() {
     let bed = Bed::three();
     let cut = Fault::Partition { shape: PartitionShape::Split };
-    let fault = bed.begin(1, cut, 12_000);
+    let fault = bed.begin(1, cut, 20_000);
     if ours_in_nft().is_some() {
         assert_eq!(fault.backend, "nftables");
         assert!(ours_in_nft().unwrap().contains(&format!("taffeta_chaos_{}", fault.id)));
@@ -106,7 +110,7 @@ fn cut_off_and_slowed_down_by_the_network_and_back_in_time() {
     let chaos = bed.runtime.block_on(bed.client(0).chaos()).unwrap();
     assert!(chaos.nodes.iter().any(|node| node.node == "n2" && !node.answers), "{chaos:?}");
     assert_eq!(bed.look(0, &fault.id).unwrap().state, FaultState::Active, "n1 knows why");
-    bed.counts(2, 2).expect("the others see each other");
+    within(Duration::from_secs(5), "the others see each other", || bed.counts(2, 2));
     bed.undone(1, &fault, SOON);
     bed.all_alive();
     if let Some(tables) = ours_in_nft() {
@@ -115,7 +119,7 @@ fn cut_off_and_slowed_down_by_the_network_and_back_in_time() {
 
     // Late by 60 ms each way, by the node's own socket.
     let late = Fault::Delay { by: Duration::from_millis(60), jitter: Duration::ZERO };
-    let fault = bed.begin(1, late, 10_000);
+    let fault = bed.begin(1, late, 20_000);
     assert_eq!(fault.backend, "socket");
     let rtt = |bed: &Bed| {
         let nodes = bed.cluster.machines[0].try_json(&["nodes"])?;
@@ -144,23 +148,23 @@ fn what_a_node_does_to_itself_is_seen_and_over_in_time() {
     };
     // The clock: the life of a token is counted from the node's date.
     let before = date(1);
-    let fault = bed.begin(1, Fault::ClockOffset { by_ms: 7_200_000 }, 4_000);
+    let wrong = bed.begin(1, Fault::ClockOffset { by_ms: 7_200_000 }, 15_000);
     let ahead = date(1) - before;
     assert!((7_200_000..7_260_000).contains(&ahead), "{ahead}");
     let refused = bed.try_begin(1, &bed.request(1, Fault::ClockDrift { ppm: 10 }, SOON)).unwrap_err();
     assert_eq!(refused.code, ErrorCode::Conflict, "one clock has one fault: {refused:?}");
-    bed.undone(0, &fault, SOON);
-    assert!(date(1) - before < 600_000);
 
-    // DNS.
+    // DNS, while that lasts.
     let name = "nodes.fabric.internal";
     let asked = || ask(bed.cluster.machines[2].dns(), name, "A");
     let code = || asked().map_or_else(|why| why, |reply| reply.code.to_string());
-    let healthy = code();
+    let (healthy, _) = within(SOON, "DNS answers", || asked().map(|reply| reply.code.to_string()));
     let fault = bed.begin(2, Fault::Dns { fraction: 1.0, instead: DnsInstead::Servfail }, 6_000);
     assert_ne!(code(), healthy);
     bed.undone(0, &fault, SOON);
     within(SOON, "DNS answers again", || if code() == healthy { Ok(()) } else { Err(code()) });
+    bed.undone(0, &wrong, SOON);
+    assert!(date(1) - before < 600_000);
 
     // The disk.
     let fault = bed.begin(2, Fault::DiskFull, 10_000);
@@ -182,15 +186,22 @@ fn what_a_node_does_to_itself_is_seen_and_over_in_time() {
             if n2.is_some_and(|n2| n2["draining"] == wanted) { Ok(()) } else { Err(nodes.to_string()) }
         })
     };
-    let fault = bed.begin(1, Fault::Drain, 2_000);
+    let fault = bed.begin(1, Fault::Drain, 10_000);
     drained(true);
     bed.undone(0, &fault, SOON);
     drained(false);
     let leader = || bed.cluster.machines[0].try_json(&["status"]).map(|status| status["leader"].to_string());
-    let first = leader().unwrap();
-    let index = bed.cluster.index(first.trim_matches('"'));
-    let view = bed.try_begin(0, &bed.request(index, Fault::Leader, Duration::from_secs(1))).unwrap();
-    assert_eq!((view.state, view.error), (FaultState::Undone, None));
+    let (first, _) = within(SOON, "the one that leads hands over", || {
+        let first = leader()?;
+        if first == "null" {
+            return Err("nobody leads".into());
+        }
+        let index = bed.cluster.index(first.trim_matches('"'));
+        let request = bed.request(index, Fault::Leader, Duration::from_secs(1));
+        let view = bed.try_begin(0, &request).map_err(|e| e.to_string())?;
+        let done = view.state == FaultState::Undone && view.error.is_none();
+        if done { Ok(first) } else { Err(format!("{view:?}")) }
+    });
     within(SOON, "another one leads", || {
         let now = leader()?;
         if now != first && now != "null" { Ok(()) } else { Err(now) }
@@ -198,15 +209,13 @@ fn what_a_node_does_to_itself_is_seen_and_over_in_time() {
 
     // Processors and memory.
     let data = bed.data(0).to_string_lossy().into_owned();
-    let fault = bed.begin(0, Fault::Cpu { workers: 2, percent: 20 }, 3_000);
-    within(Duration::from_secs(2), "two compute", || {
+    let cpu = bed.begin(0, Fault::Cpu { workers: 2, percent: 20 }, 12_000);
+    within(Duration::from_secs(10), "two compute", || {
         let found = processes(&["keeper", "burn", "20", &data]);
         if found.len() == 2 { Ok(()) } else { Err(format!("{found:?}")) }
     });
-    bed.undone(1, &fault, SOON);
-    assert!(processes(&["keeper", "burn", &data]).is_empty());
-    let fault = bed.begin(0, Fault::Memory { bytes: 48 << 20 }, 4_000);
-    within(Duration::from_secs(4), "48 MiB are held", || {
+    let memory = bed.begin(0, Fault::Memory { bytes: 48 << 20 }, 12_000);
+    within(Duration::from_secs(10), "48 MiB are held", || {
         let holder = processes(&["keeper", "hold", &data]);
         let held = holder.first().and_then(|pid| fs::read_to_string(format!("/proc/{pid}/status")).ok());
         let kib = held.and_then(|text| {
@@ -214,7 +223,9 @@ fn what_a_node_does_to_itself_is_seen_and_over_in_time() {
         });
         if kib >= Some(48 << 10) { Ok(()) } else { Err(format!("{holder:?} {kib:?}")) }
     });
-    bed.undone(1, &fault, SOON);
+    bed.undone(1, &cpu, SOON);
+    assert!(processes(&["keeper", "burn", &data]).is_empty());
+    bed.undone(1, &memory, SOON);
     assert!(processes(&["keeper", "hold", &data]).is_empty());
     within(SOON, "no keeper is left when there is nothing to keep", || {
         let left: Vec<i32> = (0..3).flat_map(|machine| keepers(bed.data(machine))).collect();
@@ -237,7 +248,7 @@ fn a_task_stands_still_or_dies_alone() {
         refused("power-cut").is_some_and(|why| why.contains("cut its own power")),
         "each kind is told, with a reason"
     );
-    let mut freeze = bed.request(machine, Fault::Pause, Duration::from_secs(3));
+    let mut freeze = bed.request(machine, Fault::Pause, Duration::from_secs(12));
     freeze.task = Some("count/up.1".into());
     let freeze_again = FaultRequest { id: "abcdef01".into(), ..freeze.clone() };
     match bed.try_begin(machine, &freeze) {
@@ -245,7 +256,7 @@ fn a_task_stands_still_or_dies_alone() {
             assert_eq!((fault.backend.as_str(), refused("task-hang")), ("freezer", None));
             let again = bed.try_begin(machine, &freeze_again).unwrap_err();
             assert!(again.message.contains("stands still already"), "{again:?}");
-            let (still, _) = within(Duration::from_secs(2), "it stands still", || {
+            let (still, _) = within(Duration::from_secs(10), "it stands still", || {
                 let before = count();
                 std::thread::sleep(Duration::from_millis(200)); // a running one counts four times in it
                 if count() == before { Ok(before) } else { Err("it counts".into()) }
@@ -275,7 +286,7 @@ fn a_killed_or_stopped_agent_is_brought_back_by_its_keeper() {
     let bed = Bed::three();
     for (fault, what) in [(Fault::KillAgent, "killed"), (Fault::Stop, "stopped"), (Fault::KillMachine, "dead")] {
         let old = bed.agent(1);
-        let begun = bed.begin(1, fault, 2_500);
+        let begun = bed.begin(1, fault, 6_000);
         let (_, took) = within(Duration::from_secs(10), what, || match state_of(old) {
             None => Ok(()),
             Some(state) => Err(state.to_string()),
@@ -301,8 +312,8 @@ fn all_tasks_of_a_machine_die_with_it_and_come_back() {
     let bed = Bed::start(&[&["--chaos"]]);
     let (machine, file) = counter(&bed);
     let count = || fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or_default();
-    let begun = bed.begin(machine, Fault::KillMachine, 3_000);
-    let (still, _) = within(Duration::from_secs(3), "its task is dead", || {
+    let begun = bed.begin(machine, Fault::KillMachine, 10_000);
+    let (still, _) = within(Duration::from_secs(9), "its task is dead", || {
         let before = count();
         std::thread::sleep(Duration::from_millis(200)); // a running one counts four times in it
         if count() == before { Ok(before) } else { Err("it counts".into()) }
@@ -320,22 +331,22 @@ fn a_paused_agent_goes_on_in_time_also_if_its_keeper_is_killed() {
     let bed = Bed::three();
     let agent = bed.agent(1);
     let begun = Instant::now();
-    let fault = bed.begin(1, Fault::Pause, 5_000);
-    within(Duration::from_secs(3), "it stands still", || match state_of(agent) {
+    let fault = bed.begin(1, Fault::Pause, 12_000);
+    within(Duration::from_secs(10), "it stands still", || match state_of(agent) {
         Some('T') => Ok(()),
         state => Err(format!("{state:?}")),
     });
-    within(Duration::from_secs(3), "n1 does not hear it", || bed.counts(0, 2));
+    within(Duration::from_secs(10), "n1 does not hear it", || bed.counts(0, 2));
     let watching = keepers(bed.data(1));
     assert_eq!(watching.len(), 2, "one acts, one waits");
     // The one that acts is the older one.
     signal(*watching.iter().min().unwrap(), Signal::KILL);
-    within(Duration::from_secs(6), "it goes on", || match state_of(agent) {
+    within(Duration::from_secs(20), "it goes on", || match state_of(agent) {
         Some('T') => Err("it stands still".into()),
         Some(_) => Ok(()),
         None => panic!("the agent is dead"),
     });
-    assert!(begun.elapsed() >= Duration::from_millis(4_500), "not before its time: {:?}", begun.elapsed());
+    assert!(begun.elapsed() >= Duration::from_millis(11_500), "not before its time: {:?}", begun.elapsed());
     bed.undone(0, &fault, SOON);
     bed.all_alive();
 }
@@ -344,13 +355,13 @@ fn a_paused_agent_goes_on_in_time_also_if_its_keeper_is_killed() {
 fn with_all_keepers_killed_the_agent_starts_another() {
     let bed = Bed::start(&[&["--chaos"]]);
     let data = bed.data(0).to_string_lossy().into_owned();
-    let fault = bed.begin(0, Fault::Cpu { workers: 1, percent: 10 }, 6_000);
-    within(Duration::from_secs(2), "both keepers are there", || {
+    let fault = bed.begin(0, Fault::Cpu { workers: 1, percent: 10 }, 20_000);
+    within(Duration::from_secs(10), "both keepers are there", || {
         let found = keepers(bed.data(0));
         if found.len() == 2 { Ok(()) } else { Err(format!("{found:?}")) }
     });
     keepers(bed.data(0)).into_iter().for_each(|pid| signal(pid, Signal::KILL));
-    within(Duration::from_secs(5), "another keeper goes on with it", || {
+    within(Duration::from_secs(10), "another keeper goes on with it", || {
         let (keepers, burning) = (keepers(bed.data(0)), processes(&["keeper", "burn", &data]));
         if keepers.len() == 2 && burning.len() == 1 { Ok(()) } else { Err(format!("{keepers:?} {burning:?}")) }
     });
@@ -442,7 +453,7 @@ fn a_load_has_a_bounded_group_of_its_own_and_is_over_when_it_has_ended() {
     assert!(burn.commands[0].contains("bounded by the cgroup taffeta/"), "{burn:?}");
     let inside = |pid: i32| fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default().contains("/chaos+");
     let computing = || processes(&["keeper", "burn", "20", &data]);
-    within(Duration::from_secs(5), "both are in it", || {
+    within(SOON, "both are in it", || {
         let found = computing();
         if found.len() == 2 && found.iter().all(|pid| inside(*pid)) { Ok(()) } else { Err(format!("{found:?}")) }
     });
@@ -455,12 +466,14 @@ fn a_load_has_a_bounded_group_of_its_own_and_is_over_when_it_has_ended() {
         load_groups(&bed, 0).into_iter().filter(|path| path.to_string_lossy().contains(&hold.id)).collect();
     let most = bound(&group, ["memory.limit_in_bytes", "memory.max"]).expect("memory is bounded");
     assert!((48 << 20..=80 << 20).contains(&most), "{most}");
-    let (holder, _) = within(Duration::from_secs(5), "one holds memory in it", || {
+    let (holder, _) = within(SOON, "one holds memory in it", || {
         let found = processes(&["keeper", "hold", &data]);
         found.iter().copied().find(|pid| inside(*pid)).ok_or_else(|| format!("{found:?}"))
     });
-    let score = fs::read_to_string(format!("/proc/{holder}/oom_score_adj")).expect("it lives");
-    assert_eq!(score.trim(), "1000", "the first that the kernel would kill");
+    within(SOON, "it is the first that the kernel would kill", || {
+        let score = fs::read_to_string(format!("/proc/{holder}/oom_score_adj")).map_err(|e| e.to_string())?;
+        if score.trim() == "1000" { Ok(()) } else { Err(score) }
+    });
 
     // Whoever starts anew and sweeps what is left of tasks spares it.
     let before = computing();
@@ -471,7 +484,7 @@ fn a_load_has_a_bounded_group_of_its_own_and_is_over_when_it_has_ended() {
 
     // As when the kernel has killed it: then nobody may say that it is on.
     signal(holder, Signal::KILL);
-    within(Duration::from_secs(10), "it is told that it is over", || {
+    within(SOON, "it is told that it is over", || {
         let view = bed.look(0, &hold.id)?;
         let told = view.error.as_ref().is_some_and(|why| why.contains("over before its time"));
         if view.state == FaultState::Undone && told { Ok(()) } else { Err(format!("{view:?}")) }
@@ -489,12 +502,12 @@ fn a_node_that_comes_up_after_the_end_of_its_fault_undoes_it() {
         let n2 = nodes.as_array().and_then(|nodes| nodes.iter().find(|node| node["name"] == "n2")).cloned();
         if n2.is_some_and(|n2| n2["draining"] == wanted) { Ok(()) } else { Err(nodes.to_string()) }
     };
+    let fault = bed.begin(1, Fault::Drain, 10_000);
     let begun = Instant::now();
-    let fault = bed.begin(1, Fault::Drain, 3_000);
     within(SOON, "it is drained", || drained(&bed, true));
     bed.cluster.machines[1].kill_agent();
     within(SOON, "its end is over", || {
-        if begun.elapsed() > Duration::from_secs(4) { Ok(()) } else { Err(format!("{:?}", begun.elapsed())) }
+        if begun.elapsed() > Duration::from_secs(11) { Ok(()) } else { Err(format!("{:?}", begun.elapsed())) }
     });
     drained(&bed, true).expect("nobody but the node itself takes it back");
     bed.cluster.machines[1].up_with(&[("TAFFETA_CHAOS", "1")]);

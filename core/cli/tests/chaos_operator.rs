@@ -11,7 +11,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
-use support::binary;
+use support::{alone, binary, in_company};
 use taffeta_harness::{Cluster, Output as Printed, get, within};
 
 /// For what is set up, not for what is promised.
@@ -81,7 +81,27 @@ impl Bed {
     }
 
     fn status(&self) -> Value {
-        self.chaos(&["status", "-o", "json"]).success().json()
+        let told = within(SOON, "the faults are told", || {
+            let told = self.chaos(&["status", "-o", "json"]);
+            if told.code == 0 { Ok(told) } else { Err(told.stderr) }
+        });
+        told.0.json()
+    }
+
+    /// Plans of an experiment, so many in a row, while the same machine leads before and after them; and its name.
+    fn plans(&self, count: usize, args: &[&str]) -> (Vec<Value>, Value) {
+        let leader = || self.cluster.machines[0].try_json(&["leader"]).map(|leader| leader["name"].clone());
+        let plan = || {
+            let told = self.chaos(&[&["plan"], args, &["-o", "json"]].concat());
+            if told.code == 0 { Ok(told.json()) } else { Err(told.stderr) }
+        };
+        let found = within(SOON, "one machine leads all the time", || {
+            let before = leader()?;
+            let plans = (0..count).map(|_| plan()).collect::<Result<Vec<Value>, String>>()?;
+            let after = leader()?;
+            if before == after { Ok((plans, after)) } else { Err(format!("{before}, and then {after}")) }
+        });
+        found.0
     }
 
     /// Faults that are on, in words.
@@ -149,9 +169,10 @@ fn experiment(actions: &[(&str, &str, &str, f64)]) -> String {
 
 #[test]
 fn a_plan_shows_who_is_struck_by_what_and_what_that_takes_away_and_injects_nothing() {
+    let _company = in_company();
     let bed = Bed::three();
-    let leader = bed.cluster.machines[0].try_json(&["leader"]).expect("a leader")["name"].clone();
-    let plan = bed.chaos(&["plan", "kill-leader", "-o", "json"]).success().json();
+    let (plans, leader) = bed.plans(1, &["kill-leader"]);
+    let plan = &plans[0];
     let strike = &plan["strikes"][0];
     assert_eq!(strike["hits"][0]["node"], leader, "{plan}");
     assert_eq!(strike["hits"][0]["backend"], "signal");
@@ -166,14 +187,13 @@ fn a_plan_shows_who_is_struck_by_what_and_what_that_takes_away_and_injects_nothi
     bed.chaos(&["plan", "power-cut", "--allow-quorum-loss"]).success();
     assert_eq!(bed.status()["faults"], Value::Array(vec![]), "nothing was injected");
     // The same seed strikes the same.
-    let struck = |seed: &str| {
-        bed.chaos(&["plan", "kill-worker", "--seed", seed, "-o", "json"]).json()["strikes"][0]["hits"].clone()
-    };
-    assert_eq!(struck("7"), struck("7"));
+    let (plans, _) = bed.plans(2, &["kill-worker", "--seed", "7"]);
+    assert_eq!(plans[0]["strikes"][0]["hits"], plans[1]["strikes"][0]["hits"]);
 }
 
 #[test]
 fn what_may_not_be_run_is_refused_and_says_why() {
+    let _company = in_company();
     let bed = Bed::start(&[&["--chaos"], &["--chaos"], &[]]);
     let refused = |text: &str, more: &[&str], why: &str| {
         let file = bed.file("refused.yaml", text);
@@ -215,6 +235,7 @@ fn what_may_not_be_run_is_refused_and_says_why() {
 
 #[test]
 fn a_machine_that_is_killed_is_healed_and_the_run_is_reported_three_ways() {
+    let _alone = alone();
     let bed = Bed::three();
     let text = experiment(&[("kill it", "kill", "target: one, except: leader, lasts: 12", 0.0)])
         + "extensions:\n- {name: taffeta, within: {quorum: 5, names: 5, strength: 15}, heal: 30}\n";
@@ -253,6 +274,7 @@ fn a_machine_that_is_killed_is_healed_and_the_run_is_reported_three_ways() {
 
 #[test]
 fn no_secret_is_in_a_report_or_on_the_terminal() {
+    let _company = in_company();
     let bed = Bed::three();
     let text = "
 title: test of ${token}
@@ -285,21 +307,22 @@ method:
 
 /// What stays for a few seconds at a machine that goes on. Together these are on at once.
 const BESIDE: [(&str, &str, &str, f64); 11] = [
-    ("a", "loss", "target: n3, fraction: 0.1, lasts: 6", 0.0),
-    ("b", "delay", "target: n3, by: 20ms, jitter: 5ms, lasts: 6", 0.0),
-    ("c", "duplicate", "target: n3, fraction: 0.2, lasts: 6", 0.0),
-    ("k", "reorder", "target: n3, fraction: 0.1, peers: n1, lasts: 6", 0.0),
-    ("d", "bandwidth", "target: n3, kbit-per-s: 8000, peers: n1, lasts: 6", 0.0),
-    ("e", "clock", "target: n3, by: 90, lasts: 6", 0.0),
-    ("f", "cpu", "target: n3, workers: 1, percent: 20, lasts: 6", 0.0),
-    ("g", "memory", "target: n3, bytes: 1048576, lasts: 6", 0.0),
-    ("h", "dns", "target: n3, fraction: 0.2, lasts: 6", 0.0),
-    ("i", "drain", "target: n3, lasts: 6", 0.0),
-    ("j", "disk-full", "target: n3, lasts: 6", 30.0),
+    ("a", "loss", "target: n3, fraction: 0.1, lasts: 20", 0.0),
+    ("b", "delay", "target: n3, by: 20ms, jitter: 5ms, lasts: 20", 0.0),
+    ("c", "duplicate", "target: n3, fraction: 0.2, lasts: 20", 0.0),
+    ("k", "reorder", "target: n3, fraction: 0.1, peers: n1, lasts: 20", 0.0),
+    ("d", "bandwidth", "target: n3, kbit-per-s: 8000, peers: n1, lasts: 20", 0.0),
+    ("e", "clock", "target: n3, by: 90, lasts: 20", 0.0),
+    ("f", "cpu", "target: n3, workers: 1, percent: 20, lasts: 20", 0.0),
+    ("g", "memory", "target: n3, bytes: 1048576, lasts: 20", 0.0),
+    ("h", "dns", "target: n3, fraction: 0.2, lasts: 20", 0.0),
+    ("i", "drain", "target: n3, lasts: 20", 0.0),
+    ("j", "disk-full", "target: n3, lasts: 20", 30.0),
 ];
 
 #[test]
 fn a_tool_that_is_killed_in_the_middle_of_any_fault_leaves_none_after_its_end() {
+    let _company = in_company();
     let bed = Bed::three();
     let silent = ["kill", "stop", "pause", "partition"].map(|func| vec![("a", func, "target: n3, lasts: 5", 30.0)]);
     for actions in silent.into_iter().chain([BESIDE.to_vec()]) {
@@ -327,9 +350,11 @@ fn a_tool_that_is_killed_in_the_middle_of_any_fault_leaves_none_after_its_end() 
 
 #[test]
 fn ctrl_c_undoes_everything_at_once_and_ends_with_3() {
+    let _company = in_company();
     let bed = Bed::three();
     let text = experiment(&[
-        ("pause it", "pause", "target: one, except: leader, lasts: 600", 0.0),
+        // Not a pause: whoever stands still hears of no end before its time.
+        ("load it", "cpu", "target: one, except: leader, workers: 1, percent: 10, lasts: 600", 0.0),
         ("a", "dns", "target: n1, fraction: 0.1, lasts: 600", 600.0),
     ]);
     let with_rollback =
@@ -349,6 +374,7 @@ fn ctrl_c_undoes_everything_at_once_and_ends_with_3() {
 
 #[test]
 fn a_run_whose_method_is_over_is_aborted_as_well_while_its_faults_are_on() {
+    let _company = in_company();
     let bed = Bed::three();
     let file = bed.file("over.yaml", &experiment(&[("slow", "dns", "target: n2, fraction: 0.1, lasts: 600", 0.0)]));
     let [log, journal] = ["over.log", "over.json"].map(|name| bed.cluster.root().join(name));
@@ -378,18 +404,23 @@ fn a_run_whose_method_is_over_is_aborted_as_well_while_its_faults_are_on() {
 
 #[test]
 fn what_a_run_was_at_when_it_was_aborted_is_in_its_journal_and_rollbacks_go_on_after_one_that_is_refused() {
+    let _company = in_company();
     let bed = Bed::three();
     let text = experiment(&[("a", "dns", "target: n2, fraction: 0.1, lasts: 600", 0.0)])
         + "- {type: probe, name: wait, provider: {type: process, path: sleep, arguments: [600], timeout: 900}}\n"
         + "rollbacks:\n- {type: action, name: strike, provider: {type: taffeta, func: dns, arguments: {target: n3, fraction: 0.1, lasts: 1}}}\n"
         + "- {type: action, name: mark, provider: {type: process, path: touch, arguments: [MARK]}}\n";
-    let [mark, journal] = ["marked", "cut.json"].map(|name| bed.cluster.root().join(name));
+    let [mark, journal, log] = ["marked", "cut.json", "cut.log"].map(|name| bed.cluster.root().join(name));
     let file = bed.file("cut.yaml", &text.replace("MARK", &mark.to_string_lossy()));
-    let tool = bed.spawn(&["run", &file.to_string_lossy(), "--no-load", "--journal", &journal.to_string_lossy()]);
-    bed.wait_for_faults(1);
+    let mut command = bed.command(&["run", &file.to_string_lossy(), "--no-load"]);
+    command.arg("--journal").arg(&journal).stdout(Stdio::null());
+    command.stderr(fs::File::create(&log).expect("a file"));
+    let mut tool = command.spawn().expect("the binary starts");
+    let said = || fs::read_to_string(&log).unwrap_or_default();
+    within(SOON, "the first action has ended", || if said().contains("a: at n2") { Ok(()) } else { Err(said()) });
     bed.chaos(&["stop", "--all", "--reason", "a sale"]).success();
-    let told = printed(tool.wait_with_output().expect("it ends"));
-    assert_eq!(told.code, 3, "{told:?}");
+    let ended = tool.wait().expect("it ends");
+    assert_eq!(ended.code(), Some(3), "{}", said());
     let told: Value = serde_json::from_str(&fs::read_to_string(&journal).expect("a journal")).expect("JSON");
     let said = |list: &str, index: usize| told[list][index]["status"].clone();
     assert_eq!((said("run", 0), said("run", 1)), ("succeeded".into(), "aborted".into()), "{told}");
@@ -401,6 +432,7 @@ fn what_a_run_was_at_when_it_was_aborted_is_in_its_journal_and_rollbacks_go_on_a
 
 #[test]
 fn stop_all_ends_a_run_and_blocks_the_next_until_it_is_allowed() {
+    let _company = in_company();
     let bed = Bed::three();
     let text = experiment(&[("a", "dns", "target: n2, fraction: 0.1, lasts: 600", 600.0)]);
     let file = bed.file("long.yaml", &text);
@@ -415,7 +447,10 @@ fn stop_all_ends_a_run_and_blocks_the_next_until_it_is_allowed() {
     assert_eq!(next.code, 2, "{next:?}");
     assert!(next.stderr.contains("faults are blocked") && next.stderr.contains("a sale"), "{next:?}");
     bed.chaos(&["allow"]).success();
-    bed.chaos(&["plan", &file.to_string_lossy()]).success();
+    within(SOON, "all have heard that it is allowed", || {
+        let plan = bed.chaos(&["plan", &file.to_string_lossy()]);
+        if plan.code == 0 { Ok(()) } else { Err(plan.stderr) }
+    });
     // And one by its id.
     let begun = bed
         .chaos(&["inject", "dns", "--target", "n2", "--fraction", "0.1", "--lasts", "5m", "-o", "json"])
@@ -427,8 +462,9 @@ fn stop_all_ends_a_run_and_blocks_the_next_until_it_is_allowed() {
 
 #[test]
 fn a_stop_that_takes_the_quorum_is_refused_and_done_and_undone_when_that_is_allowed() {
+    let _company = in_company();
     let bed = Bed::three();
-    let stop = ["inject", "stop", "--target", "majority", "--except", "n1", "--lasts", "6", "-o", "json"];
+    let stop = ["inject", "stop", "--target", "majority", "--except", "n1", "--lasts", "15", "-o", "json"];
     let refused = bed.chaos(&stop);
     assert_eq!(refused.code, 3, "{refused:?}");
     let why = "the quorum would break: 1 of 3 voters would be left, 2 are needed";
@@ -459,6 +495,7 @@ fn agent(bed: &Bed, machine: usize) -> i32 {
 
 #[test]
 fn a_power_cut_of_all_kills_all_in_the_same_moment_and_all_come_back() {
+    let _alone = alone();
     let bed = Bed::three();
     let agents = [0, 1, 2].map(|machine| agent(&bed, machine));
     let watch = std::thread::spawn(move || {
@@ -490,7 +527,7 @@ fn a_power_cut_of_all_kills_all_in_the_same_moment_and_all_come_back() {
 
 /// Kills all keepers of a machine, until there is none.
 fn kill_keepers(bed: &Bed, machine: usize) {
-    within(Duration::from_secs(3), "no keeper is left", || {
+    within(SOON, "no keeper is left", || {
         let left = hurt::keepers(&bed.cluster.machines[machine].data);
         left.iter().for_each(|pid| hurt::signal(*pid, Signal::KILL));
         if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
@@ -499,9 +536,10 @@ fn kill_keepers(bed: &Bed, machine: usize) {
 
 #[test]
 fn healing_that_nobody_confirms_ends_with_5_and_says_where() {
+    let _company = in_company();
     let mut bed = Bed::three();
     let paused = agent(&bed, 1);
-    let text = experiment(&[("freeze it", "pause", "target: n2, lasts: 5", 0.0)])
+    let text = experiment(&[("freeze it", "pause", "target: n2, lasts: 10", 0.0)])
         + "extensions:\n- {name: taffeta, heal: 1, confirm: 4}\n";
     let file = bed.file("lost.yaml", &text);
     let [journal, junit] = ["lost.json", "lost.xml"].map(|name| bed.cluster.root().join(name));
@@ -552,7 +590,7 @@ fn healing_that_nobody_confirms_ends_with_5_and_says_where() {
     bed.whole();
 
     // A machine that is dead with its keepers: only when it was started by hand it is healed.
-    bed.chaos(&["inject", "kill", "--target", "n2", "--lasts", "3"]).success();
+    bed.chaos(&["inject", "kill", "--target", "n2", "--lasts", "10"]).success();
     within(SOON, "n2 is dead", || {
         let left = hurt::state_of(paused as u32);
         if left.is_none() { Ok(()) } else { Err(format!("{left:?}")) }
@@ -570,6 +608,7 @@ fn healing_that_nobody_confirms_ends_with_5_and_says_where() {
 
 #[test]
 fn a_plan_of_the_simulator_is_performed_by_it_and_by_real_nodes() {
+    let _company = in_company();
     let bed = Bed::three();
     let plan = r#"{"faults": [
         {"at_ms": 200, "lasts_ms": 1500, "target": "one", "fault": {"delay": {"by_ms": 30}}},
@@ -616,9 +655,10 @@ fn chaos_toolkit(bed: &Bed) -> Option<PathBuf> {
 
 #[test]
 fn the_stock_chaos_toolkit_runs_what_is_exported() {
+    let _company = in_company();
     let bed = Bed::three();
     let Some(toolkit) = chaos_toolkit(&bed) else { return };
-    let text = experiment(&[("pause it", "pause", "target: one, except: leader, lasts: 3", 1.0)]);
+    let text = experiment(&[("pause it", "pause", "target: one, except: leader, lasts: 3", 8.0)]);
     let file = bed.file("pause.yaml", &text);
     let program = binary().to_string_lossy().into_owned();
     let exported = bed.chaos(&["export", &file.to_string_lossy(), "--program", &program]).success().stdout;

@@ -78,7 +78,11 @@ fn a_service_is_answered_as_its_app_file_says() {
             });
         };
         own("web.near.fabric.internal");
-        (0..20).for_each(|_| assert_eq!(addresses(machine, "web.near.fabric.internal"), Ok(vec![machine.address])));
+        for _ in 0..20 {
+            // A question or its answer may get lost; an answer may not be wrong.
+            let (all, _) = within(SOON, "an answer comes", || addresses(machine, "web.near.fabric.internal"));
+            assert_eq!(all, [machine.address], "{}'s own instance alone", machine.name);
+        }
         for name in [
             "canary.web.near.fabric.internal",
             "v1.web.near.fabric.internal",
@@ -105,7 +109,7 @@ fn a_service_is_answered_as_its_app_file_says() {
 #[test]
 fn a_task_leaves_dns_long_before_it_is_told_to_end() {
     let _alone = alone();
-    let cluster = cluster(2, &["--dns-ttl", "2"]);
+    let cluster = cluster(2, &["--dns-ttl", "6"]);
     let told = cluster.root().join("told");
     let script = format!("trap 'touch {}; exit 0' TERM; while :; do sleep 0.02; done", told.display());
     let app = |count: u32| {
@@ -120,8 +124,8 @@ fn a_task_leaves_dns_long_before_it_is_told_to_end() {
     cluster.machines.iter().for_each(|machine| drop(until(machine, "web.last.fabric.internal", 0)));
     let (gone, begun) = (!told.exists(), Instant::now());
     assert!(gone, "it was told to end while DNS gave it");
-    within(SOON, "it is told to end", || if told.exists() { Ok(()) } else { Err("not yet".into()) });
-    // A TTL of two seconds, less what was spent on seeing that it is gone.
+    within(Duration::from_secs(30), "it is told to end", || if told.exists() { Ok(()) } else { Err("not yet".into()) });
+    // A TTL of six seconds, less what was spent on seeing that it is gone.
     assert!(begun.elapsed() > Duration::from_millis(1_500), "after {:?}", begun.elapsed());
 }
 
@@ -180,13 +184,15 @@ fn encrypted_dns_is_served_with_the_nodes_own_certificate() {
     assert!(!stranger.lines().any(|line| line.trim() == ip), "the name is checked: {stranger}");
 
     // The listeners show the node's certificate as it is at each handshake: here it becomes one of another CA.
-    let former = fs::read(&ca).expect("a CA certificate");
+    let former = fs::read_to_string(&ca).expect("a CA certificate");
     machine.run(&["ca", "rotate"]).success();
-    within(Duration::from_secs(30), "the rotation is complete", || match machine.try_json(&["ca", "status"])? {
-        view if view["rotating"] == false => Ok(()),
-        view => Err(view.to_string()),
+    within(Duration::from_secs(30), "the rotation is complete, and ca.pem has the new CA alone", || {
+        let view = machine.try_json(&["ca", "status"])?;
+        let written = fs::read_to_string(&ca).map_err(|e| e.to_string())?;
+        // Meanwhile it has both.
+        let is_new = written != former && written.matches("BEGIN CERTIFICATE").count() == 1;
+        if view["rotating"] == false && is_new { Ok(()) } else { Err(format!("{view}, and ca.pem is {written}")) }
     });
-    assert_ne!(fs::read(&ca).expect("a CA certificate"), former, "ca.pem is written anew");
     let renewed = kdig(&["+tls"], dot.port(), &name).unwrap_or_default();
     assert_eq!(renewed.trim(), ip, "over TLS, with a certificate of the new CA");
     fs::write(&ca, former).expect("a file");

@@ -13,7 +13,7 @@ use std::{
     thread::sleep,
     time::Duration,
 };
-use support::{Dice, binary, from_environment};
+use support::{Dice, alone, binary, from_environment, in_company};
 use taffeta_harness::{Client, Cluster, Disk, Recorder, ask, get, within};
 
 /// Clients that write all the time.
@@ -41,6 +41,13 @@ fn back(cluster: &mut Cluster, index: usize) {
     });
 }
 
+/// Waits until a client has been told of a write, when so many had been acknowledged before.
+fn load_comes(recorder: &Recorder, before: usize, round: u64) {
+    within(BACK_MAX, &format!("there is a load in round {round}"), || {
+        if recorder.history().acknowledged() > before { Ok(()) } else { Err(recorder.summary()) }
+    });
+}
+
 /// After a disaster: writes are possible, and all is there that has to be.
 fn whole(recorder: &Recorder, after: &str) {
     recorder.settle();
@@ -50,6 +57,7 @@ fn whole(recorder: &Recorder, after: &str) {
 
 #[test]
 fn one_node_after_the_other_is_killed_under_load_and_nothing_is_lost() {
+    let _company = in_company();
     let mut dice = Dice::thrown("one by one");
     let rounds = from_environment("TAFFETA_KILL_ROUNDS", 100);
     let mut cluster = three(Cluster::new(binary()));
@@ -78,6 +86,7 @@ fn one_node_after_the_other_is_killed_under_load_and_nothing_is_lost() {
 
 #[test]
 fn all_nodes_are_killed_at_once_under_load_and_nothing_is_lost() {
+    let _company = in_company();
     let mut dice = Dice::thrown("all at once");
     let rounds = from_environment("TAFFETA_KILL_ALL_ROUNDS", 20);
     let mut cluster = three(Cluster::new(binary()));
@@ -85,10 +94,10 @@ fn all_nodes_are_killed_at_once_under_load_and_nothing_is_lost() {
     for round in 1..=rounds {
         let before = recorder.history().acknowledged();
         recorder.under_load(CLIENTS, || {
+            load_comes(&recorder, before, round);
             sleep(Duration::from_millis(100) + dice.millis_below(300));
             cluster.kill_at_once(&[0, 1, 2]);
         });
-        assert!(recorder.history().acknowledged() > before, "there was no load in round {round}");
         (0..3).for_each(|index| cluster.machines[index].up_again());
         whole(&recorder, &format!("round {round}"));
     }
@@ -128,6 +137,7 @@ impl Drop for OnDisks {
 
 #[test]
 fn the_power_is_cut_everywhere_at_once_under_load_and_nothing_is_lost() {
+    let _company = in_company();
     let mut dice = Dice::thrown("power");
     let rounds = from_environment("TAFFETA_POWER_ROUNDS", 20);
     let Some(mut all) = OnDisks::new(64) else { return };
@@ -138,6 +148,7 @@ fn the_power_is_cut_everywhere_at_once_under_load_and_nothing_is_lost() {
     for round in 1..=rounds {
         let before = recorder.history().acknowledged();
         recorder.under_load(CLIENTS, || {
+            load_comes(&recorder, before, round);
             sleep(Duration::from_millis(100) + dice.millis_below(300));
             let first = usize::try_from(dice.below(3)).expect("small");
             for turn in 0..3 {
@@ -145,7 +156,6 @@ fn the_power_is_cut_everywhere_at_once_under_load_and_nothing_is_lost() {
             }
             all.cluster.kill_at_once(&[0, 1, 2]);
         });
-        assert!(recorder.history().acknowledged() > before, "there was no load in round {round}");
         for disk in &all.disks {
             disk.power_on().unwrap_or_else(|why| panic!("round {round}: {why}"));
         }
@@ -174,6 +184,7 @@ fn sleeper_serves(cluster: &Cluster) -> Result<(), String> {
 
 #[test]
 fn a_full_disk_stops_writes_alone_and_only_until_there_is_room() {
+    let _company = in_company();
     let Some(mut all) = OnDisks::new(48) else { return };
     all.cluster.start(3);
     all.cluster.wait_ready();
@@ -204,13 +215,13 @@ fn a_full_disk_stops_writes_alone_and_only_until_there_is_room() {
     println!("and: {why}");
     recorder.under_load(CLIENTS, || sleep(Duration::from_secs(2)));
     assert_eq!(all.cluster.running(), [0, 1, 2], "a node has ended");
-    sleeper_serves(&all.cluster).expect("tasks, names and reads go on");
+    within(BACK_MAX, "tasks, names and reads go on", || sleeper_serves(&all.cluster));
     recorder.check("with full disks");
 
     fillers.iter().for_each(|filler| fs::remove_file(filler).expect("room"));
     whole(&recorder, "with room again");
     assert_eq!(all.cluster.running(), [0, 1, 2], "a node has ended");
-    sleeper_serves(&all.cluster).expect("the same task");
+    within(BACK_MAX, "the same task serves", || sleeper_serves(&all.cluster));
     println!("{}", recorder.summary());
 }
 
@@ -223,11 +234,15 @@ const COMMANDS_PER_SECOND: u64 = 200;
 /// What the data folder may take then, without the folders of tasks: it does not grow with the commands.
 const FOLDER_BYTES_MAX: u64 = 64 << 20;
 
-/// Kills the one node and starts it again; how long until it has acknowledged a write.
+/// Kills the one node and starts it again; how long until it has acknowledged a write. The least of three times: what else
+/// the machine does can only make it longer.
 fn restart(cluster: &mut Cluster, recorder: &Recorder) -> Duration {
-    cluster.machines[0].kill_agent();
-    cluster.machines[0].up_again();
-    within(BACK_MAX, "the node acknowledges a write again", || recorder.try_write("n1")).1
+    let mut once = || {
+        cluster.machines[0].kill_agent();
+        cluster.machines[0].up_again();
+        within(BACK_MAX, "the node acknowledges a write again", || recorder.try_write("n1")).1
+    };
+    [once(), once(), once()].into_iter().min().expect("three")
 }
 
 /// The processes of the sleepers, once there are five.
@@ -244,6 +259,7 @@ fn sleepers(cluster: &Cluster) -> Vec<u64> {
 /// start of its process on, with hundreds of kept versions of apps and running tasks in its state.
 #[test]
 fn a_node_with_many_commands_behind_it_and_a_state_is_back_soon() {
+    let company = in_company();
     let one = || {
         let mut cluster = Cluster::new(binary());
         cluster.start(1);
@@ -268,6 +284,8 @@ fn a_node_with_many_commands_behind_it_and_a_state_is_back_soon() {
             few => Err(format!("{few} writes")),
         });
     });
+    drop(company);
+    let _alone = alone();
     let took = restart(&mut cluster, &recorder);
     let fresh = restart(&mut empty, &few);
     let commands = recorder.history().acknowledged();
@@ -349,14 +367,15 @@ fn bits(dice: &mut Dice, name: &str, bytes: u64) -> Vec<u64> {
 
 #[test]
 fn a_flipped_bit_is_told_with_its_file_or_does_no_harm() {
+    let _company = in_company();
     let mut dice = Dice::thrown("bits");
     let mut cluster = Cluster::new(binary());
     cluster.start(1);
     cluster.wait_ready();
     let recorder = Recorder::new(&cluster);
     // Enough for a snapshot, and for a log behind it.
-    recorder.under_load(CLIENTS, || {
-        within(Duration::from_secs(120), "there is a snapshot", || match recorder.history().acknowledged() {
+    recorder.under_load(64, || {
+        within(Duration::from_secs(300), "there is a snapshot", || match recorder.history().acknowledged() {
             20_500.. => Ok(()),
             few => Err(format!("{few} writes")),
         });

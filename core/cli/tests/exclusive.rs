@@ -13,18 +13,21 @@ use std::{
 use support::{alone, binary};
 use taffeta_harness::{Cluster, within};
 
-/// How long a decision may take until it is seen where no lease is waited for: shorter than the lease.
-const QUICK: Duration = Duration::from_secs(8);
-/// The lease of the task below: 8 s and 2 s and its grace.
-const LEASE: Duration = Duration::from_secs(11);
-/// The same with a tenth more, the ring's verdict, the start and a busy machine.
-const AFTER_LEASE: Duration = Duration::from_secs(40);
+/// How long a decision may take until it is seen where no lease is waited for: shorter than any lease.
+const QUICK: Duration = Duration::from_secs(10);
+/// The longest lease below with a tenth more, the ring's verdict, the start and a busy machine.
+const AFTER_LEASE: Duration = Duration::from_secs(45);
+
+/// The lease of the task below: 8 s and 2 s and its grace in seconds.
+fn lease(grace: u64) -> Duration {
+    Duration::from_secs(10 + grace)
+}
 
 /// The task appends a line about every 50 ms, to a file that all machines share, and does not end for SIGTERM.
-fn app(cluster: &Cluster, version: u32) -> String {
+fn app(cluster: &Cluster, version: u32, grace: u64) -> String {
     let path = cluster.root().join("vault.toml");
     let text = format!(
-        "app = \"vault\"\n[service.one]\nexclusive = true\nisolation = \"none\"\ngrace = \"1s\"\ncpus = 0.01\nenv = {{ VERSION = \"{version}\" }}\n\
+        "app = \"vault\"\n[service.one]\nexclusive = true\nisolation = \"none\"\ngrace = \"{grace}s\"\ncpus = 0.01\nenv = {{ VERSION = \"{version}\" }}\n\
          run = [\"sh\", \"-c\", 'trap \"\" TERM; while :; do echo \"$TAFFETA_NODE $TAFFETA_FENCE $VERSION\" >> {}; sleep 0.05; done']\n",
         written(cluster).display()
     );
@@ -67,12 +70,12 @@ fn last(cluster: &Cluster) -> Option<Line> {
     lines(&written(cluster)).pop()
 }
 
-fn started() -> Cluster {
+fn started(grace: u64) -> Cluster {
     let mut cluster = Cluster::new(binary());
     cluster.start_each(&[&[], &[], &[]]);
     cluster.wait_ready();
     cluster.wait_voters(3);
-    cluster.machines[0].run(&["deploy", &app(&cluster, 1)]).success();
+    cluster.machines[0].run(&["deploy", &app(&cluster, 1, grace)]).success();
     within(Duration::from_secs(20), "it runs", || last(&cluster).map(drop).ok_or_else(|| why(&cluster, 0)));
     let apps = cluster.machines[2].try_json(&["apps"]).expect("apps");
     let job = &apps[0]["jobs"][0];
@@ -91,6 +94,12 @@ fn task(cluster: &Cluster, asked: usize) -> Result<Value, String> {
         .as_array()
         .and_then(|all| all.first().cloned())
         .ok_or_else(|| "none".into())
+}
+
+/// Its process, once the machine tells it.
+fn process(cluster: &Cluster, asked: usize) -> u64 {
+    let told = || task(cluster, asked)?["pid"].as_u64().ok_or_else(|| why(cluster, asked));
+    within(QUICK, "its process is told", told).0
 }
 
 /// Waits until it writes on another machine.
@@ -116,11 +125,13 @@ fn lives(pid: u64) -> bool {
 #[test]
 fn a_stopped_or_killed_agent_holds_no_task_longer_than_its_lease() {
     let _alone = alone();
-    let mut cluster = started();
+    // Long enough that the task still lives when the others tell why they wait for it.
+    let grace = 6;
+    let mut cluster = started(grace);
     // Its agent gets no turn any more; the shim does.
     let first = last(&cluster).expect("it writes").0;
     let stopped = cluster.index(&first);
-    let pid = task(&cluster, stopped).expect("a task")["pid"].as_u64().expect("a process");
+    let pid = process(&cluster, stopped);
     let node = cluster.machines[stopped].pid().expect("its node runs");
     signal(node, "-STOP");
     let asked = (stopped + 1) % 3;
@@ -138,7 +149,7 @@ fn a_stopped_or_killed_agent_holds_no_task_longer_than_its_lease() {
     assert_eq!(never_two(&cluster), 2, "the one that is back has nothing to start");
     // The agent dies, and what it started lives on under its shim for a while.
     let killed = cluster.index(&second);
-    let pid = task(&cluster, killed).expect("a task")["pid"].as_u64().expect("a process");
+    let pid = process(&cluster, killed);
     cluster.machines[killed].kill_agent();
     assert!(lives(pid));
     wait_elsewhere(&cluster, &second, AFTER_LEASE);
@@ -150,11 +161,11 @@ fn a_stopped_or_killed_agent_holds_no_task_longer_than_its_lease() {
     // One that is back soon takes it up again, and nothing is interrupted.
     let third = last(&cluster).expect("it writes").0;
     let restarted = cluster.index(&third);
-    let pid = task(&cluster, restarted).expect("a task")["pid"].as_u64().expect("a process");
+    let pid = process(&cluster, restarted);
     cluster.machines[restarted].kill_agent();
     cluster.machines[restarted].up_again();
     cluster.wait_ready();
-    thread::sleep(LEASE + Duration::from_secs(3));
+    thread::sleep(lease(grace) + Duration::from_secs(3));
     assert!(lives(pid), "its lease was renewed by the new agent");
     assert_eq!(never_two(&cluster), 3);
 }
@@ -162,9 +173,10 @@ fn a_stopped_or_killed_agent_holds_no_task_longer_than_its_lease() {
 #[test]
 fn an_update_and_a_drain_wait_for_the_task_and_for_no_lease() {
     let _alone = alone();
-    let cluster = started();
+    let grace = 1;
+    let cluster = started(grace);
     let begun = Instant::now();
-    cluster.machines[1].run(&["deploy", &app(&cluster, 2)]).success();
+    cluster.machines[1].run(&["deploy", &app(&cluster, 2, grace)]).success();
     within(QUICK, "the newer version runs", || match last(&cluster) {
         Some((_, _, 2)) => Ok(()),
         other => Err(format!("{other:?}")),
@@ -175,10 +187,10 @@ fn an_update_and_a_drain_wait_for_the_task_and_for_no_lease() {
     assert_eq!(drain.code, 0, "{drain:?}");
     let drained = wait_elsewhere(&cluster, &from, QUICK);
     // SIGTERM is ignored, so each takes the time out of DNS, the grace of a second, and the start.
-    assert!(updated < LEASE && drained < LEASE, "{updated:?}, {drained:?}");
+    assert!(updated < lease(grace) && drained < lease(grace), "{updated:?}, {drained:?}");
     assert_eq!(never_two(&cluster), 3);
     cluster.machines[0].run(&["stop", "vault"]).success();
-    cluster.machines[0].run(&["deploy", &app(&cluster, 3)]).success();
+    cluster.machines[0].run(&["deploy", &app(&cluster, 3, grace)]).success();
     within(QUICK, "the one that was deployed again runs", || match last(&cluster) {
         Some((_, _, 3)) => Ok(()),
         other => Err(format!("{other:?}; {}", why(&cluster, 0))),

@@ -71,7 +71,7 @@ fn a_machine_that_moved_is_known_at_its_new_address() {
     let (data, at) = (cluster.machines[3].data.clone(), free_address(&cluster, 77));
     let _moved = Other::up(&data, at, &[]);
     for by in 0..3 {
-        within(Duration::from_secs(10), "the others know where n4 is", || match seen(&cluster, by, "n4")? {
+        within(Duration::from_secs(30), "the others know where n4 is", || match seen(&cluster, by, "n4")? {
             (state, address, same) if state == "alive" && address == at.to_string() && same == id => Ok(()),
             other => Err(format!("{other:?}; before it was at {before}")),
         });
@@ -79,7 +79,7 @@ fn a_machine_that_moved_is_known_at_its_new_address() {
     // Also whoever was not there meanwhile: the change is in the replicated state.
     cluster.machines[1].kill();
     cluster.machines[1].up_again();
-    within(Duration::from_secs(15), "a restarted machine finds n4", || match seen(&cluster, 1, "n4")? {
+    within(Duration::from_secs(30), "a restarted machine finds n4", || match seen(&cluster, 1, "n4")? {
         (state, address, _) if state == "alive" && address == at.to_string() => Ok(()),
         other => Err(format!("{other:?}")),
     });
@@ -133,7 +133,7 @@ fn a_copied_data_folder_is_refused_while_the_original_runs() {
             assert!(said(&copy).contains(why), "it says why: {}", said(&copy));
         }
         assert!(cluster.machines[i].is_running(), "the original goes on");
-        within(Duration::from_secs(15), "the others see the original", || match seen(&cluster, (i + 1) % 4, name)? {
+        within(Duration::from_secs(30), "the others see the original", || match seen(&cluster, (i + 1) % 4, name)? {
             (state, address, _) if state == "alive" && address == cluster.machines[i].fabric().to_string() => Ok(()),
             other => Err(format!("{other:?}")),
         });
@@ -197,11 +197,11 @@ fn a_machine_whose_folder_is_damaged_or_lost_comes_back_under_its_name_as_anothe
         cluster.machines[2].up(&["--join", &first, "--token", &token]);
         cluster.wait_ready();
         let known = || seen(&cluster, 2, "n3");
-        let ((_, address, id), _) = within(Duration::from_secs(15), "it knows that it is a member", known);
+        let ((_, address, id), _) = within(Duration::from_secs(30), "it knows that it is a member", known);
         assert_eq!(address, cluster.machines[2].fabric().to_string());
         assert!(!ids.contains(&id), "no id comes twice: {id} is one of {ids:?}");
         for by in 0..2 {
-            within(Duration::from_secs(15), "the others know the new one", || match seen(&cluster, by, "n3")? {
+            within(Duration::from_secs(30), "the others know the new one", || match seen(&cluster, by, "n3")? {
                 (state, _, known) if state == "alive" && known == id => Ok(()),
                 other => Err(format!("{other:?} instead of {id}")),
             });
