@@ -15,9 +15,8 @@ const EVERY: Duration = Duration::from_millis(200);
 /// How long one machine may take before another one is asked.
 const LOOK_LIMIT: Duration = Duration::from_millis(500);
 
-/// Looks for ever; ends when it is dropped.
-pub(crate) async fn watch(fabric: Fabric, scene: Scene) {
-    let mut names = None;
+/// Looks for ever; ends when it is dropped. `names` is what they were to give at the look before.
+pub(crate) async fn watch(fabric: Fabric, scene: Scene, mut names: Option<Names>) {
     loop {
         let next = Instant::now() + EVERY;
         let sample = look(&fabric, &scene, &mut names).await;

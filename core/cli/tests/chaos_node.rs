@@ -47,7 +47,7 @@ fn who_has_not_opted_in_or_shows_no_right_token_is_not_hurt() {
     assert_eq!(begun.0.state, FaultState::Active);
     // The same again is the same fault; another one of the same name is not begun.
     let again = bed.runtime.block_on(bed.client(1).inject(&wanted, &bed.token(0))).unwrap();
-    assert_eq!((again.begun_at, again.ends_at), (begun.0.begun_at, begun.0.ends_at));
+    assert_eq!((&again.begun_at, &again.ends_at), (&begun.0.begun_at, &begun.0.ends_at));
     for other in [
         FaultRequest { fault: Fault::Loss { fraction: 0.2 }, ..wanted.clone() },
         FaultRequest { lasts_ms: wanted.lasts_ms + 1, ..wanted.clone() },

@@ -180,10 +180,11 @@ pub async fn run(
     };
     let load = if options.load { Some(Load::start(fabric, &scene, &fleet, options.writing).await) } else { None };
     // What was before is known, however early the first fault comes.
-    let first = look(fabric, &scene).await;
+    let mut names = None;
+    let first = look(fabric, &scene, &mut names).await;
     scene.timeline().add_sample(first);
     let mut watchers = JoinSet::new();
-    watchers.spawn(watch(fabric.clone(), scene.clone()));
+    watchers.spawn(watch(fabric.clone(), scene.clone(), names));
     let watched = Watched::start(experiment, fabric, &scene, &mut watchers);
     let mending = Mender::start(&runner, &mut watchers);
 
