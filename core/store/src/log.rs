@@ -41,6 +41,10 @@ pub(crate) struct Excess {
     pub(crate) covered: Option<u64>,
 }
 
+/// So many of the newest entries are also kept decoded: the state machine and followers that keep up read those, and as a
+/// structure an entry takes some ten times its bytes.
+const DECODED_MAX: u64 = 512;
+
 /// Changes that wait for the writer. openraft has few appends under way; a full queue makes it wait.
 const QUEUE_MAX: usize = 4_096;
 
@@ -53,14 +57,22 @@ pub enum Driver {
     Task(Duration),
 }
 
+/// An entry of the log.
+struct Kept {
+    id: LogId,
+    /// As it is on disk.
+    bytes: Arc<[u8]>,
+    /// If it is one of the newest.
+    entry: Option<Entry>,
+}
+
 #[derive(Default)]
 struct Contents {
     vote: Option<Vote>,
     committed: Option<LogId>,
     purged: Option<LogId>,
-    entries: BTreeMap<u64, Entry>,
-    /// Bytes of each entry on disk, and of all.
-    sizes: BTreeMap<u64, usize>,
+    entries: BTreeMap<u64, Kept>,
+    /// Bytes of all entries on disk.
     bytes: usize,
     snapshot: Option<(Vec<u8>, Vec<u8>)>,
     /// The last entry that the snapshot covers.
@@ -68,23 +80,27 @@ struct Contents {
 }
 
 impl Contents {
-    fn insert(&mut self, entry: Entry, size: usize) {
-        let before = self.sizes.insert(entry.log_id.index, size).unwrap_or_default();
-        self.bytes = self.bytes + size - before;
-        self.entries.insert(entry.log_id.index, entry);
+    fn insert(&mut self, entry: Entry, bytes: Arc<[u8]>) {
+        let (id, size) = (entry.log_id, bytes.len());
+        let before = self.entries.insert(id.index, Kept { id, bytes, entry: Some(entry) });
+        self.bytes = self.bytes + size - before.map_or(0, |before| before.bytes.len());
+        let old = id.index.checked_sub(DECODED_MAX).and_then(|old| self.entries.get_mut(&old));
+        if let Some(old) = old {
+            old.entry = None;
+        }
     }
 
     /// Keeps the entries below an index.
     fn truncate(&mut self, from: u64) {
-        self.entries.split_off(&from);
-        self.bytes -= self.sizes.split_off(&from).values().sum::<usize>();
+        let gone = self.entries.split_off(&from);
+        self.bytes -= gone.values().map(|kept| kept.bytes.len()).sum::<usize>();
     }
 
     /// Keeps the entries from an index on.
     fn purge(&mut self, below: u64) {
-        let (entries, sizes) = (self.entries.split_off(&below), self.sizes.split_off(&below));
-        self.entries = entries;
-        self.bytes -= std::mem::replace(&mut self.sizes, sizes).values().sum::<usize>();
+        let left = self.entries.split_off(&below);
+        let gone = std::mem::replace(&mut self.entries, left);
+        self.bytes -= gone.values().map(|kept| kept.bytes.len()).sum::<usize>();
     }
 }
 
@@ -154,13 +170,23 @@ impl LogStore {
             return None;
         }
         let mut kept = 0;
-        let is_kept = |(_, size): &(&u64, &usize)| {
-            kept += **size;
+        let is_kept = |entry: &&Kept| {
+            kept += entry.bytes.len();
             kept <= LOG_BYTES_MAX / LOG_KEEP_PART
         };
-        let kept = contents.sizes.iter().rev().take_while(is_kept).count();
-        let last = contents.sizes.keys().rev().nth(kept)?;
+        let kept = contents.entries.values().rev().take_while(is_kept).count();
+        let last = contents.entries.keys().rev().nth(kept)?;
         Some(Excess { last: *last, covered: contents.covered.map(|id| id.index) })
+    }
+
+    /// These entries as they are on disk.
+    pub(crate) fn encoded(&self, entries: &[Entry]) -> io::Result<Vec<Arc<[u8]>>> {
+        let contents = self.lock();
+        let one = |entry: &Entry| match contents.entries.get(&entry.log_id.index) {
+            Some(kept) if kept.id == entry.log_id => Ok(Arc::clone(&kept.bytes)),
+            Some(_) | None => encode_entry(entry).map(Into::into), // it was cut off meanwhile
+        };
+        entries.iter().map(one).collect()
     }
 
     /// Metadata and contents of the newest snapshot.
@@ -214,19 +240,19 @@ fn decode(loaded: Loaded) -> io::Result<Contents> {
         if entry.log_id.index != index {
             return Err(io::Error::new(io::ErrorKind::InvalidData, format!("entry {index} of the log is another one")));
         }
-        contents.insert(entry, bytes.len());
+        contents.insert(entry, bytes.into());
     }
     let purged: Option<LogId> = one(loaded.purged)?;
     let about: Option<SnapshotMeta> = one(loaded.snapshot.as_ref().map(|(about, _)| about.clone()))?;
     let covered = about.and_then(|meta| meta.last_log_id);
-    check_whole(&contents.entries, purged, covered)?;
+    check_whole(contents.entries.iter().map(|(index, kept)| (*index, kept.id)), purged, covered)?;
     let (vote, committed) = (one(loaded.vote)?, one(loaded.committed)?);
     Ok(Contents { vote, committed, purged, snapshot: loaded.snapshot, covered, ..contents })
 }
 
 /// Refuses a log with a hole: openraft would go on with what is left, and acknowledged writes would be gone.
 pub(crate) fn check_whole(
-    entries: &BTreeMap<u64, Entry>,
+    entries: impl IntoIterator<Item = (u64, LogId)>,
     purged: Option<LogId>,
     covered: Option<LogId>,
 ) -> io::Result<()> {
@@ -235,8 +261,8 @@ pub(crate) fn check_whole(
         return missing("the log was purged further than the snapshot goes".into());
     }
     let first = covered.map_or(0, |id| id.index + 1);
-    for (expected, (index, entry)) in (first..).zip(entries.range(first..)) {
-        if *index != expected || entry.log_id.index != expected {
+    for (expected, (index, id)) in (first..).zip(entries.into_iter().skip_while(|(index, _)| *index < first)) {
+        if index != expected || id.index != expected {
             return missing(format!("entry {expected} of the log is missing"));
         }
     }
@@ -256,7 +282,9 @@ impl RaftLogReader<TC> for LogStore {
         &mut self,
         range: RB,
     ) -> io::Result<Vec<Entry>> {
-        Ok(self.lock().entries.range(range).map(|(_, entry)| entry.clone()).collect())
+        let read = |kept: &Kept| kept.entry.clone().ok_or_else(|| Arc::clone(&kept.bytes));
+        let found: Vec<_> = self.lock().entries.range(range).map(|(_, kept)| read(kept)).collect();
+        found.into_iter().map(|entry| entry.or_else(|bytes| decode_entry(&bytes))).collect()
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
@@ -269,7 +297,7 @@ impl RaftLogStorage<TC> for LogStore {
 
     async fn get_log_state(&mut self) -> io::Result<LogState<TC>> {
         let contents = self.lock();
-        let last = contents.entries.values().next_back().map(|entry| entry.log_id);
+        let last = contents.entries.values().next_back().map(|kept| kept.id);
         Ok(LogState { last_purged_log_id: contents.purged, last_log_id: last.or(contents.purged) })
     }
 
@@ -306,9 +334,8 @@ impl RaftLogStorage<TC> for LogStore {
             let mut contents = self.lock();
             for entry in entries {
                 let bytes = encode_entry(&entry)?;
-                let (index, size) = (entry.log_id.index, bytes.len());
-                encoded.push((index, bytes));
-                contents.insert(entry, size);
+                contents.insert(entry.clone(), bytes.as_slice().into());
+                encoded.push((entry.log_id.index, bytes));
             }
             if contents.bytes > LOG_BYTES_MAX {
                 self.heavy.notify_one();

@@ -174,7 +174,7 @@ fn survey(loaded: &Loaded) -> io::Result<Survey> {
     let meta: Option<SnapshotMeta> = one(snapshot.map(|(about, _)| about))?;
     let covered = meta.and_then(|meta| meta.last_log_id);
     let purged: Option<LogId> = one(loaded.purged.as_ref())?;
-    check_whole(&entries, purged, covered)?;
+    check_whole(entries.iter().map(|(index, entry)| (*index, entry.log_id)), purged, covered)?;
     let mut replicated = match snapshot {
         Some((_, contents)) => decode_snapshot(contents)?,
         None => Replicated::default(),

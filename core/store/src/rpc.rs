@@ -1,7 +1,8 @@
 //! Consensus messages between voters: encoded here, carried by a [`Transport`].
 
 use crate::{
-    codec::{decode_entry, encode_entry},
+    codec::decode_entry,
+    log::LogStore,
     machine,
     types::{Entry, LogId, Raft, Request, Snapshot, SnapshotData, SnapshotMeta, TC, Vote},
 };
@@ -90,11 +91,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Encoded<'a> {
 }
 
 impl Append<'_> {
-    pub(crate) fn encode(request: &AppendEntriesRequest<TC>) -> io::Result<Self> {
-        let AppendEntriesRequest { vote, prev_log_id: prev, entries, leader_commit: committed } = request;
-        let entries =
-            entries.iter().map(|entry| Ok(Encoded(encode_entry(entry)?.into()))).collect::<io::Result<_>>()?;
-        Ok(Self { vote: *vote, prev: *prev, entries, committed: *committed })
+    /// A request, its entries encoded.
+    pub(crate) fn of<'a>(request: &AppendEntriesRequest<TC>, encoded: &'a [Arc<[u8]>]) -> Append<'a> {
+        let AppendEntriesRequest { vote, prev_log_id: prev, entries: _, leader_commit: committed } = request;
+        let entries = encoded.iter().map(|bytes| Encoded(Cow::Borrowed(bytes))).collect();
+        Append { vote: *vote, prev: *prev, entries, committed: *committed }
     }
 
     fn decode(self) -> io::Result<AppendEntriesRequest<TC>> {
@@ -176,12 +177,15 @@ async fn flushed(raft: &Raft, vote: Vote, last: Option<LogId>) -> Result<Vote, S
 /// Makes a [`Line`] to each voter.
 pub(crate) struct Lines {
     pub(crate) transport: Arc<dyn Transport>,
+    /// Has the entries as they are sent.
+    pub(crate) log: LogStore,
     pub(crate) append_limit: Duration,
 }
 
 /// One voter at the other end of a [`Transport`].
 pub(crate) struct Line {
     transport: Arc<dyn Transport>,
+    log: LogStore,
     to: NodeId,
     append_limit: Duration,
 }
@@ -189,7 +193,8 @@ pub(crate) struct Line {
 impl RaftNetworkFactory<TC> for Lines {
     type Network = Line;
     async fn new_client(&mut self, target: u64, _node: &BasicNode) -> Line {
-        Line { transport: Arc::clone(&self.transport), to: NodeId(target), append_limit: self.append_limit }
+        let (transport, log) = (Arc::clone(&self.transport), self.log.clone());
+        Line { transport, log, to: NodeId(target), append_limit: self.append_limit }
     }
 }
 
@@ -241,8 +246,8 @@ impl RaftNetworkV2<TC> for Line {
     ) -> Result<AppendEntriesResponse<TC>, RPCError<TC>> {
         // openraft gives an append as long as a heartbeat, which a sync may take longer than. It ends a heartbeat itself.
         let limit = self.append_limit.max(option.hard_ttl());
-        let append = Append::encode(&rpc).map_err(|e| unreachable(&SendError(e.to_string())))?;
-        match self.call(&Call::Append(append), limit).await.map_err(|e| unreachable(&e))? {
+        let encoded = self.log.encoded(&rpc.entries).map_err(|e| unreachable(&SendError(e.to_string())))?;
+        match self.call(&Call::Append(Append::of(&rpc, &encoded)), limit).await.map_err(|e| unreachable(&e))? {
             Reply::Append(reply) => Ok(reply),
             Reply::Vote(_) | Reply::Snapshot(_) | Reply::Transfer(_) => Err(unreachable(&mismatched())),
         }

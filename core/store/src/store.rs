@@ -136,7 +136,7 @@ impl Store {
         let starting = openraft::Raft::new(
             id.0,
             raft_config(config.snapshot_every, config.timers)?,
-            Lines { transport: config.transport, append_limit: config.timers.append_limit },
+            Lines { transport: config.transport, log: log.clone(), append_limit: config.timers.append_limit },
             log.clone(),
             machine.clone(),
         );

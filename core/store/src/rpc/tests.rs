@@ -1,6 +1,7 @@
 //! What voters say to each other, byte for byte: `wire-2.txt` beside this file. The commands in it are those of the log.
 
 use super::*;
+use crate::codec::encode_entry;
 use openraft::{Membership, raft::TransferLeaderError};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,13 +33,14 @@ fn calls() -> Vec<(&'static str, Vec<u8>)> {
         entries: entries.collect(),
         leader_commit: Some(at(398)),
     };
+    let encoded: Vec<Arc<[u8]>> = append.entries.iter().map(|entry| encode_entry(entry).unwrap().into()).collect();
     let asked = VoteRequest::new(vote, Some(at(400)));
     let meta = SnapshotMeta {
         last_log_id: Some(at(400)),
         last_membership: crate::types::StoredMembership::new(Some(at(380)), membership()),
     };
     [
-        ("call to append", Call::Append(Append::encode(&append).unwrap())),
+        ("call to append", Call::Append(Append::of(&append, &encoded))),
         ("call for a vote", Call::Vote(asked.clone())),
         ("call before a vote", Call::PreVote(asked)),
         ("call with a snapshot", Call::Snapshot(vote, meta, vec![2, 1, 0])),
