@@ -136,15 +136,18 @@ impl Turn<'_> {
                 there.entry(machine).or_default().push(task);
             }
         }
+        let mut surplus = vec![];
         for tasks in there.into_values().filter(|tasks| tasks.len() > 1) {
             let stays = tasks.iter().copied().find(|task| self.serves(*task)).unwrap_or(tasks[0]);
-            for task in tasks.into_iter().filter(|task| *task != stays) {
-                if self.is_full() {
-                    return;
-                }
-                self.lift(task);
-                self.remove(task, Cause::Surplus);
+            surplus.extend(tasks.into_iter().filter(|task| *task != stays));
+        }
+        surplus.sort(); // the order in which machines were met says nothing
+        for task in surplus {
+            if self.is_full() {
+                return;
             }
+            self.lift(task);
+            self.remove(task, Cause::Surplus);
         }
     }
 

@@ -58,6 +58,22 @@ fn a_service_that_becomes_a_daemon_has_one_on_each_machine() {
 }
 
 #[test]
+fn which_of_several_go_from_their_machines_first_does_not_depend_on_who_plans() {
+    let mut c = Cluster::of(4);
+    c.deploy(&app("watch", &[("agent", service(8).version("1"))]));
+    c.settle();
+    assert_eq!(c.load(), [(1, 2), (2, 2), (3, 2), (4, 2)].into());
+    c.deploy(&app("watch", &[("agent", daemon().version("2"))]));
+    let plan = c.plan();
+    let gone = plan.commands.iter().find_map(|command| match command {
+        Command::Remove(removals) => Some(removals.iter().map(|removal| removal.task.index).collect::<Vec<_>>()),
+        _ => None,
+    });
+    assert!(gone.as_ref().is_some_and(|gone| gone.len() == 4 && gone.is_sorted()), "{gone:?}");
+    assert_eq!(c.plan_met_backwards(), plan);
+}
+
+#[test]
 fn a_batch_job_that_becomes_a_daemon_leaves_nothing_that_has_ended() {
     let mut c = Cluster::of(2);
     c.deploy(&app("watch", &[("agent", batch(3))]));
