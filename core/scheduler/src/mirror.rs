@@ -42,7 +42,7 @@ pub struct Scheduler {
     pub(crate) teams: Teams,
     pub(crate) volumes: Volumes,
     pub(crate) windows: Windows,
-    /// Tasks on machines, by priority; revocable ones as below the lowest.
+    /// Tasks on machines, those of the turn among them, by priority; revocable ones as below the lowest.
     pub(crate) by_priority: BTreeMap<Priority, usize>,
     /// Apps to be looked at.
     pub(crate) dirty: BTreeSet<usize>,
@@ -493,6 +493,7 @@ impl Scheduler {
         let spec = self.app(app).jobs[job].spec.clone();
         self.machines.put(machine, &spec, task);
         self.teams.put(&spec);
+        *self.by_priority.entry(spec.priority()).or_default() += 1;
         self.fresh.push(Fresh { id, task, machine, spec });
     }
 
@@ -500,6 +501,7 @@ impl Scheduler {
         while let Some(Fresh { task, machine, spec, .. }) = self.fresh.pop() {
             self.machines.lift(machine, &spec, task);
             self.teams.lift(&spec);
+            self.discount(spec.priority());
         }
     }
 
@@ -550,13 +552,18 @@ impl Scheduler {
         }
         self.teams.lift(spec);
         let priority = spec.priority();
+        self.discount(priority);
+        Some(machine)
+    }
+
+    /// One task less of that priority is on a machine.
+    fn discount(&mut self, priority: Priority) {
         if let Some(count) = self.by_priority.get_mut(&priority) {
             *count -= 1;
             if *count == 0 {
                 self.by_priority.remove(&priority);
             }
         }
-        Some(machine)
     }
 }
 

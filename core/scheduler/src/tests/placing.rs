@@ -237,6 +237,21 @@ fn nobody_makes_way_whom_a_daemon_has_just_come_to_be_with() {
 }
 
 #[test]
+fn a_daemon_that_took_the_room_first_makes_way_soon() {
+    let mut c = Cluster::of(1);
+    c.see(1, Liveness::Suspect, false);
+    c.deploy(&app("low", &[("log", Job { kind: JobKind::Daemon, ..service(1).cpus(3000) })]));
+    c.deploy(&app("high", &[("web", Job { priority: 80, ..service(1).cpus(2000) })]));
+    c.turn();
+    c.see(1, Liveness::Alive, false);
+    c.turn();
+    assert_eq!((c.on("low/log.1"), c.on("high/web.1")), (1, 0), "daemons come first");
+    c.pass(1000);
+    c.turn();
+    assert_eq!((c.on("high/web.1"), c.load()), (1, [(1, 1)].into()));
+}
+
+#[test]
 fn who_makes_way_does_not_depend_on_who_plans() {
     let mut c = Cluster::of(4);
     (1..=4).for_each(|i| c.member(i).zone = if i % 2 == 0 { "a" } else { "b" }.into());
