@@ -308,11 +308,12 @@ impl<'a> Turn<'a> {
         self.now >= due && confirmed
     }
 
-    /// Daemons on machines that have none yet.
+    /// Daemons on machines that have none yet. Where there are too many, those go before: whoever comes does not count them.
     pub(crate) fn start_daemons(&mut self) {
         for app in self.apps.clone() {
             for j in 0..self.s.app(app).jobs.len() {
                 if self.s.app(app).jobs[j].spec.kind == JobKind::Daemon && !self.is_full() {
+                    self.thin_out(app, j);
                     self.start_daemon(app, j);
                 }
             }

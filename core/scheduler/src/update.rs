@@ -74,7 +74,6 @@ impl Turn<'_> {
     }
 
     fn roll(&mut self, app: usize, job: usize) {
-        self.thin_out(app, job);
         let roll = self.look(app, job);
         let policy = self.s.app(app).definition(job).update.clone();
         if self.go_back(app, job, &policy, &roll) {
@@ -103,7 +102,9 @@ impl Turn<'_> {
         for Due { task, machine, cause, serves, held } in roll.due {
             let beside = self.s.app(app).jobs[job].spec.kind == JobKind::Service && self.s.slot(task).index > count;
             if beside && !crowd {
-                if !serves || may > 0 {
+                if self.has_placed_beside(task, machine) {
+                    self.wake(app, self.now);
+                } else if !serves || may > 0 {
                     self.lift(task);
                     self.remove(task, Cause::Surplus); // of a version that was given up, and not needed by this one
                     may -= usize::from(serves);
@@ -125,10 +126,7 @@ impl Turn<'_> {
     }
 
     /// A machine has one instance of a daemon. A service that became one may have left several: one that serves stays.
-    fn thin_out(&mut self, app: usize, job: usize) {
-        if self.s.app(app).jobs[job].spec.kind != JobKind::Daemon {
-            return;
-        }
+    pub(crate) fn thin_out(&mut self, app: usize, job: usize) {
         let mut there: BTreeMap<MachineId, Vec<TaskRef>> = BTreeMap::new();
         for (slot, known) in self.s.app(app).jobs[job].slots.iter().enumerate() {
             let task = TaskRef { app, job, slot };
@@ -457,6 +455,10 @@ impl Turn<'_> {
         } else if self.s.job(task).spec.kind == JobKind::Daemon {
             if rules.lets_stay(self.s, machine) {
                 Err(rules.why(self.s))
+            } else if self.has_placed_beside(task, machine) {
+                self.put(task, machine, was);
+                self.wake(task.app, self.now);
+                return false;
             } else {
                 self.remove(task, cause); // the machine matches no more
                 return true;
@@ -467,7 +469,6 @@ impl Turn<'_> {
         match to {
             Ok(to) if to != machine && self.may_run_elsewhere(task, Some(version)) => {
                 if self.has_placed_beside(task, machine) {
-                    // Removals are carried out first, and others were placed beside this one.
                     self.put(task, machine, was);
                     self.wake(task.app, self.now);
                     return false;
@@ -489,6 +490,7 @@ impl Turn<'_> {
     }
 
     /// Whether this turn has placed something that may count on the task: an instance of its job, or a task on its machine.
+    /// Removals are carried out first, so that one which is only removed goes in the next turn then.
     fn has_placed_beside(&self, task: TaskRef, machine: MachineId) -> bool {
         let (app, job) = (&self.s.app(task.app).app.name, &self.s.job(task).name);
         let node = self.s.machines.all[machine].id;
