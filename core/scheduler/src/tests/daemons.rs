@@ -71,6 +71,18 @@ fn one_whose_machine_matches_no_more_stays_until_those_that_came_to_be_with_it_a
 }
 
 #[test]
+fn one_leaves_a_machine_without_the_field_of_a_rule_that_counts() {
+    let mut c = Cluster::of(2);
+    c.deploy(&app("watch", &[("agent", daemon())]));
+    c.settle();
+    assert_eq!(c.load(), [(1, 1), (2, 1)].into());
+    c.member(1).zone = "a".into();
+    c.deploy(&app("watch", &[("agent", daemon().constraint("zone", Operator::MaxPer(1)))]));
+    c.settle();
+    assert_eq!(c.load(), [(1, 1)].into());
+}
+
+#[test]
 fn those_that_come_do_not_count_those_that_are_too_many() {
     let mut c = Cluster::of(4);
     for (i, zone) in (1..).zip(["a", "a", "b", "a"]) {
