@@ -237,6 +237,26 @@ fn nobody_makes_way_whom_a_daemon_has_just_come_to_be_with() {
 }
 
 #[test]
+fn nobody_makes_way_by_whom_others_of_its_job_have_just_come() {
+    let mut c = Cluster::of(2);
+    c.deploy(&app("shop", &[("a", Job { priority: 20, ..service(1).cpus(3000) })]));
+    c.turn();
+    let here = c.on("shop/a.1");
+    let even = service(3).constraint("hostname", Operator::GroupBy(Some(2)));
+    let large = service(1).cpus(3000).constraint("hostname", Operator::Is(format!("n{here}")));
+    c.deploy(&app("shop", &[("a", even), ("b", Job { priority: 40, ..large })]));
+    c.turn();
+    assert_eq!((c.on("shop/a.1"), c.on("shop/b.1")), (here, 0));
+    assert_eq!(
+        [c.on("shop/a.2"), c.on("shop/a.3")],
+        [3 - here; 2],
+        "there is one on each, and this is the emptier one"
+    );
+    c.turn();
+    assert_eq!(c.on("shop/b.1"), here, "the newer one on it is small");
+}
+
+#[test]
 fn a_daemon_that_took_the_room_first_makes_way_soon() {
     let mut c = Cluster::of(1);
     c.see(1, Liveness::Suspect, false);
