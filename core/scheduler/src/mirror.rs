@@ -442,17 +442,11 @@ impl Scheduler {
         let mut layout = Layout::new();
         for job in self.apps[at].iter().flat_map(|app| &app.jobs) {
             for (machine, slot) in job.slots.iter().filter_map(|slot| Some((slot.on?, slot))) {
-                let spec = job.spec_of(slot.version);
-                let r = &spec.resources;
-                let size = (
-                    (r.cpus.0, r.memory, r.disk, r.ports),
-                    spec.revocable,
-                    spec.custom.clone(),
-                    spec.fixed_ports.clone(),
-                    spec.team.clone(),
-                );
-                *layout.entry((machine, size)).or_default() += 1;
+                *layout.entry((machine, job.spec_of(slot.version).size())).or_default() += 1;
             }
+        }
+        for fresh in self.fresh.iter().filter(|fresh| fresh.task.app == at) {
+            *layout.entry((fresh.machine, fresh.spec.size())).or_default() += 1;
         }
         layout
     }
@@ -624,6 +618,12 @@ impl JobMirror {
 impl Spec {
     pub(crate) fn priority(&self) -> Priority {
         (!self.revocable, self.priority)
+    }
+
+    fn size(&self) -> Size {
+        let r = &self.resources;
+        let resources = (r.cpus.0, r.memory, r.disk, r.ports);
+        (resources, self.revocable, self.custom.clone(), self.fixed_ports.clone(), self.team.clone())
     }
 }
 

@@ -484,7 +484,8 @@ impl<'a> Turn<'a> {
     fn end(mut self) -> Plan {
         self.tell_placed();
         if !self.s.blocked.is_empty() {
-            let decided: BTreeSet<usize> = self.decided.keys().map(|task| task.app).collect();
+            let fresh = self.s.fresh.iter().map(|fresh| fresh.task.app);
+            let decided: BTreeSet<usize> = self.decided.keys().map(|task| task.app).chain(fresh).collect();
             for app in decided {
                 let layout = self.s.layout(app);
                 self.s.expected.insert(app, layout);

@@ -58,6 +58,21 @@ fn a_service_that_becomes_a_daemon_has_one_on_each_machine() {
 }
 
 #[test]
+fn the_room_of_one_that_is_gone_before_it_was_seen_is_given_to_others() {
+    let mut c = Cluster::of(1);
+    c.see(1, Liveness::Suspect, false);
+    c.deploy(&app("watch", &[("agent", daemon().cpus(3000))]));
+    c.deploy(&app("shop", &[("web", service(1).cpus(3000))]));
+    c.turn();
+    c.see(1, Liveness::Alive, false);
+    c.turn();
+    assert_eq!((c.on("watch/agent.1"), c.on("shop/web.1")), (1, 0));
+    c.deploy(&app("watch", &[("agent", service(0))]));
+    c.turn();
+    assert_eq!(c.on("shop/web.1"), 1);
+}
+
+#[test]
 fn one_whose_machine_matches_no_more_stays_until_those_that_came_to_be_with_it_are_there() {
     let mut c = Cluster::of(1);
     c.deploy(&app("shop", &[("log", service(1))]));
