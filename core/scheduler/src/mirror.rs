@@ -345,6 +345,7 @@ impl Scheduler {
         let timer = self.apps[at].as_ref().and_then(|app| app.timer);
         let placed = self.placed(at);
         let before = self.before(at);
+        let avoided = self.avoided(at);
         self.lift_app(at);
         let mut clocks: BTreeMap<JobName, Clock> = self.apps[at].iter_mut().flat_map(AppMirror::take_clocks).collect();
         let mut new = |(name, job): (&JobName, &Arc<Job>)| new_job(name, job, deployed, clocks.remove(name));
@@ -396,7 +397,9 @@ impl Scheduler {
         });
         on.into_iter().for_each(|(task, machine, version)| self.put(task, machine, version));
         self.dirty.insert(at);
-        self.dirty.extend(self.blocked.iter().filter(|other| self.is_with(**other, name)).collect::<Vec<_>>());
+        let near = |other: &&usize| avoided.contains(*other) || self.names(**other, name);
+        let near: Vec<usize> = self.blocked.iter().filter(near).copied().collect();
+        self.dirty.extend(near);
         self.compare(&before, at);
     }
 
@@ -408,10 +411,17 @@ impl Scheduler {
             .collect()
     }
 
-    /// Whether a job of the app must be with one of another.
-    fn is_with(&self, app: usize, other: &AppName) -> bool {
+    /// Whether a job of the app must be with one of another, or apart from it.
+    fn names(&self, app: usize, other: &AppName) -> bool {
         let jobs = self.apps[app].iter().flat_map(|app| app.app.jobs.values());
-        jobs.flat_map(|job| &job.with).any(|target| target.app.as_ref() == Some(other))
+        jobs.flat_map(|job| job.with.iter().chain(&job.apart)).any(|target| target.app.as_ref() == Some(other))
+    }
+
+    /// The apps from which a job of this one is apart.
+    fn avoided(&self, at: usize) -> BTreeSet<usize> {
+        let jobs = self.apps[at].iter().flat_map(|app| app.app.jobs.values());
+        let apps = jobs.flat_map(|job| &job.apart).filter_map(|target| target.app.as_ref());
+        apps.filter_map(|app| self.by_name.get(app).copied()).collect()
     }
 
     /// What those that are blocked know of the app.

@@ -177,6 +177,19 @@ fn company_is_kept_and_avoided_from_both_sides() {
 }
 
 #[test]
+fn one_that_is_apart_no_more_lets_others_come_at_once() {
+    let mut c = Cluster::of(1);
+    c.deploy(&app("blog", &[("web", Job { apart: vec!["mail/spool".parse().unwrap()], ..service(1) })]));
+    c.settle();
+    c.deploy(&app("mail", &[("spool", service(1))]));
+    c.settle();
+    assert_eq!((c.on("blog/web.1"), c.on("mail/spool.1")), (1, 0));
+    c.deploy(&app("blog", &[("web", service(1))]));
+    c.turn();
+    assert_eq!((c.on("blog/web.1"), c.on("mail/spool.1")), (1, 1));
+}
+
+#[test]
 fn what_comes_later_is_enough_for_those_that_must_be_with_it() {
     let mut c = Cluster::of(2);
     let job = Job { with: vec!["mail/spool".parse().unwrap()], ..service(1) };
