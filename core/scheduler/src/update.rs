@@ -46,6 +46,9 @@ struct Roll {
 
 impl Turn<'_> {
     pub(crate) fn replace_outdated(&mut self, app: usize) {
+        if (0..self.s.app(app).jobs.len()).any(|job| self.go_back(app, job)) {
+            return; // of the version that is given up nothing more is decided
+        }
         for job in 0..self.s.app(app).jobs.len() {
             if self.s.app(app).jobs[job].spec.kind.is_batch() {
                 self.replace_batch(app, job);
@@ -76,9 +79,6 @@ impl Turn<'_> {
     fn roll(&mut self, app: usize, job: usize) {
         let roll = self.look(app, job);
         let policy = self.s.app(app).definition(job).update.clone();
-        if self.go_back(app, job, &policy, &roll) {
-            return;
-        }
         if !roll.due.is_empty()
             && let Some(unmet) = unmet(self.s, app, job, Earlier::Batch)
         {
@@ -403,20 +403,23 @@ impl Turn<'_> {
     }
 
     /// Gives the present version up when an instance of it has not worked for too long; gives whether it does.
-    fn go_back(&mut self, app: usize, job: usize, policy: &UpdatePolicy, roll: &Roll) -> bool {
+    fn go_back(&mut self, app: usize, job: usize) -> bool {
         let mirror = self.s.app(app);
+        let policy = &mirror.definition(job).update;
+        let (within, may) = (policy.healthy_within, policy.rollback && !mirror.jobs[job].spec.kind.is_batch());
         let settled = mirror.rollout.settled.contains(&mirror.jobs[job].name);
         let came_back = mirror.rollout.returned.is_some();
-        if !policy.rollback || settled || came_back || !mirror.jobs[job].is_new || self.pace == Pace::AllAtOnce {
+        if !may || settled || came_back || !mirror.jobs[job].is_new || self.pace == Pace::AllAtOnce {
             return false;
         }
+        let roll = self.look(app, job);
         let Some(late) = roll.late else {
             if let Some(at) = roll.late_at {
                 self.wake(app, at);
             }
             return false;
         };
-        let within = policy.healthy_within;
+        let mirror = self.s.app(app);
         let reason =
             format!("{} of version {} did not work within {within:?}", self.s.id(late).short(), mirror.version);
         let (app_name, seen_version, now) = (mirror.app.name.clone(), Some(mirror.version), self.ring.date());
