@@ -245,12 +245,13 @@ impl Rules {
         self.with.iter().any(|(target, _)| named(target))
     }
 
-    /// Whether an instance that is there may stay by the rules that do not count.
+    /// Whether an instance that is there may stay, however many are where. A rule that counts lets one stay on a machine
+    /// that has its field.
     pub(crate) fn lets_stay(&self, s: &Scheduler, at: MachineId) -> bool {
         let machine = &s.machines.all[at];
-        self.constraints.iter().filter(|rule| rule.passing.is_some() || rule.field.is_none()).all(|rule| {
+        self.constraints.iter().all(|rule| {
             let value = rule.field.and_then(|field| machine.value(field));
-            self.lets(rule, value)
+            (value.is_some() && rule.passing.is_none()) || self.lets(rule, value)
         })
     }
 

@@ -42,7 +42,7 @@ pub struct Scheduler {
     pub(crate) teams: Teams,
     pub(crate) volumes: Volumes,
     pub(crate) windows: Windows,
-    /// Tasks on machines, by priority; revocable ones as below the lowest.
+    /// Tasks on machines, those of the turn among them, by priority; revocable ones as below the lowest.
     pub(crate) by_priority: BTreeMap<Priority, usize>,
     /// Apps to be looked at.
     pub(crate) dirty: BTreeSet<usize>,
@@ -345,6 +345,7 @@ impl Scheduler {
         let timer = self.apps[at].as_ref().and_then(|app| app.timer);
         let placed = self.placed(at);
         let before = self.before(at);
+        let avoided = self.avoided(at);
         self.lift_app(at);
         let mut clocks: BTreeMap<JobName, Clock> = self.apps[at].iter_mut().flat_map(AppMirror::take_clocks).collect();
         let mut new = |(name, job): (&JobName, &Arc<Job>)| new_job(name, job, deployed, clocks.remove(name));
@@ -396,7 +397,9 @@ impl Scheduler {
         });
         on.into_iter().for_each(|(task, machine, version)| self.put(task, machine, version));
         self.dirty.insert(at);
-        self.dirty.extend(self.blocked.iter().filter(|other| self.is_with(**other, name)).collect::<Vec<_>>());
+        let near = |other: &&usize| avoided.contains(*other) || self.names(**other, name);
+        let near: Vec<usize> = self.blocked.iter().filter(near).copied().collect();
+        self.dirty.extend(near);
         self.compare(&before, at);
     }
 
@@ -408,10 +411,17 @@ impl Scheduler {
             .collect()
     }
 
-    /// Whether a job of the app must be with one of another.
-    fn is_with(&self, app: usize, other: &AppName) -> bool {
+    /// Whether a job of the app must be with one of another, or apart from it.
+    fn names(&self, app: usize, other: &AppName) -> bool {
         let jobs = self.apps[app].iter().flat_map(|app| app.app.jobs.values());
-        jobs.flat_map(|job| &job.with).any(|target| target.app.as_ref() == Some(other))
+        jobs.flat_map(|job| job.with.iter().chain(&job.apart)).any(|target| target.app.as_ref() == Some(other))
+    }
+
+    /// The apps from which a job of this one is apart.
+    fn avoided(&self, at: usize) -> BTreeSet<usize> {
+        let jobs = self.apps[at].iter().flat_map(|app| app.app.jobs.values());
+        let apps = jobs.flat_map(|job| &job.apart).filter_map(|target| target.app.as_ref());
+        apps.filter_map(|app| self.by_name.get(app).copied()).collect()
     }
 
     /// What those that are blocked know of the app.
@@ -442,17 +452,11 @@ impl Scheduler {
         let mut layout = Layout::new();
         for job in self.apps[at].iter().flat_map(|app| &app.jobs) {
             for (machine, slot) in job.slots.iter().filter_map(|slot| Some((slot.on?, slot))) {
-                let spec = job.spec_of(slot.version);
-                let r = &spec.resources;
-                let size = (
-                    (r.cpus.0, r.memory, r.disk, r.ports),
-                    spec.revocable,
-                    spec.custom.clone(),
-                    spec.fixed_ports.clone(),
-                    spec.team.clone(),
-                );
-                *layout.entry((machine, size)).or_default() += 1;
+                *layout.entry((machine, job.spec_of(slot.version).size())).or_default() += 1;
             }
+        }
+        for fresh in self.fresh.iter().filter(|fresh| fresh.task.app == at) {
+            *layout.entry((fresh.machine, fresh.spec.size())).or_default() += 1;
         }
         layout
     }
@@ -493,6 +497,7 @@ impl Scheduler {
         let spec = self.app(app).jobs[job].spec.clone();
         self.machines.put(machine, &spec, task);
         self.teams.put(&spec);
+        *self.by_priority.entry(spec.priority()).or_default() += 1;
         self.fresh.push(Fresh { id, task, machine, spec });
     }
 
@@ -500,6 +505,7 @@ impl Scheduler {
         while let Some(Fresh { task, machine, spec, .. }) = self.fresh.pop() {
             self.machines.lift(machine, &spec, task);
             self.teams.lift(&spec);
+            self.discount(spec.priority());
         }
     }
 
@@ -550,13 +556,18 @@ impl Scheduler {
         }
         self.teams.lift(spec);
         let priority = spec.priority();
+        self.discount(priority);
+        Some(machine)
+    }
+
+    /// One task less of that priority is on a machine.
+    fn discount(&mut self, priority: Priority) {
         if let Some(count) = self.by_priority.get_mut(&priority) {
             *count -= 1;
             if *count == 0 {
                 self.by_priority.remove(&priority);
             }
         }
-        Some(machine)
     }
 }
 
@@ -617,6 +628,12 @@ impl JobMirror {
 impl Spec {
     pub(crate) fn priority(&self) -> Priority {
         (!self.revocable, self.priority)
+    }
+
+    fn size(&self) -> Size {
+        let r = &self.resources;
+        let resources = (r.cpus.0, r.memory, r.disk, r.ports);
+        (resources, self.revocable, self.custom.clone(), self.fixed_ports.clone(), self.team.clone())
     }
 }
 

@@ -308,11 +308,12 @@ impl<'a> Turn<'a> {
         self.now >= due && confirmed
     }
 
-    /// Daemons on machines that have none yet.
+    /// Daemons on machines that have none yet. Where there are too many, those go before: whoever comes does not count them.
     pub(crate) fn start_daemons(&mut self) {
         for app in self.apps.clone() {
             for j in 0..self.s.app(app).jobs.len() {
                 if self.s.app(app).jobs[j].spec.kind == JobKind::Daemon && !self.is_full() {
+                    self.thin_out(app, j);
                     self.start_daemon(app, j);
                 }
             }
@@ -483,7 +484,8 @@ impl<'a> Turn<'a> {
     fn end(mut self) -> Plan {
         self.tell_placed();
         if !self.s.blocked.is_empty() {
-            let decided: BTreeSet<usize> = self.decided.keys().map(|task| task.app).collect();
+            let fresh = self.s.fresh.iter().map(|fresh| fresh.task.app);
+            let decided: BTreeSet<usize> = self.decided.keys().map(|task| task.app).chain(fresh).collect();
             for app in decided {
                 let layout = self.s.layout(app);
                 self.s.expected.insert(app, layout);

@@ -46,6 +46,9 @@ struct Roll {
 
 impl Turn<'_> {
     pub(crate) fn replace_outdated(&mut self, app: usize) {
+        if (0..self.s.app(app).jobs.len()).any(|job| self.go_back(app, job)) {
+            return; // of the version that is given up nothing more is decided
+        }
         for job in 0..self.s.app(app).jobs.len() {
             if self.s.app(app).jobs[job].spec.kind.is_batch() {
                 self.replace_batch(app, job);
@@ -74,12 +77,8 @@ impl Turn<'_> {
     }
 
     fn roll(&mut self, app: usize, job: usize) {
-        self.thin_out(app, job);
         let roll = self.look(app, job);
         let policy = self.s.app(app).definition(job).update.clone();
-        if self.go_back(app, job, &policy, &roll) {
-            return;
-        }
         if !roll.due.is_empty()
             && let Some(unmet) = unmet(self.s, app, job, Earlier::Batch)
         {
@@ -103,7 +102,9 @@ impl Turn<'_> {
         for Due { task, machine, cause, serves, held } in roll.due {
             let beside = self.s.app(app).jobs[job].spec.kind == JobKind::Service && self.s.slot(task).index > count;
             if beside && !crowd {
-                if !serves || may > 0 {
+                if self.has_placed_beside(task, machine) {
+                    self.wake(app, self.now);
+                } else if !serves || may > 0 {
                     self.lift(task);
                     self.remove(task, Cause::Surplus); // of a version that was given up, and not needed by this one
                     may -= usize::from(serves);
@@ -125,10 +126,7 @@ impl Turn<'_> {
     }
 
     /// A machine has one instance of a daemon. A service that became one may have left several: one that serves stays.
-    fn thin_out(&mut self, app: usize, job: usize) {
-        if self.s.app(app).jobs[job].spec.kind != JobKind::Daemon {
-            return;
-        }
+    pub(crate) fn thin_out(&mut self, app: usize, job: usize) {
         let mut there: BTreeMap<MachineId, Vec<TaskRef>> = BTreeMap::new();
         for (slot, known) in self.s.app(app).jobs[job].slots.iter().enumerate() {
             let task = TaskRef { app, job, slot };
@@ -136,15 +134,18 @@ impl Turn<'_> {
                 there.entry(machine).or_default().push(task);
             }
         }
+        let mut surplus = vec![];
         for tasks in there.into_values().filter(|tasks| tasks.len() > 1) {
             let stays = tasks.iter().copied().find(|task| self.serves(*task)).unwrap_or(tasks[0]);
-            for task in tasks.into_iter().filter(|task| *task != stays) {
-                if self.is_full() {
-                    return;
-                }
-                self.lift(task);
-                self.remove(task, Cause::Surplus);
+            surplus.extend(tasks.into_iter().filter(|task| *task != stays));
+        }
+        surplus.sort(); // the order in which machines were met says nothing
+        for task in surplus {
+            if self.is_full() {
+                return;
             }
+            self.lift(task);
+            self.remove(task, Cause::Surplus);
         }
     }
 
@@ -402,20 +403,23 @@ impl Turn<'_> {
     }
 
     /// Gives the present version up when an instance of it has not worked for too long; gives whether it does.
-    fn go_back(&mut self, app: usize, job: usize, policy: &UpdatePolicy, roll: &Roll) -> bool {
+    fn go_back(&mut self, app: usize, job: usize) -> bool {
         let mirror = self.s.app(app);
+        let policy = &mirror.definition(job).update;
+        let (within, may) = (policy.healthy_within, policy.rollback && !mirror.jobs[job].spec.kind.is_batch());
         let settled = mirror.rollout.settled.contains(&mirror.jobs[job].name);
         let came_back = mirror.rollout.returned.is_some();
-        if !policy.rollback || settled || came_back || !mirror.jobs[job].is_new || self.pace == Pace::AllAtOnce {
+        if !may || settled || came_back || !mirror.jobs[job].is_new || self.pace == Pace::AllAtOnce {
             return false;
         }
+        let roll = self.look(app, job);
         let Some(late) = roll.late else {
             if let Some(at) = roll.late_at {
                 self.wake(app, at);
             }
             return false;
         };
-        let within = policy.healthy_within;
+        let mirror = self.s.app(app);
         let reason =
             format!("{} of version {} did not work within {within:?}", self.s.id(late).short(), mirror.version);
         let (app_name, seen_version, now) = (mirror.app.name.clone(), Some(mirror.version), self.ring.date());
@@ -454,6 +458,10 @@ impl Turn<'_> {
         } else if self.s.job(task).spec.kind == JobKind::Daemon {
             if rules.lets_stay(self.s, machine) {
                 Err(rules.why(self.s))
+            } else if self.has_placed_beside(task, machine) {
+                self.put(task, machine, was);
+                self.wake(task.app, self.now);
+                return false;
             } else {
                 self.remove(task, cause); // the machine matches no more
                 return true;
@@ -464,7 +472,6 @@ impl Turn<'_> {
         match to {
             Ok(to) if to != machine && self.may_run_elsewhere(task, Some(version)) => {
                 if self.has_placed_beside(task, machine) {
-                    // Removals are carried out first, and others were placed beside this one.
                     self.put(task, machine, was);
                     self.wake(task.app, self.now);
                     return false;
@@ -486,6 +493,7 @@ impl Turn<'_> {
     }
 
     /// Whether this turn has placed something that may count on the task: an instance of its job, or a task on its machine.
+    /// Removals are carried out first, so that one which is only removed goes in the next turn then.
     fn has_placed_beside(&self, task: TaskRef, machine: MachineId) -> bool {
         let (app, job) = (&self.s.app(task.app).app.name, &self.s.job(task).name);
         let node = self.s.machines.all[machine].id;

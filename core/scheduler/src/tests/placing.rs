@@ -177,6 +177,19 @@ fn company_is_kept_and_avoided_from_both_sides() {
 }
 
 #[test]
+fn one_that_is_apart_no_more_lets_others_come_at_once() {
+    let mut c = Cluster::of(1);
+    c.deploy(&app("blog", &[("web", Job { apart: vec!["mail/spool".parse().unwrap()], ..service(1) })]));
+    c.settle();
+    c.deploy(&app("mail", &[("spool", service(1))]));
+    c.settle();
+    assert_eq!((c.on("blog/web.1"), c.on("mail/spool.1")), (1, 0));
+    c.deploy(&app("blog", &[("web", service(1))]));
+    c.turn();
+    assert_eq!((c.on("blog/web.1"), c.on("mail/spool.1")), (1, 1));
+}
+
+#[test]
 fn what_comes_later_is_enough_for_those_that_must_be_with_it() {
     let mut c = Cluster::of(2);
     let job = Job { with: vec!["mail/spool".parse().unwrap()], ..service(1) };
@@ -234,6 +247,41 @@ fn nobody_makes_way_whom_a_daemon_has_just_come_to_be_with() {
     c.deploy(&app("high", &[("api", Job { priority: 50, ..service(1).cpus(3500) })]));
     c.turn();
     assert_eq!((c.on("shop/web.1"), c.on("shop/log.1"), c.on("high/api.1")), (1, 1, 0));
+}
+
+#[test]
+fn nobody_makes_way_by_whom_others_of_its_job_have_just_come() {
+    let mut c = Cluster::of(2);
+    c.deploy(&app("shop", &[("a", Job { priority: 20, ..service(1).cpus(3000) })]));
+    c.turn();
+    let here = c.on("shop/a.1");
+    let even = service(3).constraint("hostname", Operator::GroupBy(Some(2)));
+    let large = service(1).cpus(3000).constraint("hostname", Operator::Is(format!("n{here}")));
+    c.deploy(&app("shop", &[("a", even), ("b", Job { priority: 40, ..large })]));
+    c.turn();
+    assert_eq!((c.on("shop/a.1"), c.on("shop/b.1")), (here, 0));
+    assert_eq!(
+        [c.on("shop/a.2"), c.on("shop/a.3")],
+        [3 - here; 2],
+        "there is one on each, and this is the emptier one"
+    );
+    c.turn();
+    assert_eq!(c.on("shop/b.1"), here, "the newer one on it is small");
+}
+
+#[test]
+fn a_daemon_that_took_the_room_first_makes_way_soon() {
+    let mut c = Cluster::of(1);
+    c.see(1, Liveness::Suspect, false);
+    c.deploy(&app("low", &[("log", Job { kind: JobKind::Daemon, ..service(1).cpus(3000) })]));
+    c.deploy(&app("high", &[("web", Job { priority: 80, ..service(1).cpus(2000) })]));
+    c.turn();
+    c.see(1, Liveness::Alive, false);
+    c.turn();
+    assert_eq!((c.on("low/log.1"), c.on("high/web.1")), (1, 0), "daemons come first");
+    c.pass(1000);
+    c.turn();
+    assert_eq!((c.on("high/web.1"), c.load()), (1, [(1, 1)].into()));
 }
 
 #[test]

@@ -286,6 +286,35 @@ fn a_version_that_does_not_work_in_time_is_given_up_and_the_rest_was_never_touch
 }
 
 #[test]
+fn those_that_come_with_the_version_before_are_placed_in_the_next_turn() {
+    let mut c = deployed(2, 2, &UpdatePolicy::default());
+    c.deploy(&shop("2", 1, &UpdatePolicy::default()));
+    assert!(told(&mut c).starts_with("web.1 to"));
+    assert_eq!(told(&mut c), "");
+    c.pass(300_000);
+    assert_eq!(told(&mut c), "back: web.1 of version 2 did not work within 300s\n");
+    assert!(told(&mut c).contains("web.2 to"));
+}
+
+#[test]
+fn a_version_of_which_two_jobs_do_not_work_is_given_up_once() {
+    let both = |version: &str| {
+        let job = || service(1).checked().version(version);
+        app("shop", &[("api", job()), ("web", job())])
+    };
+    let mut c = Cluster::of(2);
+    c.deploy(&both("1"));
+    c.settle();
+    c.deploy(&both("2"));
+    assert!(told(&mut c).starts_with("api.1 to"));
+    assert_eq!(told(&mut c), "");
+    c.pass(300_000);
+    assert_eq!(told(&mut c), "back: api.1 of version 2 did not work within 300s\n");
+    c.settle();
+    assert_eq!(c.state.apps[&"shop".parse().unwrap()].version, 3);
+}
+
+#[test]
 fn a_version_whose_files_are_on_their_way_has_longer_but_not_for_ever() {
     let fetch = vec![Fetch::new("http://127.0.0.1/x", Sha256([0; 32]))];
     let begun = || {

@@ -57,6 +57,22 @@ fn once_reset_it_begins_anew_on_any_machine() {
 }
 
 #[test]
+fn what_comes_back_smaller_gives_its_room_to_others_in_the_next_turn() {
+    let mut c = Cluster::of(1);
+    c.deploy(&app("shop", &[("db", service(1).volume("data", 60))]));
+    c.settle();
+    die(&mut c, 1);
+    c.turn();
+    c.deploy(&app("shop", &[("db", service(1).volume("data", 10))]));
+    c.deploy(&app("mail", &[("db", Job { priority: 80, ..service(1).volume("data", 60) })]));
+    c.see(1, Liveness::Alive, false);
+    c.turn();
+    assert_eq!((c.on("shop/db.1"), c.on("mail/db.1")), (1, 0), "the other one is asked first, and has no room yet");
+    c.turn();
+    assert_eq!(c.on("mail/db.1"), 1);
+}
+
+#[test]
 fn a_machine_that_was_removed_is_told_as_such() {
     let mut c = Cluster::of(2);
     c.deploy(&app("shop", &[("db", db(1))]));

@@ -34,10 +34,11 @@ pub(super) fn checked_turn(c: &mut Cluster) -> Result<Plan, TestCaseError> {
         prop_assert!(!over_quota(&c.state, team), "{team} is over its quota");
     }
     // A task that an update has moved away gives room that those before it in the plan could not know of, and so does
-    // one that makes way for another; one that came may be what others must be with.
+    // one that makes way for another, or whose volume is smaller now; one that came may be what others must be with.
     let gave_room = placements.iter().any(|(id, _)| before.tasks.get(id).is_some_and(|task| task.node().is_some()))
         || !removals(&plan).is_empty()
-        || plan.commands.iter().any(ends_tasks);
+        || plan.commands.iter().any(ends_tasks)
+        || before.volumes.iter().any(|(id, was)| c.state.volumes.get(id).is_some_and(|now| now.size < was.size));
     // One beside others that has lost its machine is gone with it.
     for (id, why) in plan.waiting().filter(|(id, _)| c.state.tasks.contains_key(*id)) {
         let why = if let Waiting::Outdated(why) | Waiting::Drained(why) = why { why } else { why };
@@ -98,7 +99,10 @@ pub(super) fn checked_turn(c: &mut Cluster) -> Result<Plan, TestCaseError> {
             }
         }
     }
-    for (id, task) in c.state.tasks.iter().filter(|(_, task)| matches!(task.place, Place::Waiting { .. })) {
+    // One that comes with the version to which the plan goes back was not there to be told of.
+    let waits =
+        |(id, task): &(&TaskId, &Task)| before.tasks.contains_key(id) && matches!(task.place, Place::Waiting { .. });
+    for (id, task) in c.state.tasks.iter().filter(waits) {
         prop_assert!(plan.why(id).is_some(), "{id} waits without a reason: {task:?}");
     }
     Ok(plan)
