@@ -3,9 +3,9 @@
 //! The kernel resolves the path beneath the folder (`openat2`), so that no link leads out of it, at whatever moment it is
 //! put there. What is found is looked at before it is opened: opening a pipe would wake its writer, a device might act.
 
-use crate::record::read_record;
+use crate::{beneath::find_beneath, record::read_record};
 use rustix::{
-    fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2, statat},
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, statat},
     io::Errno,
 };
 use std::{
@@ -57,8 +57,7 @@ fn find(run: &Path, spec: &TaskSpec, path: &str) -> Result<OwnedFd, FileError> {
     let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let failed = |e: Errno| FileError::Failed(path.to_owned(), io::Error::from(e).to_string());
     let root = openat(CWD, &root, folder, Mode::empty()).map_err(failed)?;
-    let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    match openat2(&root, &below, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), beneath) {
+    match find_beneath(&root, &below) {
         Ok(found) => Ok(found),
         Err(Errno::XDEV | Errno::LOOP) => Err(outside()),
         Err(Errno::NOENT | Errno::NOTDIR) => Err(FileError::NotFound(path.to_owned())),

@@ -7,6 +7,7 @@
 //! process gives up: rights, system calls, files by landlock. Left out on purpose: what runs and when (`taffeta-agent`), numbers
 //! and names (`plan`), images.
 
+mod beneath;
 mod check;
 mod confine;
 mod control;

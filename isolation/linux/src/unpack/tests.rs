@@ -7,6 +7,7 @@ use std::{
     io::{Read, Write},
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 use tar::{Builder, EntryType, Header};
 
@@ -152,6 +153,31 @@ fn no_path_and_no_link_leads_out() {
     // Harmless one by one: `l` is the folder itself, and so `l/..` is what is around it.
     let pair = [entry(EntryType::Directory, "a/b", "", b""), link("a/b/l", "../.."), link("m", "a/b/l/../..")];
     escape(&pair);
+}
+
+#[test]
+fn links_that_lead_out_are_refused_whatever_is_renamed_meanwhile() {
+    let (ends, elsewhere) = (AtomicBool::new(false), tempfile::tempdir().unwrap());
+    let [one, other] = ["one", "other"].map(|name| elsewhere.path().join(name));
+    fs::write(&one, "").unwrap();
+    let pair = tar(&[entry(EntryType::Directory, "a/b", "", b""), link("a/b/l", "../.."), link("m", "a/b/l/../..")]);
+    let inside = tar(&[entry(EntryType::Directory, "a/b", "", b""), link("a/b/l", "../.."), link("m", "a/b/l/a/..")]);
+    std::thread::scope(|scope| {
+        // The kernel cannot tell where a `..` leads while names change.
+        scope.spawn(|| {
+            while !ends.load(Ordering::Relaxed) {
+                fs::rename(&one, &other).and_then(|()| fs::rename(&other, &one)).unwrap();
+            }
+        });
+        let refused = std::panic::catch_unwind(|| {
+            for _ in 0..500 {
+                Bench::new().refuse(&pair, "outside");
+                Bench::new().unpack(&inside, 1 << 20).unwrap();
+            }
+        });
+        ends.store(true, Ordering::Relaxed);
+        refused.unwrap();
+    });
 }
 
 #[test]
