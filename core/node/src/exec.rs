@@ -35,7 +35,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// What the asking node says.
 #[derive(Debug, Serialize, Deserialize)]
-enum Says {
+pub(crate) enum Says {
     /// Run this; the first, and only then.
     Begin(TaskId, ExecRequest),
     Input(Vec<u8>),
@@ -46,7 +46,7 @@ enum Says {
 
 /// What the node says where the command runs.
 #[derive(Debug, Serialize, Deserialize)]
-enum Answers {
+pub(crate) enum Answers {
     /// Whether it was started; the first.
     Begun(Result<(), ApiError>),
     Stdout(Vec<u8>),

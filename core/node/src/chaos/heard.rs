@@ -44,12 +44,18 @@ impl HeardFaults {
     }
 
     /// What a node says itself of all of its faults: what it has undone, or knows nothing of long after the end, is over.
-    pub(crate) fn settle(&self, from: NodeId, told: &[FaultView]) {
-        let now = Instant::now();
+    /// Gives those whose undoing is news: the node's own word of it may come later, and is none any more.
+    pub(crate) fn settle(&self, from: NodeId, told: &[FaultView]) -> Vec<FaultView> {
+        let (now, mut news) = (Instant::now(), vec![]);
         self.lock().retain(|(node, id), (_, until)| {
-            let state = told.iter().find(|view| view.id == *id).map(|view| view.state);
-            *node != from || state.map_or(*until > now, |state| state != FaultState::Undone)
+            let Some(view) = told.iter().find(|view| *node == from && view.id == *id) else {
+                return *node != from || *until > now;
+            };
+            let undone = view.state == FaultState::Undone;
+            news.extend(undone.then(|| view.clone()));
+            !undone
         });
+        news
     }
 
     /// Whether nothing is kept.
@@ -107,7 +113,7 @@ mod tests {
         let states = || heard.of(|node| node == n2).into_iter().map(|view| view.state).collect::<Vec<_>>();
         assert_eq!(states(), [FaultState::Active]);
         assert!(heard.of(|node| node != n2).is_empty());
-        heard.settle(n2, &[]); // asked in the moment between its word and its deed
+        assert_eq!(heard.settle(n2, &[]), []); // asked in the moment between its word and its deed
         assert_eq!(states(), [FaultState::Active]);
         tokio::time::advance(Duration::from_secs(5) + LATE).await;
         assert_eq!(states(), [FaultState::NotUndone]);
@@ -121,8 +127,9 @@ mod tests {
         for told in [vec![view(FaultState::Undone)], vec![]] {
             heard.hear(n2, view(FaultState::Active), Duration::ZERO);
             tokio::time::advance(LATE).await;
-            heard.settle(n2, &told);
+            assert_eq!(heard.settle(n2, &told), told, "whoever asks first tells of it");
             assert_eq!(states(), []);
+            assert!(!heard.hear(n2, view(FaultState::Undone), Duration::ZERO), "and nobody tells it twice");
         }
     }
 }

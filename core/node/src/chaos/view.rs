@@ -122,7 +122,7 @@ impl Core {
             match answer {
                 Ok(theirs) => {
                     answering.push(id);
-                    self.heard_faults.settle(id, &theirs.faults);
+                    self.heard_faults.settle(id, &theirs.faults).iter().for_each(|view| self.tell_fault(view));
                     nodes.push(theirs.node);
                     faults.extend(theirs.faults);
                     blocked = blocked.or(theirs.blocked);

@@ -78,7 +78,7 @@ impl Core {
     async fn ask_the_overdue(&self) {
         let asked = self.heard_faults.overdue().into_iter().map(|node| async move {
             if let Ok(told) = self.view_of(node).await {
-                self.heard_faults.settle(node, &told.faults);
+                self.heard_faults.settle(node, &told.faults).iter().for_each(|view| self.tell_fault(view));
             }
         });
         futures::future::join_all(asked).await;

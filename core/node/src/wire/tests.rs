@@ -3,7 +3,8 @@
 
 use super::*;
 use crate::{
-    api::ErrorCode,
+    api::{ErrorCode, ExecEnd, ExecRequest, ExecSize, ExecTerminal},
+    exec::{Answers, Says},
     format::tests::records::{assigned, directory, recovery},
 };
 use std::{collections::BTreeMap, path::Path};
@@ -229,6 +230,32 @@ fn told() -> Named<Told> {
     ]
 }
 
+fn says() -> Named<Says> {
+    let size = ExecSize { columns: 300, rows: 50 };
+    let terminal = Some(ExecTerminal { kind: "xterm".into(), size });
+    let request = ExecRequest { run: vec!["sh".into(), "-i".into()], terminal, input: true };
+    vec![
+        ("begin", Says::Begin(task(), request)),
+        ("input", Says::Input(b"ls".to_vec())),
+        ("end of the input", Says::InputEnds),
+        ("size", Says::Size(size)),
+        ("alive", Says::Alive),
+    ]
+}
+
+fn answers() -> Named<Answers> {
+    vec![
+        ("begun", Answers::Begun(Ok(()))),
+        ("not begun", Answers::Begun(Err(ApiError::new(ErrorCode::Conflict, "it does not run").help("look")))),
+        ("stdout", Answers::Stdout(b"a".to_vec())),
+        ("stderr", Answers::Stderr(b"b".to_vec())),
+        ("ended", Answers::Ended(ExecEnd::Code(300))),
+        ("ended by a signal", Answers::Ended(ExecEnd::Signal(9))),
+        ("lost", Answers::Ended(ExecEnd::Lost("gone".into()))),
+        ("alive", Answers::Alive),
+    ]
+}
+
 fn encoded<T: Serialize>(named: &Named<T>) -> Vec<Vec<u8>> {
     named.iter().map(|(_, value)| encode(value)).collect()
 }
@@ -240,6 +267,8 @@ fn what_nodes_say_to_each_other_changes_only_with_a_new_version() {
     now.extend(queries().into_iter().map(|(name, query)| (format!("ask read {name}"), encode(&Ask::Read(query)))));
     now.extend(told().iter().map(|(name, told)| (format!("told {name}"), encode(told))));
     now.extend(errors().iter().map(|(name, code)| (format!("error {name}"), encode(code))));
+    now.extend(says().iter().map(|(name, says)| (format!("exec says {name}"), encode(says))));
+    now.extend(answers().iter().map(|(name, told)| (format!("exec answers {name}"), encode(told))));
     now.insert("join".into(), encode(&join()));
     now.insert("welcome".into(), encode(&welcome()));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/wire/tests/wire-2.txt");
@@ -256,6 +285,8 @@ fn every_message_is_recorded() {
     assert_every_variant::<Told>(&encoded(&told()));
     assert_every_variant::<ErrorCode>(&encoded(&errors()));
     assert_every_variant::<FileTold>(&encoded(&files()));
+    assert_every_variant::<Says>(&encoded(&says()));
+    assert_every_variant::<Answers>(&encoded(&answers()));
 }
 
 #[test]
@@ -267,6 +298,8 @@ fn what_is_recorded_is_read() {
             Some("ask") => decode::<Ask>(&bytes).map(|ask| encode(&ask)),
             Some("told") => decode::<Told>(&bytes).map(|told| encode(&told)),
             Some("error") => decode::<ErrorCode>(&bytes).map(|code| encode(&code)),
+            Some("exec") if name.starts_with("exec says") => decode::<Says>(&bytes).map(|says| encode(&says)),
+            Some("exec") => decode::<Answers>(&bytes).map(|answer| encode(&answer)),
             Some("join") => decode::<JoinRequest>(&bytes).map(|join| encode(&join)),
             Some("welcome") => decode::<Welcome>(&bytes).map(|welcome| encode(&welcome)),
             _ => panic!("{name}"),

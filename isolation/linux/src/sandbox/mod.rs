@@ -173,7 +173,13 @@ fn launch(
     let mut init = init;
     let task = match born {
         Ok(task) => task,
-        Err(e) => return Err(give_up(init, None, Stuck::Sandbox(format!("cannot make its process: {e}")))),
+        Err(e) => {
+            // No such process: the first one of the sandbox is dead already, and has told why.
+            let dead = init.as_mut().filter(|_| e.raw_os_error() == Some(Errno::SRCH.raw_os_error()));
+            let why = dead.and_then(|init| init.ready().err());
+            let why = why.unwrap_or_else(|| format!("cannot make its process: {e}"));
+            return Err(give_up(init, None, Stuck::Sandbox(why)));
+        }
     };
     if let Some(Err(why)) = init.as_mut().map(Init::ready) {
         return Err(give_up(init, Some(task), Stuck::Sandbox(why)));
