@@ -52,7 +52,7 @@ fn who_has_not_opted_in_or_shows_no_right_token_is_not_hurt() {
         FaultRequest { fault: Fault::Loss { fraction: 0.2 }, ..wanted.clone() },
         FaultRequest { lasts_ms: wanted.lasts_ms + 1, ..wanted.clone() },
         FaultRequest { peers: vec!["n1".into()], ..wanted.clone() },
-        FaultRequest { dry_run: true, ..wanted.clone() },
+        FaultRequest { dry_run: true, ..wanted },
     ] {
         let refused = bed.try_begin(1, &other).unwrap_err();
         assert_eq!(refused.code, ErrorCode::Conflict, "{refused:?}");
