@@ -19,9 +19,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -37,9 +38,12 @@ const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long `shutdown` waits for requests that are under way.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How long a connection may still begin a request when the server ends. hyper closes one that has said nothing yet,
-/// and its client, which may have sent all, would not know whether it was heard.
-const FIRST_WORD: Duration = Duration::from_millis(50);
+/// How long a connection may still begin its first request when the server ends. hyper closes one that has said nothing
+/// yet, and its client, which connected in order to ask and may have sent all, would not know whether it was heard.
+const FIRST_WORD: Duration = Duration::from_millis(500);
+
+/// The same for one that was answered before and is kept.
+const NEXT_WORD: Duration = Duration::from_millis(50);
 
 /// A pause after the system refused a connection (it has no descriptors left), lest the loop spins.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -136,19 +140,44 @@ impl Acceptor {
 
     async fn accept(&self) -> io::Result<(Box<dyn Stream>, Door)> {
         match self {
-            Self::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
-                // Answers are small and events are wanted at once.
-                stream.set_nodelay(true)?;
-                Ok((Box::new(stream), Door::Tcp))
-            }
-            Self::Unix(listener) => {
-                let (stream, _) = listener.accept().await?;
-                let peer = stream.peer_cred()?.uid();
-                Ok((Box::new(stream), Door::of_user(peer, rustix::process::geteuid().as_raw())))
-            }
+            Self::Tcp(listener) => over_tcp(listener.accept().await?.0),
+            Self::Unix(listener) => over_unix(listener.accept().await?.0),
         }
     }
+
+    /// Refuses new clients from here on. Gives those that are connected already and only wait to be accepted, of which
+    /// tokio may not have heard: a client that is cut off there could not tell whether its request was heard.
+    fn close(self) -> Vec<(Box<dyn Stream>, Door)> {
+        let mut last = vec![];
+        match self {
+            Self::Tcp(listener) => {
+                let Ok(listener) = listener.into_std() else { return last };
+                while let Ok((stream, _)) = listener.accept() {
+                    let made = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+                    last.extend(made.and_then(over_tcp));
+                }
+            }
+            Self::Unix(listener) => {
+                let Ok(listener) = listener.into_std() else { return last };
+                while let Ok((stream, _)) = listener.accept() {
+                    let made = stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream));
+                    last.extend(made.and_then(over_unix));
+                }
+            }
+        }
+        last
+    }
+}
+
+fn over_tcp(stream: TcpStream) -> io::Result<(Box<dyn Stream>, Door)> {
+    // Answers are small and events are wanted at once.
+    stream.set_nodelay(true)?;
+    Ok((Box::new(stream), Door::Tcp))
+}
+
+fn over_unix(stream: UnixStream) -> io::Result<(Box<dyn Stream>, Door)> {
+    let peer = stream.peer_cred()?.uid();
+    Ok((Box::new(stream), Door::of_user(peer, rustix::process::geteuid().as_raw())))
 }
 
 async fn accept_loop(acceptor: Acceptor, shared: Arc<Shared>) {
@@ -170,32 +199,34 @@ async fn accept_loop(acceptor: Acceptor, shared: Arc<Shared>) {
             }
         }
     }
-    // New clients are refused from here on, while those that are being served finish; who is connected already, and only
-    // waits to be accepted, is served, or else it could not tell whether its request was heard.
-    while let Some(Ok((stream, door))) = acceptor.accept().now_or_never() {
+    for (stream, door) in acceptor.close() {
         connections.spawn(serve(stream, door, router.clone(), shared.clone()));
     }
-    drop(acceptor);
     while connections.join_next().await.is_some() {}
 }
 
 async fn serve(stream: Box<dyn Stream>, door: Door, router: Router, shared: Arc<Shared>) {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_MAX);
+    let has_asked = AtomicBool::new(false);
     let answer = service_fn(|request: Request<Incoming>| {
+        has_asked.store(true, Ordering::Relaxed);
         let answered = access::guard(&shared, door, router.clone(), request.map(Body::new));
         answered.map(Ok::<_, Infallible>)
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), answer).with_upgrades());
     let served = tokio::select! {
         served = &mut connection => served,
-        () = shared.ended() => match tokio::time::timeout(FIRST_WORD, &mut connection).await {
-            Ok(served) => served,
-            Err(_) => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+        () = shared.ended() => {
+            let patience = if has_asked.load(Ordering::Relaxed) { NEXT_WORD } else { FIRST_WORD };
+            match tokio::time::timeout(patience, &mut connection).await {
+                Ok(served) => served,
+                Err(_) => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
             }
-        },
+        }
     };
     if let Err(error) = served {
         tracing::debug!(%error, "a connection to the HTTP API broke");
