@@ -68,8 +68,12 @@ pub(crate) struct Candidates {
     bucket_of: Vec<usize>,
     /// Buckets by a hash of their values; those that share one follow each other.
     by_hash: BTreeMap<u64, Vec<usize>>,
+    /// The bucket that a machine was put into last: machines of one value often come one after another.
+    last: Option<usize>,
     /// Rules that set machines apart by values that several share: a bucket has one value of each.
     shared: Vec<usize>,
+    /// For each of these rules and each value of its field, none being the last: the zones of its buckets.
+    zones_of: Vec<Vec<Vec<usize>>>,
     /// Whether a placement may change what other values than its own are good for.
     far: bool,
 }
@@ -411,7 +415,9 @@ impl Candidates {
             keys: vec![None; machines.len()],
             bucket_of: vec![usize::MAX; machines.len()],
             by_hash: BTreeMap::new(),
+            last: None,
             far: shared.iter().any(is_far),
+            zones_of: shared.iter().map(|i| vec![vec![]; rules.constraints[*i].counts.len() + 1]).collect(),
             shared,
         };
         let spec = rules.spec(s);
@@ -438,21 +444,32 @@ impl Candidates {
         let machine = &s.machines.all[at];
         let zone = rules.zone_of(s, at);
         let value = |i: &usize| rules.constraints[*i].field.and_then(|field| machine.value(field));
-        let step = |hash: u64, i: &usize| mix(hash ^ value(i).map_or(u64::MAX, |value| value as u64));
-        let hash = self.shared.iter().fold(zone as u64, step);
-        let known = self.by_hash.entry(hash).or_default();
         let same = |b: &&usize| {
             let bucket = &self.buckets[**b];
             bucket.zone == zone && self.shared.iter().zip(&bucket.values).all(|(i, known)| value(i) == *known)
         };
-        if let Some(bucket) = known.iter().find(same) {
-            return *bucket;
+        if let Some(last) = self.last.as_ref().filter(same) {
+            return *last;
         }
-        let values = self.shared.iter().map(value).collect();
-        self.buckets.push(Bucket { zone, values, heap: BinaryHeap::new() });
-        let bucket = self.buckets.len() - 1;
-        known.push(bucket);
-        self.zones[zone].buckets.push(bucket);
+        let step = |hash: u64, i: &usize| mix(hash ^ value(i).map_or(u64::MAX, |value| value as u64));
+        let hash = self.shared.iter().fold(zone as u64, step);
+        let known = self.by_hash.entry(hash).or_default();
+        let bucket = known.iter().find(same).copied().unwrap_or_else(|| {
+            let values: Vec<Option<ValueId>> = self.shared.iter().map(value).collect();
+            for (zones_of, value) in self.zones_of.iter_mut().zip(&values) {
+                let none = zones_of.len() - 1;
+                let zones = &mut zones_of[value.unwrap_or(none)];
+                if !zones.contains(&zone) {
+                    zones.push(zone);
+                }
+            }
+            self.buckets.push(Bucket { zone, values, heap: BinaryHeap::new() });
+            let bucket = self.buckets.len() - 1;
+            known.push(bucket);
+            self.zones[zone].buckets.push(bucket);
+            bucket
+        });
+        self.last = Some(bucket);
         bucket
     }
 
@@ -461,15 +478,12 @@ impl Candidates {
         self.keys[at] = None;
         if self.far {
             self.zones.iter_mut().for_each(|zone| zone.stale = true);
-        } else if !self.shared.is_empty() {
+        } else {
             // The value that has one more may be there in other zones, too.
             let machine = &s.machines.all[at];
-            let value = |i: &usize| rules.constraints[*i].field.and_then(|field| machine.value(field));
-            let here: Vec<_> = self.shared.iter().map(value).collect();
-            for bucket in &self.buckets {
-                if bucket.values.iter().zip(&here).any(|(there, here)| there == here) {
-                    self.zones[bucket.zone].stale = true;
-                }
+            for (i, zones_of) in self.shared.iter().zip(&self.zones_of) {
+                let value = rules.constraints[*i].field.and_then(|field| machine.value(field));
+                zones_of[value.unwrap_or(zones_of.len() - 1)].iter().for_each(|zone| self.zones[*zone].stale = true);
             }
         }
         self.zones[rules.zone_of(s, at)].stale = true;

@@ -137,6 +137,9 @@ pub(crate) struct Turn<'a> {
     pub(crate) decided: BTreeMap<TaskRef, Option<MachineId>>,
     /// What was put and lifted so far, to be taken back at the end: what counts is what comes back from the log.
     undo: Vec<(TaskRef, Option<MachineId>, VersionId)>,
+    /// Jobs of which an instance came in this turn where it may be by those that were there. Removals are carried out
+    /// first, so that these stay for now.
+    pub(crate) counted: BTreeSet<(usize, usize)>,
     /// Tasks that were taken from machines for the sake of others.
     pub(crate) preempted: usize,
     /// Leases that this turn has given anew, at most.
@@ -154,10 +157,13 @@ pub(crate) struct Turn<'a> {
     pub(crate) fired: BTreeMap<(usize, usize), Option<Idle>>,
     probe: BTreeSet<NodeId>,
     full: bool,
+    /// Whether any machine that was ever met is not alive.
+    some_gone: bool,
 }
 
 impl<'a> Turn<'a> {
     fn new(now: Millis, s: &'a mut Scheduler, ring: &'a RingView, pace: Pace, apps: Vec<usize>) -> Self {
+        let some_gone = s.machines.all.iter().any(|machine| !machine.is_alive());
         Self {
             now,
             s,
@@ -166,6 +172,7 @@ impl<'a> Turn<'a> {
             apps,
             decided: BTreeMap::new(),
             undo: vec![],
+            counted: BTreeSet::new(),
             preempted: 0,
             new_leases: 0,
             waits: BTreeMap::new(),
@@ -178,6 +185,7 @@ impl<'a> Turn<'a> {
             fired: BTreeMap::new(),
             probe: BTreeSet::new(),
             full: false,
+            some_gone,
         }
     }
 
@@ -240,11 +248,9 @@ impl<'a> Turn<'a> {
         let mut gate = None;
         for k in 0..self.s.app(app).jobs[j].slots.len() {
             let task = TaskRef { app, job: j, slot: k };
-            if self.decided.contains_key(&task) {
-                continue;
-            }
             match &self.s.slot(task).standing {
                 Standing::Ended(_) => {}
+                Standing::Waiting { .. } if self.decided.contains_key(&task) => {}
                 Standing::Waiting { anew } => {
                     let gate = gate.get_or_insert_with(|| unmet(self.s, app, j, Earlier::All));
                     if let Some(unmet) = gate.clone().filter(|_| *anew) {
@@ -256,8 +262,12 @@ impl<'a> Turn<'a> {
                 Standing::On { machine, report, .. } => {
                     let (machine, silent) = (*machine, report.is_none());
                     let forgotten = planted(Bug::PlaceTwice) && silent;
-                    let alive = self.s.machines.all[machine].is_alive();
-                    if (forgotten || (!alive && self.is_lost(task, machine))) && !self.is_full() {
+                    // Most tasks are on machines that are there: nothing else is asked about these.
+                    let gone = self.some_gone && !self.s.machines.all[machine].is_alive();
+                    if !(forgotten || gone) || self.decided.contains_key(&task) {
+                        continue;
+                    }
+                    if (forgotten || self.is_lost(task, machine)) && !self.is_full() {
                         self.lift(task);
                         if self.may_run_elsewhere(task, None) {
                             self.let_go(task, Cause::MachineLost);
@@ -361,6 +371,7 @@ impl<'a> Turn<'a> {
         self.placements.push(Placement { task: id.clone(), seen_attempt: 0, node, cause, older: false });
         self.ordered.insert(app);
         self.s.put_fresh(id, (app, job), at);
+        self.note_placed((app, job), 0);
     }
 
     /// Writes this before tasks lose and get machines.
@@ -443,6 +454,7 @@ impl<'a> Turn<'a> {
     pub(crate) fn place(&mut self, task: TaskRef, to: MachineId, cause: Cause, version: VersionId) {
         self.put(task, to, version);
         self.decided.insert(task, Some(to));
+        self.note_placed((task.app, task.job), version);
         let node = self.s.machines.all[to].id;
         let seen_attempt = self.s.slot(task).attempt;
         self.placements.push(Placement { task: self.s.id(task), seen_attempt, node, cause, older: version > 0 });

@@ -4,14 +4,10 @@ use crate::{
     Waiting,
     choose::Rules,
     machines::{MachineId, TaskRef},
-    mirror::{Priority, Spec},
+    mirror::{Priority, Spec, VersionId},
     plan::Turn,
 };
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 use taffeta_model::{Cause, Constraint, JobRef, Operator, Resources, TaskId};
 
 /// Most tasks that one turn takes from machines for the sake of others: looking for the least disturbance walks over all
@@ -27,9 +23,6 @@ struct Budgets {
     /// By app and job.
     spare: BTreeMap<(usize, usize), usize>,
     shields: Option<TaskRef>,
-    /// Jobs of which an instance came in this turn where it may be by those that were there. Removals are carried out
-    /// first, so that these stay for now.
-    counted: BTreeSet<(usize, usize)>,
 }
 
 /// How much a choice of victims disturbs: the highest priority among them, their number, what they have.
@@ -55,7 +48,7 @@ impl Turn<'_> {
             return Err(None);
         }
         let mut best: Option<(Disturbance, taffeta_model::NodeId, MachineId, Vec<TaskRef>)> = None;
-        let mut budgets = Budgets { counted: self.counted(), ..Budgets::default() };
+        let mut budgets = Budgets::default();
         for at in only.map_or_else(|| self.s.machines.members().collect(), |only| vec![only]) {
             if !self.s.machines.is_open(at) || !rules.lets_alone(self.s, at) {
                 continue;
@@ -100,7 +93,7 @@ impl Turn<'_> {
                 && !rules.are_of(*task)
                 && !rules.needs(self.s, *task)
                 && !self.is_needed(at, *task)
-                && !budgets.counted.contains(&(task.app, task.job))
+                && !self.counted.contains(&(task.app, task.job))
             {
                 may.push((victim.priority(), Reverse(victim.resources.memory), self.s.id(*task), *task));
             }
@@ -150,17 +143,12 @@ impl Turn<'_> {
         task.slot >= self.s.job(task).slots.len()
     }
 
-    /// Jobs of which this turn has placed an instance by a rule that wants others of them to stay.
-    fn counted(&self) -> BTreeSet<(usize, usize)> {
-        let placed =
-            self.decided.iter().filter(|(_, on)| on.is_some()).map(|(task, _)| (*task, self.s.slot(*task).version));
-        let fresh = self.s.fresh.iter().map(|fresh| (fresh.task, 0));
+    /// Notes that an instance of this version was placed, if a rule of it wants others of the job to stay.
+    pub(crate) fn note_placed(&mut self, (app, job): (usize, usize), version: VersionId) {
         let counts = |rule: &Constraint| matches!(rule.operator, Operator::GroupBy(_) | Operator::Cluster(None));
-        let of = |(task, version): (TaskRef, usize)| {
-            let definition = self.s.app(task.app).definition_of(task.job, version);
-            definition.constraints.iter().any(counts).then_some((task.app, task.job))
-        };
-        placed.chain(fresh).filter_map(of).collect()
+        if self.s.app(app).definition_of(job, version).constraints.iter().any(counts) {
+            self.counted.insert((app, job));
+        }
     }
 
     /// Whether a task on the machine must be with this one.

@@ -229,7 +229,7 @@ impl Bench {
             // Two stores in three cases; a kill takes some seconds until all are back.
             Self::Store(args) => {
                 let turns = args.seconds * f64::from(args.rounds + 1) * 6.0;
-                let rest = u64::from(args.kills) * 20 + args.idle_seconds;
+                let rest = u64::from(args.kills) * 20 + 2 * args.idle_seconds;
                 Duration::from_secs_f64(turns * 2.0) + Duration::from_secs(240 + rest)
             }
         }

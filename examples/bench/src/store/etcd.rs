@@ -56,6 +56,11 @@ impl Etcd {
         }
         Ok(etcd)
     }
+
+    /// The members' processes.
+    pub(crate) fn pids(&self) -> impl Iterator<Item = u32> {
+        self.members.iter().map(Child::id)
+    }
 }
 
 impl Drop for Etcd {

@@ -1,6 +1,7 @@
 //! What nodes use while nobody wants anything of them.
 
-use crate::figure::{Figure, Report, max};
+use super::etcd::Etcd;
+use crate::figure::{Beside, Figure, Report, max};
 use anyhow::Result;
 use std::{
     thread::sleep,
@@ -13,7 +14,8 @@ const SETTLE: Duration = Duration::from_secs(15);
 /// What is promised: a hundredth of a core.
 const PERCENT_MAX: f64 = 1.0;
 
-/// Gives the most of three nodes, watched for so long.
+/// Gives the most of three nodes, watched for so long; then once more while three idle members of etcd are watched as well:
+/// what a wake-up costs depends on the machine and on what else keeps it awake.
 pub(crate) fn run(cluster: &Cluster, window: Duration, report: &mut Report) -> Result<()> {
     sleep(SETTLE); // what is measured is idleness, which comes by itself
     let pids: Vec<u32> = cluster.machines.iter().filter_map(|m| m.pid()).collect();
@@ -26,5 +28,26 @@ pub(crate) fn run(cluster: &Cluster, window: Duration, report: &mut Report) -> R
     report.tell(Figure::new("idle_cpu_percent", max(&percent), "%").at_most(PERCENT_MAX));
     report.tell(Figure::new("idle_disk_bytes", max(&bytes), "B").at_most(0.0));
     report.tell(Figure::new("idle_files_changed", changed as f64, "files").at_most(0.0));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let etcd = runtime.block_on(Etcd::start(cluster.root()));
+    let beside = match &etcd {
+        Ok(etcd) => {
+            sleep(SETTLE);
+            let all: Vec<u32> = pids.iter().copied().chain(etcd.pids()).collect();
+            let all: Vec<f64> = cores_used(&all, window).iter().map(|cores| cores * 100.0).collect();
+            let (own, theirs) = all.split_at(pids.len());
+            eprintln!(
+                "three nodes idle for {window:?}: {own:.2?} % of a core, members of etcd beside them: {theirs:.2?} %"
+            );
+            Some((max(own), max(theirs)))
+        }
+        Err(why) => {
+            eprintln!("etcd is not measured: {why:#} (Debian's package is etcd-server)");
+            None
+        }
+    };
+    let figure = Figure::new("idle_cpu_beside", beside.map_or(max(&percent), |(own, _)| own), "%");
+    let beside = beside.map(|(own, theirs)| Beside { value: theirs, ratio: own / theirs });
+    report.tell(figure.beside("etcd", beside).at_most(1.0));
     Ok(())
 }
