@@ -186,7 +186,7 @@ pub(crate) enum IsolationCase {
     /// 200 tasks at once on one node
     #[value(name = "start_200")]
     Start200,
-    /// Memory of what looks after a task, of 200 tasks
+    /// Memory of what looks after a task, of 200 tasks and of some without isolation
     #[value(name = "shim_memory")]
     ShimMemory,
     /// Processor time of a node that has 200 tasks and nothing to do

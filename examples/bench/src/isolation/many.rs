@@ -12,6 +12,8 @@ use std::{
 use taffeta_harness::{Cluster, Machine, cores_used, get, within};
 
 const TASKS: usize = 200;
+/// Those without isolation, whose shims have no init beside them.
+const BARE: usize = 10;
 /// Starts of all of them, of which the middle one counts.
 const STARTS: usize = 3;
 const LIMIT: Duration = Duration::from_secs(60);
@@ -53,12 +55,23 @@ pub(super) fn run(wanted: &Wanted, binary: &Path, report: &mut Report) -> Result
     if wanted.start {
         report.tell(Figure::new("start_200", median(&seconds), "s").at_most(START_SECONDS_MAX));
     }
-    let keepers = keepers(node)?;
+    let keepers = keepers_of(node, TASKS)?;
     if wanted.memory {
-        memory(&keepers, report)?;
+        let (private, both) = memory(&keepers)?;
+        report.tell(Figure::new("shim_memory", private, "MiB").at_most(MEMORY_MIB_MAX));
+        report.tell(Figure::new("shim_memory_both", both, "MiB").at_most(MEMORY_MIB_MAX));
     }
     if let Some(idle_seconds) = wanted.idle_seconds {
         idle(node, &keepers, Duration::from_secs(idle_seconds), report)?;
+    }
+    if wanted.memory {
+        node.run(&["stop", "sleeps"]).success();
+        until_running(node, 0);
+        fs::write(&path, sleeps(BARE) + "isolation = \"none\"\n")?;
+        node.run(&["deploy", &path.to_string_lossy()]).success();
+        until_running(node, BARE);
+        let (private, _) = memory(&keepers_of(node, BARE)?)?;
+        report.tell(Figure::new("shim_memory_none", private, "MiB").at_most(MEMORY_MIB_MAX));
     }
     Ok(())
 }
@@ -94,8 +107,8 @@ impl Keepers {
     }
 }
 
-/// Those of all tasks that run on the node.
-fn keepers(node: &Machine) -> Result<Vec<Keepers>> {
+/// Those of all tasks that run on the node, which are so many.
+fn keepers_of(node: &Machine, count: usize) -> Result<Vec<Keepers>> {
     let mut all = vec![];
     for run in fs::read_dir(node.data.join("tasks"))? {
         let run = run?.path();
@@ -106,13 +119,13 @@ fn keepers(node: &Machine) -> Result<Vec<Keepers>> {
         let shim = state["shim"]["pid"].as_u64().context("a state without a shim")?;
         all.push(Keepers { shim, init: state["init"]["pid"].as_u64() });
     }
-    anyhow::ensure!(all.len() == TASKS, "there are shims of {} tasks", all.len());
+    anyhow::ensure!(all.len() == count, "there are shims of {} tasks", all.len());
     Ok(all)
 }
 
 /// Memory of shim and init that only one of them has; and the same with what the two have in common and nobody else, as one
-/// is a copy of the other. Of all tasks the most.
-fn memory(keepers: &[Keepers], report: &mut Report) -> Result<()> {
+/// is a copy of the other. In MiB, of all tasks the most.
+fn memory(keepers: &[Keepers]) -> Result<(f64, f64)> {
     let (mut private, mut both) = (vec![], vec![]);
     for task in keepers {
         let (mut own, mut common) = (0, 0);
@@ -125,9 +138,7 @@ fn memory(keepers: &[Keepers], report: &mut Report) -> Result<()> {
         private.push(own as f64 / 1024.0);
         both.push(common as f64 / 1024.0);
     }
-    report.tell(Figure::new("shim_memory", max(&private), "MiB").at_most(MEMORY_MIB_MAX));
-    report.tell(Figure::new("shim_memory_both", max(&both), "MiB").at_most(MEMORY_MIB_MAX));
-    Ok(())
+    Ok((max(&private), max(&both)))
 }
 
 /// A line of `smaps_rollup` (proc_pid_smaps(5)).

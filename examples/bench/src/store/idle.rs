@@ -46,7 +46,7 @@ pub(crate) fn run(cluster: &Cluster, window: Duration, report: &mut Report) -> R
             None
         }
     };
-    let figure = Figure::new("idle_cpu_beside", beside.map_or(max(&percent), |(own, _)| own), "%");
+    let figure = Figure::new("idle_cpu_beside", beside.map_or_else(|| max(&percent), |(own, _)| own), "%");
     let beside = beside.map(|(own, theirs)| Beside { value: theirs, ratio: own / theirs });
     report.tell(figure.beside("etcd", beside).at_most(1.0));
     Ok(())

@@ -4,12 +4,13 @@ use super::super::events::Feed;
 use super::super::server::Shared;
 use super::fake::Fake;
 use super::{DEADLINE, raw, run, with_token};
-use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::join;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 
 #[tokio::test(start_paused = true)]
 async fn a_quiet_event_stream_gives_a_sign_of_life_each_ten_seconds() {
@@ -34,7 +35,7 @@ async fn a_dropped_server_frees_its_address() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(DEADLINE, freed).await.expect("a free address");
+    timeout(DEADLINE, freed).await.expect("a free address");
 }
 
 #[tokio::test]
@@ -45,7 +46,7 @@ async fn shutdown_does_not_wait_for_idle_connections() {
     let mut first = [0; 12];
     idle.read_exact(&mut first).await.unwrap();
     assert_eq!(&first, b"HTTP/1.1 200");
-    tokio::time::timeout(Duration::from_millis(1900), running.server.shutdown()).await.expect("no wait");
+    timeout(Duration::from_millis(1900), running.server.shutdown()).await.expect("no wait");
 }
 
 /// On one thread, so that tokio hears of the client only after the server was told to end.
@@ -54,17 +55,18 @@ async fn a_client_that_connected_before_the_end_is_answered() {
     for _ in 0..20 {
         let running = run(false);
         assert_eq!(raw(running.addr, "GET /health", &[], b"").await.status, 200, "it accepts");
-        let mut client = std::net::TcpStream::connect(running.addr).unwrap();
-        client.set_read_timeout(Some(DEADLINE)).unwrap();
-        let asking = std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(100)); // a busy machine lets a client wait as well
-            client.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        let client = std::net::TcpStream::connect(running.addr).unwrap();
+        client.set_nonblocking(true).unwrap();
+        let asks = async {
+            sleep(Duration::from_millis(100)).await; // a busy machine lets a client wait as well
+            let mut client = TcpStream::from_std(client)?;
+            client.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
             let mut answer = String::new();
-            client.read_to_string(&mut answer).map(|_| answer)
-        });
-        running.server.shutdown().await;
+            client.read_to_string(&mut answer).await.map(|_| answer)
+        };
+        let ((), answer) = timeout(DEADLINE, async { join!(running.server.shutdown(), asks) }).await.unwrap();
         assert!(std::net::TcpStream::connect(running.addr).is_err(), "nobody is let in after the end");
-        let answer = asking.join().unwrap().expect("not cut off");
+        let answer = answer.expect("not cut off");
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");
     }
 }
