@@ -38,6 +38,6 @@ pub use machine::{Cluster, Machine, Ports};
 pub use recorder::Recorder;
 pub use ring::{COMPLETE_MAX, IDLE_CORES_MAX, Idle, KILLED_MAX, Killed, LEFT_MAX, Ring};
 pub use sweep::{groups_of, sweep, sweep_orphans};
-pub use usage::{changed_since, cores_used, resident_mib, written_bytes};
+pub use usage::{changed_since, cores_used, resident_mib, wakeups, written_bytes};
 pub use verb::Output;
 pub use wait::{eventually, within};

@@ -27,6 +27,19 @@ pub fn cores_used(pids: &[u32], window: Duration) -> Vec<f64> {
     used.map(|used| used.as_secs_f64() / window.as_secs_f64()).collect()
 }
 
+/// How often the threads of a process have been woken since they began (`voluntary_ctxt_switches` of proc_pid_status(5)): what
+/// an idle process does, whatever that costs on the machine. Panics if there is no such process.
+pub fn wakeups(pid: u32) -> u64 {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("a running process");
+    let of = |status: String| {
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+        line.trim().parse::<u64>().ok()
+    };
+    // A thread may end meanwhile.
+    let all = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok());
+    all.filter_map(of).sum::<u64>()
+}
+
 /// What a process has had written to disks since it started (proc_pid_io(5)). Panics if there is no such process.
 pub fn written_bytes(pid: u32) -> u64 {
     let io = fs::read_to_string(format!("/proc/{pid}/io")).expect("a running process");

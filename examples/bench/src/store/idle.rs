@@ -7,7 +7,7 @@ use std::{
     thread::sleep,
     time::{Duration, SystemTime},
 };
-use taffeta_harness::{Cluster, changed_since, cores_used, written_bytes};
+use taffeta_harness::{Cluster, changed_since, cores_used, wakeups, written_bytes};
 
 /// From the last voter to idleness: a node that was just started looks around for ten seconds.
 const SETTLE: Duration = Duration::from_secs(15);
@@ -20,11 +20,15 @@ pub(crate) fn run(cluster: &Cluster, window: Duration, report: &mut Report) -> R
     sleep(SETTLE); // what is measured is idleness, which comes by itself
     let pids: Vec<u32> = cluster.machines.iter().filter_map(|m| m.pid()).collect();
     let written = || pids.iter().map(|pid| written_bytes(*pid)).collect::<Vec<u64>>();
-    let (before, begin) = (written(), SystemTime::now());
+    let woken = || pids.iter().map(|pid| wakeups(*pid)).collect::<Vec<u64>>();
+    let (before, woken_before, begin) = (written(), woken(), SystemTime::now());
     let percent: Vec<f64> = cores_used(&pids, window).iter().map(|cores| cores * 100.0).collect();
     let bytes: Vec<f64> = written().iter().zip(before).map(|(after, before)| (after - before) as f64).collect();
     let changed = cluster.machines.iter().map(|m| changed_since(&m.data, begin).len()).sum::<usize>();
     eprintln!("three nodes idle for {window:?}: {percent:.2?} % of a core, {bytes:?} bytes written");
+    let woken = woken().into_iter().zip(woken_before).map(|(after, before)| after - before);
+    let woken: Vec<f64> = woken.map(|times| times as f64 / window.as_secs_f64()).collect();
+    eprintln!("their threads were woken {woken:.0?} times a second");
     report.tell(Figure::new("idle_cpu_percent", max(&percent), "%").at_most(PERCENT_MAX));
     report.tell(Figure::new("idle_disk_bytes", max(&bytes), "B").at_most(0.0));
     report.tell(Figure::new("idle_files_changed", changed as f64, "files").at_most(0.0));
