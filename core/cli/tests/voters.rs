@@ -355,7 +355,7 @@ fn three_idle_machines_cost_little() {
         let (before, begin) = (written(), SystemTime::now());
         let woken_before = woken();
         let cores = cores_used(&pids, IDLE_WINDOW);
-        let woken = woken().into_iter().zip(woken_before).map(|(after, before)| after - before);
+        let woken = woken().into_iter().zip(woken_before).map(|(after, before)| after.saturating_sub(before));
         let rates: Vec<f64> = woken.map(|times| times as f64 / IDLE_WINDOW.as_secs_f64()).collect();
         let (after, changed) = (written(), cluster.machines.iter().flat_map(|m| changed_since(&m.data, begin)));
         let changed: Vec<PathBuf> = changed.collect();

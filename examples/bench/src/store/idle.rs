@@ -26,7 +26,7 @@ pub(crate) fn run(cluster: &Cluster, window: Duration, report: &mut Report) -> R
     let bytes: Vec<f64> = written().iter().zip(before).map(|(after, before)| (after - before) as f64).collect();
     let changed = cluster.machines.iter().map(|m| changed_since(&m.data, begin).len()).sum::<usize>();
     eprintln!("three nodes idle for {window:?}: {percent:.2?} % of a core, {bytes:?} bytes written");
-    let woken = woken().into_iter().zip(woken_before).map(|(after, before)| after - before);
+    let woken = woken().into_iter().zip(woken_before).map(|(after, before)| after.saturating_sub(before));
     let woken: Vec<f64> = woken.map(|times| times as f64 / window.as_secs_f64()).collect();
     eprintln!("their threads were woken {woken:.0?} times a second");
     report.tell(Figure::new("idle_cpu_percent", max(&percent), "%").at_most(PERCENT_MAX));
