@@ -3,9 +3,6 @@ use futures::FutureExt as _;
 use std::{sync::mpsc as blocking, thread};
 use tokio::sync::oneshot;
 
-/// Long before the connection to a process that is no more would be given up for its silence.
-const SOON: Duration = Duration::from_secs(3);
-
 #[tokio::test]
 async fn a_node_of_another_ca_is_refused_both_ways() {
     let (mut ours, mut theirs) = (Node::new(&authority(1), 1), Node::new(&authority(2), 2));
@@ -183,7 +180,7 @@ async fn a_restarted_peer_that_was_dialled_is_reached_again_soon() {
     let second = Process::start(first.kill().await);
     assert_eq!((second.id, second.address), (id, address));
     let took = reached_again(&a, id).await;
-    assert!(took < SOON, "{took:?}");
+    assert!(took < Duration::from_secs(2), "{took:?}");
     second.kill().await;
 }
 
@@ -198,7 +195,7 @@ async fn a_restarted_peer_that_had_dialled_is_reached_again_soon() {
     assert!(a.net.pool().live(id).is_some());
     let second = Process::start(first.kill().await);
     let took = reached_again(&a, id).await;
-    assert!(took < SOON, "{took:?}");
+    assert!(took < Duration::from_secs(2), "{took:?}");
     second.kill().await;
 }
 
@@ -218,6 +215,6 @@ async fn packets_of_the_ring_alone_reach_a_restarted_peer_soon() {
         let _ = timeout(Duration::from_millis(20), old.closed()).await;
     }
     assert_eq!(old.close_reason(), Some(quinn::ConnectionError::Reset));
-    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     second.kill().await;
 }
