@@ -14,7 +14,10 @@ use std::{
     process,
 };
 use taffeta_node::{Fabric, FabricConfig};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::Instant,
+};
 use tracing_subscriber::EnvFilter;
 
 /// The recovery key, in the data folder of the first node.
@@ -28,11 +31,12 @@ const LOG: &str = "warn,taffeta=info";
 
 pub(crate) fn run(args: UpArgs) -> Outcome {
     let moved = args.moved;
-    let config = FabricConfig { moved, ..settings(args)?.fabric_config()? };
+    let config = settings(args)?.fabric_config()?;
     start_log()?;
+    let began = Some(Instant::now());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers()?).enable_all().build();
     let runtime = runtime.map_err(|e| Failure::failed(format!("the runtime cannot start: {e}")))?;
-    runtime.block_on(live(config))
+    runtime.block_on(live(FabricConfig { moved, began, ..config }))
 }
 
 fn settings(args: UpArgs) -> Outcome<Settings> {

@@ -1,5 +1,8 @@
 //! Kinds of time that must not be mixed up: a node's own monotonic time, that of its machine, and the date.
 
+mod beat;
+
+pub use beat::{BEAT, beat_until, next_beat};
 use serde::{Deserialize, Serialize};
 use std::{ops::Add, time::Duration};
 pub use taffeta_calendar::UnixMillis;

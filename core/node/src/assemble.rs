@@ -205,7 +205,7 @@ impl Fabric {
         };
         let me = identity.id();
         let credentials = Arc::new(Credentials::new(identity, crypto).map_err(StartError::failed)?);
-        let epoch = Instant::now();
+        let epoch = config.began.unwrap_or_else(Instant::now);
         let mut loops = JoinSet::new();
         let failed = watch::Sender::new(None);
         let net = Arc::new(OnceLock::new());
@@ -247,6 +247,7 @@ impl Fabric {
             transport: Arc::new(RaftTransport { net: Arc::clone(&net), lives: Arc::clone(&lives) }),
             snapshot_every: world.snapshot_every,
             timers: settings.ring.timers(),
+            epoch,
             speaks: config.speaks.max,
         })
         .await

@@ -22,6 +22,7 @@ use taffeta_model::NodeName;
 use taffeta_net::{JoinToken, Lives};
 use taffeta_store::Timers;
 use taffeta_swim::SwimConfig;
+use tokio::time::Instant;
 
 /// Default port of everything between nodes.
 pub const FABRIC_PORT: u16 = 7400;
@@ -134,6 +135,8 @@ pub struct FabricConfig {
     pub lives: Lives,
     /// The data folder was moved: it is all that the node had, at its newest, and the original will never start again.
     pub moved: bool,
+    /// When the runtime was begun, taken just before, if the node has one for itself: it wakes less often then.
+    pub began: Option<Instant>,
     /// Versions of the protocol that are spoken. For tests: others than all make it play an older node.
     #[doc(hidden)]
     pub speaks: taffeta_model::Versions,
@@ -198,6 +201,7 @@ impl FabricConfig {
             custom: BTreeMap::new(),
             lives: Lives::default(),
             moved: false,
+            began: None,
             speaks: taffeta_model::Versions::ALL,
         }
     }

@@ -40,7 +40,9 @@ use std::{
 };
 use taffeta_dns_answer::Snapshot;
 use taffeta_isolation_plan::Executor;
-use taffeta_model::{Bug, ClusterId, Directory, Millis, NodeId, NodeInfo, NodeName, TaskId, TaskRecord, planted};
+use taffeta_model::{
+    Bug, ClusterId, Directory, Millis, NodeId, NodeInfo, NodeName, TaskId, TaskRecord, next_beat, planted,
+};
 use taffeta_net::{Authority, Clock, Credentials, Entropy, Net, NodeKey};
 use taffeta_scheduler::Waits;
 use taffeta_store::{Store, voters::Evidence};
@@ -151,12 +153,10 @@ impl Core {
         Millis(u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
-    /// The next of the instants, `every` apart since this node's start, at which it looks after what nobody tells it. All
-    /// loops look at the same instants: an idle node wakes up seldom.
+    /// The next of the instants, `every` apart, at which it looks after what nobody tells it. All loops look at the same
+    /// instants: an idle node wakes up seldom.
     pub(crate) fn next_beat(&self, every: Duration) -> Instant {
-        let every = every.as_millis().max(1);
-        let beats = self.epoch.elapsed().as_millis() / every + 1;
-        self.epoch + Duration::from_millis(u64::try_from(beats * every).unwrap_or(u64::MAX))
+        self.epoch + next_beat(self.epoch.elapsed(), every)
     }
 
     /// The endpoint. Loops run only after it is there.

@@ -14,7 +14,8 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use tokio::time::{Instant, sleep};
+use taffeta_model::{BEAT, beat_until, next_beat};
+use tokio::time::{Instant, sleep_until};
 
 /// What the clock depends on.
 pub(crate) struct Clock {
@@ -23,6 +24,8 @@ pub(crate) struct Clock {
     /// When a leader was heard of last.
     pub(crate) heard: Arc<Mutex<Option<Instant>>>,
     pub(crate) timers: Timers,
+    /// From when beats are counted.
+    pub(crate) epoch: Instant,
 }
 
 impl Clock {
@@ -42,27 +45,31 @@ impl Clock {
                     return;
                 }
             }
-            let rest = self.turn().await;
+            let next = self.turn().await;
             tokio::select! {
-                () = sleep(rest) => {}
+                () = sleep_until(next) => {}
                 changed = stuck.changed() => if changed.is_err() { return },
             }
         }
     }
 
-    /// Does what is due; gives the time until the next turn.
-    async fn turn(&self) -> Duration {
+    /// Does what is due; gives the time of the next turn.
+    async fn turn(&self) -> Instant {
         let clock = self.raft.runtime_config();
         if self.leads() {
             clock.tick(false);
             let _ = self.raft.trigger().heartbeat().await; // an error means that it has ended
-            return self.timers.heartbeat;
+            return self.next_heartbeat();
         }
         let heard = *self.heard.lock().expect("no panic while it is held");
         let quiet = heard.map_or(Duration::MAX, |at| at.elapsed());
         let left = self.timers.election_max.saturating_sub(quiet);
-        clock.tick(left.is_zero());
-        if left.is_zero() { self.timers.heartbeat } else { left }
+        clock.tick(left < BEAT);
+        if left < BEAT { self.next_heartbeat() } else { self.epoch + beat_until(self.epoch.elapsed() + left) }
+    }
+
+    fn next_heartbeat(&self) -> Instant {
+        self.epoch + next_beat(self.epoch.elapsed(), self.timers.heartbeat)
     }
 
     fn leads(&self) -> bool {

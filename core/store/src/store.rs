@@ -65,6 +65,8 @@ pub struct StoreConfig {
     pub snapshot_every: u64,
     /// How quickly it judges.
     pub timers: Timers,
+    /// From when beats are counted ([`taffeta_model::next_beat`]).
+    pub epoch: Instant,
     /// The newest version of the protocol that this node speaks: it takes no command of a newer one.
     pub speaks: u32,
 }
@@ -144,8 +146,8 @@ impl Store {
         let mut tasks = JoinSet::new();
         tasks.spawn(slim(log.clone(), raft.clone()));
         let (heard, heard_anew) = (Arc::default(), watch::Sender::new(()));
-        let (fullness, timers) = (log.fullness(), config.timers);
-        tasks.spawn(Clock { raft: raft.clone(), fullness, heard: Arc::clone(&heard), timers }.run());
+        let (fullness, timers, epoch) = (log.fullness(), config.timers, config.epoch);
+        tasks.spawn(Clock { raft: raft.clone(), fullness, heard: Arc::clone(&heard), timers, epoch }.run());
         Ok(Self { id, raft, machine, heard, heard_anew, timers: config.timers, speaks, log, _tasks: Arc::new(tasks) })
     }
 

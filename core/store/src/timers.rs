@@ -6,7 +6,8 @@ use std::time::Duration;
 /// `election_max` and a random time from `election_min` to `election_max`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timers {
-    /// From one heartbeat of the leader to the next; openraft gives each as long to be answered.
+    /// From one heartbeat of the leader to the next, in whole beats ([`taffeta_model::next_beat`]); openraft gives each as
+    /// long to be answered.
     pub heartbeat: Duration,
     /// Longer than a heartbeat.
     pub election_min: Duration,
@@ -21,9 +22,9 @@ pub struct Timers {
 
 impl Timers {
     /// Machines within some milliseconds of each other: another one leads about half a second after a leader's death, when
-    /// four to six heartbeats were missed. Twice as many of them would cost half a percent of a core on each idle node.
+    /// three or four heartbeats were missed. Twice as many of them would cost half a percent of a core on each idle node.
     pub const LAN: Self = Self {
-        heartbeat: Duration::from_millis(100),
+        heartbeat: Duration::from_millis(128),
         election_min: Duration::from_millis(150),
         election_max: Duration::from_millis(300),
         append_limit: Duration::from_millis(1_000),
@@ -31,7 +32,7 @@ impl Timers {
     };
     /// Machines on several continents, or behind links that stall: after about two seconds.
     pub const WAN: Self = Self {
-        heartbeat: Duration::from_millis(250),
+        heartbeat: Duration::from_millis(256),
         election_min: Duration::from_millis(750),
         election_max: Duration::from_millis(1_500),
         append_limit: Duration::from_millis(5_000),

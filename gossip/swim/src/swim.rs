@@ -118,6 +118,8 @@ pub struct Swim {
     /// its size is bounded by the number of members.
     timers: BTreeMap<(Millis, u64), Due>,
     timers_made: u64,
+    /// Foca's timer of gossip and when it was due, while there is nothing to pass on.
+    resting: Option<(Millis, Timer<Identity>)>,
     /// At most [`MEMBERS_MAX`]. Persistent: a view of it is a clone in constant time.
     table: Members,
     /// Over the table and this node itself.
@@ -165,6 +167,7 @@ impl Swim {
             rng,
             timers: BTreeMap::new(),
             timers_made: 0,
+            resting: None,
             table: Members::new(),
             digest,
             alive: 0,
@@ -261,8 +264,13 @@ impl Swim {
         self.forgive_standstill(now);
         // Ends: whatever a timer submits is due at least a millisecond later.
         while let Some(entry) = self.timers.first_entry().filter(|entry| entry.key().0 <= now) {
+            let due = entry.key().0;
             match entry.remove() {
                 Due::Foca(timer) if self.is_refuted(&timer) => {}
+                // Of two of them, one of which is of an earlier time among members, one goes on.
+                Due::Foca(timer @ Timer::PeriodicGossip(_)) if self.resting.is_none() && self.is_quiet() => {
+                    self.resting = Some((due, timer));
+                }
                 Due::Foca(timer) => self.fire(now, timer),
                 Due::Confirm(target, number) => self.ask_connection(target, number),
                 Due::Remind(suspect, left) => self.tell_suspect(now, suspect, left),
@@ -272,6 +280,7 @@ impl Swim {
                 Due::Farewell(rounds) => self.farewell(now, rounds),
             }
         }
+        self.end_rest(now);
     }
 
     /// Announces this node to seeds, and again every few seconds until they are met. Id and address are enough. Of more
@@ -447,6 +456,7 @@ impl Swim {
             let after = self.stretched(&timer, after).max(Duration::from_millis(1));
             self.schedule(now + after, Due::Foca(timer));
         }
+        self.end_rest(now);
         self.take_over(now);
         if out.defunct && self.presence == Presence::Present {
             self.become_declined(now);
@@ -461,6 +471,28 @@ impl Swim {
         self.drive(now, |foca, out| foca.handle_timer(timer, out));
         if direct_is_over {
             self.await_indirect(now);
+        }
+    }
+
+    /// Whether there is nothing to pass on, and no verdict is near for which the frequent timer of gossip would show that
+    /// this node stood still.
+    fn is_quiet(&self) -> bool {
+        let judges = |due: &Due| match due {
+            Due::Foca(Timer::ChangeSuspectToDown { .. }) | Due::Confirm(..) | Due::Remind(..) => true,
+            Due::Foca(_) | Due::PushPull | Due::ReachOut | Due::Renew | Due::Farewell(_) => false,
+        };
+        self.foca.updates_backlog() == 0 && !self.timers.values().any(judges)
+    }
+
+    /// Gossip goes on, at the instants at which it would have been due all along, if there is need.
+    fn end_rest(&mut self, now: Millis) {
+        if self.resting.is_none() || self.is_quiet() {
+            return;
+        }
+        if let Some((due, timer)) = self.resting.take() {
+            let every = self.config.gossip_every;
+            let rounds = now.since(due).as_millis() / every.as_millis() + 1;
+            self.schedule(due + every * u32::try_from(rounds).unwrap_or(u32::MAX), Due::Foca(timer));
         }
     }
 

@@ -282,6 +282,24 @@ fn the_suspect_hears_of_it_first() {
 }
 
 #[test]
+fn gossip_rests_while_there_is_nothing_to_tell_and_goes_on_at_once() {
+    for seed in 0..10 {
+        let mut cluster = Cluster::formed(6, seed);
+        cluster.run(secs(10)); // the news of the beginning has been told
+        let woken = cluster.woken;
+        cluster.run(secs(60));
+        let each = (cluster.woken - woken) / 6;
+        // Two probes a second with their time-outs, and what happens every few seconds: gossip alone would be 600.
+        assert!(each <= 300, "seed {seed}: a member was woken {each} times in a minute");
+        let news = identity(9, 1);
+        let facts = [MemberFact { identity: news, refutations: 0, liveness: Liveness::Alive }];
+        cluster.on(1, |swim, now| swim.merge(now, &facts)).expect("good facts");
+        let told = cluster.run_until(millis(450), |c| (2..=6).all(|id| c.sees(id, 9).is_some()));
+        assert!(told, "seed {seed}: not everybody knows after four rounds");
+    }
+}
+
+#[test]
 fn a_node_that_hears_nobody_judges_more_slowly_and_recovers() {
     let mut cluster = Cluster::formed(8, 2);
     assert_eq!(cluster.nodes[&NodeId(8)].slowness(), 1);

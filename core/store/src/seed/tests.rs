@@ -36,8 +36,8 @@ async fn open(disk: &MemoryDisk) -> Store {
     let disk = Box::new(disk.clone());
     let transport = Arc::new(Nobody);
     let (id, driver, seed, snapshot_every) = (NodeId(7), Driver::Thread, 1, SNAPSHOT_EVERY);
-    let (timers, speaks) = (Timers::LAN, VERSION);
-    Store::open(StoreConfig { id, disk, driver, seed, transport, snapshot_every, timers, speaks }).await.unwrap()
+    let (timers, epoch, speaks) = (Timers::LAN, Instant::now(), VERSION);
+    Store::open(StoreConfig { id, disk, driver, seed, transport, snapshot_every, timers, epoch, speaks }).await.unwrap()
 }
 
 /// Writes as soon as it leads.

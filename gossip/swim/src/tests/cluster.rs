@@ -33,6 +33,8 @@ pub(super) struct Cluster {
     pub(super) seen: Vec<Seen>,
     pub(super) other_effects: Vec<(NodeId, Effect)>,
     pub(super) packets: u64,
+    /// How often members were woken by their timers.
+    pub(super) woken: u64,
     /// Whether members have connections, on which nothing is lost.
     pub(super) connections: bool,
     /// Answers on connections.
@@ -68,6 +70,7 @@ impl Cluster {
             seen: Vec::new(),
             other_effects: Vec::new(),
             packets: 0,
+            woken: 0,
             connections: false,
             answered: 0,
             exchanged: 0,
@@ -177,6 +180,7 @@ impl Cluster {
         for id in self.ids() {
             let due = self.nodes[&id].next_timeout().is_some_and(|due| due <= self.now);
             if due && !self.paused.contains(&id) {
+                self.woken += 1;
                 self.on(id.0, |swim, now| swim.handle_timeout(now));
             }
         }

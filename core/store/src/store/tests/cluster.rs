@@ -169,6 +169,7 @@ impl Cluster {
             transport,
             snapshot_every: SNAPSHOT_EVERY,
             timers: Timers::LAN,
+            epoch: Instant::now(),
             speaks: self.speaks,
         })
         .await
