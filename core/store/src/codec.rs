@@ -11,7 +11,7 @@ use crate::{
 use openraft::EntryPayload;
 use serde::{Deserialize, Serialize};
 use std::{io, sync::Arc};
-use taffeta_model::{State, v1};
+use taffeta_model::{Command, State, v1};
 
 /// The version that is written.
 const VERSION: u8 = 2;
@@ -27,6 +27,25 @@ pub(crate) fn decode_entry(bytes: &[u8]) -> io::Result<Entry> {
         [0, VERSION, entry @ ..] => postcard::from_bytes(entry).map_err(bad),
         [0, version, ..] if *version > VERSION => Err(newer(*version)),
         _ => Ok(entry_of_v1(postcard::from_bytes(bytes).map_err(bad)?)),
+    }
+}
+
+/// Decodes an entry that a leader sent. What is of this version is stored as it is.
+pub(crate) fn decode_sent(bytes: &[u8]) -> io::Result<Entry> {
+    let mut entry = decode_entry(bytes)?;
+    if let (EntryPayload::Normal(request), [0, VERSION, ..]) = (&mut entry.payload, bytes) {
+        request.encoded = Some(bytes.into());
+    }
+    Ok(entry)
+}
+
+/// An entry as it is stored: as it was sent, or else encoded here.
+pub(crate) fn stored(entry: &Entry) -> io::Result<Arc<[u8]>> {
+    match &entry.payload {
+        EntryPayload::Normal(Request { encoded: Some(bytes), command: _ }) => Ok(Arc::clone(bytes)),
+        EntryPayload::Normal(_) | EntryPayload::Blank | EntryPayload::Membership(_) => {
+            encode_entry(entry).map(Into::into)
+        }
     }
 }
 
@@ -79,7 +98,7 @@ enum PayloadV1 {
 fn entry_of_v1(old: EntryV1) -> Entry {
     let payload = match old.payload {
         PayloadV1::Blank => EntryPayload::Blank,
-        PayloadV1::Normal(command) => EntryPayload::Normal(Request(Arc::new((*command).into()))),
+        PayloadV1::Normal(command) => EntryPayload::Normal(Request::new(Command::from(*command))),
         PayloadV1::Membership(membership) => EntryPayload::Membership(membership),
     };
     Entry { log_id: old.log_id, payload }

@@ -3,7 +3,7 @@
 mod writer;
 
 use crate::{
-    codec::{decode_entry, encode_entry},
+    codec::{decode_entry, stored},
     disk::{Disk, Loaded, Op},
     fullness::Fullness,
     types::{Entry, LogId, SnapshotMeta, TC, Vote},
@@ -184,7 +184,7 @@ impl LogStore {
         let contents = self.lock();
         let one = |entry: &Entry| match contents.entries.get(&entry.log_id.index) {
             Some(kept) if kept.id == entry.log_id => Ok(Arc::clone(&kept.bytes)),
-            Some(_) | None => encode_entry(entry).map(Into::into), // it was cut off meanwhile
+            Some(_) | None => stored(entry), // it was cut off meanwhile
         };
         entries.iter().map(one).collect()
     }
@@ -333,9 +333,9 @@ impl RaftLogStorage<TC> for LogStore {
         {
             let mut contents = self.lock();
             for entry in entries {
-                let bytes = encode_entry(&entry)?;
-                contents.insert(entry.clone(), bytes.as_slice().into());
-                encoded.push((entry.log_id.index, bytes));
+                let bytes = stored(&entry)?;
+                encoded.push((entry.log_id.index, bytes.to_vec()));
+                contents.insert(entry, bytes);
             }
             if contents.bytes > LOG_BYTES_MAX {
                 self.heavy.notify_one();

@@ -38,7 +38,7 @@ impl Replicated {
             Fence { generation: self.state.generation, term: entry.log_id.leader_id.term, index: entry.log_id.index };
         let outcome = match entry.payload {
             EntryPayload::Blank => Outcome::Done(at),
-            EntryPayload::Normal(request) => self.state.apply(at, &request.0),
+            EntryPayload::Normal(request) => self.state.apply(at, &request.command),
             EntryPayload::Membership(membership) => {
                 self.membership = StoredMembership::new(Some(entry.log_id), membership);
                 Outcome::Done(at)

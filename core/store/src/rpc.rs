@@ -1,10 +1,10 @@
 //! Consensus messages between voters: encoded here, carried by a [`Transport`].
 
 use crate::{
-    codec::decode_entry,
+    codec::decode_sent,
     log::LogStore,
     machine,
-    types::{Entry, LogId, Raft, Request, Snapshot, SnapshotData, SnapshotMeta, TC, Vote},
+    types::{Entry, LogId, Raft, Snapshot, SnapshotData, SnapshotMeta, TC, Vote},
 };
 use async_trait::async_trait;
 use futures::{Stream, StreamExt, stream};
@@ -99,7 +99,7 @@ impl Append<'_> {
     }
 
     fn decode(self) -> io::Result<AppendEntriesRequest<TC>> {
-        let entries = self.entries.iter().map(|Encoded(bytes)| decode_entry(bytes)).collect::<io::Result<_>>()?;
+        let entries = self.entries.iter().map(|Encoded(bytes)| decode_sent(bytes)).collect::<io::Result<_>>()?;
         let (prev_log_id, leader_commit) = (self.prev, self.committed);
         Ok(AppendEntriesRequest { vote: self.vote, prev_log_id, entries, leader_commit })
     }
@@ -116,7 +116,7 @@ enum Reply {
 /// The version of a command among these entries that a node does not speak.
 fn above(entries: &[Entry], speaks: u32) -> Option<u32> {
     let level = |entry: &Entry| match &entry.payload {
-        EntryPayload::Normal(Request(command)) => command.level(),
+        EntryPayload::Normal(request) => request.command.level(),
         EntryPayload::Blank | EntryPayload::Membership(_) => 1,
     };
     entries.iter().map(level).find(|level| *level > speaks)

@@ -186,7 +186,7 @@ impl Store {
         if self.disk_full_since().is_some() {
             return Err(WriteError::DiskFull); // refused before it is proposed
         }
-        let written = timeout(limit, self.raft.client_write(Request(Arc::new(command)))).await;
+        let written = timeout(limit, self.raft.client_write(Request::new(command))).await;
         match written.map_err(|_| WriteError::NoQuorum)? {
             Ok(response) => Ok(response.data),
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => {

@@ -7,17 +7,29 @@ use taffeta_model::{Command, Outcome};
 /// A command as openraft carries it: shared, since openraft copies entries for the log, for each follower and to apply
 /// them, and an app is some dozen allocations. openraft logs what it carries, and an app's environment is nobody's business.
 #[derive(Clone, Serialize, Deserialize)]
-pub(crate) struct Request(pub(crate) Arc<Command>);
+pub(crate) struct Request {
+    pub(crate) command: Arc<Command>,
+    /// The whole entry as a leader sent it, which is how it is stored: a follower need not encode it again.
+    #[serde(skip)]
+    pub(crate) encoded: Option<Arc<[u8]>>,
+}
+
+impl Request {
+    /// Of this node's own.
+    pub(crate) fn new(command: impl Into<Arc<Command>>) -> Self {
+        Self { command: command.into(), encoded: None }
+    }
+}
 
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.kind())
+        f.write_str(self.command.kind())
     }
 }
 
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.kind())
+        f.write_str(self.command.kind())
     }
 }
 

@@ -36,9 +36,27 @@ fn entries_of_version_1_are_read_whatever_their_term_and_index() {
         payload: PayloadV1::Normal(Box::new(v1::Command::CreateToken { id: TokenId(3), token: old_token() })),
     };
     let read = decode_entry(&postcard::to_stdvec(&old).unwrap()).unwrap();
-    let EntryPayload::Normal(Request(command)) = &read.payload else { panic!("{read:?}") };
+    let EntryPayload::Normal(Request { command, .. }) = &read.payload else { panic!("{read:?}") };
     let Command::CreateToken { id: TokenId(3), token } = &**command else { panic!("{read:?}") };
     assert_eq!((token.expires, token.uses, token.used), (UnixMillis(9), Some(2), 1));
+}
+
+#[test]
+fn a_follower_stores_an_entry_as_it_was_sent_unless_an_earlier_version_sent_it() {
+    let payload = EntryPayload::Normal(Request::new(Command::Stop { app: AppName::new("shop").unwrap() }));
+    let own = Entry { log_id: id(2, 7), payload };
+    let sent = stored(&own).unwrap();
+    assert_eq!(*sent, *encode_entry(&own).unwrap());
+    let read = decode_sent(&sent).unwrap();
+    let EntryPayload::Normal(Request { encoded: Some(kept), .. }) = &read.payload else { panic!("{read:?}") };
+    assert_eq!(*kept, sent);
+    assert!(Arc::ptr_eq(&stored(&read).unwrap(), kept), "it is not encoded again");
+    let old = EntryV1 {
+        log_id: id(2, 7),
+        payload: PayloadV1::Normal(Box::new(v1::Command::Stop { app: AppName::new("shop").unwrap() })),
+    };
+    let read = decode_sent(&postcard::to_stdvec(&old).unwrap()).unwrap();
+    assert_eq!(*stored(&read).unwrap(), *sent, "in the version of this node");
 }
 
 #[test]

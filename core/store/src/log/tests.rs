@@ -29,9 +29,9 @@ async fn an_entry_is_read_as_it_was_however_old_it_is() {
     let id = |index| LogId { index, ..at(0).last_log_id.unwrap() };
     let entry = |index: u64| {
         let command = Command::RaiseLevel(u32::try_from(index).unwrap());
-        Entry { log_id: id(index), payload: EntryPayload::Normal(Request(Arc::new(command))) }
+        Entry { log_id: id(index), payload: EntryPayload::Normal(Request::new(command)) }
     };
-    let bytes = |entry: &Entry| encode_entry(entry).unwrap();
+    let bytes = |entry: &Entry| stored(entry).unwrap().to_vec();
     let disk = MemoryDisk::default();
     disk.contents.lock().unwrap().log = (0..count).map(|index| (index, bytes(&entry(index)))).collect();
     let mut log = LogStore::open(Box::new(disk.clone()), Driver::Thread).unwrap();

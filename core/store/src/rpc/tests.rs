@@ -1,7 +1,7 @@
 //! What voters say to each other, byte for byte: `wire-2.txt` beside this file. The commands in it are those of the log.
 
 use super::*;
-use crate::codec::encode_entry;
+use crate::{codec::encode_entry, types::Request};
 use openraft::{Membership, raft::TransferLeaderError};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +23,7 @@ fn calls() -> Vec<(&'static str, Vec<u8>)> {
     let vote = Vote::new(300, 7);
     let payloads = [
         EntryPayload::Blank,
-        EntryPayload::Normal(Request(Arc::new(Command::RaiseLevel(2)))),
+        EntryPayload::Normal(Request::new(Command::RaiseLevel(2))),
         EntryPayload::Membership(membership()),
     ];
     let entries = payloads.into_iter().zip(400..).map(|(payload, index)| Entry { log_id: at(index), payload });

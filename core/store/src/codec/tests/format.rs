@@ -13,7 +13,6 @@ use openraft::{BasicNode, EntryPayload, Membership};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::Arc,
 };
 use taffeta_shapes::{assert_recorded, record_if_asked, recorded};
 
@@ -38,7 +37,7 @@ fn replicated() -> Replicated {
 
 fn entries() -> Vec<(String, Entry)> {
     let command = |command: taffeta_model::Command| {
-        (format!("entry {}", command.kind()), EntryPayload::Normal(Request(Arc::new(command))))
+        (format!("entry {}", command.kind()), EntryPayload::Normal(Request::new(command)))
     };
     let other = [
         ("entry of nothing".to_owned(), EntryPayload::Blank),
