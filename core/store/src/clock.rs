@@ -17,6 +17,9 @@ use std::{
 use taffeta_model::{BEAT, beat_until, next_beat};
 use tokio::time::{Instant, sleep_until};
 
+/// So often a leader that has nobody to send a heartbeat to sees whether it still leads, and alone.
+const ALONE_EVERY: Duration = BEAT.saturating_mul(4);
+
 /// What the clock depends on.
 pub(crate) struct Clock {
     pub(crate) raft: Raft,
@@ -56,25 +59,31 @@ impl Clock {
     /// Does what is due; gives the time of the next turn.
     async fn turn(&self) -> Instant {
         let clock = self.raft.runtime_config();
-        if self.leads() {
+        if let Some(followers) = self.leads() {
             clock.tick(false);
             let _ = self.raft.trigger().heartbeat().await; // an error means that it has ended
-            return self.next_heartbeat();
+            return self.next(if followers == 0 { ALONE_EVERY } else { self.timers.heartbeat });
         }
         let heard = *self.heard.lock().expect("no panic while it is held");
         let quiet = heard.map_or(Duration::MAX, |at| at.elapsed());
         let left = self.timers.election_max.saturating_sub(quiet);
         clock.tick(left < BEAT);
-        if left < BEAT { self.next_heartbeat() } else { self.epoch + beat_until(self.epoch.elapsed() + left) }
+        if left < BEAT {
+            self.next(self.timers.heartbeat)
+        } else {
+            self.epoch + beat_until(self.epoch.elapsed() + left)
+        }
     }
 
-    fn next_heartbeat(&self) -> Instant {
-        self.epoch + next_beat(self.epoch.elapsed(), self.timers.heartbeat)
+    fn next(&self, every: Duration) -> Instant {
+        self.epoch + next_beat(self.epoch.elapsed(), every)
     }
 
-    fn leads(&self) -> bool {
+    /// Whom it leads: how many others have the log, voters and stand-bys.
+    fn leads(&self) -> Option<usize> {
         let metrics = self.raft.server_metrics();
         let metrics: &RaftServerMetrics<TC> = &metrics.borrow_watched();
-        metrics.state == ServerState::Leader
+        let others = || metrics.membership_config.nodes().filter(|(id, _)| **id != metrics.id).count();
+        (metrics.state == ServerState::Leader).then(others)
     }
 }
