@@ -17,7 +17,7 @@ use crate::{
     format,
     generation::Generation,
     gossip::{GossipHub, GossipParts},
-    ground::{bind_patiently, check_whole, open_log},
+    ground::{bind_patiently, check_whole, open_log, time_zero},
     keyring::{self, Keyring},
     leases::Leases,
     lives::Lives,
@@ -205,7 +205,7 @@ impl Fabric {
         };
         let me = identity.id();
         let credentials = Arc::new(Credentials::new(identity, crypto).map_err(StartError::failed)?);
-        let epoch = config.began.unwrap_or_else(Instant::now);
+        let epoch = time_zero(config.began);
         let mut loops = JoinSet::new();
         let failed = watch::Sender::new(None);
         let net = Arc::new(OnceLock::new());

@@ -7,8 +7,9 @@ use crate::{
     world::bind_socket,
 };
 use std::{net::SocketAddr, sync::Arc, time::Duration};
-use taffeta_model::NodeId;
+use taffeta_model::{NodeId, beat_until};
 use taffeta_store::{Files, FolderFiles, Sizes, migrate};
+use tokio::time::Instant;
 
 /// Refuses a folder of which a part is missing: it would otherwise be taken for a new one.
 pub(crate) fn check_whole(folder: &dyn Folder, data: &std::path::Path) -> Result<(), StartError> {
@@ -64,4 +65,26 @@ pub(crate) async fn open_log(data: &std::path::Path, node: NodeId) -> Result<Arc
     };
     migrate(&data.join(file::REDB_LOG), &files, node, Sizes::default()).map_err(|e| store_error(e.into()))?;
     Ok(files)
+}
+
+/// When the node's own time begins: now, or at the last beat of a runtime of which it is known when it began. What a node
+/// waits for from then on must not have passed while it waited to join.
+pub(crate) fn time_zero(began: Option<Instant>) -> Instant {
+    began.map_or_else(Instant::now, |began| began + beat_until(began.elapsed()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use taffeta_model::BEAT;
+    use tokio::time::advance;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_of_a_node_begins_when_it_has_joined_on_a_beat_of_its_runtime() {
+        let began = Instant::now();
+        assert_eq!(time_zero(None), began);
+        advance(BEAT * 200 + Duration::from_millis(10)).await;
+        assert_eq!(time_zero(Some(began)), began + BEAT * 200);
+        assert_eq!(time_zero(None), Instant::now());
+    }
 }

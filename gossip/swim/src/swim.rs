@@ -475,13 +475,16 @@ impl Swim {
     }
 
     /// Whether there is nothing to pass on, and no verdict is near for which the frequent timer of gossip would show that
-    /// this node stood still.
+    /// this node stood still: of a suspect, or of who has not answered a probe in the first time-out.
     fn is_quiet(&self) -> bool {
+        let asked = |due: &Due| matches!(due, Due::Foca(Timer::SendIndirectProbe { .. }));
         let judges = |due: &Due| match due {
             Due::Foca(Timer::ChangeSuspectToDown { .. }) | Due::Confirm(..) | Due::Remind(..) => true,
             Due::Foca(_) | Due::PushPull | Due::ReachOut | Due::Renew | Due::Farewell(_) => false,
         };
-        self.foca.updates_backlog() == 0 && !self.timers.values().any(judges)
+        let unanswered = self.codec.notes().probe.is_some_and(|probe| !probe.answered);
+        let in_doubt = unanswered && !self.timers.values().any(asked);
+        self.foca.updates_backlog() == 0 && !in_doubt && !self.timers.values().any(judges)
     }
 
     /// Gossip goes on, at the instants at which it would have been due all along, if there is need.
@@ -491,7 +494,7 @@ impl Swim {
         }
         if let Some((due, timer)) = self.resting.take() {
             let every = self.config.gossip_every;
-            let rounds = now.since(due).as_millis() / every.as_millis() + 1;
+            let rounds = now.since(due).as_nanos() / every.as_nanos() + 1;
             self.schedule(due + every * u32::try_from(rounds).unwrap_or(u32::MAX), Due::Foca(timer));
         }
     }

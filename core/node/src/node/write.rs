@@ -20,9 +20,9 @@ use tokio::time::{Instant, timeout};
 const SUBMIT_PAUSE: Duration = Duration::from_millis(20);
 /// How many nodes in turn are believed who leads, before that pause.
 const HOPS_MAX: usize = 2;
-/// How long a leader's answer is still waited for after another one leads, if it lives: longer than a heartbeat, which
-/// tells it that what it was asked is written.
-const OVERTAKEN: Duration = Duration::from_millis(150);
+/// How long a leader's answer is still waited for after another one leads, if it lives: longer than a heartbeat in a LAN,
+/// which tells it that what it was asked is written.
+const OVERTAKEN: Duration = Duration::from_millis(200);
 /// How long a user's write may take.
 pub(super) const SUBMIT_LIMIT: Duration = Duration::from_secs(8);
 /// How long a write waits for a leader with room on its disk to take over from one without.
