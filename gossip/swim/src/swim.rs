@@ -477,6 +477,9 @@ impl Swim {
     /// Whether there is nothing to pass on, and no verdict is near for which the frequent timer of gossip would show that
     /// this node stood still: of a suspect, or of who has not answered a probe in the first time-out.
     fn is_quiet(&self) -> bool {
+        if self.foca.updates_backlog() > 0 {
+            return false; // before all timers are looked through, of which a large ring that breaks has many
+        }
         let asked = |due: &Due| matches!(due, Due::Foca(Timer::SendIndirectProbe { .. }));
         let judges = |due: &Due| match due {
             Due::Foca(Timer::ChangeSuspectToDown { .. }) | Due::Confirm(..) | Due::Remind(..) => true,
@@ -484,7 +487,7 @@ impl Swim {
         };
         let unanswered = self.codec.notes().probe.is_some_and(|probe| !probe.answered);
         let in_doubt = unanswered && !self.timers.values().any(asked);
-        self.foca.updates_backlog() == 0 && !in_doubt && !self.timers.values().any(judges)
+        !in_doubt && !self.timers.values().any(judges)
     }
 
     /// Gossip goes on, at the instants at which it would have been due all along, if there is need.
