@@ -151,6 +151,34 @@ fn a_canary_that_works_for_long_enough_is_promoted() {
 }
 
 #[test]
+fn a_canary_is_one_that_does_not_work_where_there_is_one() {
+    let promote = Some(std::time::Duration::from_secs(30));
+    let update = UpdatePolicy { canary: 1, promote, ..UpdatePolicy::default() };
+    let mut c = deployed(3, 3, &update);
+    let ill = c.on("shop/web.3");
+    c.report("shop/web.3", Phase::Unhealthy, None);
+    c.deploy(&shop("2", 3, &update));
+    // As none that works may be missing beside it, nothing else could ever begin.
+    assert_eq!(told(&mut c), format!("web.3 to n{ill} (Outdated)\n"));
+    c.all_well();
+    assert_eq!(told(&mut c), "", "one is enough to try, also when one more may be missing");
+    assert_eq!(
+        c.why("shop/web.1"),
+        "still the older version: 1 of the newer version come first, and have to work for a while"
+    );
+    // What loses its machine comes back in the older version, also the lowest index: one tries the newer one already.
+    let dead = c.on("shop/web.1");
+    c.see(dead, Liveness::Down, true);
+    c.pass(5000);
+    let text = transcript(&mut c, 1);
+    assert!(text.contains("web.1 to") && text.contains("in its older version"), "{text}");
+    c.pass(30_000);
+    assert!(transcript(&mut c, 2).starts_with("promoted\n"));
+    let revision = c.state.apps[&"shop".parse().unwrap()].revisions[&"web".parse().unwrap()];
+    assert!(c.state.tasks.iter().all(|(_, task)| task.revision == revision));
+}
+
+#[test]
 fn blue_green_comes_whole_unseen_and_takes_over_when_promoted() {
     let update = UpdatePolicy { blue_green: true, ..UpdatePolicy::default() };
     let mut c = deployed(3, 3, &update);
