@@ -213,7 +213,8 @@ impl Turn<'_> {
     }
 
     /// Lets those of a canary's instances go first that do not work: they serve nobody, and as long as they are missing none
-    /// that works may be taken. Then come the lowest indexes, until as many are of the newer version as are to be tried.
+    /// that works may be taken. Then come the lowest indexes, until as many are of the newer version as are to be tried. Those
+    /// that were never seen are nobody's loss, and are replaced at once, as one is started that was not there.
     fn choose_canaries(&self, app: usize, job: usize, due: &mut [Due]) {
         let (mirror, definition) = (self.s.app(app), self.s.app(app).definition(job));
         let UpdatePolicy { canary, blue_green, promote, .. } = definition.update;
@@ -225,9 +226,10 @@ impl Turn<'_> {
             let slot = self.s.slot(due.task);
             slot.index <= definition.count && slot.revision != mirror.jobs[job].revision
         };
-        let mut outdated: Vec<&mut Due> = due.iter_mut().filter(is_outdated).collect();
+        let outdated = due.iter_mut().filter(is_outdated);
+        let (unseen, mut outdated): (Vec<_>, Vec<_>) = outdated.partition(|due| self.is_hidden(due.task));
         outdated.sort_by_key(|due| due.serves);
-        let room = (canary as usize).saturating_sub(self.newer(app, job));
+        let room = (canary as usize).saturating_sub(self.newer(app, job) + unseen.len());
         for (nth, due) in outdated.into_iter().enumerate() {
             due.held = (nth >= room).then_some(Waiting::Unpromoted { first: canary, by_hand: promote.is_none() });
         }

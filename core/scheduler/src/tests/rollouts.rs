@@ -179,6 +179,21 @@ fn a_canary_is_one_that_does_not_work_where_there_is_one() {
 }
 
 #[test]
+fn what_was_never_seen_waits_for_no_canary_of_a_larger_version() {
+    let update = UpdatePolicy { blue_green: true, ..UpdatePolicy::default() };
+    let mut c = deployed(4, 2, &update);
+    c.deploy(&shop("2", 2, &update));
+    transcript(&mut c, 2); // two are beside, unseen
+    c.deploy(&shop("3", 4, &UpdatePolicy { canary: 1, ..UpdatePolicy::default() }));
+    let turn = told(&mut c);
+    assert!(turn.contains("web.3 to") && turn.contains("web.4 to") && turn.lines().count() == 2, "{turn}");
+    c.all_well();
+    assert_eq!(told(&mut c), "", "these two are tried; 1 and 2 wait for the promotion");
+    c.apply(&Command::Promote { app: "shop".parse().unwrap(), job: None, seen_version: None });
+    assert!(transcript(&mut c, 3).ends_with("settled\n"));
+}
+
+#[test]
 fn blue_green_comes_whole_unseen_and_takes_over_when_promoted() {
     let update = UpdatePolicy { blue_green: true, ..UpdatePolicy::default() };
     let mut c = deployed(3, 3, &update);

@@ -139,7 +139,8 @@ impl Serving {
                 ));
             }
             let at_home = |index: u32| {
-                let Some((node, fence, _)) = service.on.get(&index) else { return false };
+                // One that DNS does not give out serves nobody: with it, the service is not whole yet.
+                let Some((node, fence, true)) = service.on.get(&index) else { return false };
                 let machine = cluster.machine_of(*node).map(|m| m.number);
                 there.get(&index).is_some_and(|runs| runs.iter().any(|(i, of)| Some(*i) == machine && of == fence))
             };
