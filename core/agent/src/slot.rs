@@ -57,6 +57,8 @@ pub(crate) struct Wanted {
     pub(crate) reason: String,
     /// Restart number of the next run.
     next: u32,
+    /// Runs that ended by nobody's failure, as one that was lost with a reboot: no try is used up by them.
+    spared: u32,
     /// Ends in a row without [`BACKOFF_RESET`] of work between them.
     crashes: u32,
     /// Starts in a row that found their ports taken.
@@ -147,12 +149,14 @@ impl Slot {
         let ended = self.ended.iter().rfind(|ended| ended.fence == fence);
         let live = self.runs.iter().rfind(|run| run.fence == fence).map(|run| run.restart);
         let next = live.max(ended.map(|ended| ended.restart)).map_or(0, |last| last.saturating_add(1));
+        let spared = self.ended.iter().filter(|ended| ended.fence == fence && ended.verdict.is_none()).count();
         let mut wanted = Wanted {
             assigned,
             course: Course::Start(now),
             exit: None,
             reason: String::new(),
             next,
+            spared: u32::try_from(spared).unwrap_or(u32::MAX),
             crashes: 0,
             port_tries: 0,
             taken: BTreeSet::new(),
@@ -322,13 +326,19 @@ impl Wanted {
         self.next.saturating_sub(1)
     }
 
+    /// Runs under this placement that count against its retries.
+    fn tries(&self) -> u32 {
+        self.next.saturating_sub(self.spared)
+    }
+
     /// A run ended by itself after it worked for a while.
     fn handle_exit(&mut self, now: Millis, end: &Verdict, worked: Duration) {
         self.exit = Some(end.exit.clone());
         match self.assigned.job.kind {
             JobKind::Batch { .. } | JobKind::Cron { .. } if end.exit.is_success() => self.become_over(end.to_string()),
-            JobKind::Batch { retries } | JobKind::Cron { retries } if self.next > retries => {
-                let tries = if retries == 0 { String::new() } else { format!(" in the last of {} tries", self.next) };
+            JobKind::Batch { retries } | JobKind::Cron { retries } if self.tries() > retries => {
+                let tries =
+                    if retries == 0 { String::new() } else { format!(" in the last of {} tries", self.tries()) };
                 self.become_over(format!("{}{tries}", brief(&end.to_string())));
             }
             JobKind::Batch { .. } | JobKind::Cron { .. } | JobKind::Service | JobKind::Daemon => {
@@ -340,6 +350,7 @@ impl Wanted {
     /// A run ended that was told to.
     fn handle_stopped(&mut self, now: Millis, exit: &Exit, why: Why) {
         self.exit = Some(exit.clone());
+        self.spared = self.spared.saturating_add(u32::from(!matches!(why, Why::Unhealthy { .. } | Why::Ended)));
         match why {
             Why::Unhealthy { words, worked } => self.back_off(now, &words, worked),
             Why::Unassigned | Why::Replaced => self.course = Course::Start(now),

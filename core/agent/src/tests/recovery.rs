@@ -125,6 +125,20 @@ fn runs_lost_with_a_reboot_start_again_at_once_when_confirmed() {
 }
 
 #[test]
+fn a_run_lost_with_a_reboot_uses_up_no_try() {
+    let mut node = Node::recovered(vec![found(R0, FoundState::Lost)], None);
+    node.accept(set(6, &[("shop/web.1", 3, batch(1))]));
+    assert_eq!(node.step(), [format!("start {R1}")]);
+    node.started(R1);
+    node.exits(R1, Exit::Code(3));
+    assert_eq!(node.says(), "starting [exited with 3; restart 2 in 250 ms]");
+    assert_eq!(node.run_for(300), [format!("forget {R0}"), format!("250 start {}", "shop.web.1-0.1.3-2")]);
+    node.started("shop.web.1-0.1.3-2");
+    node.exits("shop.web.1-0.1.3-2", Exit::Code(4));
+    assert_eq!(node.says(), "failed [exited with 4 in the last of 2 tries]");
+}
+
+#[test]
 fn runs_found_ended_are_forgotten_but_for_the_last() {
     let ended = |exit| FoundState::Exited { exit };
     let runs = vec![
