@@ -18,7 +18,7 @@ use crate::{
 };
 use futures::future::BoxFuture;
 use std::{path::Path, sync::Arc};
-use taffeta_model::{ClusterId, NodeId, Recovery, UnixMillis};
+use taffeta_model::{ClusterId, NodeId, Recovery, State, UnixMillis};
 use taffeta_net::{Authority, NodeKey, SealedAuthority, SystemEntropy};
 use taffeta_store::{Files, Offline, SegmentDisk, Sizes};
 
@@ -40,7 +40,8 @@ struct Owner {
     settings: Settings,
     key: NodeKey,
     membership: Membership,
-    authority: Option<Authority>,
+    /// CAs whose keys it holds: the one that signs, and perhaps some that were to follow it.
+    authorities: Vec<Authority>,
 }
 
 /// A folder that is held, and all that is needed of it.
@@ -101,8 +102,8 @@ impl Owner {
             load(folder, file::MEMBERSHIP)?.ok_or_else(|| nobody("this is not the data folder of a member"))?;
         let settings = load_settings(folder)?.ok_or_else(|| StartError::damaged(file::SETTINGS))?;
         let key = birth::key(folder, &SystemEntropy)?;
-        let authority = authority(folder, &key, membership.cluster)?;
-        Ok(Self { settings, key, membership, authority })
+        let authorities = authorities(folder, &key, membership.cluster)?;
+        Ok(Self { settings, key, membership, authorities })
     }
 
     fn node(&self) -> NodeId {
@@ -157,10 +158,15 @@ impl Held {
         Ok(())
     }
 
+    /// The CA by which the end of the old generation can be proven to whoever is still in it.
+    fn authority(&self) -> Option<Authority> {
+        believed(&self.owner.authorities, &self.offline.survey().state)
+    }
+
     /// Begins the new generation.
     fn recover(self, others: &[SurveyView], now: UnixMillis) -> Result<Recovered, StartError> {
-        let Owner { settings, key, membership, authority } = self.owner;
-        let Some(authority) = authority else { return Err(no_authority()) };
+        let authority = self.authority().ok_or_else(no_authority)?;
+        let Owner { settings, key, membership, authorities: _ } = self.owner;
         let node = key.public().node_id();
         let mut recovery = Recovery {
             cluster: membership.cluster,
@@ -180,13 +186,13 @@ impl Held {
     fn borrow_authority(&mut self, data: &Path) -> Result<(), StartError> {
         let other = DiskFolder::open(data).map_err(folder_error)?;
         let key = birth::key(&other, &SystemEntropy)?;
-        let found = authority(&other, &key, self.owner.membership.cluster)?;
-        let found = found.ok_or_else(|| {
+        let held = authorities(&other, &key, self.owner.membership.cluster)?;
+        let found = believed(&held, &self.offline.survey().state).ok_or_else(|| {
             let message = format!("{} does not hold the CA key of this cluster", data.display());
             StartError::new(ErrorCode::Conflict, message).help("give the data folder of a node that was a voter")
         })?;
         birth::seal_authorities(&*self.folder, &SystemEntropy, &self.owner.key, std::slice::from_ref(&found))?;
-        self.owner.authority = Some(found);
+        self.owner.authorities = vec![found];
         Ok(())
     }
 }
@@ -206,13 +212,20 @@ fn no_authority() -> StartError {
     )
 }
 
-/// The CA that signs, as the node sealed it: the newest of those that it holds.
-fn authority(folder: &dyn Folder, key: &NodeKey, cluster: ClusterId) -> Result<Option<Authority>, StartError> {
+/// The CAs whose keys a node has sealed.
+fn authorities(folder: &dyn Folder, key: &NodeKey, cluster: ClusterId) -> Result<Vec<Authority>, StartError> {
     let sealed: Vec<SealedAuthority> = load(folder, file::AUTHORITY)?.unwrap_or_default();
     let opened: Result<Vec<Authority>, _> = sealed.into_iter().map(|s| s.open(key)).collect();
     let mut opened = opened.map_err(|_| StartError::damaged(file::AUTHORITY))?;
     opened.retain(|authority| authority.cluster() == cluster);
-    Ok(opened.pop())
+    Ok(opened)
+}
+
+/// Of these, the one that signs by the log; if it is not there, the newest before it, which is believed as well. Never one
+/// whose rotation was prepared and is not in the log: nobody believes what it has signed.
+fn believed(held: &[Authority], state: &State) -> Option<Authority> {
+    let of = |hash: [u8; 32]| held.iter().find(|authority| authority.hash() == hash).cloned();
+    of(state.ca_hash).or_else(|| state.authorities.iter().rev().find_map(|known| of(known.hash)))
 }
 
 /// Only a folder of the present layout: to convert one would change it.
@@ -229,3 +242,6 @@ fn check_format(folder: &dyn Folder) -> Result<(), StartError> {
     Err(StartError::new(ErrorCode::Invalid, message)
         .help("start the node with this version once, which converts an older folder, and stop it"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -117,7 +117,7 @@ impl Held {
             node: self.owner.node().to_string(),
             cluster: cluster(self.owner.membership.cluster),
             generation: state.generation,
-            holds_ca: self.owner.authority.is_some(),
+            holds_ca: self.authority().is_some(),
             term: survey.term,
             last: survey.last.map(Into::into),
             committed: survey.committed.map(Into::into),
