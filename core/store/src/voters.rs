@@ -165,7 +165,7 @@ pub fn plan(now: Millis, seen: &Observation, evidence: &Evidence) -> Option<Chan
     if grows && can_grow(&look, next) {
         return standby; // whom it waits for must not be sent away
     }
-    standby.or_else(|| plan_farewell(&look)).or_else(|| plan_spread(&look))
+    standby.or_else(|| plan_farewell(&look, grows)).or_else(|| plan_spread(&look))
 }
 
 /// The change that lets a voter stop: a stand-by takes its vote. `None` if there is none that is fit, or the only
@@ -178,8 +178,10 @@ pub fn plan_departure(now: Millis, seen: &Observation, evidence: &Evidence, leav
     }
     let keep: BTreeSet<NodeId> = voters.iter().copied().filter(|id| *id != leaving).collect();
     let heir = look.choose(&keep, 1, |id| id != leaving && look.is_fit(id, Duration::ZERO));
+    // The heir may have died and nobody knows yet. A change that waits for one that is gone lets no other be made, while who
+    // stops comes back: so those who stay must be able to do without the heir.
+    let safe = !heir.is_empty() && look.is_safe_without(&keep, voters.len());
     let voters: BTreeSet<NodeId> = keep.into_iter().chain(heir.first().copied()).collect();
-    let safe = !heir.is_empty() && look.is_safe(&voters);
     safe.then_some(Change::SetVoters { voters, stay: true, why: Why::Departure })
 }
 
@@ -243,10 +245,12 @@ fn plan_standby(look: &Look<'_>) -> Option<Change> {
     new.map(Change::AddLearner)
 }
 
-/// Lets a learner go that is one too many. Only when nothing else is to be done: until then it may be needed.
-fn plan_farewell(look: &Look<'_>) -> Option<Change> {
+/// Lets a learner go that is one too many. Only when nothing else is to be done: until then it may be needed; and where
+/// voters are missing, whoever may become one is, or it would be sent away and asked again without end.
+fn plan_farewell(look: &Look<'_>, grows: bool) -> Option<Change> {
     let standbys = standbys(look);
-    let spare = look.seen.learners.iter().copied().filter(|id| !standbys.contains(id));
+    let needed = |id: &NodeId| standbys.contains(id) || grows && look.is_hopeful(*id);
+    let spare = look.seen.learners.iter().copied().filter(|id| !needed(id));
     // A dead stand-by is better than none: it may come back.
     spare.skip(STANDBYS.saturating_sub(standbys.len())).last().map(Change::RemoveLearner)
 }

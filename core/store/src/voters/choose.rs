@@ -88,7 +88,12 @@ impl<'a> Look<'a> {
 
     /// Whether these, should they vote, have a majority that answers.
     pub(super) fn is_safe(&self, voters: &BTreeSet<NodeId>) -> bool {
-        voters.iter().filter(|id| self.answers(**id)).count() >= majority(voters.len())
+        self.is_safe_without(voters, voters.len())
+    }
+
+    /// Whether enough of these answer to be a majority of so many voters, whoever the others are.
+    pub(super) fn is_safe_without(&self, these: &BTreeSet<NodeId>, of: usize) -> bool {
+        these.iter().filter(|id| self.answers(**id)).count() >= majority(of)
     }
 
     /// Up to so many non-voters that pass, to stand beside `keep`.

@@ -150,7 +150,12 @@ fn judge(ring: &Ring, change: &Change) {
                     let silent = out.silent_since.map_or(Duration::ZERO, |since| ring.now.since(since));
                     assert!(silent >= Duration::from_secs(29), "{change:?}: it was there {silent:?} ago");
                 }
-                Why::Spread | Why::Departure => assert!(swapped, "{change:?}"),
+                Why::Spread => assert!(swapped, "{change:?}"),
+                Why::Departure => {
+                    assert!(swapped, "{change:?}");
+                    let sure = before.intersection(voters).filter(|id| ring.answers(**id)).count();
+                    assert!(sure >= majority(voters.len()), "{change:?}: all hangs on the heir");
+                }
             }
             assert!(removed > 0 || voters.len() >= before.len() || *why == Why::Removal, "death shrinks nothing");
             match why {

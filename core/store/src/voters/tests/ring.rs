@@ -73,7 +73,7 @@ impl Ring {
         machine.alive && self.reach.as_ref().is_none_or(in_reach)
     }
 
-    fn answers(&self, id: NodeId) -> bool {
+    pub(super) fn answers(&self, id: NodeId) -> bool {
         self.machines.iter().any(|m| m.id == id.0 && self.reaches(m))
     }
 

@@ -52,6 +52,21 @@ fn growth_waits_for_a_learner_that_lags_but_not_for_ever() {
 }
 
 #[test]
+fn one_that_follows_well_stays_beside_two_that_never_catch_up() {
+    let mut ring = Ring::of(&["a", "b", "c"]);
+    (2..=3).for_each(|id| ring.machine(id).complete = false);
+    ring.run(60);
+    assert_eq!(ring.learners, ids(&[2, 3]));
+    ring.join("d");
+    let made = ring.run(600);
+    assert!(ring.learners.contains(&NodeId(4)), "{made:?}");
+    assert!(made.len() <= 3, "{made:?}");
+    ring.machine(3).complete = true;
+    ring.run(60);
+    assert_eq!(ring.voters(), ids(&[1, 3, 4]));
+}
+
+#[test]
 fn a_dead_voter_is_replaced_after_half_a_minute_by_a_warm_standby() {
     let mut ring = Ring::settled(&[""; 6]);
     assert_eq!(ring.voters(), ids(&[1, 2, 3]));
@@ -241,6 +256,17 @@ fn who_stops_gives_its_vote_to_a_standby_and_comes_back_as_one() {
     ring.revive(2);
     assert_eq!(ring.run(100), []);
     assert_eq!(ring.learners, ids(&[2, 5]), "a stand-by");
+}
+
+#[test]
+fn nobody_takes_the_vote_of_who_stops_if_all_would_hang_on_the_heir() {
+    let mut ring = Ring::settled(&[""; 5]); // 1, 2 and 3 vote, 4 and 5 stand by
+    assert!(plan_departure(ring.now, &ring.observation(), &ring.evidence, NodeId(2)).is_some());
+    ring.kill(3);
+    ring.run(5);
+    assert_eq!(plan_departure(ring.now, &ring.observation(), &ring.evidence, NodeId(2)), None, "3 is dead");
+    ring.machine(3).removed = true; // before it is taken out for that
+    assert_eq!(plan_departure(ring.now, &ring.observation(), &ring.evidence, NodeId(2)), None, "3 is no member");
 }
 
 #[test]
