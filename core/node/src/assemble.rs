@@ -47,7 +47,7 @@ use taffeta_isolation_linux::{LinuxConfig, LinuxExecutor};
 use taffeta_isolation_plan::Executor;
 use taffeta_model::{AssignedSet, Command, Directory, Life, NodeId, NodeInfo, State};
 use taffeta_net::{
-    CONNECTIONS_MAX, Clock, Credentials, Entropy, FaultySocket, Identity, LinkFaults, Net, NetConfig, NodeKey,
+    CONNECTIONS_MAX, Clock, Credentials, Entropy, FaultySocket, Identity, LinkFaults, Net, NetConfig, NodeKey, Service,
     SystemClock, SystemEntropy, Unjoined, sha256,
 };
 use taffeta_store::{Driver, Leadership, SNAPSHOT_EVERY, SegmentDisk, Sizes, Store, StoreConfig};
@@ -225,9 +225,9 @@ impl Fabric {
         let mut peers: BTreeMap<_, _> = directory.members.iter().map(|(id, member)| (*id, member.address)).collect();
         peers.append(&mut born.peers);
         born.peers = peers;
-        let inlet = Arc::new(OnceLock::new());
+        let inlet = Arc::new(Inlet::default());
         let started = endpoint
-            .start_with(Arc::clone(&credentials), starts, Arc::new(Inlet(Arc::clone(&inlet))))
+            .start_with(Arc::clone(&credentials), starts, Arc::clone(&inlet) as Arc<dyn Service>)
             .map_err(StartError::failed)?;
         let mut unless_up = ClosedUnlessUp(Some(started.clone()));
         for (id, address) in &born.peers {
@@ -408,7 +408,7 @@ impl Fabric {
             let _ = hurt.switches.dns.set(Dns(Arc::clone(&responder)));
         }
         let _ = net.set(started);
-        let _ = inlet.set(Arc::downgrade(&core));
+        inlet.open(&core);
         place::bind(&*folder)?;
         remember(&*folder, me, &settings, &born)?;
         spawn_loops(&core, &mut loops);

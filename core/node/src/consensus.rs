@@ -333,7 +333,7 @@ impl Core {
     }
 
     /// What this node's own log says if it takes part, else what others told it.
-    fn consensus_now(&self, own: Leadership, told: Remote) -> Consensus {
+    pub(crate) fn consensus_now(&self, own: Leadership, told: Remote) -> Consensus {
         let is_in = own.voters.contains(&self.me) || own.learners.contains(&self.me);
         let fresh = told.heard.is_some_and(|at| at.elapsed() < PULL_LIMIT);
         if is_in && own.leader.is_some() && told.heard.is_some() {

@@ -71,7 +71,9 @@ impl Core {
     /// A peer says that this node was removed. Only a voter's word counts: what it says follows from the log. Any peer's
     /// would let one bad machine stop all others.
     pub(crate) fn heed_removal(&self, by: NodeId) {
-        let voters = self.consensus.borrow().voters.clone();
+        // Asked anew: at start nobody has looked yet.
+        let told = self.remote.borrow().clone();
+        let voters = self.consensus_now(self.store.leadership(), told).voters;
         if voters.contains(&by) || voters.is_empty() && self.directory.borrow().members.contains_key(&by) {
             self.removed.send_replace(Some(REMOVED));
         }

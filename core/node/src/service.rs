@@ -10,16 +10,35 @@ use crate::{
     wire::{Ask, decode, encode},
 };
 use async_trait::async_trait;
-use std::sync::{Arc, OnceLock, Weak};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, OnceLock, Weak},
+};
 use taffeta_model::NodeId;
 use taffeta_net::{Bytes, FrameSink, Lane, Peer, Service, Talk};
 
 /// Hands messages to the node. It holds the node weakly: the endpoint is a part of the node.
-pub(crate) struct Inlet(pub(crate) Arc<OnceLock<Weak<Core>>>);
+#[derive(Default)]
+pub(crate) struct Inlet {
+    core: OnceLock<Weak<Core>>,
+    /// Who said that this node was removed before there was one to judge that: members, which may not be there to say it
+    /// again.
+    early: Mutex<BTreeSet<NodeId>>,
+}
 
 impl Inlet {
     fn core(&self) -> Option<Arc<Core>> {
-        self.0.get()?.upgrade()
+        self.core.get()?.upgrade()
+    }
+
+    /// From now on messages reach the node.
+    pub(crate) fn open(&self, core: &Arc<Core>) {
+        let early = {
+            let mut early = self.early.lock().expect("no panic while it is held");
+            let _ = self.core.set(Arc::downgrade(core));
+            std::mem::take(&mut *early)
+        };
+        early.into_iter().for_each(|by| core.heed_removal(by));
     }
 }
 
@@ -73,6 +92,13 @@ impl Service for Inlet {
     }
 
     fn removed(&self, by: NodeId) {
+        {
+            let mut early = self.early.lock().expect("no panic while it is held");
+            if self.core.get().is_none() {
+                early.insert(by);
+                return;
+            }
+        }
         if let Some(core) = self.core() {
             core.heed_removal(by);
         }

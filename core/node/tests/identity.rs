@@ -420,6 +420,33 @@ async fn a_removed_machine_leaves_its_name_and_address_and_never_comes_back() {
     ring.backend(0).create_token(TokenRequest::default()).await.expect("the others go on");
 }
 
+/// Nobody may be there to say it again: all others go while it still looks for who has its old address.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_machine_hears_of_its_removal_while_it_starts_is_not_forgotten() {
+    let _alone = ALONE.lock().await;
+    let mut ring = Ring::new(Lives::default()).await;
+    let fourth = ring.join("n4", 4, token(&ring.nodes[0]).await).await.unwrap_or_else(|e| panic!("{e}"));
+    fourth.ready(SOON).await.expect("ready");
+    known(&ring, "n4", true).await;
+    fourth.shutdown().await;
+    eventually("it is removed", || async {
+        ring.backend(0).remove_node("n4".into(), true).await.map_err(|e| e.message)
+    })
+    .await;
+    // Takes what is sent to the old address, and says nothing.
+    let mute = std::net::UdpSocket::bind(SocketAddr::from(([127, 0, 0, 4], ring.port))).expect("its address is free");
+    let moved = FabricConfig { data: ring.config("n4", 4).data, ..ring.config("n4", 5) };
+    let starting = tokio::spawn(start(moved));
+    sleep(Duration::from_millis(2_500)).await;
+    assert!(!starting.is_finished(), "it waits three seconds for an answer from its old address");
+    for node in std::mem::take(&mut ring.nodes) {
+        node.shutdown().await;
+    }
+    let again = starting.await.expect("it starts");
+    drop(mute);
+    assert_eq!(timeout(SOON, again.failed()).await.expect("it remembers"), REMOVED);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tokens_are_listed_and_taken_back() {
     let _alone = ALONE.lock().await;
