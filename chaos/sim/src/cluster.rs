@@ -55,6 +55,10 @@ pub(crate) struct Cluster {
     /// Sets of voters of each of which a majority may be needed: of the newest membership, and of the one before until that
     /// is known to be over. Two each in the middle of a change.
     pub(crate) electorates: BTreeSet<BTreeSet<NodeId>>,
+    /// The newest two memberships; one, once it is known to be committed.
+    pub(crate) memberships: Vec<Vec<BTreeSet<NodeId>>>,
+    /// When each node ran last.
+    pub(crate) ran: BTreeMap<NodeId, Duration>,
     /// Since when no majority of the voters runs, if that is so.
     pub(crate) quorum_lost: Option<Duration>,
     /// The newest generation of any node's state.
@@ -96,6 +100,8 @@ impl Cluster {
             timeline: vec![],
             voters: BTreeSet::new(),
             electorates: BTreeSet::new(),
+            memberships: vec![],
+            ran: BTreeMap::new(),
             quorum_lost: None,
             generation: 0,
             chores: VecDeque::new(),
@@ -230,6 +236,14 @@ impl Cluster {
     pub(crate) fn begin_upgrade(&mut self) {
         self.site.older_at_first = false;
         self.machines.iter_mut().for_each(Machine::install_newer);
+    }
+
+    /// Whether a majority of the voters has run since then, not necessarily at the same time, by either of the newest two
+    /// memberships; also as long as none is known.
+    pub(crate) fn most_ran_since(&self, since: Duration) -> bool {
+        let ran = |id: &&NodeId| self.ran.get(*id).is_some_and(|at| *at >= since);
+        let most = |set: &BTreeSet<NodeId>| set.iter().filter(ran).count() > set.len() / 2;
+        self.memberships.is_empty() || self.memberships.iter().any(|configs| configs.iter().all(most))
     }
 
     /// The machine of a node.

@@ -38,7 +38,7 @@ impl Quorum {
         if std::mem::replace(&mut self.since, since) != since {
             self.runs.clear();
         }
-        invariant_no_write_is_acknowledged_without_a_quorum(history, since, now)?;
+        invariant_no_write_is_acknowledged_without_a_quorum(cluster, history, since)?;
         if now.as_millis().is_multiple_of(LOOK_EVERY.as_millis()) {
             self.invariant_tasks_go_on_without_a_quorum(cluster, since)?;
         }
@@ -79,15 +79,17 @@ impl Quorum {
     }
 }
 
-/// Acknowledged means on disk on a quorum: without one no write is.
+/// Acknowledged means on disk on a quorum: without one no write is. Its voters need not run at the same time.
 fn invariant_no_write_is_acknowledged_without_a_quorum(
+    cluster: &Cluster,
     history: &History,
     since: Duration,
-    now: Duration,
 ) -> Result<(), Broken> {
+    let now = cluster.now();
+    let alone = |began: Duration| began > since && !cluster.most_ran_since(began);
     match history
         .all(|fate| matches!(fate, Fate::Acknowledged(at) if at == now))
-        .find(|serial| history.began(*serial) > Some(since))
+        .find(|serial| history.began(*serial).is_some_and(alone))
     {
         Some(serial) => Err(format!("the write {serial} was acknowledged with no majority of the voters there")),
         None => Ok(()),

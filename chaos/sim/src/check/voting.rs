@@ -107,6 +107,7 @@ impl Voting {
         outlived.into_iter().for_each(|i| cluster.machines[i].outdated = true);
         noted.into_iter().for_each(|moment| cluster.moments.note(moment));
         self.invariant_a_copy_is_refused(cluster)?;
+        cluster.memberships = self.newest.values().cloned().collect();
         self.learn_whether_a_quorum_is_there(cluster);
         cluster.electorates = self.newest.values().flatten().cloned().collect();
         Ok(())
@@ -274,10 +275,10 @@ impl Voting {
 
     /// Remembers since when no majority of the voters runs, by either of the newest two memberships.
     fn learn_whether_a_quorum_is_there(&mut self, cluster: &mut Cluster) {
-        let runs = |id: &&NodeId| cluster.machine_of(**id).is_some_and(|m| m.process().is_some());
-        let most = |set: &BTreeSet<NodeId>| set.iter().filter(runs).count() > set.len() / 2;
-        let there = self.newest.is_empty() || self.newest.values().any(|configs| configs.iter().all(most));
         let now = cluster.now();
+        let runs = |m: &&Machine| m.process().is_some() && !m.is_copy;
+        cluster.ran.extend(cluster.machines.iter().filter(runs).filter_map(|m| Some((m.id?, now))));
+        let there = cluster.most_ran_since(now);
         match cluster.quorum_lost {
             Some(_) | None if there => (cluster.quorum_lost, self.told_lost) = (None, false),
             None => cluster.quorum_lost = Some(now),
