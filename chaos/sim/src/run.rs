@@ -208,7 +208,11 @@ impl Sim {
         if !config.faults().faults.is_empty() {
             self.cluster.draw_late(config.lasts);
         }
-        self.cluster.form().map_err(Failure::Stuck)?;
+        if let Err(stuck) = self.cluster.form() {
+            // What is wrong may be why.
+            self.checker.step(&mut self.cluster, &self.workload.history).map_err(Failure::Wrong)?;
+            return Err(Failure::Stuck(stuck));
+        }
         let since = self.cluster.now();
         let mut told = Duration::ZERO;
         self.injector.begin_at(since);
