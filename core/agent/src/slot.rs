@@ -57,7 +57,9 @@ pub(crate) struct Wanted {
     pub(crate) reason: String,
     /// Restart number of the next run.
     next: u32,
-    /// Runs that ended by nobody's failure, as one that was lost with a reboot: no try is used up by them.
+    /// Runs that did not end by themselves, as one that was lost with a reboot: no try is used up by them. An agent that is
+    /// restarted knows of those whose folders are there, which is the last one: what takes its machine down each time is
+    /// given up all the same.
     spared: u32,
     /// Ends in a row without [`BACKOFF_RESET`] of work between them.
     crashes: u32,

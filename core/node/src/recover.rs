@@ -191,8 +191,10 @@ impl Held {
             let message = format!("{} does not hold the CA key of this cluster", data.display());
             StartError::new(ErrorCode::Conflict, message).help("give the data folder of a node that was a voter")
         })?;
-        birth::seal_authorities(&*self.folder, &SystemEntropy, &self.owner.key, std::slice::from_ref(&found))?;
-        self.owner.authorities = vec![found];
+        let held = &mut self.owner.authorities;
+        held.retain(|authority| authority.hash() != found.hash());
+        held.push(found);
+        birth::seal_authorities(&*self.folder, &SystemEntropy, &self.owner.key, held)?;
         Ok(())
     }
 }

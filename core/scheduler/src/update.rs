@@ -167,9 +167,9 @@ impl Turn<'_> {
             if self.decided.contains_key(&task) {
                 continue;
             }
-            let Slot { standing, revision, placed, begun, .. } = self.s.slot(task);
+            let Slot { standing, index, revision, placed, begun, .. } = self.s.slot(task);
             let Standing::On { machine, report, .. } = standing else { continue };
-            let (machine, placed, begun) = (*machine, *placed, *begun);
+            let (machine, placed, begun, index) = (*machine, *placed, *begun, *index);
             let (silent, steady) = (report.is_none(), report.as_ref().map_or(Millis(0), |report| report.since));
             if !self.s.machines.all[machine].is_alive() {
                 continue; // its machine is back soon, or it moves soon
@@ -178,7 +178,7 @@ impl Turn<'_> {
             let draining = self.s.machines.all[machine].draining() && kind == JobKind::Service;
             let serves = self.serves(task);
             if current {
-                let first = policy.blue_green == beside;
+                let first = if policy.blue_green { beside } else { index <= policy.canary };
                 if serves {
                     roll.settled += usize::from(!beside);
                     tried += u32::from(first);
@@ -206,41 +206,35 @@ impl Turn<'_> {
             let serves = serves && !kind.is_batch() && !self.is_hidden(task);
             roll.due.push(Due { task, machine, cause, serves, held });
         }
-        self.choose_canaries(app, job, &mut roll.due);
+        self.let_one_stand_in(app, job, &mut roll.due);
         let first = if policy.blue_green { count } else { policy.canary.min(count) };
         roll.tried_since = (first > 0 && tried >= first).then_some(since);
         roll
     }
 
-    /// Lets those of a canary's instances go first that do not work: they serve nobody, and as long as they are missing none
-    /// that works may be taken. Then come the lowest indexes, until as many are of the newer version as are to be tried. Those
-    /// that were never seen are nobody's loss, and are replaced at once, as one is started that was not there.
-    fn choose_canaries(&self, app: usize, job: usize, due: &mut [Due]) {
-        let (mirror, definition) = (self.s.app(app), self.s.app(app).definition(job));
-        let UpdatePolicy { canary, blue_green, promote, .. } = definition.update;
-        let promoted = mirror.rollout.promoted.contains(&mirror.jobs[job].name);
-        if canary == 0 || blue_green || promoted || mirror.rollout.paused || self.pace == Pace::AllAtOnce {
+    /// A canary cannot begin while none that works may be missing. Then one that does not work stands in for it, as it serves
+    /// nobody: or both would wait for one another, and what is broken could not be mended by an update. The next one only when
+    /// all that are of the newer version work.
+    fn let_one_stand_in(&self, app: usize, job: usize, due: &mut [Due]) {
+        let definition = self.s.app(app).definition(job);
+        let is_held = |due: &Due| matches!(due.held, Some(Waiting::Unpromoted { .. }));
+        let is_canary = |due: &Due| {
+            let slot = self.s.slot(due.task);
+            slot.index <= definition.update.canary && slot.revision != self.s.job(due.task).revision
+        };
+        let begins = |due: &Due| is_canary(due) && due.held.is_none() && due.serves;
+        if !due.iter().any(is_held) || !due.iter().any(begins) || self.spare(app, job, true) > 0 {
             return;
         }
-        let is_outdated = |due: &&mut Due| {
-            let slot = self.s.slot(due.task);
-            slot.index <= definition.count && slot.revision != mirror.jobs[job].revision
-        };
-        let outdated = due.iter_mut().filter(is_outdated);
-        let (unseen, mut outdated): (Vec<_>, Vec<_>) = outdated.partition(|due| self.is_hidden(due.task));
-        outdated.sort_by_key(|due| due.serves);
-        let room = (canary as usize).saturating_sub(self.newer(app, job) + unseen.len());
-        for (nth, due) in outdated.into_iter().enumerate() {
-            due.held = (nth >= room).then_some(Waiting::Unpromoted { first: canary, by_hand: promote.is_none() });
+        let known = &self.s.app(app).jobs[job];
+        let is_new = |slot: &Slot| slot.revision == known.revision && matches!(slot.standing, Standing::On { .. });
+        let mut newer =
+            known.slots.iter().enumerate().filter(|(_, slot)| slot.index <= definition.count && is_new(slot));
+        if newer.any(|(slot, _)| !self.serves(TaskRef { app, job, slot })) {
+            return;
         }
-    }
-
-    /// How many instances within the count are of the present version, or were and will be again.
-    fn newer(&self, app: usize, job: usize) -> usize {
-        let (known, count) = (&self.s.app(app).jobs[job], self.s.app(app).definition(job).count);
-        let never_ran = |slot: &Slot| matches!(slot.standing, Standing::Waiting { anew: true });
-        let is_newer = |slot: &&Slot| slot.index <= count && slot.revision == known.revision && !never_ran(slot);
-        known.slots.iter().filter(is_newer).count()
+        let ill = due.iter_mut().find(|due| is_held(due) && !due.serves && self.holder(due.task).is_none());
+        ill.into_iter().for_each(|ill| ill.held = None);
     }
 
     /// Why an outdated task of a service stays of its version for now.
@@ -257,9 +251,7 @@ impl Turn<'_> {
             None // nobody is served by one that was never seen
         } else if policy.blue_green && self.s.slot(task).index <= definition.count {
             Some(Waiting::Unpromoted { first: definition.count, by_hand: policy.promote.is_none() })
-        } else if policy.canary > 0
-            && (self.s.slot(task).index > policy.canary || self.newer(task.app, task.job) >= policy.canary as usize)
-        {
+        } else if policy.canary > 0 && self.s.slot(task).index > policy.canary {
             Some(Waiting::Unpromoted { first: policy.canary, by_hand: policy.promote.is_none() })
         } else {
             None

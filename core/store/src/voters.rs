@@ -32,6 +32,8 @@ pub const BETWEEN_REPLACEMENTS: Duration = Duration::from_secs(60);
 pub const WELL_FOR: Duration = Duration::from_secs(60);
 /// Who acknowledged within this time answers. Some fifteen heartbeats in a LAN, eight on a slow network.
 pub const FRESH: Duration = Duration::from_secs(2);
+/// Who acknowledged within this time is there. Less than the pause between two heartbeats, so that only some looks find it so.
+pub const JUST_NOW: Duration = Duration::from_millis(100);
 /// A learner that has not caught up after this long is passed over for another machine.
 pub const LEARN_PATIENCE: Duration = Duration::from_secs(30);
 /// A node that said that it stops is not made a voter or stand-by anew for this long, unless it comes back.
@@ -177,11 +179,13 @@ pub fn plan_departure(now: Millis, seen: &Observation, evidence: &Evidence, leav
         return None;
     }
     let keep: BTreeSet<NodeId> = voters.iter().copied().filter(|id| *id != leaving).collect();
-    let heir = look.choose(&keep, 1, |id| id != leaving && look.is_fit(id, Duration::ZERO));
-    // The heir may have died and nobody knows yet. A change that waits for one that is gone lets no other be made, while who
-    // stops comes back: so those who stay must be able to do without the heir.
-    let safe = !heir.is_empty() && look.is_safe_without(&keep, voters.len());
+    // A stand-by may have died and nobody knows yet. A change that waits for one that is gone lets no other be made, also when
+    // who stops comes back: where those who stay have no majority without the stand-by, it has to have spoken just now.
+    let sure = look.is_safe_without(&keep, voters.len());
+    let fit = |id| id != leaving && look.is_fit(id, Duration::ZERO) && (sure || look.silent_for(id) < JUST_NOW);
+    let heir = look.choose(&keep, 1, fit);
     let voters: BTreeSet<NodeId> = keep.into_iter().chain(heir.first().copied()).collect();
+    let safe = !heir.is_empty() && look.is_safe(&voters);
     safe.then_some(Change::SetVoters { voters, stay: true, why: Why::Departure })
 }
 

@@ -151,31 +151,39 @@ fn a_canary_that_works_for_long_enough_is_promoted() {
 }
 
 #[test]
-fn a_canary_is_one_that_does_not_work_where_there_is_one() {
+fn those_that_do_not_work_stand_in_for_a_canary_that_cannot_begin() {
     let promote = Some(std::time::Duration::from_secs(30));
     let update = UpdatePolicy { canary: 1, promote, ..UpdatePolicy::default() };
-    let mut c = deployed(3, 3, &update);
-    let ill = c.on("shop/web.3");
-    c.report("shop/web.3", Phase::Unhealthy, None);
-    c.deploy(&shop("2", 3, &update));
-    // As none that works may be missing beside it, nothing else could ever begin.
+    let mut c = deployed(5, 5, &update);
+    let [ill, other] = ["shop/web.3", "shop/web.5"].map(|task| {
+        c.report(task, Phase::Unhealthy, None);
+        c.on(task)
+    });
+    c.deploy(&shop("2", 5, &update));
+    // One may be missing, and two are.
     assert_eq!(told(&mut c), format!("web.3 to n{ill} (Outdated)\n"));
+    assert_eq!(told(&mut c), "", "the next one once it works");
+    c.report("shop/web.3", Phase::Healthy, None);
+    assert_eq!(told(&mut c), format!("web.5 to n{other} (Outdated)\n"));
+    c.report("shop/web.5", Phase::Healthy, None);
+    assert!(told(&mut c).starts_with("web.1 to"), "the canary itself");
     c.all_well();
-    assert_eq!(told(&mut c), "", "one is enough to try, also when one more may be missing");
-    assert_eq!(
-        c.why("shop/web.1"),
-        "still the older version: 1 of the newer version come first, and have to work for a while"
-    );
-    // What loses its machine comes back in the older version, also the lowest index: one tries the newer one already.
-    let dead = c.on("shop/web.1");
-    c.see(dead, Liveness::Down, true);
-    c.pass(5000);
-    let text = transcript(&mut c, 1);
-    assert!(text.contains("web.1 to") && text.contains("in its older version"), "{text}");
+    assert_eq!(told(&mut c), "", "the others wait for the promotion");
+    assert!(c.why("shop/web.2").starts_with("still the older version: 1 of the newer version come first"));
     c.pass(30_000);
-    assert!(transcript(&mut c, 2).starts_with("promoted\n"));
+    assert!(transcript(&mut c, 4).starts_with("promoted\n"));
     let revision = c.state.apps[&"shop".parse().unwrap()].revisions[&"web".parse().unwrap()];
     assert!(c.state.tasks.iter().all(|(_, task)| task.revision == revision));
+}
+
+#[test]
+fn one_that_does_not_work_waits_for_a_canary_that_can_begin() {
+    let update = UpdatePolicy { canary: 1, max_unavailable: 2, ..UpdatePolicy::default() };
+    let mut c = deployed(3, 3, &update);
+    c.report("shop/web.3", Phase::Unhealthy, None);
+    c.deploy(&shop("2", 3, &update));
+    let turn = told(&mut c);
+    assert!(turn.starts_with("web.1 to") && turn.lines().count() == 1, "{turn}");
 }
 
 #[test]
@@ -188,7 +196,9 @@ fn what_was_never_seen_waits_for_no_canary_of_a_larger_version() {
     let turn = told(&mut c);
     assert!(turn.contains("web.3 to") && turn.contains("web.4 to") && turn.lines().count() == 2, "{turn}");
     c.all_well();
-    assert_eq!(told(&mut c), "", "these two are tried; 1 and 2 wait for the promotion");
+    assert!(told(&mut c).starts_with("web.1 to"), "the canary");
+    c.all_well();
+    assert_eq!(told(&mut c), "");
     c.apply(&Command::Promote { app: "shop".parse().unwrap(), job: None, seen_version: None });
     assert!(transcript(&mut c, 3).ends_with("settled\n"));
 }

@@ -55,8 +55,12 @@ impl<'a> Look<'a> {
 
     /// Whether it is alive and has acknowledged something just now.
     pub(super) fn answers(&self, id: NodeId) -> bool {
-        let fresh = || self.seen.silence.get(&id).is_some_and(|silence| *silence < FRESH);
-        self.is_alive(id) && (id == self.seen.me || fresh())
+        self.is_alive(id) && (id == self.seen.me || self.silent_for(id) < FRESH)
+    }
+
+    /// How long ago a follower acknowledged something.
+    pub(super) fn silent_for(&self, id: NodeId) -> Duration {
+        self.seen.silence.get(&id).copied().unwrap_or(Duration::MAX)
     }
 
     /// Whether a voter is to be replaced.

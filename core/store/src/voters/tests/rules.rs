@@ -259,14 +259,19 @@ fn who_stops_gives_its_vote_to_a_standby_and_comes_back_as_one() {
 }
 
 #[test]
-fn nobody_takes_the_vote_of_who_stops_if_all_would_hang_on_the_heir() {
+fn a_vote_on_which_all_would_hang_goes_only_to_one_that_has_just_spoken() {
     let mut ring = Ring::settled(&[""; 5]); // 1, 2 and 3 vote, 4 and 5 stand by
-    assert!(plan_departure(ring.now, &ring.observation(), &ring.evidence, NodeId(2)).is_some());
+    let heir = |ring: &Ring, silent: &[u64]| {
+        let mut seen = ring.observation();
+        seen.silence.extend(silent.iter().map(|id| (NodeId(*id), JUST_NOW * 2)));
+        plan_departure(ring.now, &seen, &ring.evidence, NodeId(2))
+    };
+    assert_eq!(heir(&ring, &[4]), Some(set_voters(&[1, 3, 4], Why::Departure)), "1 and 3 can do without it");
     ring.kill(3);
     ring.run(5);
-    assert_eq!(plan_departure(ring.now, &ring.observation(), &ring.evidence, NodeId(2)), None, "3 is dead");
-    ring.machine(3).removed = true; // before it is taken out for that
-    assert_eq!(plan_departure(ring.now, &ring.observation(), &ring.evidence, NodeId(2)), None, "3 is no member");
+    assert_eq!(heir(&ring, &[]), Some(set_voters(&[1, 3, 4], Why::Departure)), "2 may go for good");
+    assert_eq!(heir(&ring, &[4]), Some(set_voters(&[1, 3, 5], Why::Departure)), "4 may be gone");
+    assert_eq!(heir(&ring, &[4, 5]), None);
 }
 
 #[test]
