@@ -28,10 +28,10 @@ const CAUGHT: &[(Bug, u64, &str)] = &[
     (Bug::RefuseAndWrite, 2, "was refused and took effect"),
     (Bug::NeverLeadAgain, 1, "s after all faults ended"),
     (Bug::FindNoVoter, 17, "s after all faults ended"),
-    (Bug::PreferOldPlace, 3, "instead of"),
+    (Bug::PreferOldPlace, 13, "instead of"),
     (Bug::BelieveHearsay, 1, "and nothing was wrong with any machine"),
     (Bug::NeverRenew, 6, "although both have long been well"),
-    (Bug::SuspectForEver, 32, "although it is dead"),
+    (Bug::SuspectForEver, 1, "although it is dead"),
     (Bug::EndWhileGiven, 1, "was told to end"),
     (Bug::LoseOrder, 35, "came before"),
     (Bug::AcknowledgeAlone, 2, "no majority of the voters"),
@@ -176,6 +176,8 @@ const UNDER: &[(Bug, &[FaultKind])] = &[
     (Bug::FireTwice, &[FaultKind::KillAgent]),
     (Bug::IgnoreUnavailable, &[FaultKind::KillAgent]),
     (Bug::KeepWipedId, &[FaultKind::Wipe]),
+    // Whoever is suspected must be dead for good, and nobody else be so.
+    (Bug::SuspectForEver, &[FaultKind::KillMachine]),
 ];
 
 /// Seeds within which a bug must be caught.
