@@ -17,6 +17,7 @@ use taffeta_node::{
     model::NodeName,
 };
 use tokio::{
+    net::UdpSocket,
     task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
@@ -434,11 +435,14 @@ async fn what_a_machine_hears_of_its_removal_while_it_starts_is_not_forgotten() 
     })
     .await;
     // Takes what is sent to the old address, and says nothing.
-    let mute = std::net::UdpSocket::bind(SocketAddr::from(([127, 0, 0, 4], ring.port))).expect("its address is free");
+    let mute = UdpSocket::bind(SocketAddr::from(([127, 0, 0, 4], ring.port))).await.expect("its address is free");
     let moved = FabricConfig { data: ring.config("n4", 4).data, ..ring.config("n4", 5) };
     let starting = tokio::spawn(start(moved));
-    sleep(Duration::from_millis(2_500)).await;
-    assert!(!starting.is_finished(), "it waits three seconds for an answer from its old address");
+    // It asks there once the others have told it.
+    let own = SocketAddr::from(([127, 0, 0, 5], ring.port));
+    let asks = async { while mute.recv_from(&mut [0; 2_048]).await.expect("a packet").1 != own {} };
+    timeout(SOON, asks).await.expect("it looks for who has its old address");
+    assert!(!starting.is_finished(), "and waits three seconds for an answer");
     for node in std::mem::take(&mut ring.nodes) {
         node.shutdown().await;
     }
