@@ -234,6 +234,17 @@ fn what_may_not_be_run_is_refused_and_says_why() {
 }
 
 #[test]
+fn a_token_of_a_machine_that_has_just_opted_in_is_taken_by_the_others() {
+    let _company = in_company();
+    let mut cluster = Cluster::new(binary());
+    cluster.start_each(&[&["--chaos"], &["--chaos"], &["--chaos"]]);
+    cluster.wait_ready();
+    let bed = Bed { cluster };
+    let struck = bed.chaos(&["inject", "clock", "--target", "n2", "--by", "1", "--lasts", "1"]);
+    assert_eq!(struck.code, 0, "{struck:?}");
+}
+
+#[test]
 fn a_machine_that_is_killed_is_healed_and_the_run_is_reported_three_ways() {
     let _alone = alone();
     let bed = Bed::three();

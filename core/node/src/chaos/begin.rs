@@ -4,6 +4,7 @@ use super::{
     Chaos, Hurt, NotBegun,
     choose::{Ground, choose},
     inside::left,
+    is_token,
     journal::{Deed, Entry, Record, Told, VERSION, boot_millis, is_id, unix_millis},
     serve::{ASK_LIMIT, ChaosAsk, DO_LIMIT, LOOK_EVERY, VIEW_LIMIT, failed, invalid, unknown},
 };
@@ -15,10 +16,12 @@ use crate::{
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use taffeta_chaos_plan::{Fault, FaultKind};
 use taffeta_model::{ChaosBlock, Command, NodeId, TaskId};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 /// Faults of one node that are on at once: an experiment has a handful.
 const ACTIVE_MAX: usize = 16;
+/// How long a token may take from the node that has just opted in to the one that is shown it.
+const TOKEN_WAIT: Duration = Duration::from_secs(2);
 /// Longest name of a run, in characters.
 const RUN_MAX: usize = 100;
 
@@ -59,8 +62,7 @@ impl Core {
 
     async fn begin_here(self: &Arc<Self>, token: &str, request: FaultRequest) -> Result<FaultView, ApiError> {
         let (chaos, hurt) = self.opted_in()?;
-        let tokens = self.directory.borrow().chaos.tokens.clone();
-        if !request.dry_run && !hurt.takes(token, &tokens) {
+        if !request.dry_run && !self.takes(hurt, token).await {
             let message = "this is not the chaos token of a machine that has opted in";
             return Err(ApiError::new(ErrorCode::Forbidden, message)
                 .help("it is in `chaos.token` in the node's data folder: give it by --data or TAFFETA_CHAOS_TOKEN"));
@@ -222,6 +224,16 @@ impl Core {
                 return Err(failed("the keeper of faults does not act; what it may have done is undone"));
             }
         }
+    }
+
+    /// Whether this is the token of a machine that has opted in. That one may have done so a moment ago.
+    async fn takes(&self, hurt: &Hurt, token: &str) -> bool {
+        if !is_token(token) {
+            return false;
+        }
+        let mut directory = self.directory.subscribe();
+        let known = directory.wait_for(|directory| hurt.takes(token, &directory.chaos.tokens));
+        matches!(timeout(TOKEN_WAIT, known).await, Ok(Ok(_)))
     }
 
     pub(super) fn opted_in(&self) -> Result<(Arc<Chaos>, &Hurt), ApiError> {

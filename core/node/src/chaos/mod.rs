@@ -235,14 +235,18 @@ impl Hurt {
     }
 }
 
-/// Whether one of these is the hash of this token. What is too short is none, whoever has told its hash: an empty file
-/// would open the node to all who show nothing.
+/// Whether one of these is the hash of this token.
 fn is_one_of<'a>(token: &str, hashes: impl Iterator<Item = &'a [u8; 32]>) -> bool {
-    let token = token.trim();
-    let hash = sha256(token.as_bytes());
+    let hash = sha256(token.trim().as_bytes());
     // All are compared, whatever the first says.
     let known = hashes.fold(false, |taken, known| taken | bool::from(hash.ct_eq(known)));
-    known && token.len() >= TOKEN_MIN
+    known && is_token(token)
+}
+
+/// Whether a token may be one. What is too short is none, whoever has told its hash: an empty file would open the node
+/// to all who show nothing.
+fn is_token(text: &str) -> bool {
+    text.trim().len() >= TOKEN_MIN
 }
 
 /// The node's token: that of an earlier start, or a new one if that is none.

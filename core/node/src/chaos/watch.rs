@@ -17,6 +17,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Pause before something is tried again that needs the cluster.
 const AGAIN: Duration = Duration::from_secs(2);
+/// The same for the first time with the token: a cluster that was just founded takes it a moment later.
+const AGAIN_SOON: Duration = Duration::from_millis(100);
 /// Pause between two questions to nodes that have not said that their faults are undone.
 const OVERDUE_EVERY: Duration = Duration::from_secs(10);
 
@@ -32,6 +34,7 @@ impl Core {
         let mut stored = directory.borrow().chaos.blocked.clone();
         let mut blocked = self.chaos_block();
         let (mut keeper_at, mut overdue_at, mut register_at) = (Instant::now(), Instant::now(), Instant::now());
+        let mut register_again = AGAIN_SOON;
         loop {
             let told = directory.borrow_and_update().chaos.clone();
             chaos.lift_told_block(stored.as_ref(), told.blocked.as_ref());
@@ -60,7 +63,8 @@ impl Core {
                 self.ask_the_overdue().await;
             }
             if Instant::now() >= register_at && !self.register_token(&chaos, &told.tokens).await {
-                register_at = Instant::now() + AGAIN;
+                register_at = Instant::now() + register_again;
+                register_again = AGAIN.min(register_again * 2);
             }
             let registers = Instant::now() < register_at;
             let waits = !entries.is_empty();
