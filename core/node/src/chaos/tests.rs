@@ -1,4 +1,5 @@
 use super::journal::{Told, VERSION, unix_millis};
+use super::watch::BlockEvents;
 use super::*;
 use crate::folder::DiskFolder;
 use taffeta_chaos_plan::Fault;
@@ -72,6 +73,15 @@ fn a_block_that_was_told_is_lifted_with_the_one_that_was_written_down() {
     assert!(left(&one, None, Some(&one)), "it is written down now");
     assert!(left(&one, Some(&other), None), "a newer one was told since");
     assert!(left(&one, Some(&one), Some(&other)), "a newer one is written down");
+}
+
+#[test]
+fn a_block_that_is_read_after_its_end_was_heard_is_no_news() {
+    let (one, other) = (block("one"), block("other"));
+    let mut events = BlockEvents::default();
+    let seen = [Some(&one), Some(&one), None, Some(&one), None, Some(&other), Some(&one), Some(&other), None];
+    let news: Vec<_> = seen.into_iter().filter_map(|block| events.news(block)).collect();
+    assert_eq!(news, [Some(&one), None, Some(&other), None]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::{
     node::Core,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use taffeta_model::{Command, NodeId};
+use taffeta_model::{ChaosBlock, Command, NodeId};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// Pause between two looks while a fault is on.
@@ -22,6 +22,29 @@ const AGAIN_SOON: Duration = Duration::from_millis(100);
 /// Pause between two questions to nodes that have not said that their faults are undone.
 const OVERDUE_EVERY: Duration = Duration::from_secs(10);
 
+/// What the events have told of blocks. Of one whose end was heard at once, what is written down may tell later.
+#[derive(Debug, Default)]
+pub(super) struct BlockEvents {
+    /// The block that is on, as far as was told.
+    told: Option<ChaosBlock>,
+    /// The last one that was told to be over.
+    over: Option<ChaosBlock>,
+}
+
+impl BlockEvents {
+    /// What there is to tell now that this is the block: that it is on, or that there is none any more.
+    pub(super) fn news<'a>(&mut self, block: Option<&'a ChaosBlock>) -> Option<Option<&'a ChaosBlock>> {
+        let is_old = block.is_some() && block == self.over.as_ref();
+        if is_old || block == self.told.as_ref() {
+            return None;
+        }
+        if let Some(over) = std::mem::replace(&mut self.told, block.cloned()) {
+            self.over = Some(over);
+        }
+        Some(block)
+    }
+}
+
 impl Core {
     /// Looks after the faults of this node as long as it runs. Wakes up only while there is one.
     pub(crate) async fn run_chaos(self: Arc<Self>) {
@@ -32,7 +55,7 @@ impl Core {
         chaos.note_ready();
         let mut directory = self.directory.subscribe();
         let mut stored = directory.borrow().chaos.blocked.clone();
-        let mut blocked = self.chaos_block();
+        let mut events = BlockEvents { told: self.chaos_block(), over: None };
         let (mut keeper_at, mut overdue_at, mut register_at) = (Instant::now(), Instant::now(), Instant::now());
         let mut register_again = AGAIN_SOON;
         loop {
@@ -40,11 +63,10 @@ impl Core {
             chaos.lift_told_block(stored.as_ref(), told.blocked.as_ref());
             stored.clone_from(&told.blocked);
             let block = self.chaos_block();
-            if block != blocked {
-                self.tell_block(block.as_ref());
-                blocked = block;
+            if let Some(news) = events.news(block.as_ref()) {
+                self.tell_block(news);
             }
-            if blocked.is_some() {
+            if block.is_some() {
                 self.ask_for_all_ends();
             }
             let entries = chaos.unfinished();
