@@ -125,6 +125,21 @@ fn a_member_paused_beyond_the_verdict_renews_itself_and_returns() {
 }
 
 #[test]
+fn a_member_that_is_not_heard_blames_nobody_for_ever() {
+    let mut renewed = 0;
+    for seed in 0..60 {
+        let mut cluster = Cluster::formed(5, seed);
+        cluster.mute.insert(NodeId(4));
+        cluster.run(millis(1_500 + 50 * seed));
+        cluster.mute.clear();
+        let whole = |c: &Cluster| c.all_see(Liveness::Alive, &c.ids());
+        assert!(cluster.run_until(secs(10), whole), "seed {seed}: {:?}", cluster.nodes[&NodeId(4)].members());
+        renewed += usize::from(cluster.nodes[&NodeId(4)].me().incarnation.renewal > 0);
+    }
+    assert!(renewed >= 30, "{renewed} were declared down");
+}
+
+#[test]
 fn a_healed_partition_merges_into_one_view_without_restarts() {
     for (n, cut, seeds) in [(2, 1, 5), (3, 1, 5), (5, 2, 5), (20, 10, 2), (50, 20, 1)] {
         let mut healing = Vec::new();

@@ -3,7 +3,7 @@
 
 use super::{Due, Effect, Presence, Swim};
 use crate::Identity;
-use foca::Timer;
+use foca::{State, Timer};
 use rand::RngExt;
 use std::time::Duration;
 use taffeta_model::{Bug, Liveness, Millis, planted};
@@ -107,7 +107,29 @@ impl Swim {
         self.drive(now, |foca, out| foca.change_identity(identity, out));
         // Applying nothing makes Foca see that it has members, and probe again rather than wait for a packet.
         self.drive(now, |foca, out| foca.apply_many(std::iter::empty(), true, out));
+        self.suspect_anew(now);
         self.reach_out(now);
+    }
+
+    /// Under another identity Foca takes no timer of before: a suspicion would have no verdict, and its suspect, if it
+    /// answers probes, would not hear of it either. All of them begin anew.
+    fn suspect_anew(&mut self, now: Millis) {
+        let is_old = |due: &Due| matches!(due, Due::Foca(Timer::ChangeSuspectToDown { .. }) | Due::Remind(..));
+        self.timers.retain(|_, due| !is_old(due));
+        let token = self.timers.values().find_map(|due| match due {
+            Due::Foca(Timer::ProbeRandomMember(token)) => Some(*token),
+            _ => None,
+        });
+        let Some(token) = token else { return }; // it probes nobody, as nobody is alive or suspect
+        let (me, known) = (self.me().id, self.foca.iter_membership_state());
+        let suspects = known.filter(|m| m.state() == State::Suspect && m.id().id != me);
+        let suspects: Vec<_> = suspects.map(|m| (*m.id(), m.incarnation())).collect();
+        for (member_id, incarnation) in suspects {
+            let timer = Timer::ChangeSuspectToDown { member_id, incarnation, token };
+            self.note_accusation(now, &timer);
+            let after = self.stretched(&timer, self.config.suspicion);
+            self.schedule(now + after, Due::Foca(timer));
+        }
     }
 
     pub(super) fn farewell(&mut self, now: Millis, rounds: u8) {

@@ -25,6 +25,8 @@ pub(super) struct Cluster {
     pub(super) paused: BTreeSet<NodeId>,
     /// Nodes of different groups do not hear each other; 0 unless set.
     pub(super) group: BTreeMap<NodeId, u8>,
+    /// What these send is lost.
+    pub(super) mute: BTreeSet<NodeId>,
     pub(super) loss: f64,
     /// Of packets, one way, in milliseconds.
     pub(super) delay: RangeInclusive<u64>,
@@ -64,6 +66,7 @@ impl Cluster {
             nodes: BTreeMap::new(),
             paused: BTreeSet::new(),
             group: BTreeMap::new(),
+            mute: BTreeSet::new(),
             loss: 0.0,
             delay: 1..=3,
             preset: SwimConfig::lan,
@@ -202,7 +205,8 @@ impl Cluster {
     fn send(&mut self, from: NodeId, to: NodeId, packet: Vec<u8>) {
         assert!(packet.len() <= 1100 && from != to);
         self.packets += 1;
-        let lost = self.rng.random_bool(self.loss) || self.group_of(from) != self.group_of(to);
+        let lost =
+            self.rng.random_bool(self.loss) || self.group_of(from) != self.group_of(to) || self.mute.contains(&from);
         let at = self.now + Duration::from_millis(self.rng.random_range(self.delay.clone()));
         if !lost {
             self.wire.insert((at, self.packets), (from, to, packet));
