@@ -10,7 +10,7 @@ use std::{
 use taffeta_catalogue::{
     MergeError, Message, Sign, SignedSet, SnapshotChunks, Spread, SpreadEffect, Update, Verify, Way, decode, encode,
 };
-use taffeta_model::{Bug, Directory, Liveness, Millis, NodeId, NodeInfo, TaskRecord, planted};
+use taffeta_model::{Bug, Directory, Liveness, Millis, NodeId, NodeInfo, TaskRecord, next_beat, planted};
 use taffeta_net::{Bytes, Entropy, Lane, Net, NodeKey, PublicKey};
 use tokio::{
     sync::{Notify, Semaphore, watch},
@@ -180,7 +180,8 @@ impl GossipHub {
     /// Keeps the machine's time, and its idea of who is there, until the node ends.
     pub(crate) async fn run(self) {
         let mut ring = self.inner.ring.watch();
-        let mut expire_at = Instant::now() + EXPIRE_EVERY;
+        let next_look = || self.inner.epoch + next_beat(self.inner.epoch.elapsed(), EXPIRE_EVERY);
+        let mut expire_at = next_look();
         let (mut seen, mut peers) = (None, vec![]);
         loop {
             let state = Arc::clone(&ring.borrow_and_update());
@@ -199,7 +200,7 @@ impl GossipHub {
                 }
                 () = sleep_until(expire_at) => {
                     self.expire();
-                    expire_at = Instant::now() + EXPIRE_EVERY;
+                    expire_at = next_look();
                 }
                 changed = ring.changed() => if changed.is_err() { return },
                 () = self.inner.rearm.notified() => {}

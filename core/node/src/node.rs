@@ -311,7 +311,7 @@ impl Core {
                     Err(error) => tracing::error!(%error, "the member list could not be stored"),
                 }
             }
-            tokio::time::sleep(Duration::from_secs(2)).await;
+            tokio::time::sleep_until(self.next_beat(Duration::from_secs(2))).await;
         }
     }
 

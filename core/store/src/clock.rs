@@ -15,7 +15,10 @@ use std::{
     time::Duration,
 };
 use taffeta_model::{BEAT, beat_until, next_beat};
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
 
 /// So often a leader that has nobody to send a heartbeat to sees whether it still leads, and alone.
 const ALONE_EVERY: Duration = BEAT.saturating_mul(4);
@@ -26,6 +29,8 @@ pub(crate) struct Clock {
     pub(crate) fullness: Arc<Fullness>,
     /// When a leader was heard of last.
     pub(crate) heard: Arc<Mutex<Option<Instant>>>,
+    /// Told when a leader was heard of that had been silent for a beat or longer.
+    pub(crate) heard_again: Arc<Notify>,
     pub(crate) timers: Timers,
     /// From when beats are counted.
     pub(crate) epoch: Instant,
@@ -51,6 +56,7 @@ impl Clock {
             let next = self.turn().await;
             tokio::select! {
                 () = sleep_until(next) => {}
+                () = self.heard_again.notified() => {} // the election is put off while the machine is awake anyway
                 changed = stuck.changed() => if changed.is_err() { return },
             }
         }

@@ -30,10 +30,10 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use taffeta_model::{Bug, Command, Fence, NodeId, Outcome, Refusal, State, planted};
+use taffeta_model::{BEAT, Bug, Command, Fence, NodeId, Outcome, Refusal, State, planted};
 use thiserror::Error;
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     task::JoinSet,
     time::{Instant, timeout},
 };
@@ -118,6 +118,7 @@ pub struct Store {
     machine: Machine,
     heard: Arc<Mutex<Option<Instant>>>,
     heard_anew: watch::Sender<()>,
+    heard_again: Arc<Notify>,
     timers: Timers,
     speaks: u32,
     log: LogStore,
@@ -147,8 +148,18 @@ impl Store {
         tasks.spawn(slim(log.clone(), raft.clone()));
         let (heard, heard_anew) = (Arc::default(), watch::Sender::new(()));
         let (fullness, timers, epoch) = (log.fullness(), config.timers, config.epoch);
-        tasks.spawn(Clock { raft: raft.clone(), fullness, heard: Arc::clone(&heard), timers, epoch }.run());
-        Ok(Self { id, raft, machine, heard, heard_anew, timers: config.timers, speaks, log, _tasks: Arc::new(tasks) })
+        let heard_again = Arc::new(Notify::new());
+        let clock = Clock {
+            raft: raft.clone(),
+            fullness,
+            heard: Arc::clone(&heard),
+            heard_again: Arc::clone(&heard_again),
+            timers,
+            epoch,
+        };
+        tasks.spawn(clock.run());
+        let tasks = Arc::new(tasks);
+        Ok(Self { id, raft, machine, heard, heard_anew, heard_again, timers, speaks, log, _tasks: tasks })
     }
 
     /// Whether a log exists: a node that is in the middle of its life.
@@ -170,8 +181,12 @@ impl Store {
         let (reply, from_leader) = answer.map_err(|_| "no answer in time: is the disk full?".to_owned())??;
         if from_leader {
             let before = self.heard.lock().expect("no panic while it is held").replace(Instant::now());
-            if before.is_none_or(|at| at.elapsed() >= self.timers.silence) {
+            let silence = before.map_or(Duration::MAX, |at| at.elapsed());
+            if silence >= self.timers.silence {
                 self.heard_anew.send_replace(());
+            }
+            if silence >= BEAT {
+                self.heard_again.notify_one();
             }
         }
         Ok(reply)

@@ -22,7 +22,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
-use taffeta_model::{Bug, Liveness, Millis, NodeId, planted};
+use taffeta_model::{BEAT, Bug, Liveness, Millis, NodeId, nearest_pulse, planted};
 
 /// Seeds that are kept: a joiner needs one that answers.
 pub const SEEDS_MAX: usize = 64;
@@ -454,7 +454,7 @@ impl Swim {
         for (timer, after) in out.timers {
             self.note_accusation(now, &timer);
             let after = self.stretched(&timer, after).max(Duration::from_millis(1));
-            self.schedule(now + after, Due::Foca(timer));
+            self.schedule(on_pulse(now, after, &timer), Due::Foca(timer));
         }
         self.end_rest(now);
         self.take_over(now);
@@ -529,5 +529,23 @@ impl Swim {
         let expected: BTreeMap<_, _> = others.map(believed).collect();
         let shown: BTreeMap<_, _> = self.table.iter().map(|(id, m)| (*id, (m.identity, m.liveness))).collect();
         assert_eq!(shown, expected);
+    }
+}
+
+/// When a timer fires that is due so long after now. Probes, of which an idle ring is full, begin and end when heartbeats are
+/// due: an idle machine is awake then. Unless they are shorter than that.
+fn on_pulse(now: Millis, after: Duration, timer: &Timer<Identity>) -> Millis {
+    let at = now + after;
+    match timer {
+        Timer::ProbeRandomMember(_) | Timer::SendIndirectProbe { .. } if after >= 2 * BEAT => {
+            Millis(u64::try_from(nearest_pulse(Duration::from_millis(at.0)).as_millis()).unwrap_or(u64::MAX))
+        }
+        Timer::ProbeRandomMember(_)
+        | Timer::SendIndirectProbe { .. }
+        | Timer::PeriodicAnnounce(_)
+        | Timer::PeriodicAnnounceDown(_)
+        | Timer::PeriodicGossip(_)
+        | Timer::ChangeSuspectToDown { .. }
+        | Timer::RemoveDown(_) => at,
     }
 }

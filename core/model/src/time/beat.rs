@@ -17,6 +17,13 @@ pub fn next_beat(now: Duration, every: Duration) -> Duration {
     Duration::from_millis(u64::try_from(next).unwrap_or(u64::MAX))
 }
 
+/// The instant nearest to `at` of those two beats apart, at which heartbeats are due.
+pub fn nearest_pulse(at: Duration) -> Duration {
+    let pulse = 2 * BEAT.as_millis();
+    let nearest = (at.as_millis() + pulse / 2) / pulse * pulse;
+    Duration::from_millis(u64::try_from(nearest).unwrap_or(u64::MAX))
+}
+
 /// The last beat that is not after `at`.
 pub fn beat_until(at: Duration) -> Duration {
     let beats = at.as_millis() / BEAT.as_millis();

@@ -7,7 +7,8 @@ use std::{
     },
     time::Duration,
 };
-use tokio::time::{Instant, sleep};
+use taffeta_model::next_beat;
+use tokio::time::{Instant, sleep_until};
 
 /// A turn that takes longer makes probes late.
 const TURN_MAX: Duration = Duration::from_millis(100);
@@ -43,7 +44,7 @@ impl Watchdog {
     pub(super) async fn run(self) {
         let mut told = 0;
         loop {
-            sleep(STUCK_AFTER).await;
+            sleep_until(self.epoch + next_beat(self.epoch.elapsed(), STUCK_AFTER)).await;
             if let Some((began, lasts)) = self.stuck().filter(|(began, _)| *began != told) {
                 told = began;
                 metrics::counter!("taffeta_ring_stuck_turns_total").increment(1);
