@@ -2,13 +2,15 @@
 
 use metrics::counter;
 
-/// How a packet of the ring travels.
+/// What a datagram carries, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// In a QUIC datagram, on a live connection.
+    /// A packet of the ring in a QUIC datagram, on a live connection.
     Quic,
-    /// In a sealed datagram, without a connection.
+    /// A packet of the ring in a sealed datagram, without a connection.
     Sealed,
+    /// A small call or its reply, in a sealed datagram.
+    Call,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,17 +28,18 @@ impl Direction {
     }
 }
 
-/// A packet of the ring went out or was delivered; `bytes` is the packet alone.
+/// A datagram went out or was delivered; `bytes` is its contents alone.
 pub(crate) fn datagram(way: Way, direction: Direction, bytes: usize) {
     let way = match way {
         Way::Quic => "quic",
         Way::Sealed => "sealed",
+        Way::Call => "call",
     };
     counter!("taffeta_net_datagrams_total", "way" => way, "direction" => direction.word()).increment(1);
     counter!("taffeta_net_datagram_bytes_total", "way" => way, "direction" => direction.word()).increment(bytes as u64);
 }
 
-/// A packet of the ring was lost at this node, for want of room in a queue or in the socket.
+/// A sealed datagram was lost at this node, for want of room in a queue or in the socket.
 pub(crate) fn lost(direction: Direction) {
     counter!("taffeta_net_lost_total", "direction" => direction.word()).increment(1);
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     authority::Lives,
+    brief::Briefs,
     close::Close,
     connection_id::{SeededIds, initial_ids},
     credentials::{Credentials, Identity},
@@ -238,6 +239,7 @@ impl Unjoined {
             pool: Mutex::new(Pool::new(self.connections_max)),
             handshakes: Handshakes::default(),
             strangers: Semaphore::new(STRANGERS_MAX),
+            briefs: Briefs::new(first_call(&self.seed)),
             closed: AtomicBool::new(false),
         };
         let net = Net { inner: Arc::new(inner) };
@@ -249,6 +251,13 @@ impl Unjoined {
 /// Seals the tokens by which a sender shows that it received our retry. They die with the process.
 fn retry_key(seed: &[u8; 32]) -> ring::hkdf::Prk {
     ring::hkdf::Salt::new(ring::hkdf::HKDF_SHA256, b"taffeta retry tokens").extract(seed)
+}
+
+/// Number of the first sealed call.
+fn first_call(seed: &[u8; 32]) -> u64 {
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, seed);
+    let tag = ring::hmac::sign(&key, b"taffeta sealed calls");
+    u64::from_be_bytes(tag.as_ref()[..8].try_into().expect("8 of 32 bytes"))
 }
 
 fn transport(segmentation_offload: bool) -> Arc<TransportConfig> {

@@ -1,7 +1,7 @@
 //! Everything between nodes: one QUIC endpoint, mutual TLS from the cluster's own CA, calls, pushes and datagrams.
 //!
 //! Connections are few and kept while in use. Packets of the ring, which go to peers at random, need none: they go as
-//! sealed datagrams on the same socket.
+//! sealed datagrams on the same socket. So do heartbeats, to spare idle machines what a stream costs.
 //!
 //! There is no plaintext path and no switch to make one. What a message means is none of this crate's business: it
 //! carries bytes on named lanes between authenticated nodes, and lets a stranger with a join token call one lane only.
@@ -10,6 +10,7 @@
 //! The socket, the dates and the randomness come from outside, so that a simulator can supply its own.
 
 mod authority;
+mod brief;
 mod certified;
 mod close;
 mod connection_id;
@@ -28,6 +29,7 @@ mod packed;
 mod peer;
 mod pool;
 mod pulse;
+mod quic_runtime;
 mod redial;
 mod sealed;
 mod seams;
@@ -48,8 +50,9 @@ pub use key::{NodeKey, PublicKey, sha256};
 pub use link_faults::{LinkFault, LinkFaults, LinkRule, RULES_MAX};
 pub use net::Net;
 pub use peer::{CallError, Lane, Peer};
+pub use quic_runtime::FabricRuntime;
 pub use rustls::crypto::CryptoProvider;
-pub use sealed::{Header as SealedHeader, KeyRefused, Refused, Session};
+pub use sealed::{Header as SealedHeader, KeyRefused, Kind as SealedKind, Refused, Session};
 pub use seams::{Clock, Entropy, SystemClock, SystemEntropy};
 pub use stream::{FrameSink, Frames};
 pub use talk::{Hears, Talk};

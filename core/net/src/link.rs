@@ -41,6 +41,8 @@ struct Usage {
     last: AtomicU64,
     calls: AtomicUsize,
     pulse: Mutex<Pulse>,
+    /// Until then sealed calls are taken to be lost.
+    briefs_lost: Mutex<Option<Instant>>,
 }
 
 /// A call, push or stream under way on a connection, in either direction, for as long as this lives.
@@ -57,7 +59,8 @@ impl Link {
     pub(crate) fn new(connection: Connection, terms: Option<Terms>, uses: Uses) -> Self {
         let made = Instant::now();
         let pulse = Mutex::new(Pulse::new(made, packets_heard(&connection)));
-        let usage = Usage { uses, last: AtomicU64::new(0), calls: AtomicUsize::new(0), pulse };
+        let usage =
+            Usage { uses, last: AtomicU64::new(0), calls: AtomicUsize::new(0), pulse, briefs_lost: Mutex::default() };
         let link = Self { connection, terms, made, usage: Arc::new(usage) };
         link.mark_used();
         link
@@ -103,6 +106,20 @@ impl Link {
     /// A datagram was sent.
     pub(crate) fn mark_sent(&self) {
         self.pulse().sent(Instant::now());
+    }
+
+    /// A sealed call to the peer was not answered: for some time the next ones would not be either.
+    pub(crate) fn mark_briefs_lost(&self, pause: Duration) {
+        *self.briefs_lost() = Some(Instant::now() + pause);
+    }
+
+    /// Whether sealed calls to the peer have been lost of late.
+    pub(crate) fn are_briefs_lost(&self) -> bool {
+        self.briefs_lost().is_some_and(|until| Instant::now() < until)
+    }
+
+    fn briefs_lost(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.usage.briefs_lost.lock().expect("no panic while it is held")
     }
 
     /// As if all that was heard and sent had been so long before.

@@ -3,6 +3,7 @@
 use crate::{
     DATAGRAM_BYTES_MAX, MESSAGE_BYTES_MAX,
     authority::Lives,
+    brief::Briefs,
     certified::Certified,
     close::Close,
     counts::{self, Direction},
@@ -14,7 +15,7 @@ use crate::{
     packed,
     peer::{CallError, Lane, Peer},
     pool::{Dialled, Pool, Way},
-    sealed::{KeyRefused, Seals},
+    sealed::{KeyRefused, Kind, Seals},
     shared_socket::SharedSocket,
     tls::{self, Means},
 };
@@ -77,6 +78,7 @@ pub(crate) struct Inner {
     pub(crate) pool: Mutex<Pool>,
     pub(crate) handshakes: Handshakes,
     pub(crate) strangers: Semaphore,
+    pub(crate) briefs: Briefs,
     /// QUIC's endpoint knows by itself when it is closed; the sealed datagrams need to be told.
     pub(crate) closed: AtomicBool,
 }
@@ -291,10 +293,10 @@ impl Net {
         {
             return send_on(link, packet);
         }
-        let sealed = address.and_then(|address| Some((address, self.seals().seal(node, &packet)?)));
+        let sealed = address.and_then(|address| Some((address, self.seals().seal(node, Kind::Packet, &packet)?)));
         match (sealed, live) {
             (Some((address, datagram)), _) => {
-                self.send_sealed(address, &datagram, packet.len());
+                self.send_sealed(counts::Way::Sealed, address, &datagram, packet.len());
                 if few {
                     self.dial_for(node, None);
                 }
@@ -319,14 +321,14 @@ impl Net {
         }
     }
 
-    fn send_sealed(&self, address: SocketAddr, datagram: &[u8], packet_bytes: usize) {
+    pub(crate) fn send_sealed(&self, way: counts::Way, address: SocketAddr, datagram: &[u8], packet_bytes: usize) {
         let date = self.inner.means.date();
         let lapsed = date > self.inner.credentials.ends() + self.inner.lives.grace;
         if lapsed || self.inner.closed.load(Ordering::Relaxed) {
             return; // nobody sees a certificate on such a datagram: the sender itself keeps to what is granted
         }
         match self.inner.socket.send(address, datagram) {
-            Ok(()) => counts::datagram(counts::Way::Sealed, Direction::Out, packet_bytes),
+            Ok(()) => counts::datagram(way, Direction::Out, packet_bytes),
             Err(error) => {
                 counts::lost(Direction::Out);
                 tracing::debug!(%address, %error, "sealed datagram not sent");

@@ -78,6 +78,16 @@ impl Lane {
         }
     }
 
+    /// Whether small calls on this lane may go as sealed datagrams: [`crate::Net::call_brief`] makes them.
+    pub fn is_brief(self) -> bool {
+        match self {
+            Self::Raft => true,
+            Self::Control | Self::Catalogue | Self::Join | Self::Ping | Self::Snapshot | Self::Renew | Self::Talk => {
+                false
+            }
+        }
+    }
+
     /// Whether `peer` may use this lane, or be asked on it. Checked at every call, at both ends. On [`Lane::Control`] the
     /// service looks more closely at what an expired member wants.
     pub fn allows(self, peer: Peer) -> bool {

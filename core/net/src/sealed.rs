@@ -1,4 +1,5 @@
-//! Sealed datagrams: packets of the ring to peers without a connection, encrypted and authenticated without a handshake.
+//! Sealed datagrams: packets of the ring to peers without a connection, and small calls to those with one, encrypted and
+//! authenticated without a handshake.
 //!
 //! A probe of a random member of a large cluster meets a peer that was last spoken to minutes ago. A handshake for each
 //! costs a millisecond of CPU and a round trip, and loses the probe's time limit to one lost packet. Here two nodes that
@@ -8,10 +9,11 @@
 //! cluster, direction and session of the sender, and ChaCha20-Poly1305 (RFC 8439) seals under it.
 //!
 //! ```text
-//! 0x11 | sender 8 | start 6 | session random 8 | counter 6 | ciphertext | tag 16        (integers big-endian)
+//! kind | sender 8 | start 6 | session random 8 | counter 6 | ciphertext | tag 16        (integers big-endian)
 //! ```
 //!
-//! The whole header is authenticated. The first byte has the bit 0x40 clear, which every QUIC packet has set (RFC 9443),
+//! The whole header is authenticated. The kind is 0x11 for a packet of the ring, 0x12 for a small call, 0x13 for the reply to
+//! one; a node from before there were calls takes those for malformed. The first byte has the bit 0x40 clear, which every QUIC packet has set (RFC 9443),
 //! and so both share one socket.
 //!
 //! **Nonces.** The counter goes up with each datagram that leaves, to whomever; a session begins at each start of the
@@ -22,7 +24,7 @@
 //! datagrams. A repeated one is refused within the receiver's memory: the newest session of each sender and the last 64
 //! counters in it, and nothing older. That memory ends with the receiver's process, or when it forgets the sender: before
 //! the sender is heard again, a datagram recorded earlier passes once more. It is then old news of the ring, which
-//! incarnation numbers refute, and the first authentic datagram of a newer session or counter ends it. **What they cannot
+//! incarnation numbers refute, or a call that does no harm when it is made twice, and the first authentic datagram of a newer session or counter ends it. **What they cannot
 //! do:** read or alter a packet, invent one, turn one round or to another receiver or cluster, or make us send to an address
 //! of their choice: the source address of a datagram is never looked at, and replies go where the ring knows the node to be.
 //! An unknown sender costs a table look-up, a forged seal one decryption, one of a newer session two derivations of keys
@@ -46,8 +48,6 @@ use taffeta_model::{ClusterId, MEMBERS_MAX, NodeId};
 use thiserror::Error;
 use window::Window;
 
-/// Marks a sealed datagram of version 1, the only one so far: whoever speaks a later version of the protocol takes it, too. Bit 0x40 is clear: not QUIC.
-const FIRST_BYTE: u8 = 0x11;
 /// First byte, sender, start, session random, counter.
 pub(crate) const HEADER_BYTES: usize = 1 + 8 + 6 + 8 + 6;
 /// Tag of Poly1305.
@@ -66,9 +66,39 @@ pub struct Session {
     pub random: [u8; 8],
 }
 
+/// What a sealed datagram holds, told by its first byte, whose bit 0x40 is clear: not QUIC. All are of version 1, the only
+/// one so far: whoever speaks a later version of the protocol takes them, too.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A packet of the ring.
+    Packet,
+    /// A small call.
+    Call,
+    /// The reply to one.
+    Reply,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Packet, Self::Call, Self::Reply];
+
+    fn byte(self) -> u8 {
+        match self {
+            Self::Packet => 0x11,
+            Self::Call => 0x12,
+            Self::Reply => 0x13,
+        }
+    }
+
+    fn from_byte(byte: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.byte() == byte)
+    }
+}
+
 /// What precedes the ciphertext. Nothing in it may be believed before the seal is opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Header {
+    /// What is sealed.
+    pub kind: Kind,
     /// Who claims to have sent it.
     pub sender: NodeId,
     /// The sender's session.
@@ -132,12 +162,11 @@ impl Header {
             return Err(Refused::Oversized);
         }
         let (header, sealed) = datagram.split_first_chunk::<HEADER_BYTES>().ok_or(Refused::Malformed)?;
-        if header[0] != FIRST_BYTE || sealed.len() < TAG_BYTES {
-            return Err(Refused::Malformed);
-        }
+        let kind = Kind::from_byte(header[0]).filter(|_| sealed.len() >= TAG_BYTES).ok_or(Refused::Malformed)?;
         let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| (number << 8) | u64::from(*byte));
         let random = header[15..23].try_into().expect("eight bytes");
         Ok(Self {
+            kind,
             sender: NodeId(number(&header[1..9])),
             session: Session { start: number(&header[9..15]), random },
             counter: number(&header[23..29]),
@@ -145,7 +174,7 @@ impl Header {
     }
 
     fn write(self) -> [u8; HEADER_BYTES] {
-        let mut header = [FIRST_BYTE; HEADER_BYTES];
+        let mut header = [self.kind.byte(); HEADER_BYTES];
         header[1..9].copy_from_slice(&self.sender.0.to_be_bytes());
         header[9..15].copy_from_slice(&self.session.start.to_be_bytes()[2..]);
         header[15..23].copy_from_slice(&self.session.random);
@@ -246,8 +275,8 @@ impl Seals {
         self.peers.remove(&node);
     }
 
-    /// Seals a packet for a peer. `None` if no key is known for it, the packet is too large, or the session is used up.
-    pub(crate) fn seal(&mut self, node: NodeId, packet: &[u8]) -> Option<Vec<u8>> {
+    /// Seals what is sent to a peer. `None` if no key is known for it, the packet is too large, or the session is used up.
+    pub(crate) fn seal(&mut self, node: NodeId, kind: Kind, packet: &[u8]) -> Option<Vec<u8>> {
         if packet.len() > DATAGRAM_BYTES_MAX || self.counter > COUNTER_MAX {
             return None;
         }
@@ -256,13 +285,13 @@ impl Seals {
             peer.sealing =
                 Some(peer.pair(&self.agreement)?.key_of(&self.agreement.public(), &peer.public, self.session));
         }
-        let header = Header { sender: self.me, session: self.session, counter: self.counter };
+        let header = Header { kind, sender: self.me, session: self.session, counter: self.counter };
         self.counter += 1;
         peer.sealing.as_ref().map(|key| key.seal(header.counter, header.write(), packet))
     }
 
-    /// Opens a datagram: gives its sender and the packet, once.
-    pub(crate) fn open(&mut self, datagram: &[u8]) -> Result<(NodeId, Bytes), Refused> {
+    /// Opens a datagram: gives its sender and what it holds, once.
+    pub(crate) fn open(&mut self, datagram: &[u8]) -> Result<(NodeId, Kind, Bytes), Refused> {
         let header = Header::read(datagram)?;
         let peer = self.peers.get_mut(&header.sender).ok_or(Refused::UnknownSender)?;
         let (key, newer) = match &peer.heard {
@@ -285,7 +314,7 @@ impl Seals {
         if let Some(heard) = &mut peer.heard {
             heard.window.mark(header.counter);
         }
-        Ok((header.sender, packet))
+        Ok((header.sender, header.kind, packet))
     }
 }
 

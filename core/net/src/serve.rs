@@ -12,6 +12,7 @@ use crate::{
     net::{Net, REPLY_ENDED, REPLY_OK, REPLY_PACKED, REPLY_REFUSED},
     packed,
     peer::{Lane, Peer},
+    sealed::Kind,
     stream::FrameSink,
     talk::{Hears, Talk},
     tls,
@@ -41,10 +42,12 @@ impl Net {
         while let Some(datagram) = sealed.recv().await {
             let opened = self.seals().open(&datagram);
             match opened {
-                Ok((from, packet)) => {
+                Ok((from, Kind::Packet, packet)) => {
                     counts::datagram(Way::Sealed, Direction::In, packet.len());
                     self.inner.service.datagram(from, packet);
                 }
+                Ok((from, Kind::Call, packet)) => self.take_call(from, packet),
+                Ok((from, Kind::Reply, packet)) => self.take_sealed_reply(from, packet),
                 Err(refused) => {
                     counts::refused(refused.word());
                     tracing::debug!(%refused, "sealed datagram refused");

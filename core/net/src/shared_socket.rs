@@ -31,6 +31,8 @@ const INBOX_MAX: usize = 1_024;
 #[derive(Debug)]
 pub(crate) struct SharedSocket {
     inner: Arc<dyn AsyncUdpSocket>,
+    /// Whether it takes addresses of IPv6 only.
+    is_v6: bool,
     inbox: mpsc::Sender<Bytes>,
 }
 
@@ -38,14 +40,15 @@ impl SharedSocket {
     /// The socket, and where its sealed datagrams come out: those that have the form of one.
     pub(crate) fn new(inner: Arc<dyn AsyncUdpSocket>) -> (Self, mpsc::Receiver<Bytes>) {
         let (inbox, outlet) = mpsc::channel(INBOX_MAX);
-        (Self { inner, inbox }, outlet)
+        let is_v6 = inner.local_addr().is_ok_and(|address| address.is_ipv6());
+        (Self { inner, is_v6, inbox }, outlet)
     }
 
     /// Sends a datagram now or never.
     pub(crate) fn send(&self, address: SocketAddr, datagram: &[u8]) -> io::Result<()> {
-        let destination = match (self.inner.local_addr()?, address.ip()) {
-            (SocketAddr::V6(_), IpAddr::V4(ip)) => SocketAddr::new(ip.to_ipv6_mapped().into(), address.port()),
-            (SocketAddr::V4(_) | SocketAddr::V6(_), IpAddr::V4(_) | IpAddr::V6(_)) => address,
+        let destination = match address.ip() {
+            IpAddr::V4(ip) if self.is_v6 => SocketAddr::new(ip.to_ipv6_mapped().into(), address.port()),
+            IpAddr::V4(_) | IpAddr::V6(_) => address,
         };
         let transmit = Transmit { destination, ecn: None, contents: datagram, segment_size: None, src_ip: None };
         self.inner.try_send(&transmit)

@@ -1,5 +1,6 @@
 //! Real endpoints on loopback: what nodes may say to one another, and what they refuse.
 
+mod briefs;
 mod calls;
 mod certificates;
 mod counting;
@@ -221,7 +222,7 @@ fn unjoined_that_speaks(key: &NodeKey, socket: UdpSocket, connections_max: usize
 }
 
 fn unjoined_as(key: &NodeKey, socket: UdpSocket, connections_max: usize, lives: Lives, versions: Versions) -> Unjoined {
-    let runtime: Arc<dyn quinn::Runtime> = Arc::new(quinn::TokioRuntime);
+    let runtime: Arc<dyn quinn::Runtime> = Arc::new(crate::FabricRuntime);
     let socket = Arc::new(crate::FabricSocket::new(socket).unwrap());
     let mut seed = [0; 32];
     use crate::seams::Entropy as _;

@@ -176,7 +176,7 @@ impl Fabric {
         let net_config = NetConfig {
             socket: world.socket,
             crypto: world.crypto,
-            runtime: Arc::new(quinn::TokioRuntime),
+            runtime: Arc::new(taffeta_net::FabricRuntime),
             clock: Arc::clone(&clock),
             lives: config.lives,
             seed,

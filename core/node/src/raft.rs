@@ -19,10 +19,25 @@ pub(crate) struct RaftTransport {
 #[async_trait]
 impl Transport for RaftTransport {
     async fn send(&self, to: NodeId, request: Vec<u8>, limit: Duration) -> Result<Vec<u8>, SendError> {
+        self.ask(to, &request, limit, false).await
+    }
+
+    async fn send_brief(&self, to: NodeId, request: Vec<u8>, limit: Duration) -> Result<Vec<u8>, SendError> {
+        self.ask(to, &request, limit, true).await
+    }
+}
+
+impl RaftTransport {
+    async fn ask(&self, to: NodeId, request: &[u8], limit: Duration, brief: bool) -> Result<Vec<u8>, SendError> {
         let net = self.net.get().ok_or_else(|| SendError("the endpoint is not there yet".into()))?;
         loop {
-            let (headed, named) = self.lives.request(to, &request).map_err(SendError)?;
-            match net.call(to, Lane::Raft, &headed, limit).await {
+            let (headed, named) = self.lives.request(to, request).map_err(SendError)?;
+            let replied = if brief {
+                net.call_brief(to, Lane::Raft, &headed, limit).await
+            } else {
+                net.call(to, Lane::Raft, &headed, limit).await
+            };
+            match replied {
                 Ok(reply) => return self.lives.take_reply(to, named, &reply).map_err(SendError),
                 // At most once for each life that the callee knows of this node.
                 Err(CallError::Refused(why)) if self.lives.take_refusal(to, &why) => {}

@@ -40,6 +40,11 @@ const TURNS_FOR_OTHERS: usize = 3;
 pub trait Transport: Send + Sync + 'static {
     /// Sends a request; gives up after `limit`.
     async fn send(&self, to: NodeId, request: Vec<u8>, limit: Duration) -> Result<Vec<u8>, SendError>;
+
+    /// The same for a small request that may be answered twice, such as a heartbeat, if there is a cheaper way for those.
+    async fn send_brief(&self, to: NodeId, request: Vec<u8>, limit: Duration) -> Result<Vec<u8>, SendError> {
+        self.send(to, request, limit).await
+    }
 }
 
 /// Why there was no reply, in words.
@@ -62,6 +67,16 @@ pub(crate) enum Call<'a> {
     PreVote(VoteRequest<TC>),
     Snapshot(Vote, SnapshotMeta, Vec<u8>),
     Transfer(TransferLeaderRequest<TC>),
+}
+
+impl Call<'_> {
+    /// Small, and to answer it twice is to answer it once: a heartbeat.
+    fn is_brief(&self) -> bool {
+        match self {
+            Self::Append(append) => append.entries.is_empty(),
+            Self::Vote(_) | Self::PreVote(_) | Self::Snapshot(..) | Self::Transfer(_) => false,
+        }
+    }
 }
 
 /// openraft's append, with its entries as they are stored: each behind the version of its encoding, so that a node reads what
@@ -201,7 +216,11 @@ impl RaftNetworkFactory<TC> for Lines {
 impl Line {
     async fn call(&self, call: &Call<'_>, limit: Duration) -> Result<Reply, SendError> {
         let request = postcard::to_stdvec(call).map_err(|e| SendError(e.to_string()))?;
-        let reply = self.transport.send(self.to, request, limit).await?;
+        let reply = if call.is_brief() {
+            self.transport.send_brief(self.to, request, limit).await?
+        } else {
+            self.transport.send(self.to, request, limit).await?
+        };
         postcard::from_bytes(&reply).map_err(|e| SendError(format!("not a consensus reply: {e}")))
     }
 }

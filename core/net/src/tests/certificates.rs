@@ -83,7 +83,7 @@ fn a_node_takes_only_a_usable_certificate_of_its_own() {
 }
 
 /// A node whose certificate ended so long ago, and one whose has not; they know one another's keys.
-async fn fresh_and_ended(ago: u64, known: bool) -> (Node, Node) {
+pub(super) async fn fresh_and_ended(ago: u64, known: bool) -> (Node, Node) {
     let ca = Authority::create(CLUSTER, [1; 32], UnixMillis(now().0 - 100 * DAY)).unwrap();
     let fresh = Node::new(&ca, 1);
     let ended = Node::with(certified_at(&ca, 2, UnixMillis(now().0 - DAY - ago)), any_port());

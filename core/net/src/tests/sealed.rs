@@ -1,7 +1,10 @@
 //! Packets of the ring without a connection.
 
 use super::{counting::Counts, *};
-use crate::{NodeKey, sealed::Seals};
+use crate::{
+    NodeKey,
+    sealed::{Kind, Seals},
+};
 
 fn key(n: u8) -> NodeKey {
     NodeKey::from_seed([n; 32])
@@ -80,22 +83,22 @@ async fn what_is_not_authentic_and_new_is_refused_counted_and_not_delivered() {
     for seals in [&mut present, &mut past, &mut foreign, &mut unknown] {
         seals.set_key(b.id, key(2).public()).unwrap();
     }
-    let good = present.seal(b.id, b"good").unwrap();
-    let mut flipped = present.seal(b.id, b"flipped").unwrap();
+    let good = present.seal(b.id, Kind::Packet, b"good").unwrap();
+    let mut flipped = present.seal(b.id, Kind::Packet, b"flipped").unwrap();
     flipped[40] ^= 1;
-    let mut liar = unknown.seal(b.id, b"a's name, another's key").unwrap();
+    let mut liar = unknown.seal(b.id, Kind::Packet, b"a's name, another's key").unwrap();
     liar[1..9].copy_from_slice(&a.id.0.to_be_bytes());
     liar[14] = 7;
-    let truncated = &present.seal(b.id, b"truncated").unwrap()[..50];
+    let truncated = &present.seal(b.id, Kind::Packet, b"truncated").unwrap()[..50];
     let socket = any_port();
     let bad: [(&str, &[u8]); 9] = [
         ("replay", &good),
         ("bad_seal", &flipped),
         ("bad_seal", &liar),
         ("bad_seal", truncated),
-        ("bad_seal", &foreign.seal(b.id, b"foreign").unwrap()),
-        ("old_session", &past.seal(b.id, b"past").unwrap()),
-        ("unknown_sender", &unknown.seal(b.id, b"unknown").unwrap()),
+        ("bad_seal", &foreign.seal(b.id, Kind::Packet, b"foreign").unwrap()),
+        ("old_session", &past.seal(b.id, Kind::Packet, b"past").unwrap()),
+        ("unknown_sender", &unknown.seal(b.id, Kind::Packet, b"unknown").unwrap()),
         ("oversized", &[0x11; 1_400]),
         ("malformed", &[0x11; 44]),
     ];
@@ -113,7 +116,7 @@ async fn what_is_not_authentic_and_new_is_refused_counted_and_not_delivered() {
         assert_eq!(counts.refused(reason), before + 1);
     }
     b.heard_nothing();
-    let more = present.seal(b.id, b"more").unwrap();
+    let more = present.seal(b.id, Kind::Packet, b"more").unwrap();
     socket.send_to(&more, b.address).unwrap();
     assert_eq!(b.heard().await, Heard::Datagram(a.id, Bytes::from_static(b"more")), "the address does not matter");
     assert_eq!(a.call(b.id, b"ab").await, Ok(b"ba".to_vec()));
@@ -143,7 +146,7 @@ async fn a_node_whose_start_was_set_back_is_heard_when_it_is_raised() {
     let (a, mut b) = sealed_pair().await;
     let mut former = Seals::new(CLUSTER, &key(1), &[1; 32], 9);
     former.set_key(b.id, key(2).public()).unwrap();
-    any_port().send_to(&former.seal(b.id, b"ninth life").unwrap(), b.address).unwrap();
+    any_port().send_to(&former.seal(b.id, Kind::Packet, b"ninth life").unwrap(), b.address).unwrap();
     b.heard().await;
     a.net.send_datagram(b.id, Bytes::from_static(b"first life"));
     a.net.raise_start(10);
