@@ -12,6 +12,7 @@ use std::{
     os::unix::process::CommandExt,
     path::Path,
     process,
+    thread::available_parallelism,
 };
 use taffeta_node::{Fabric, FabricConfig};
 use tokio::{
@@ -25,6 +26,9 @@ const RECOVERY_FILE: &str = "recovery.key";
 
 /// Threads of a node's runtime: a node is mostly idle, and shares its machine with the tasks.
 const WORKERS: usize = 2;
+/// On a machine of up to so many processors it is one: of two each wakes the other for every little thing, which costs an idle
+/// node a quarter more, and no more is written with them while tasks want processors, too.
+const SMALL_MACHINE: usize = 2;
 
 /// What is logged unless `TAFFETA_LOG` says otherwise, in the syntax of tracing's filters.
 const LOG: &str = "warn,taffeta=info";
@@ -135,7 +139,10 @@ fn start_log() -> Outcome {
 }
 
 fn workers() -> Outcome<usize> {
-    let Ok(text) = env::var("TAFFETA_WORKERS") else { return Ok(WORKERS) };
+    let Ok(text) = env::var("TAFFETA_WORKERS") else {
+        let small = available_parallelism().is_ok_and(|processors| processors.get() <= SMALL_MACHINE);
+        return Ok(if small { 1 } else { WORKERS });
+    };
     let number = text.parse().ok().filter(|n| (1..=64).contains(n));
     number.ok_or_else(|| Failure::wrong(format!("TAFFETA_WORKERS: expected a number from 1 to 64, found `{text}`")))
 }

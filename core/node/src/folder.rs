@@ -16,6 +16,10 @@ use std::{
 };
 use taffeta_model::{ClusterId, NodeName};
 use taffeta_net::sha256;
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    task::block_in_place,
+};
 
 /// Version of the folder's layout. That of the last release is converted; any other is refused, never guessed at.
 pub(crate) const FORMAT: u32 = 2;
@@ -74,6 +78,15 @@ impl DiskFolder {
     }
 }
 
+/// Does what may wait long for a disk. Meanwhile another thread does what else the node has to do: on a small machine it has one
+/// for all, and the ring would take a node for dead whose disk is slow.
+fn aside<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => block_in_place(work),
+        Ok(_) | Err(_) => work(),
+    }
+}
+
 impl Folder for DiskFolder {
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
         match fs::read(self.path.join(name)) {
@@ -85,11 +98,13 @@ impl Folder for DiskFolder {
 
     fn write(&self, name: &str, contents: &[u8]) -> io::Result<()> {
         let (target, partial) = (self.path.join(name), self.path.join(format!("{name}.tmp")));
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&partial)?;
-        file.write_all(contents)?;
-        file.sync_all()?;
-        fs::rename(&partial, &target)?;
-        File::open(&self.path)?.sync_all()
+        aside(|| {
+            let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&partial)?;
+            file.write_all(contents)?;
+            file.sync_all()?;
+            fs::rename(&partial, &target)?;
+            File::open(&self.path)?.sync_all()
+        })
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
