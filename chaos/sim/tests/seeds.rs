@@ -154,9 +154,7 @@ fn a_change_of_voters_that_a_leader_left_half_done_is_finished_by_the_next() {
 
 #[test]
 fn leaders_that_are_killed_at_chosen_instants_lose_no_slot_and_no_instance() {
-    let run = |seed| passes(&SimConfig { faults: [FaultKind::KillAgent].into(), ..short(seed, 60) });
-    let reports: Vec<Report> = (1..9).map(run).collect();
-    for moment in [
+    let mut missing = vec![
         Moment::LeaderKilledInUpdate,
         Moment::LeaderKilledAtSlot,
         Moment::LeaderKilledInDrain,
@@ -167,9 +165,15 @@ fn leaders_that_are_killed_at_chosen_instants_lose_no_slot_and_no_instance() {
         Moment::VersionReturned,
         Moment::VersionPromoted,
         Moment::SlotStarted,
-    ] {
-        assert!(reports.iter().any(|report| report.sometimes.count(moment) > 0), "never met: {}", moment.words());
+    ];
+    for seed in 1..=30 {
+        let report = passes(&SimConfig { faults: [FaultKind::KillAgent].into(), ..short(seed, 60) });
+        missing.retain(|moment| report.sometimes.count(*moment) == 0);
+        if missing.is_empty() && seed >= 8 {
+            return;
+        }
     }
+    panic!("never met: {:?}", missing.iter().map(|moment| moment.words()).collect::<Vec<_>>());
 }
 
 #[test]
