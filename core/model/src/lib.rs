@@ -60,5 +60,5 @@ pub use state::{
     Volumes, WINDOW_MAX, WINDOW_MIN, WINDOWS_MAX, Window,
 };
 pub use taffeta_calendar::{Calendar, InvalidSchedule, Schedule, Spent, rfc3339};
-pub use time::{BEAT, BootMillis, Millis, UnixMillis, beat_until, nearest_pulse, next_beat};
+pub use time::{BEAT, BootMillis, Millis, UnixMillis, beat_until, next_beat, pulse_until};
 pub use versions::{VERSION, VERSION_MIN, Versions};

@@ -2,7 +2,7 @@
 
 mod beat;
 
-pub use beat::{BEAT, beat_until, nearest_pulse, next_beat};
+pub use beat::{BEAT, beat_until, next_beat, pulse_until};
 use serde::{Deserialize, Serialize};
 use std::{ops::Add, time::Duration};
 pub use taffeta_calendar::UnixMillis;

@@ -1,9 +1,9 @@
 //! Small calls that may be made twice: two sealed datagrams and no stream.
 //!
-//! A call on a connection is four packets, since each end's last one is acknowledged, and each sets timers of QUIC at both
-//! ends. A leader's heartbeats, eight a second to each follower, would be most of what an idle node does. As sealed datagrams
-//! they are two packets. What is lost goes on the connection after a while, and so do the next ones at once, as they do to a node
-//! of version 1, which does not understand them.
+//! A call on a connection is four packets, since each end's last one is acknowledged, and each sets timers of QUIC at
+//! both ends. A leader's heartbeats, eight a second to each follower, would be most of what an idle node does. As sealed
+//! datagrams they are two packets. What is lost goes on the connection soon, and so do the next ones at once; to a node
+//! of version 1, which does not understand them, all do.
 //!
 //! A sealed datagram shows no certificate, so it is the connection that vouches: a call is made only to, and answered only
 //! for, a peer with a live connection whose certificate allows the lane at that moment.
@@ -26,20 +26,20 @@ use bytes::{Buf, Bytes};
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex,
+        Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 use taffeta_model::NodeId;
 use tokio::{
-    sync::{Semaphore, oneshot},
+    sync::oneshot,
+    task::JoinSet,
     time::{Instant, timeout_at},
 };
 
-/// A reply is missed after two round trips and this, or when the caller gives up. Longer than from one heartbeat to the next:
-/// an idle machine would wake for it otherwise.
-const PATIENCE: Duration = Duration::from_millis(256);
+/// A reply is missed after two round trips and this: a node that is busy takes some time.
+const PATIENCE: Duration = Duration::from_millis(40);
 /// The first version of the protocol that has them.
 const SINCE: u32 = 2;
 /// A connection on which nothing was heard for so long is asked for a sign of life: the call goes on it.
@@ -51,13 +51,12 @@ const CALLS_MAX: usize = 256;
 /// Before the request or the body.
 const HEAD_BYTES: usize = 8 + 1;
 
-/// The sealed calls of a node, and those of others that it is about to answer.
+/// The sealed calls of a node that wait for their replies.
 pub(crate) struct Briefs {
     /// Number of the next call. The first one is drawn, so that a reply to an earlier life's answers no call of this one.
     next: AtomicU64,
     /// At most [`CALLS_MAX`].
     waiting: Mutex<BTreeMap<u64, Waiting>>,
-    answering: Arc<Semaphore>,
 }
 
 struct Waiting {
@@ -71,20 +70,21 @@ struct Begun<'a> {
     link: Link,
     number: u64,
     reply: oneshot::Receiver<Bytes>,
-    answered: bool,
+    /// Whether something was sent to which nobody has replied.
+    missed: bool,
 }
 
 impl Begun<'_> {
     async fn reply(&mut self, deadline: Instant) -> Option<Bytes> {
         let reply = timeout_at(deadline, &mut self.reply).await.ok()?.ok();
-        self.answered = reply.is_some();
+        self.missed = reply.is_none();
         reply
     }
 }
 
 impl Drop for Begun<'_> {
     fn drop(&mut self) {
-        if !self.answered {
+        if self.missed {
             self.link.mark_briefs_lost(PAUSE);
         }
         self.briefs.waiting.lock().expect("no panic while it is held").remove(&self.number);
@@ -94,20 +94,22 @@ impl Drop for Begun<'_> {
 impl Briefs {
     /// `first` is drawn at random.
     pub(crate) fn new(first: u64) -> Self {
-        let answering = Arc::new(Semaphore::new(CALLS_MAX));
-        Self { next: AtomicU64::new(first), waiting: Mutex::default(), answering }
+        Self { next: AtomicU64::new(first), waiting: Mutex::default() }
+    }
+
+    fn number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
     }
 
     /// `None` if too many wait.
-    fn begin(&self, on: NodeId, link: Link) -> Option<Begun<'_>> {
+    fn begin(&self, on: NodeId, link: Link, number: u64) -> Option<Begun<'_>> {
         let mut waiting = self.waiting.lock().expect("no panic while it is held");
         if waiting.len() >= CALLS_MAX {
             return None;
         }
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, reply) = oneshot::channel();
         waiting.insert(number, Waiting { on, reply: sender });
-        Some(Begun { briefs: self, link, number, reply, answered: false })
+        Some(Begun { briefs: self, link, number, reply, missed: false })
     }
 
     /// A reply has come. One that nobody waits for, or that another node was asked for, is passed over.
@@ -159,10 +161,14 @@ impl Net {
             return None;
         }
         let patience = Instant::now() + PATIENCE + 2 * link.connection.rtt();
-        let mut begun = self.inner.briefs.begin(node, link)?;
-        let packet = [&begun.number.to_be_bytes()[..], &[lane.byte()], request].concat();
+        let number = self.inner.briefs.number();
+        let packet = [&number.to_be_bytes()[..], &[lane.byte()], request].concat();
         let datagram = self.seals().seal(node, Kind::Call, &packet)?;
-        self.send_sealed(Way::Call, address, &datagram, packet.len());
+        let mut begun = self.inner.briefs.begin(node, link, number)?;
+        begun.missed = self.send_sealed(Way::Call, address, &datagram, packet.len());
+        if !begun.missed {
+            return None;
+        }
         let mut reply = begun.reply(patience.min(deadline)).await?;
         match reply.try_get_u8() {
             Ok(REPLY_OK) => Some(Ok(reply.into())),
@@ -171,8 +177,9 @@ impl Net {
         }
     }
 
-    /// A sealed call has come. What may not be called so is not answered: its sender calls on the connection.
-    pub(crate) fn take_call(&self, from: NodeId, mut packet: Bytes) {
+    /// A sealed call has come, and is answered among `work`. What may not be called so is not answered: its sender calls on the
+    /// connection.
+    pub(crate) fn take_call(&self, from: NodeId, mut packet: Bytes, work: &mut JoinSet<()>) {
         counts::datagram(Way::Call, Direction::In, packet.len());
         let (Ok(number), Ok(lane)) = (packet.try_get_u64(), packet.try_get_u8()) else { return };
         let Some(lane) = Lane::from_byte(lane).filter(|lane| lane.is_brief()) else { return };
@@ -181,10 +188,11 @@ impl Net {
         if !lane.allows(peer) || tls::version_of(&link.connection) < SINCE {
             return;
         }
-        let Ok(permit) = Arc::clone(&self.inner.briefs.answering).try_acquire_owned() else { return };
+        if work.len() >= CALLS_MAX {
+            return;
+        }
         let net = self.clone();
-        tokio::spawn(async move {
-            let _permit = permit;
+        work.spawn(async move {
             let (status, body) = match net.inner.service.call(peer, lane, packet).await {
                 Ok(body) => (REPLY_OK, body),
                 Err(why) => (REPLY_REFUSED, why.into_bytes()),

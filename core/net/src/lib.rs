@@ -1,7 +1,8 @@
 //! Everything between nodes: one QUIC endpoint, mutual TLS from the cluster's own CA, calls, pushes and datagrams.
 //!
 //! Connections are few and kept while in use. Packets of the ring, which go to peers at random, need none: they go as
-//! sealed datagrams on the same socket. So do heartbeats, to spare idle machines what a stream costs.
+//! sealed datagrams on the same socket. So do small calls beside a live connection, to
+//! spare idle machines what a stream costs.
 //!
 //! There is no plaintext path and no switch to make one. What a message means is none of this crate's business: it
 //! carries bytes on named lanes between authenticated nodes, and lets a stranger with a join token call one lane only.

@@ -321,19 +321,28 @@ impl Net {
         }
     }
 
-    pub(crate) fn send_sealed(&self, way: counts::Way, address: SocketAddr, datagram: &[u8], packet_bytes: usize) {
+    /// Says whether it was sent.
+    pub(crate) fn send_sealed(
+        &self,
+        way: counts::Way,
+        address: SocketAddr,
+        datagram: &[u8],
+        packet_bytes: usize,
+    ) -> bool {
         let date = self.inner.means.date();
         let lapsed = date > self.inner.credentials.ends() + self.inner.lives.grace;
         if lapsed || self.inner.closed.load(Ordering::Relaxed) {
-            return; // nobody sees a certificate on such a datagram: the sender itself keeps to what is granted
+            return false; // nobody sees a certificate on such a datagram: the sender itself keeps to what is granted
         }
-        match self.inner.socket.send(address, datagram) {
+        let sent = self.inner.socket.send(address, datagram);
+        match &sent {
             Ok(()) => counts::datagram(way, Direction::Out, packet_bytes),
             Err(error) => {
                 counts::lost(Direction::Out);
                 tracing::debug!(%address, %error, "sealed datagram not sent");
             }
         }
+        sent.is_ok()
     }
 
     /// The version of the protocol that is spoken with a node, if there is a connection to it.

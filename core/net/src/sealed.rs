@@ -12,9 +12,9 @@
 //! kind | sender 8 | start 6 | session random 8 | counter 6 | ciphertext | tag 16        (integers big-endian)
 //! ```
 //!
-//! The whole header is authenticated. The kind is 0x11 for a packet of the ring, 0x12 for a small call, 0x13 for the reply to
-//! one; a node from before there were calls takes those for malformed. The first byte has the bit 0x40 clear, which every QUIC packet has set (RFC 9443),
-//! and so both share one socket.
+//! The whole header is authenticated. The kind is 0x11 for a packet of the ring, 0x12 for a small call, 0x13 for the
+//! reply to one; a node from before there were calls takes those for malformed. The first byte has the bit 0x40 clear,
+//! which every QUIC packet has set (RFC 9443), and so both share one socket.
 //!
 //! **Nonces.** The counter goes up with each datagram that leaves, to whomever; a session begins at each start of the
 //! process, with a higher start counter and fresh randomness. So no key meets a counter twice, not even if a copy of
@@ -24,14 +24,15 @@
 //! datagrams. A repeated one is refused within the receiver's memory: the newest session of each sender and the last 64
 //! counters in it, and nothing older. That memory ends with the receiver's process, or when it forgets the sender: before
 //! the sender is heard again, a datagram recorded earlier passes once more. It is then old news of the ring, which
-//! incarnation numbers refute, or a call that does no harm when it is made twice, and the first authentic datagram of a newer session or counter ends it. **What they cannot
-//! do:** read or alter a packet, invent one, turn one round or to another receiver or cluster, or make us send to an address
-//! of their choice: the source address of a datagram is never looked at, and replies go where the ring knows the node to be.
-//! An unknown sender costs a table look-up, a forged seal one decryption, one of a newer session two derivations of keys
-//! besides, and, once for each known peer, one X25519.
+//! incarnation numbers refute, or a call that does no harm when it is made twice, and the first authentic datagram of a
+//! newer session or counter ends it. **What they cannot do:** read or alter a packet, invent one, turn one round or to
+//! another receiver or cluster, or make us send to an address of their choice: the source address of a datagram is never
+//! looked at, and replies go where the ring knows the node to be. An unknown sender costs a table look-up, a forged seal
+//! one decryption, one of a newer session two derivations of keys besides, and, once for each known peer, one X25519.
 //!
 //! **What is missing on purpose:** forward secrecy. Who obtains a node's key can read the ring's packets it has
-//! exchanged, which hold names, addresses and liveness, never secrets.
+//! exchanged, which hold names, addresses and liveness, and its heartbeats, which hold terms and positions of the log; never
+//! secrets.
 
 mod keys;
 mod window;

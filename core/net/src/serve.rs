@@ -39,14 +39,22 @@ impl Net {
 
     /// Opens sealed datagrams. One task for all, so that of two equal ones the second is surely seen as such.
     async fn open(self, mut sealed: mpsc::Receiver<Bytes>) {
-        while let Some(datagram) = sealed.recv().await {
+        let mut work = JoinSet::new(); // ends with the endpoint
+        loop {
+            let datagram = tokio::select! {
+                datagram = sealed.recv() => match datagram {
+                    Some(datagram) => datagram,
+                    None => return,
+                },
+                Some(_) = work.join_next() => continue,
+            };
             let opened = self.seals().open(&datagram);
             match opened {
                 Ok((from, Kind::Packet, packet)) => {
                     counts::datagram(Way::Sealed, Direction::In, packet.len());
                     self.inner.service.datagram(from, packet);
                 }
-                Ok((from, Kind::Call, packet)) => self.take_call(from, packet),
+                Ok((from, Kind::Call, packet)) => self.take_call(from, packet, &mut work),
                 Ok((from, Kind::Reply, packet)) => self.take_sealed_reply(from, packet),
                 Err(refused) => {
                     counts::refused(refused.word());

@@ -3,6 +3,7 @@
 use crate::{
     DnsOptions, TaskOptions,
     config::{OfferChanges, RingPreset},
+    node::is_in_loop,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, net::SocketAddr};
@@ -78,11 +79,12 @@ impl DiskFolder {
     }
 }
 
-/// Does what may wait long for a disk. Meanwhile another thread does what else the node has to do: on a small machine it has one
-/// for all, and the ring would take a node for dead whose disk is slow.
+/// Does what may wait long for a disk. Meanwhile, if one of the node's loops does it, another thread does what else the
+/// node has to do: on a small machine it has one for all, and the ring would take a node for dead whose disk is slow.
+/// Elsewhere it cannot be told whether the runtime allows it: whoever starts a node may do that in a `LocalSet`.
 fn aside<T>(work: impl FnOnce() -> T) -> T {
     match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
-        Ok(RuntimeFlavor::MultiThread) => block_in_place(work),
+        Ok(RuntimeFlavor::MultiThread) if is_in_loop() => block_in_place(work),
         Ok(_) | Err(_) => work(),
     }
 }

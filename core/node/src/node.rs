@@ -133,6 +133,16 @@ pub(crate) struct Core {
     pub(crate) heard_faults: HeardFaults,
 }
 
+tokio::task_local! {
+    /// Set in the node's own loops.
+    static IN_LOOP: ();
+}
+
+/// Whether this runs in one of the node's own loops, each of which is a task of its own.
+pub(crate) fn is_in_loop() -> bool {
+    IN_LOOP.try_with(|()| ()).is_ok()
+}
+
 /// Runs a loop of the node; if it panics, whoever runs the node is told, for a node with a dead loop only seems to live.
 pub(crate) async fn guarded(name: &'static str, failed: watch::Sender<Option<String>>, work: impl Future<Output = ()>) {
     struct Guard(&'static str, watch::Sender<Option<String>>);
@@ -144,7 +154,7 @@ pub(crate) async fn guarded(name: &'static str, failed: watch::Sender<Option<Str
         }
     }
     let _guard = Guard(name, failed);
-    work.await;
+    IN_LOOP.scope((), work).await;
 }
 
 impl Core {

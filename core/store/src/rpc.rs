@@ -70,7 +70,7 @@ pub(crate) enum Call<'a> {
 }
 
 impl Call<'_> {
-    /// Small, and to answer it twice is to answer it once: a heartbeat.
+    /// Small, and to answer it twice is to answer it once: a heartbeat, or how far the log is committed.
     fn is_brief(&self) -> bool {
         match self {
             Self::Append(append) => append.entries.is_empty(),

@@ -22,7 +22,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
-use taffeta_model::{BEAT, Bug, Liveness, Millis, NodeId, nearest_pulse, planted};
+use taffeta_model::{BEAT, Bug, Liveness, Millis, NodeId, planted, pulse_until};
 
 /// Seeds that are kept: a joiner needs one that answers.
 pub const SEEDS_MAX: usize = 64;
@@ -533,12 +533,12 @@ impl Swim {
 }
 
 /// When a timer fires that is due so long after now. Probes, of which an idle ring is full, begin and end when heartbeats are
-/// due: an idle machine is awake then. Unless they are shorter than that.
+/// due on a LAN: an idle machine is awake then. Unless they are shorter than that.
 fn on_pulse(now: Millis, after: Duration, timer: &Timer<Identity>) -> Millis {
     let at = now + after;
     match timer {
         Timer::ProbeRandomMember(_) | Timer::SendIndirectProbe { .. } if after >= 2 * BEAT => {
-            Millis(u64::try_from(nearest_pulse(Duration::from_millis(at.0)).as_millis()).unwrap_or(u64::MAX))
+            Millis(u64::try_from(pulse_until(Duration::from_millis(at.0)).as_millis()).unwrap_or(u64::MAX))
         }
         Timer::ProbeRandomMember(_)
         | Timer::SendIndirectProbe { .. }

@@ -17,11 +17,12 @@ pub fn next_beat(now: Duration, every: Duration) -> Duration {
     Duration::from_millis(u64::try_from(next).unwrap_or(u64::MAX))
 }
 
-/// The instant nearest to `at` of those two beats apart, at which heartbeats are due.
-pub fn nearest_pulse(at: Duration) -> Duration {
+/// Of the instants two beats apart, at which heartbeats are due on a LAN, the last one that is not later than half a beat after
+/// `at`: whatever begins on one of them and has a little over some of their distance ends on another, also if it begins late.
+pub fn pulse_until(at: Duration) -> Duration {
     let pulse = 2 * BEAT.as_millis();
-    let nearest = (at.as_millis() + pulse / 2) / pulse * pulse;
-    Duration::from_millis(u64::try_from(nearest).unwrap_or(u64::MAX))
+    let last = (at.as_millis() + BEAT.as_millis() / 2) / pulse * pulse;
+    Duration::from_millis(u64::try_from(last).unwrap_or(u64::MAX))
 }
 
 /// The last beat that is not after `at`.

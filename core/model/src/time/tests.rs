@@ -1,4 +1,4 @@
-use super::{BEAT, Millis, UnixMillis, beat_until, nearest_pulse, next_beat};
+use super::{BEAT, Millis, UnixMillis, beat_until, next_beat, pulse_until};
 use std::time::Duration;
 
 #[test]
@@ -20,8 +20,8 @@ fn what_has_time_is_done_on_beats_and_all_of_it_on_the_same() {
     assert_eq!(next_beat(millis(256), millis(250)), millis(512));
     assert_eq!(next_beat(millis(300), millis(500)), millis(512), "every second of the other ones");
     assert_eq!(next_beat(millis(1), Duration::MAX), Duration::from_millis(u64::MAX));
-    let pulses = [(0, 0), (63, 0), (64, 128), (191, 128), (192, 256), (500, 512)];
-    assert!(pulses.into_iter().all(|(at, pulse)| nearest_pulse(millis(at)) == millis(pulse)));
+    let pulses = [(0, 0), (95, 0), (96, 128), (150, 128), (223, 128), (224, 256), (500, 512), (607, 512)];
+    assert!(pulses.into_iter().all(|(at, pulse)| pulse_until(millis(at)) == millis(pulse)));
     assert_eq!(beat_until(millis(63)), Duration::ZERO);
     assert_eq!(beat_until(millis(64)), BEAT);
     assert_eq!(beat_until(millis(1_000)), millis(960));

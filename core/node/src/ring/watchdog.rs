@@ -1,4 +1,5 @@
-//! Reports a turn of the ring's driver that takes long, also one that does not end: this node looks dead to others then.
+//! Reports a turn of the ring's driver that takes long, also one that does not end, where the runtime has another thread: this
+//! node looks dead to others then.
 
 use std::{
     sync::{
