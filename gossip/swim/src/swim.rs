@@ -24,6 +24,9 @@ use std::{
 };
 use taffeta_model::{BEAT, Bug, Liveness, Millis, NodeId, planted, pulse_until};
 
+/// In a ring of up to so many other members an idle machine wakes for little but its probes.
+const SMALL_RING: usize = 16;
+
 /// Seeds that are kept: a joiner needs one that answers.
 pub const SEEDS_MAX: usize = 64;
 
@@ -454,7 +457,9 @@ impl Swim {
         for (timer, after) in out.timers {
             self.note_accusation(now, &timer);
             let after = self.stretched(&timer, after).max(Duration::from_millis(1));
-            self.schedule(on_pulse(now, after, &timer), Due::Foca(timer));
+            let small = self.foca.num_members() <= SMALL_RING;
+            let at = if small { on_pulse(now, after, &timer) } else { now + after };
+            self.schedule(at, Due::Foca(timer));
         }
         self.end_rest(now);
         self.take_over(now);
