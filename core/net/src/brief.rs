@@ -185,10 +185,7 @@ impl Net {
         let Some(lane) = Lane::from_byte(lane).filter(|lane| lane.is_brief()) else { return };
         let Some(link) = self.pool().take_live(from) else { return };
         let peer = self.standing(link.terms.map(|terms| terms.peer));
-        if !lane.allows(peer) || tls::version_of(&link.connection) < SINCE {
-            return;
-        }
-        if work.len() >= CALLS_MAX {
+        if !lane.allows(peer) || tls::version_of(&link.connection) < SINCE || work.len() >= CALLS_MAX {
             return;
         }
         let net = self.clone();

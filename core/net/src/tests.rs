@@ -235,6 +235,10 @@ fn unjoined_as(key: &NodeKey, socket: UdpSocket, connections_max: usize, lives: 
     Unjoined::new(config, key).unwrap()
 }
 
+fn key(n: u8) -> NodeKey {
+    NodeKey::from_seed([n; 32])
+}
+
 fn now() -> UnixMillis {
     use crate::seams::Clock as _;
     crate::SystemClock.date()
@@ -261,5 +265,15 @@ fn pair() -> (Node, Node) {
     let (a, b) = (Node::new(&ca, 1), Node::new(&ca, 2));
     a.knows(&b);
     b.knows(&a);
+    (a, b)
+}
+
+/// The same, and each other's keys: `a` is 1 and `b` is 2.
+async fn introduced() -> (Node, Node) {
+    let (a, b) = pair();
+    a.net.set_peer_key(b.id, key(2).public()).unwrap();
+    b.net.set_peer_key(a.id, key(1).public()).unwrap();
+    a.writable().await;
+    b.writable().await;
     (a, b)
 }

@@ -1,23 +1,12 @@
 //! Small calls as sealed datagrams: when they are made so, when not, and that no more is believed than on a connection.
 
 use super::{counting::Counts, *};
-use crate::{
-    NodeKey,
-    sealed::{Kind, Seals},
-};
+use crate::sealed::{Kind, Seals};
 use std::collections::BTreeSet;
 
-fn key(n: u8) -> NodeKey {
-    NodeKey::from_seed([n; 32])
-}
-
-/// Two nodes that know one another's address and key, and have a connection: `a` is 1 and `b` is 2.
+/// Two nodes that know one another's address and key, and have a connection.
 async fn connected() -> (Node, Node) {
-    let (a, b) = pair();
-    a.net.set_peer_key(b.id, key(2).public()).unwrap();
-    b.net.set_peer_key(a.id, key(1).public()).unwrap();
-    a.writable().await;
-    b.writable().await;
+    let (a, b) = introduced().await;
     a.call(b.id, b"").await.unwrap();
     (a, b)
 }
@@ -56,9 +45,7 @@ async fn a_small_call_on_a_live_connection_is_two_sealed_datagrams() {
 async fn what_is_large_or_on_another_lane_or_without_a_connection_goes_on_one() {
     let counts = Counts::default();
     let _counting = metrics::set_default_local_recorder(&counts);
-    let (a, mut b) = pair();
-    a.net.set_peer_key(b.id, key(2).public()).unwrap();
-    b.net.set_peer_key(a.id, key(1).public()).unwrap();
+    let (a, mut b) = introduced().await;
     assert_eq!(a.brief(b.id, b"first").await, Ok(b"tsrif".to_vec()));
     let large = vec![7; DATAGRAM_BYTES_MAX - 8];
     assert_eq!(a.brief(b.id, &large).await, Ok(large.clone()));

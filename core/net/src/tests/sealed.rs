@@ -1,14 +1,7 @@
 //! Packets of the ring without a connection.
 
 use super::{counting::Counts, *};
-use crate::{
-    NodeKey,
-    sealed::{Kind, Seals},
-};
-
-fn key(n: u8) -> NodeKey {
-    NodeKey::from_seed([n; 32])
-}
+use crate::sealed::{Kind, Seals};
 
 /// As it would be in a cluster so large that a packet of the ring dials nothing.
 fn large(node: &Node) {
@@ -17,15 +10,11 @@ fn large(node: &Node) {
     }
 }
 
-/// Two nodes of a large cluster that know one another's address and key: `a` is 1 and `b` is 2.
+/// Two nodes of a large cluster that know one another's address and key.
 async fn sealed_pair() -> (Node, Node) {
-    let (a, b) = pair();
+    let (a, b) = introduced().await;
     large(&a);
     large(&b);
-    a.net.set_peer_key(b.id, key(2).public()).unwrap();
-    b.net.set_peer_key(a.id, key(1).public()).unwrap();
-    a.writable().await;
-    b.writable().await;
     (a, b)
 }
 
@@ -52,10 +41,7 @@ async fn two_nodes_exchange_packets_without_any_connection() {
 async fn a_live_connection_is_preferred_and_a_small_cluster_gets_one() {
     let counts = Counts::default();
     let _counting = metrics::set_default_local_recorder(&counts);
-    let (a, mut b) = pair();
-    a.net.set_peer_key(b.id, key(2).public()).unwrap();
-    b.net.set_peer_key(a.id, key(1).public()).unwrap();
-    a.writable().await;
+    let (a, mut b) = introduced().await;
     a.net.send_datagram(b.id, Bytes::from_static(b"first"));
     assert_eq!(b.heard().await, Heard::Datagram(a.id, Bytes::from_static(b"first")));
     assert_eq!(counts.datagrams("sealed", "in"), 1);
