@@ -198,3 +198,42 @@ fn the_ca_is_replaced_across_a_partition_and_who_was_cut_off_follows() {
     });
     cluster.wait_voters(3);
 }
+
+#[test]
+fn a_machine_that_two_rotations_did_not_wait_for_is_told_so_and_stops_its_tasks() {
+    let _turn = in_company();
+    let mut cluster = cluster(4);
+    cluster.wait_voters(3);
+    let (listed, _) = within(SOON, "the machines are listed", || cluster.machines[0].listed());
+    let name = listed.iter().find(|m| !m.votes()).map(|m| m.name.clone()).expect("one of the four does not vote");
+    let at = cluster.index(&name);
+    let app = cluster.root().join("app.toml");
+    let text = format!(
+        "app = \"shop\"\n[service.web]\nrun = [\"sleep\", \"600\"]\nconstraints = [\"hostname LIKE {name}\"]\n"
+    );
+    fs::write(&app, text).expect("an app file");
+    cluster.machines[0].run(&["deploy", app.to_str().expect("plain"), "--wait"]).success();
+    let tasks = cluster.machines[0].try_json(&["ps"]).expect("tasks");
+    let pid = tasks[0]["pid"].as_u64().expect("it runs");
+    cluster.machines[at].terminate();
+    let there = || std::path::Path::new(&format!("/proc/{pid}")).exists();
+    assert!(there(), "a task outlives its agent");
+    for _ in 0..2 {
+        cluster.machines[0].run(&["ca", "rotate"]).success();
+        within(SOON, "all others have a certificate of the new CA", || {
+            match cluster.machines[0].try_json(&["ca", "status"])? {
+                view if view["waiting"] == serde_json::json!([name]) && view["rotating"] == true => Ok(()),
+                view => Err(view.to_string()),
+            }
+        });
+        cluster.machines[0].run(&["ca", "finish", "--force"]).success();
+    }
+    cluster.machines[at].up(&[]);
+    within(SOON, "it ends", || if cluster.machines[at].is_running() { Err("it runs".into()) } else { Ok(()) });
+    let log = fs::read_to_string(cluster.machines[at].log()).expect("a log");
+    assert!(log.contains("no certificate of the cluster's present CA"), "{log}");
+    assert!(log.contains("join with a new token"), "it says what to do: {log}");
+    assert!(!there(), "its tasks were stopped before it ended");
+    assert_eq!(cluster.machines[0].try_json(&["nodes"]).expect("nodes").as_array().map(Vec::len), Some(4));
+    cluster.machines[0].run(&["remove", &name]).success();
+}

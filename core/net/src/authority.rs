@@ -17,6 +17,9 @@ use time::OffsetDateTime;
 
 /// Ten years, unless it is rotated: an operator's act.
 const AUTHORITY_LIFE: Duration = Duration::from_secs(3650 * 86_400);
+/// As many CAs may stand between one and a node's certificate: those that followed it, each signed by the one before. A node
+/// shows so many cross certificates.
+pub const CROSSES_MAX: u8 = 4;
 /// How far the clock of a machine may be behind ours. A machine without a battery for its clock, or one whose time servers
 /// were out of reach, is off by more than hours; a date before which a certificate is not valid protects nobody.
 const CLOCK_SKEW: Duration = Duration::from_secs(30 * 86_400);
@@ -91,8 +94,7 @@ impl std::fmt::Debug for Authority {
 impl Authority {
     /// A new CA for a new cluster.
     pub fn create(cluster: ClusterId, seed: [u8; 32], now: UnixMillis) -> Result<Self, CertificateError> {
-        // One more CA may stand between it and a node's certificate: the next one, which it signs at a rotation.
-        let params = Self::params(cluster, seed, now, 1)?;
+        let params = Self::params(cluster, seed, now, CROSSES_MAX)?;
         let certificate = params.self_signed(&key_pair(seed)?).map_err(CertificateError::Make)?;
         Ok(Self { cluster, seed, certificate: certificate.der().to_vec() })
     }
@@ -118,13 +120,13 @@ impl Authority {
     /// one has signed. DER.
     pub fn cross_signed_by(&self, other: &Self, now: UnixMillis) -> Result<Vec<u8>, CertificateError> {
         let subject = Subject(NodeKey::from_seed(self.seed).public());
-        let params = Self::params(self.cluster, self.seed, now, 0)?;
+        let params = Self::params(self.cluster, self.seed, now, CROSSES_MAX)?;
         let certificate = params.signed_by(&subject, &other.issuer(now)?).map_err(CertificateError::Make)?;
         Ok(certificate.der().to_vec())
     }
 
     fn issuer(&self, now: UnixMillis) -> Result<Issuer<'static, KeyPair>, CertificateError> {
-        Ok(Issuer::new(Self::params(self.cluster, self.seed, now, 1)?, key_pair(self.seed)?))
+        Ok(Issuer::new(Self::params(self.cluster, self.seed, now, CROSSES_MAX)?, key_pair(self.seed)?))
     }
 
     /// The CA certificate, DER.

@@ -41,6 +41,29 @@ impl Certified {
         cluster: ClusterId,
         now: UnixMillis,
     ) -> Result<Self, Error> {
+        Self::verified(certificate, others, anchors, provider, cluster, now).map(|(certified, _)| certified)
+    }
+
+    /// The key of the CA that has signed a certificate; `None` if the chain leads to none of the CAs.
+    pub(crate) fn issuer(
+        certificate: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        anchors: &[TrustAnchor<'_>],
+        provider: &CryptoProvider,
+        cluster: ClusterId,
+        now: UnixMillis,
+    ) -> Option<PublicKey> {
+        Self::verified(certificate, others, anchors, provider, cluster, now).ok()?.1
+    }
+
+    fn verified(
+        certificate: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        anchors: &[TrustAnchor<'_>],
+        provider: &CryptoProvider,
+        cluster: ClusterId,
+        now: UnixMillis,
+    ) -> Result<(Self, Option<PublicKey>), Error> {
         let certified = Self::read(certificate, cluster)?;
         let end_entity = EndEntityCert::try_from(certificate).map_err(|_| CertificateError::BadEncoding)?;
         let algorithms = provider.signature_verification_algorithms.all;
@@ -48,8 +71,8 @@ impl Certified {
         // Node certificates are for both sides and name no usage, so that either one fits.
         let verified =
             end_entity.verify_for_usage(algorithms, anchors, others, at, KeyUsage::server_auth(), None, None);
-        verified.map_err(refused)?;
-        Ok(certified)
+        let path = verified.map_err(refused)?;
+        Ok((certified, PublicKey::from_spki(&path.issuer_spki())))
     }
 
     /// Reads who is named, which is worth nothing unless the chain has been verified. There must be exactly one URI among

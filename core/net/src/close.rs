@@ -1,9 +1,7 @@
 //! Why a connection was closed, in a number and words for the other end.
 
-use quinn::{Connection, ConnectionError, TransportErrorCode, VarInt};
-
-/// The TLS alert `certificate_revoked`.
-const REVOKED: u8 = 44;
+use crate::refusal::{Grounds, RefusedFor};
+use quinn::{Connection, ConnectionError, VarInt};
 
 /// The codes are the protocol's: a peer of another version may tell them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +24,8 @@ pub(crate) enum Close {
     Forgotten,
     /// The node was removed from the cluster: told to it, so that it ends.
     Removed,
+    /// The certificate is of a CA that is believed no more: told to its node, so that it ends.
+    FormerAuthority,
 }
 
 impl Close {
@@ -40,6 +40,7 @@ impl Close {
             Self::Down => 6,
             Self::Forgotten => 7,
             Self::Removed => 8,
+            Self::FormerAuthority => 9,
         })
     }
 
@@ -54,22 +55,27 @@ impl Close {
             Self::Down => b"taken for dead",
             Self::Forgotten => b"not a member any more, or moved",
             Self::Removed => b"removed from the cluster",
+            Self::FormerAuthority => b"the certificate is of a former CA",
         }
     }
 
-    /// Whether the peer closed or refused a connection because it holds this node to be removed from the cluster: by this
-    /// code, or, in a handshake, by the alert `certificate_revoked` (RFC 8446, section 6.2). Either comes from the peer
-    /// that the handshake has authenticated.
-    pub(crate) fn is_removal(error: &ConnectionError) -> bool {
+    /// Whether the peer closed a connection because it refuses this node's certificate for good, and what it said. Only
+    /// such an end counts: it comes after the handshake, from the peer that this has authenticated. A handshake can be ended
+    /// by whoever sees its first packet (RFC 9001, section 5.2).
+    pub(crate) fn refusal(error: &ConnectionError) -> Option<(RefusedFor, Grounds)> {
         match error {
-            ConnectionError::ApplicationClosed(close) => close.error_code == Self::Removed.code(),
-            ConnectionError::ConnectionClosed(close) => close.error_code == TransportErrorCode::crypto(REVOKED),
-            ConnectionError::VersionMismatch
+            ConnectionError::ApplicationClosed(close) => {
+                let all = [RefusedFor::Removal, RefusedFor::FormerAuthority];
+                let why = all.into_iter().find(|why| close.error_code == why.close().code())?;
+                Some((why, Grounds::of(&close.reason)))
+            }
+            ConnectionError::ConnectionClosed(_)
+            | ConnectionError::VersionMismatch
             | ConnectionError::TransportError(_)
             | ConnectionError::Reset
             | ConnectionError::TimedOut
             | ConnectionError::LocallyClosed
-            | ConnectionError::CidsExhausted => false,
+            | ConnectionError::CidsExhausted => None,
         }
     }
 

@@ -2,10 +2,10 @@
 //! CAs rotated, nodes removed. Each handshake takes what is in force when it begins.
 
 use crate::{
-    authority::CertificateError,
+    authority::{CertificateError, signed_by_authority},
     certified::{Certified, ends},
     key::NodeKey,
-    tls::TlsError,
+    tls::{Chain, TlsError},
 };
 use arc_swap::ArcSwap;
 use rustls::{
@@ -31,7 +31,7 @@ pub struct Identity {
     pub certificate: Vec<u8>,
     /// Certificates of the CAs that are believed, DER: one, and two while the CA is rotated.
     pub authorities: Vec<Vec<u8>>,
-    /// The CAs' keys as signed by one another, DER, shown to those who believe only one of them.
+    /// The keys of CAs as signed by the CA before them, DER, shown to those who believe only that one.
     pub crosses: Vec<Vec<u8>>,
 }
 
@@ -150,12 +150,24 @@ impl Credentials {
         others: &[CertificateDer<'_>],
         now: UnixMillis,
     ) -> Result<Certified, rustls::Error> {
-        let shown = self.shown.load();
-        let certified = Certified::verify(certificate, others, &shown.anchors, &self.provider, self.cluster, now)?;
-        if self.is_removed(certified.node) {
+        // Of whatever CA it is: the id follows from the key, and whose key it is has been shown.
+        if self.is_removed(Certified::read(certificate, self.cluster)?.node) {
             return Err(rustls::CertificateError::Revoked.into());
         }
-        Ok(certified)
+        let shown = self.shown.load();
+        Certified::verify(certificate, others, &shown.anchors, &self.provider, self.cluster, now)
+    }
+
+    /// Whether a CA has signed the message that is believed here, or by which the peer is believed that shows this chain.
+    pub(crate) fn is_signed(&self, chain: &Chain, now: UnixMillis, message: &[u8], signature: &[u8]) -> bool {
+        let shown = self.shown.load();
+        let believed = |authority: &Vec<u8>| signed_by_authority(authority, message, signature);
+        let by_peers = || {
+            let issuer =
+                Certified::issuer(chain.own(), chain.others(), &shown.anchors, &self.provider, self.cluster, now)?;
+            Some(issuer.verify(message, signature))
+        };
+        shown.identity.authorities.iter().any(believed) || by_peers().unwrap_or(false)
     }
 
     pub(crate) fn provider(&self) -> &Arc<CryptoProvider> {

@@ -11,6 +11,7 @@ use crate::{
     net::{Inner, Net, exchange},
     peer::{CallError, Lane, Peer},
     pool::Pool,
+    refusal::{Grounds, Refusal},
     sealed::Seals,
     seams::Clock,
     serve::STRANGERS_MAX,
@@ -68,8 +69,12 @@ pub trait Service: Send + Sync + 'static {
     fn push(&self, from: NodeId, lane: Lane, message: Bytes);
     /// Takes a packet of the ring, which came on a connection or sealed; from whom is certain in both cases.
     fn datagram(&self, from: NodeId, packet: Bytes);
-    /// A member closed or refused a connection since it holds this node to be removed from the cluster.
-    fn removed(&self, _by: NodeId) {}
+    /// A node refuses this one's certificate for good.
+    fn refused(&self, _refusal: Refusal) {}
+    /// What to say to a node whose certificate is refused for good; `statement` is what the CA has to sign.
+    fn grounds(&self, _statement: &[u8]) -> Grounds {
+        Grounds::default()
+    }
 }
 
 /// What an endpoint is made of.

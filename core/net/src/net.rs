@@ -10,14 +10,15 @@ use crate::{
     credentials::Credentials,
     endpoint::{DIAL_TIMEOUT, Service},
     handshakes::Handshakes,
-    key::PublicKey,
+    key::{PublicKey, sha256},
     link::{Link, Terms, packets_heard},
     packed,
     peer::{CallError, Lane, Peer},
     pool::{Dialled, Pool, Way},
+    refusal::{Grounds, Refusal},
     sealed::{KeyRefused, Kind, Seals},
     shared_socket::SharedSocket,
-    tls::{self, Means},
+    tls::{self, Chain, Means},
 };
 use bytes::Bytes;
 use quinn::{Connection, Endpoint};
@@ -46,6 +47,9 @@ const TRUST: Duration = Duration::from_secs(3);
 /// Packets of the ring that nothing acknowledged for this long go sealed, if they can: a connection whose packets were
 /// lost for a while sends the next ones later and later (RFC 9002, section 6.2), when the network may work again.
 const DOUBT: Duration = Duration::from_secs(1);
+
+/// A node that refuses a certificate does it as soon as it has seen it.
+const KNOCK_LIMIT: Duration = Duration::from_secs(1);
 
 /// In a cluster of up to this many other nodes each keeps connections to all: a packet to a peer without one also dials.
 /// In a larger one the ring's random probes would only dial connections that nobody uses again.
@@ -437,15 +441,12 @@ impl Net {
         let connecting = self.inner.endpoint.connect_with(config, address, &name);
         let connecting = connecting.map_err(|e| unreachable(e.to_string()))?;
         let connected = timeout(DIAL_TIMEOUT, connecting).await.map_err(|_| unreachable("no answer in time".into()))?;
-        connected.map_err(|e| {
-            self.heed(node, &e);
-            unreachable(e.to_string())
-        })
+        connected.map_err(|e| unreachable(e.to_string()))
     }
 
-    /// What the certificates of a new connection say; `None` for a stranger.
-    pub(crate) fn terms(&self, connection: &Connection, own_ends: UnixMillis) -> Option<Terms> {
-        let peer = tls::certified_peer(connection, self.inner.credentials.cluster()).ok()??;
+    /// What the certificates of a connection say that this node has dialled, and TLS has verified.
+    fn terms(&self, connection: &Connection, own_ends: UnixMillis) -> Option<Terms> {
+        let peer = Certified::read(Chain::of(connection)?.own(), self.inner.credentials.cluster()).ok()?;
         Some(Terms { peer, own_ends })
     }
 
@@ -459,11 +460,24 @@ impl Net {
         link
     }
 
-    /// A connection ended: was this node told that it is no member any more?
-    pub(crate) fn heed(&self, by: NodeId, why: &quinn::ConnectionError) {
-        if Close::is_removal(why) {
-            self.inner.service.removed(by);
+    /// A connection ended: was this node told that its certificate is refused for good?
+    pub(crate) fn heed(&self, by: NodeId, connection: &Connection, end: &quinn::ConnectionError) {
+        let Some((why, Grounds { signature, holders })) = Close::refusal(end) else { return };
+        let credentials = &self.inner.credentials;
+        // Of the present certificate: what was said of one before it is over.
+        let statement = why.statement(credentials.cluster(), &sha256(&credentials.identity().certificate));
+        let signed = |chain: Chain| credentials.is_signed(&chain, self.inner.means.date(), &statement, &signature);
+        let proven = !signature.is_empty() && Chain::of(connection).is_some_and(signed);
+        self.inner.service.refused(Refusal { by, why, proven, holders });
+    }
+
+    /// Lets a node say whether it believes this one: dials it at an address, and waits a moment for its refusal.
+    pub async fn knock(&self, node: NodeId, address: SocketAddr) {
+        let Ok(connection) = self.try_dial(node, address).await else { return };
+        if let Ok(end) = timeout(KNOCK_LIMIT, connection.closed()).await {
+            self.heed(node, &connection, &end);
         }
+        Close::Bye.connection(&connection);
     }
 }
 

@@ -8,17 +8,20 @@ use crate::{
     endpoint::DIAL_TIMEOUT,
     frame,
     handshakes::{Admission, Handshake},
+    key::sha256,
     link::{Link, OpenCall, Terms},
     net::{Net, REPLY_ENDED, REPLY_OK, REPLY_PACKED, REPLY_REFUSED},
     packed,
     peer::{Lane, Peer},
+    refusal::RefusedFor,
     sealed::Kind,
     stream::FrameSink,
     talk::{Hears, Talk},
-    tls,
+    tls::{self, Chain},
 };
 use bytes::Bytes;
 use quinn::{Connection, RecvStream, SendStream};
+use rustls::CertificateError;
 use std::time::Duration;
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 
@@ -96,20 +99,29 @@ impl Net {
             }
             Err(_) => return counts::incoming(Fate::Refused),
         };
-        match tls::certified_peer(&connection, self.inner.credentials.cluster()) {
-            Ok(Some(peer)) if self.inner.credentials.is_removed(peer.node) => {
-                counts::incoming(Fate::Refused); // while the handshake was under way
-                Close::Removed.connection(&connection);
-            }
-            Ok(Some(peer)) => {
+        let Some(chain) = Chain::of(&connection) else { return self.serve_stranger(connection).await };
+        match self.inner.credentials.judge(chain.own(), chain.others(), self.inner.means.date()) {
+            Ok(peer) => {
                 self.adopt(Terms { peer, own_ends }, connection);
             }
-            Ok(None) => self.serve_stranger(connection).await,
-            Err(_) => {
+            Err(error) => {
                 counts::incoming(Fate::Refused);
-                Close::NotANode.connection(&connection);
+                tracing::debug!(%from, %error, "certificate refused");
+                self.refuse(&connection, chain.own(), &error);
             }
         }
+    }
+
+    /// Closes a connection whose peer is not believed, and tells it why if that is for good.
+    fn refuse(&self, connection: &Connection, certificate: &[u8], error: &rustls::Error) {
+        let why = match error {
+            rustls::Error::InvalidCertificate(CertificateError::Revoked) => RefusedFor::Removal,
+            rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => RefusedFor::FormerAuthority,
+            _ => return Close::NotANode.connection(connection), // the library may add to them
+        };
+        let statement = why.statement(self.inner.credentials.cluster(), &sha256(certificate));
+        let grounds = self.inner.service.grounds(&statement);
+        connection.close(why.close().code(), &grounds.behind(why.close().reason()));
     }
 
     async fn serve_stranger(self, connection: Connection) {
@@ -158,7 +170,7 @@ impl Net {
         if let Some(Certified { node, .. }) = peer {
             self.pool().drop_ended(node, link.id());
             if let Some(why) = connection.close_reason() {
-                self.heed(node, &why);
+                self.heed(node, connection, &why);
             }
         }
     }

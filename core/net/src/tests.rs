@@ -15,8 +15,8 @@ mod versions;
 
 use crate::{
     Authority, Bytes, CONNECTIONS_MAX, CallError, Credentials, DATAGRAM_BYTES_MAX, FRAME_BYTES_MAX, FrameSink,
-    Identity, JoinError, JoinToken, Lane, Lives, MESSAGE_BYTES_MAX, Net, NetConfig, NodeKey, Peer, Service, Talk,
-    Unjoined,
+    Identity, JoinError, JoinToken, Lane, Lives, MESSAGE_BYTES_MAX, Net, NetConfig, NodeKey, Peer, Refusal, RefusedFor,
+    Service, Talk, Unjoined,
     endpoint::DIAL_TIMEOUT,
     net::exchange,
     serve::{STRANGER_BYTES_MAX, STRANGERS_MAX},
@@ -46,8 +46,8 @@ enum Heard {
     Datagram(NodeId, Bytes),
     /// A call was given up before its answer, or a stream has ended.
     GivenUp,
-    /// A member says that this node was removed.
-    Removed(NodeId),
+    /// A node refuses this one's certificate for good.
+    Refused(Refusal),
 }
 
 /// Tells the test what it hears, and answers calls by their first word.
@@ -119,8 +119,8 @@ impl Service for Echo {
         let _ = self.0.send(Heard::Datagram(from, packet));
     }
 
-    fn removed(&self, by: NodeId) {
-        let _ = self.0.send(Heard::Removed(by));
+    fn refused(&self, refusal: Refusal) {
+        let _ = self.0.send(Heard::Refused(refusal));
     }
 }
 

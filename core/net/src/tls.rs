@@ -216,16 +216,24 @@ pub(crate) fn join_tls(
     Ok(config)
 }
 
-/// Who is at the other end: a stranger shows no certificate, and an error is no node of this cluster.
-pub(crate) fn certified_peer(
-    connection: &quinn::Connection,
-    cluster: ClusterId,
-) -> Result<Option<Certified>, rustls::Error> {
-    let Some(identity) = connection.peer_identity() else { return Ok(None) };
-    let chain = identity.downcast::<Vec<CertificateDer<'static>>>();
-    let chain = chain.map_err(|_| rustls::Error::NoCertificatesPresented)?;
-    // TLS has verified the chain.
-    Certified::read(chain.first().ok_or(rustls::Error::NoCertificatesPresented)?, cluster).map(Some)
+/// A chain of certificates as a peer has shown it; there is at least the one of its own key.
+pub(crate) struct Chain(Vec<CertificateDer<'static>>);
+
+impl Chain {
+    /// What the other end has shown: a stranger shows nothing. TLS has seen that it holds the key of the first one; who came
+    /// in with it is still to be judged, whom this node has dialled has been.
+    pub(crate) fn of(connection: &quinn::Connection) -> Option<Self> {
+        let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+        (!chain.is_empty()).then_some(Self(*chain))
+    }
+
+    pub(crate) fn own(&self) -> &CertificateDer<'static> {
+        &self.0[0]
+    }
+
+    pub(crate) fn others(&self) -> &[CertificateDer<'static>] {
+        &self.0[1..]
+    }
 }
 
 /// Whom a dial is to reach.
@@ -300,10 +308,11 @@ impl ClientCertVerifier for NodeVerifier {
     fn verify_client_cert(
         &self,
         end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        self.credentials.judge(end_entity, intermediates, millis(now)).map(|_| ClientCertVerified::assertion())
+        // The chain is judged as soon as there is a connection, on which its node can be told why it is refused.
+        Certified::read(end_entity, self.credentials.cluster()).map(|_| ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

@@ -1,10 +1,11 @@
 //! The CA on the voters: its key goes from one to the other, never elsewhere, and is replaced by another one on demand.
 //!
-//! A rotation, step by step. The leader makes a new CA, signs its key with the old one and the old one's with the new one,
-//! and gives the new key to the voters. When a majority has it on disk, the log names it: so it can get lost no more easily
-//! than the log itself. From then on it signs; every node believes both, and shows the two cross certificates, by which
-//! those who were cut off and believe only one CA can still follow the chain. All have their certificates renewed within
-//! seconds. When every member, dead or alive, is known to have one of the new CA, the leader ends the old one.
+//! A rotation, step by step. The leader makes a new CA, signs its key with the old one, and gives the new key to the voters.
+//! When a majority has it on disk, the log names it: so it can get lost no more easily than the log itself. From then on it
+//! signs; every node believes both, and shows the cross certificate, by which those who were cut off and believe only the
+//! old CA can still follow the chain. All have their certificates renewed within seconds. When every member, dead or alive,
+//! is known to have one of the new CA, the leader ends the old one. Cross certificates are shown ever after: whoever comes
+//! back from before is refused, but believes who says so.
 
 use crate::{
     api::{ApiError, AuthoritiesView, AuthorityView, ErrorCode},
@@ -265,13 +266,14 @@ impl Core {
                 Authority::create(self.cluster, seed, now).map_err(|e| failed(&e))?
             }
         };
-        let entry = |ca: &Authority, other: &Authority| {
-            let cross = ca.cross_signed_by(other, now)?;
-            Ok(CertificateAuthority { hash: ca.hash(), certificate: ca.certificate().to_vec(), cross, since: now })
+        let cross = next.cross_signed_by(&former, now).map_err(|e| failed(&e))?;
+        let entry = |ca: &Authority, cross| CertificateAuthority {
+            hash: ca.hash(),
+            certificate: ca.certificate().to_vec(),
+            cross,
+            since: now,
         };
-        let (first, second) = (entry(&former, &next), entry(&next, &former));
-        let entries = first.and_then(|first| Ok((first, second?)));
-        let (first, second) = entries.map_err(|e: taffeta_net::CertificateError| failed(&e))?;
+        let (first, second) = (entry(&former, vec![]), entry(&next, cross));
         let (seed, certificate) = next.export();
         self.keep_authority(next).map_err(|e| failed(&e))?;
         let voters = self.consensus.borrow().voters.clone();

@@ -86,7 +86,7 @@ pub use recover::{
     Loss, MemberEntry, PositionView, Recovered, Stopped, StretchView, SurveyView, recover, recover_in, survey,
     survey_in,
 };
-pub use removal::{LEFT_BEHIND, REMOVED};
+pub use removal::{LEFT_BEHIND, REMOVED, SHUT_OUT};
 pub use restore::{Restored, restore, wrong_backup};
 pub use start_error::StartError;
 pub use taffeta_model as model;

@@ -103,8 +103,10 @@ pub(crate) struct Core {
     pub(crate) issuer: watch::Sender<[u8; 32]>,
     /// The CAs whose keys this node holds: the one that signs, and beside it the next or the former one; the newest last.
     pub(crate) authorities: Mutex<Vec<Authority>>,
-    /// Why this node is no member any more, since a voter has told so.
+    /// Why this node is no member any more, as the cluster has told it.
     pub(crate) removed: watch::Sender<Option<&'static str>>,
+    /// Whether it is being asked just now whether a refusal is the cluster's.
+    pub(crate) asking_holders: Arc<Semaphore>,
     pub(crate) keyring: Keyring,
     pub(crate) leases: Leases,
     /// Why tasks wait, by the leader's newest plan; empty elsewhere.

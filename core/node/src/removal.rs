@@ -1,20 +1,29 @@
 //! A machine that is taken out of the cluster for good: the checks before it, and what the machine itself does about it, and
-//! does likewise when a recovery has forgotten it.
+//! does likewise when a recovery has forgotten it, or a rotation of the CA.
 
 use crate::{
     api::{ApiError, ErrorCode},
     consensus::PART_LIMIT,
     node::Core,
 };
-use std::{sync::Arc, time::Duration};
+use futures::future::join_all;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 use taffeta_model::{AssignedSet, Bug, Command, Directory, Fence, Liveness, NodeId, planted};
-use tokio::time::timeout;
+use taffeta_net::{Grounds, HOLDERS_MAX, Refusal, RefusedFor};
+use tokio::time::{sleep, timeout};
 
 /// How long the tasks of a removed machine may take to end: as long as their grace, and some more.
 const STOP_LIMIT: Duration = Duration::from_secs(40);
 
 /// Why a node ends that was removed.
 pub const REMOVED: &str = "this machine was removed from the cluster (`taffeta remove`); its tasks were stopped";
+
+/// Why a node ends whose certificate is of a CA that is believed no more. A rotation waits for all, unless it is told not to.
+pub const SHUT_OUT: &str = "this machine has no certificate of the cluster's present CA: its data folder is an older copy, or \
+                            `taffeta ca finish --force` did not wait for it; its tasks were stopped";
+
+/// After holders of the CA's key were asked what to make of a refusal, others are not for so long.
+const ASK_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why a node ends that had joined a side of the cluster which a recovery has ended.
 pub const LEFT_BEHIND: &str = "the cluster was recovered from before this machine joined, and does not know it; its tasks \
@@ -68,15 +77,50 @@ impl Core {
             .help("start the missing voters, or add machines and wait until they vote: `taffeta nodes`"))
     }
 
-    /// A peer says that this node was removed. Only a voter's word counts: what it says follows from the log. Any peer's
-    /// would let one bad machine stop all others.
-    pub(crate) fn heed_removal(&self, by: NodeId) {
-        // Asked anew: at start nobody has looked yet.
-        let told = self.remote.borrow().clone();
-        let voters = self.consensus_now(self.store.leadership(), told).voters;
-        if voters.contains(&by) || voters.is_empty() && self.directory.borrow().members.contains_key(&by) {
-            self.removed.send_replace(Some(REMOVED));
+    /// A peer refuses this node for good. That counts if the CA has signed it; of a removal also a voter's word does, as it
+    /// follows from the log. Any peer's would let one bad machine stop all others: who is said to hold the CA's key is asked.
+    pub(crate) fn heed_refusal(self: &Arc<Self>, refusal: Refusal) {
+        let Refusal { by, why, proven, holders } = refusal;
+        tracing::debug!(%by, ?why, proven, "this node is refused");
+        let by_voter = || {
+            // Asked anew: at start nobody has looked yet.
+            let told = self.remote.borrow().clone();
+            let voters = self.consensus_now(self.store.leadership(), told).voters;
+            voters.contains(&by) || voters.is_empty() && self.directory.borrow().members.contains_key(&by)
+        };
+        let why = match why {
+            RefusedFor::Removal if proven || by_voter() => REMOVED,
+            RefusedFor::FormerAuthority if proven => SHUT_OUT,
+            RefusedFor::Removal | RefusedFor::FormerAuthority => return self.ask_holders(holders),
+        };
+        self.removed.send_replace(Some(why));
+    }
+
+    /// Lets those who may hold the CA's key say what they think of this node.
+    fn ask_holders(self: &Arc<Self>, holders: Vec<(NodeId, SocketAddr)>) {
+        let Some(net) = self.net.get() else { return }; // it starts, and will be refused again
+        let Ok(permit) = Arc::clone(&self.asking_holders).try_acquire_owned() else { return };
+        let holders = holders.into_iter().filter(|(id, _)| *id != self.me).take(HOLDERS_MAX);
+        let (net, holders): (_, Vec<_>) = (net.clone(), holders.collect());
+        if holders.is_empty() {
+            return;
         }
+        tokio::spawn(async move {
+            join_all(holders.iter().map(|(id, address)| net.knock(*id, *address))).await;
+            sleep(ASK_PAUSE).await;
+            drop(permit);
+        });
+    }
+
+    /// What is said to a node that is refused for good.
+    pub(crate) fn grounds(&self, statement: &[u8]) -> Grounds {
+        if let Some(authority) = self.signing_authority() {
+            return Grounds { signature: authority.sign_message(statement).to_vec(), holders: vec![] };
+        }
+        let voters = self.consensus.borrow().voters.clone();
+        let directory = self.directory.borrow();
+        let address = |id: NodeId| Some((id, directory.members.get(&id)?.address));
+        Grounds { signature: vec![], holders: voters.into_iter().filter_map(address).take(HOLDERS_MAX).collect() }
     }
 
     /// Cuts off those that were removed.

@@ -12,7 +12,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
 use taffeta_model::{Bug, Directory, NodeId, UnixMillis, mix, planted};
-use taffeta_net::{Clock, Lane, PublicKey, sha256};
+use taffeta_net::{CROSSES_MAX, Clock, Lane, PublicKey, sha256};
 use tokio::time::{Instant, sleep};
 
 /// How long one node may take to renew a certificate.
@@ -45,7 +45,7 @@ pub(crate) struct Papers {
     pub(crate) issuer: [u8; 32],
     /// Certificates of the CAs that are believed, DER, the one that signs last.
     pub(crate) authorities: Vec<Vec<u8>>,
-    /// Their keys as signed by one another, DER.
+    /// The keys of these and former CAs as signed by the one before, DER, the newest last; at most [`CROSSES_MAX`].
     pub(crate) crosses: Vec<Vec<u8>>,
 }
 
@@ -68,10 +68,19 @@ impl Papers {
         let from = if planted(Bug::RotateAtOnce) { directory.authorities.len() - 1 } else { 0 };
         let named = &directory.authorities[from..];
         let authorities: Vec<_> = named.iter().map(|ca| ca.certificate.clone()).collect();
-        let crosses = named.iter().map(|ca| ca.cross.clone()).filter(|cross| !cross.is_empty()).collect();
-        let changed = (&self.authorities, &self.crosses) != (&authorities, &crosses);
-        (self.authorities, self.crosses) = (authorities, crosses);
-        changed
+        let before = (std::mem::replace(&mut self.authorities, authorities), self.crosses.clone());
+        self.show(named.iter().map(|ca| ca.cross.clone()).filter(|cross| !cross.is_empty()));
+        before != (self.authorities.clone(), self.crosses.clone())
+    }
+
+    /// Shows these cross certificates from now on, and of those before the newest ones.
+    fn show(&mut self, crosses: impl Iterator<Item = Vec<u8>>) {
+        for cross in crosses {
+            self.crosses.retain(|known| *known != cross);
+            self.crosses.push(cross);
+        }
+        let surplus = self.crosses.len().saturating_sub(CROSSES_MAX.into());
+        self.crosses.drain(..surplus);
     }
 
     /// Hash of the CA that signs now.
@@ -254,7 +263,8 @@ impl Core {
             return Err("the certificate that was given ends before the present one".into());
         }
         // What is believed is for the directory to say; with an ended certificate it cannot be pulled.
-        let next = Papers { certificate, issuer, authorities, crosses };
+        let mut next = Papers { certificate, issuer, authorities, crosses: papers.crosses.clone() };
+        next.show(crosses.into_iter());
         self.put_in_force(&mut papers, next)
     }
 
@@ -329,12 +339,40 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
-    use super::{NodeId, Schedule};
+    use super::{CROSSES_MAX, NodeId, Papers, Schedule};
     use std::time::Duration;
+    use taffeta_model::{CertificateAuthority, Directory, UnixMillis};
     use tokio::time::advance;
 
     const LIFE: Duration = Duration::from_secs(24 * 3_600);
     const HOUR: Duration = Duration::from_secs(3_600);
+
+    fn named(authorities: &[(u8, Option<u8>)]) -> Directory {
+        let ca = |(ca, cross): &(u8, Option<u8>)| CertificateAuthority {
+            hash: [*ca; 32],
+            certificate: vec![*ca],
+            cross: cross.iter().copied().collect(),
+            since: UnixMillis(0),
+        };
+        Directory { authorities: authorities.iter().map(ca).collect(), ..Directory::default() }
+    }
+
+    #[test]
+    fn cross_certificates_are_shown_when_their_rotation_is_over_and_no_more_than_the_newest() {
+        let mut papers = Papers::new(vec![], &[1], None);
+        assert!(!papers.believe(&Directory::default()), "no rotation yet");
+        for next in 2..12 {
+            assert!(papers.believe(&named(&[(next - 1, None), (next, Some(100 + next))])));
+            assert_eq!(papers.authorities, [vec![next - 1], vec![next]]);
+            let shown = papers.crosses.clone();
+            assert_eq!(shown.last(), Some(&vec![100 + next]));
+            assert!(!papers.believe(&named(&[(next - 1, None), (next, Some(100 + next))])), "nothing new");
+            assert!(papers.believe(&named(&[(next, None)])));
+            assert_eq!((&papers.authorities, &papers.crosses), (&vec![vec![next]], &shown));
+        }
+        let newest: Vec<Vec<u8>> = (0..CROSSES_MAX).map(|n| vec![112 - CROSSES_MAX + n]).collect();
+        assert_eq!(papers.crosses, newest);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn it_is_renewed_at_two_thirds_and_not_before() {

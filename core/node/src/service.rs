@@ -11,19 +11,18 @@ use crate::{
 };
 use async_trait::async_trait;
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     sync::{Arc, Mutex, OnceLock, Weak},
 };
 use taffeta_model::NodeId;
-use taffeta_net::{Bytes, FrameSink, Lane, Peer, Service, Talk};
+use taffeta_net::{Bytes, FrameSink, Grounds, Lane, Peer, Refusal, Service, Talk};
 
 /// Hands messages to the node. It holds the node weakly: the endpoint is a part of the node.
 #[derive(Default)]
 pub(crate) struct Inlet {
     core: OnceLock<Weak<Core>>,
-    /// Who said that this node was removed before there was one to judge that: members, which may not be there to say it
-    /// again.
-    early: Mutex<BTreeSet<NodeId>>,
+    /// Who refused this node before there was one to judge that: members, which may not be there to say it again.
+    early: Mutex<BTreeMap<NodeId, Refusal>>,
 }
 
 impl Inlet {
@@ -38,7 +37,7 @@ impl Inlet {
             let _ = self.core.set(Arc::downgrade(core));
             std::mem::take(&mut *early)
         };
-        early.into_iter().for_each(|by| core.heed_removal(by));
+        early.into_values().for_each(|refusal| core.heed_refusal(refusal));
     }
 }
 
@@ -91,17 +90,21 @@ impl Service for Inlet {
         }
     }
 
-    fn removed(&self, by: NodeId) {
+    fn refused(&self, refusal: Refusal) {
         {
             let mut early = self.early.lock().expect("no panic while it is held");
             if self.core.get().is_none() {
-                early.insert(by);
+                early.insert(refusal.by, refusal);
                 return;
             }
         }
         if let Some(core) = self.core() {
-            core.heed_removal(by);
+            core.heed_refusal(refusal);
         }
+    }
+
+    fn grounds(&self, statement: &[u8]) -> Grounds {
+        self.core().map(|core| core.grounds(statement)).unwrap_or_default()
     }
 
     fn datagram(&self, from: NodeId, packet: Bytes) {

@@ -17,7 +17,8 @@ pub struct CertificateAuthority {
     pub hash: [u8; 32],
     /// Its certificate, signed by itself, DER.
     pub certificate: Vec<u8>,
-    /// Its key as signed by the other CA, DER, for those who believe only that one; empty when there is no other.
+    /// Its key as signed by the CA before it, DER, for those who believe only that one; empty once that one has ended. Never
+    /// the other way round: with it a certificate of the former CA would be believed for ever.
     pub cross: Vec<u8>,
     /// When it was made, for people.
     pub since: UnixMillis,
@@ -44,12 +45,14 @@ impl State {
         if next.hash == former.hash {
             return invalid("next", "it is the CA that signs now");
         }
-        for ca in [former, next] {
-            if [&ca.certificate, &ca.cross].iter().any(|der| der.is_empty() || der.len() > CERTIFICATE_BYTES_MAX) {
-                return invalid("certificate", "a CA has a certificate and a cross certificate of at most 4096 bytes");
-            }
+        let ders = [&former.certificate, &next.certificate, &next.cross];
+        if ders.iter().any(|der| der.is_empty() || der.len() > CERTIFICATE_BYTES_MAX) {
+            return invalid(
+                "certificate",
+                "each CA has a certificate, the next one a cross certificate; at most 4096 bytes",
+            );
         }
-        self.authorities = vec![former.clone(), next.clone()];
+        self.authorities = vec![CertificateAuthority { cross: vec![], ..former.clone() }, next.clone()];
         self.ca_hash = next.hash;
         self.directory_fence = at;
         Ok(())
@@ -93,20 +96,21 @@ mod tests {
         let mut state = State { ca_hash: [1; 32], ..State::default() };
         apply(&mut state, rotate(1, 2)).unwrap();
         assert_eq!((state.ca_hash, state.authorities.len()), ([2; 32], AUTHORITIES_MAX));
-        assert_eq!(state.directory().authorities, [ca(1), ca(2)]);
+        let former = |n| CertificateAuthority { cross: vec![], ..ca(n) };
+        assert_eq!(state.directory().authorities, [former(1), ca(2)]);
         assert_eq!(state.directory_fence, state.applied);
         assert_eq!(apply(&mut state, rotate(2, 3)), Err(Refusal::RotationUnderWay));
         apply(&mut state, rotate(1, 2)).unwrap(); // its answer was lost
         let later = CertificateAuthority { cross: vec![9], ..ca(2) };
         apply(&mut state, Command::RotateAuthority { former: ca(1), next: later }).unwrap();
-        assert_eq!(state.authorities, [ca(1), ca(2)]);
+        assert_eq!(state.authorities, [former(1), ca(2)]);
         assert_eq!(apply(&mut state, Command::FinishRotation { former: [2; 32] }), Err(Refusal::NoRotation));
         apply(&mut state, Command::FinishRotation { former: [1; 32] }).unwrap();
-        assert_eq!(state.authorities, [CertificateAuthority { cross: vec![], ..ca(2) }]);
+        assert_eq!(state.authorities, [former(2)]);
         assert_eq!(state.directory_fence, state.applied);
         assert_eq!(apply(&mut state, Command::FinishRotation { former: [1; 32] }), Err(Refusal::NoRotation));
         apply(&mut state, rotate(2, 3)).unwrap();
-        assert_eq!(state.authorities, [ca(2), ca(3)]);
+        assert_eq!(state.authorities, [former(2), ca(3)]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Certificates: what is in them, how they change while connections are open, and what follows when they do not.
 
 use super::*;
-use crate::{certified, spiffe_id};
+use crate::{Grounds, certified, sha256, spiffe_id};
 use rcgen::SanType;
 use std::collections::BTreeSet;
 
@@ -177,11 +177,12 @@ async fn a_removed_node_is_cut_off_and_told_so() {
     a.call(b.id, b"hi").await.unwrap();
     b.heard().await;
     b.net.set_removed(BTreeSet::from([a.id]));
-    assert_eq!(a.heard().await, Heard::Removed(b.id), "the open connection is closed");
+    let by = Refusal { by: b.id, why: RefusedFor::Removal, proven: false, holders: vec![] };
+    assert_eq!(a.heard().await, Heard::Refused(by.clone()), "the open connection is closed");
     b.until("no way leads there any more", |net| net.address(a.id).is_none() && net.pool().live(a.id).is_none()).await;
     let refused = a.call(b.id, b"hi").await;
     assert!(matches!(refused, Err(CallError::Broken(_) | CallError::Unreachable(..))), "{refused:?}");
-    assert_eq!(a.heard().await, Heard::Removed(b.id), "and a new handshake refused");
+    assert_eq!(a.heard().await, Heard::Refused(by), "and a new one refused");
     a.net.send_datagram(b.id, Bytes::from_static(b"probe"));
     b.knows(&a);
     let refused = b.call(a.id, b"hi").await;
@@ -205,7 +206,7 @@ async fn one_that_is_taken_for_dead_is_not_told_that_it_was_removed() {
 /// has heard of it and was not renewed yet.
 fn amid_a_rotation() -> (Authority, Authority, [Identity; 3]) {
     let (old, new) = (authority(1), authority(2));
-    let crosses = vec![new.cross_signed_by(&old, now()).unwrap(), old.cross_signed_by(&new, now()).unwrap()];
+    let crosses = vec![new.cross_signed_by(&old, now()).unwrap()];
     let both = vec![old.certificate().to_vec(), new.certificate().to_vec()];
     let unaware = identity(&old, 1);
     let renewed = Identity { authorities: both.clone(), crosses: crosses.clone(), ..identity(&new, 2) };
@@ -236,12 +237,15 @@ async fn tokens_of_either_ca_let_in_while_both_are_believed_and_the_old_one_ends
         secret: [8; 16],
     };
     let nodes = [renewed, aware].map(|identity| Node::with(identity, any_port()));
-    for node in &nodes {
-        for ca in [&old, &new] {
+    for (node, let_in) in nodes.iter().zip([vec![&old, &new], vec![&old]]) {
+        for ca in let_in {
             let machine = unjoined(&NodeKey::from_seed([9; 32]), any_port());
             assert_eq!(machine.join(node.address, &token(ca), b"me").await.unwrap(), b"em");
         }
     }
+    // Until a node has its certificate of the new one, no chain leads from it there.
+    let refused = unjoined(&NodeKey::from_seed([9; 32]), any_port()).join(nodes[1].address, &token(&new), b"me").await;
+    assert!(matches!(refused, Err(JoinError::Unreachable(..))), "it is tried again: {refused:?}");
     let after = Node::new(&new, 4);
     let machine = unjoined(&NodeKey::from_seed([9; 32]), any_port());
     assert_eq!(machine.join(after.address, &token(&new), b"me").await.unwrap(), b"em");
@@ -269,6 +273,131 @@ async fn a_cross_certificate_of_a_ca_that_nobody_believes_helps_nobody() {
     a.knows(&b);
     let refused = a.call(b.id, b"hi").await;
     assert!(matches!(refused, Err(CallError::Unreachable(..))), "{refused:?}");
+}
+
+/// A node that holds CAs' keys, or knows who does.
+struct Voter(Option<Authority>, Vec<(NodeId, SocketAddr)>);
+
+#[async_trait]
+impl Service for Voter {
+    async fn call(&self, _: Peer, _: Lane, _: Bytes) -> Result<Vec<u8>, String> {
+        Ok(vec![])
+    }
+    fn push(&self, _: NodeId, _: Lane, _: Bytes) {}
+    fn datagram(&self, _: NodeId, _: Bytes) {}
+    fn grounds(&self, statement: &[u8]) -> Grounds {
+        let signature = self.0.as_ref().map(|ca| ca.sign_message(statement).to_vec()).unwrap_or_default();
+        Grounds { signature, holders: self.1.clone() }
+    }
+}
+
+fn voter(identity: Identity, signs: Option<&Authority>, holders: Vec<(NodeId, SocketAddr)>) -> Node {
+    let unjoined = unjoined(&identity.key, any_port());
+    let (id, address) = (identity.id(), unjoined.local_address().unwrap());
+    let net = unjoined.start(identity, 1, Arc::new(Voter(signs.cloned(), holders))).unwrap();
+    let (_, heard) = mpsc::unbounded_channel();
+    Node { net, id, address, heard }
+}
+
+/// CAs that followed one another, and the cross certificates of all but the first.
+fn three_in_turn() -> ([Authority; 3], Vec<Vec<u8>>) {
+    let all = [authority(1), authority(2), authority(3)];
+    let crosses = [1, 2].map(|n| all[n].cross_signed_by(&all[n - 1], now()).unwrap()).to_vec();
+    (all, crosses)
+}
+
+#[tokio::test]
+async fn a_machine_of_a_ca_that_has_ended_is_refused_and_told_so_by_the_cas_key() {
+    let ([first, second, third], crosses) = three_in_turn();
+    for (n, own) in [(1, &first), (2, &second)] {
+        let of_third = Identity { crosses: crosses.clone(), ..identity(&third, 9) };
+        let told = |by: &Node, proven| {
+            Heard::Refused(Refusal { by: by.id, why: RefusedFor::FormerAuthority, proven, holders: vec![] })
+        };
+        for (signs, proven) in [(&third, true), (own, true), (&authority(7), false)] {
+            let by = voter(of_third.clone(), Some(signs), vec![]);
+            let mut machine = Node::new(own, n);
+            machine.knows(&by);
+            assert!(machine.call(by.id, b"hi").await.is_err());
+            assert_eq!(machine.heard().await, told(&by, proven), "{n}");
+        }
+        let by = voter(of_third, None, vec![]);
+        let mut machine = Node::new(own, n);
+        machine.knows(&by);
+        assert!(machine.call(by.id, b"hi").await.is_err());
+        assert_eq!(machine.heard().await, told(&by, false), "whoever has no key proves nothing");
+    }
+}
+
+#[tokio::test]
+async fn what_was_said_of_another_certificate_or_for_another_reason_proves_nothing() {
+    struct Replays(Vec<u8>);
+    #[async_trait]
+    impl Service for Replays {
+        async fn call(&self, _: Peer, _: Lane, _: Bytes) -> Result<Vec<u8>, String> {
+            Ok(vec![])
+        }
+        fn push(&self, _: NodeId, _: Lane, _: Bytes) {}
+        fn datagram(&self, _: NodeId, _: Bytes) {}
+        fn grounds(&self, _: &[u8]) -> Grounds {
+            Grounds { signature: self.0.clone(), holders: vec![] }
+        }
+    }
+    let (ca, mine) = (authority(1), identity(&authority(1), 1));
+    let statements = [
+        (RefusedFor::Removal.statement(CLUSTER, &sha256(&mine.certificate)), true),
+        (RefusedFor::Removal.statement(CLUSTER, &sha256(&identity(&ca, 3).certificate)), false),
+        (RefusedFor::FormerAuthority.statement(CLUSTER, &sha256(&mine.certificate)), false),
+        (RefusedFor::Removal.statement(ClusterId(0xc2), &sha256(&mine.certificate)), false),
+    ];
+    for (statement, proven) in statements {
+        let mut machine = Node::with(mine.clone(), any_port());
+        let unjoined = unjoined(&NodeKey::from_seed([2; 32]), any_port());
+        let address = unjoined.local_address().unwrap();
+        let replays = Replays(ca.sign_message(&statement).to_vec());
+        let by = unjoined.start(identity(&ca, 2), 1, Arc::new(replays)).unwrap();
+        by.set_removed(BTreeSet::from([machine.id]));
+        let by = identity(&ca, 2).id();
+        machine.net.knock(by, address).await;
+        let refusal = Refusal { by, why: RefusedFor::Removal, proven, holders: vec![] };
+        assert_eq!(machine.heard().await, Heard::Refused(refusal));
+    }
+}
+
+#[tokio::test]
+async fn whoever_refuses_says_who_can_prove_it_and_a_knock_there_does() {
+    let ca = authority(1);
+    let mut machine = Node::new(&ca, 1);
+    let holder = voter(identity(&ca, 2), Some(&ca), vec![]);
+    let by = voter(identity(&ca, 3), None, vec![(holder.id, holder.address)]);
+    for node in [&holder, &by] {
+        node.net.set_removed(BTreeSet::from([machine.id]));
+    }
+    machine.knows(&by);
+    assert!(machine.call(by.id, b"hi").await.is_err());
+    let holders = vec![(holder.id, holder.address)];
+    let unproven = Refusal { by: by.id, why: RefusedFor::Removal, proven: false, holders };
+    assert_eq!(machine.heard().await, Heard::Refused(unproven));
+    machine.net.knock(holder.id, holder.address).await;
+    let proven = Refusal { by: holder.id, why: RefusedFor::Removal, proven: true, holders: vec![] };
+    assert_eq!(machine.heard().await, Heard::Refused(proven));
+    machine.net.knock(by.id, holder.address).await;
+    machine.heard_nothing(); // another node is there
+    let friend = Node::new(&ca, 4);
+    machine.net.knock(friend.id, friend.address).await;
+    machine.heard_nothing(); // it has nothing against this one
+}
+
+/// Until this was so, a replaced CA's certificates were believed as long as its key, signed by the next CA, was shown.
+#[tokio::test]
+async fn no_rotation_makes_a_way_back_to_the_former_ca() {
+    let (old, new, identities) = amid_a_rotation();
+    let published: Vec<Vec<u8>> =
+        identities.iter().flat_map(|i| [&i.crosses, &i.authorities]).flatten().cloned().collect();
+    let forged = Identity { crosses: published, ..identity(&old, 5) };
+    let (after, forger) = (Node::new(&new, 6), Node::with(forged, any_port()));
+    after.knows(&forger);
+    assert!(matches!(after.call(forger.id, b"hi").await, Err(CallError::Unreachable(..))));
 }
 
 #[tokio::test]
