@@ -264,6 +264,11 @@ mod found {
     }
 
     #[test]
+    fn a_quota_came_between_a_plan_and_its_decisions() {
+        passes(&short(866, 60));
+    }
+
+    #[test]
     fn who_was_removed_or_ran_from_an_old_folder_was_refused_and_believed_nobody_who_said_so() {
         for seed in [310, 611] {
             passes(&short(seed, 60));

@@ -384,6 +384,7 @@ impl Fabric {
             probing: Mutex::default(),
             probed: Notify::new(),
             changing_voters: Arc::new(Semaphore::new(1)),
+            planning: Arc::default(),
             asking_holders: Arc::new(Semaphore::new(1)),
             evidence: Mutex::default(),
             names: Arc::new(ArcSwap::from_pointee(names)),

@@ -13,7 +13,7 @@ use std::{
 use taffeta_catalogue::Held;
 use taffeta_model::{Bug, Command, Liveness, Millis, NodeId, Outcome, TaskRecord, planted};
 use taffeta_scheduler::{MemberView, Observed, Plan, RingView, Scheduler};
-use tokio::time::sleep_until;
+use tokio::time::{sleep_until, timeout};
 
 /// Between two plans at least: whatever is written meanwhile, thousands of commands under load, is planned for at once.
 const TURN_PAUSE: Duration = Duration::from_millis(10);
@@ -95,6 +95,7 @@ impl Core {
     }
 
     async fn lead_once(self: &Arc<Self>, lead: &mut Lead) -> Option<Millis> {
+        let Ok(_turn) = timeout(WRITE_LIMIT, self.planning.lock()).await else { return None };
         self.look(lead);
         let (now, Lead { view, scheduler, .. }) = (self.now(), lead);
         let Plan { commands, waiting, probe, wake_at } = self.store.read(|state| scheduler.plan(now, state, view));

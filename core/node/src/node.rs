@@ -115,6 +115,8 @@ pub(crate) struct Core {
     pub(crate) probing: Mutex<BTreeSet<NodeId>>,
     pub(crate) probed: Notify,
     pub(crate) changing_voters: Arc<Semaphore>,
+    /// Held from the making of a plan until its decisions are written.
+    pub(crate) planning: Arc<tokio::sync::Mutex<()>>,
     /// What this node has seen of the members since it leads.
     pub(crate) evidence: Mutex<Evidence>,
     pub(crate) names: Arc<ArcSwap<Snapshot>>,

@@ -10,7 +10,7 @@ use crate::{
     consensus::Consensus,
     wire::{Ask, Told},
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use taffeta_model::{App, Bug, ClusterId, Command, Fence, NodeId, Outcome, Refusal, UnixMillis, planted};
 use taffeta_net::CallError;
 use taffeta_store::WriteError;
@@ -25,6 +25,8 @@ const HOPS_MAX: usize = 2;
 const OVERTAKEN: Duration = Duration::from_millis(200);
 /// How long a user's write may take.
 pub(super) const SUBMIT_LIMIT: Duration = Duration::from_secs(8);
+/// Longer than any leader waits for its own write.
+const UNTIL_KNOWN: Duration = Duration::from_secs(24 * 3_600);
 /// How long a write waits for a leader with room on its disk to take over from one without.
 const HEIR_WAIT: Duration = Duration::from_secs(3);
 
@@ -178,7 +180,29 @@ impl Core {
         {
             return Tried::Ended(Err(refusal));
         }
+        if matches!(&command, Command::SetQuota { .. }) {
+            return self.write_between_plans(command).await;
+        }
         self.try_write_here(command).await
+    }
+
+    /// Writes what narrows the room that plans have: none that was made without it is written after it.
+    async fn write_between_plans(&self, command: Command) -> Tried {
+        let Ok(turn) = timeout(SUBMIT_LIMIT, Arc::clone(&self.planning).lock_owned()).await else {
+            return Tried::Ended(Err(self.no_quorum()));
+        };
+        let store = self.store.clone();
+        // On, when it is waited for no more: until it has taken effect, or another leads, who plans with it or will never
+        // see it.
+        let written = tokio::spawn(async move {
+            let _turn = turn;
+            store.write(command, UNTIL_KNOWN).await
+        });
+        self.tried(match timeout(SUBMIT_LIMIT, written).await {
+            Ok(Ok(written)) => written,
+            Ok(Err(ended)) => Err(WriteError::Ended(ended.to_string())),
+            Err(_) => Err(WriteError::NoQuorum),
+        })
     }
 
     /// Refuses cron jobs that are never due again. It is not for the state to do: that must not depend on the time zones
@@ -210,7 +234,11 @@ impl Core {
             });
             return Tried::Ended(Ok(self.store.read(|state| state.applied)));
         }
-        Tried::Ended(match self.store.write(command, SUBMIT_LIMIT).await {
+        self.tried(self.store.write(command, SUBMIT_LIMIT).await)
+    }
+
+    fn tried(&self, written: Result<Outcome, WriteError>) -> Tried {
+        Tried::Ended(match written {
             Ok(Outcome::Done(at)) => Ok(at),
             Ok(Outcome::Refused(why)) => Err(refused(&why)),
             Err(WriteError::NotLeader(other)) => return Tried::Elsewhere(other),
