@@ -207,10 +207,14 @@ impl Authority {
 
 /// Whether the CA with this certificate (DER) has signed the message.
 pub fn signed_by_authority(certificate: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    authority_key(certificate).is_some_and(|key| key.verify(message, signature))
+}
+
+/// The key of the CA with this certificate (DER).
+pub(crate) fn authority_key(certificate: &[u8]) -> Option<PublicKey> {
     let certificate = CertificateDer::from(certificate);
-    let parsed = webpki::EndEntityCert::try_from(&certificate).ok();
-    let key = parsed.and_then(|c| PublicKey::from_spki(&c.subject_public_key_info()));
-    key.is_some_and(|key| key.verify(message, signature))
+    let parsed = webpki::EndEntityCert::try_from(&certificate).ok()?;
+    PublicKey::from_spki(&parsed.subject_public_key_info())
 }
 
 impl SealedAuthority {

@@ -44,19 +44,8 @@ impl Certified {
         Self::verified(certificate, others, anchors, provider, cluster, now).map(|(certified, _)| certified)
     }
 
-    /// The key of the CA that has signed a certificate; `None` if the chain leads to none of the CAs.
-    pub(crate) fn issuer(
-        certificate: &CertificateDer<'_>,
-        others: &[CertificateDer<'_>],
-        anchors: &[TrustAnchor<'_>],
-        provider: &CryptoProvider,
-        cluster: ClusterId,
-        now: UnixMillis,
-    ) -> Option<PublicKey> {
-        Self::verified(certificate, others, anchors, provider, cluster, now).ok()?.1
-    }
-
-    fn verified(
+    /// The same, with the key of the CA that has signed the certificate, if it is one of the kind that we use.
+    pub(crate) fn verified(
         certificate: &CertificateDer<'_>,
         others: &[CertificateDer<'_>],
         anchors: &[TrustAnchor<'_>],

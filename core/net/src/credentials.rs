@@ -2,7 +2,7 @@
 //! CAs rotated, nodes removed. Each handshake takes what is in force when it begins.
 
 use crate::{
-    authority::{CertificateError, signed_by_authority},
+    authority::{CROSSES_MAX, CertificateError, authority_key, signed_by_authority},
     certified::{Certified, ends},
     key::NodeKey,
     tls::{Chain, TlsError},
@@ -18,6 +18,9 @@ use rustls::{
 };
 use std::{collections::BTreeSet, sync::Arc};
 use taffeta_model::{ClusterId, NodeId, UnixMillis};
+
+/// Certificates behind a node's own that are looked at: cross certificates, and two CAs.
+const OTHERS_MAX: usize = CROSSES_MAX as usize + 2;
 
 /// What a node shows to others, and what it believes. Its key is made on its machine and never leaves it: only the public
 /// half and signatures are sent.
@@ -119,24 +122,25 @@ impl Credentials {
         Ok(())
     }
 
-    /// Whether the certificate is this node's, and signed by a CA that is among these: looked at before it is shown.
+    /// Whether the certificate is this node's and leads to a CA that is believed now, if need be by these cross
+    /// certificates; and whether these CAs may be believed from now on: those that are now, and the one that has signed it.
+    /// Gives when it ends; looked at before it is shown.
     pub fn accepts(
         &self,
         certificate: &[u8],
         authorities: &[Vec<u8>],
+        crosses: &[Vec<u8>],
         now: UnixMillis,
     ) -> Result<UnixMillis, CertificateError> {
-        let unusable = |_| CertificateError::Unusable;
-        let ders: Vec<CertificateDer<'static>> = authorities.iter().map(|der| der.clone().into()).collect();
-        let anchors: Vec<TrustAnchor<'_>> = ders
-            .iter()
-            .map(webpki::anchor_from_trusted_cert)
-            .collect::<Result<_, _>>()
-            .map_err(|_| CertificateError::Unusable)?;
-        let certified =
-            Certified::verify(&certificate.to_vec().into(), &[], &anchors, &self.provider, self.cluster, now);
-        let certified = certified.map_err(unusable)?;
-        if certified.node == self.id && certified.ends > now {
+        let shown = self.shown.load();
+        let others: Vec<CertificateDer<'static>> = crosses.iter().map(|der| der.clone().into()).collect();
+        let certificate = certificate.to_vec().into();
+        let believed = &shown.anchors;
+        let verified = Certified::verified(&certificate, &others, believed, &self.provider, self.cluster, now);
+        let (certified, issuer) = verified.map_err(|_| CertificateError::Unusable)?;
+        let known = |ca: &Vec<u8>| shown.identity.authorities.contains(ca) || authority_key(ca) == issuer;
+        let usable = certified.node == self.id && certified.ends > now && issuer.is_some();
+        if usable && !authorities.is_empty() && authorities.iter().all(known) {
             Ok(certified.ends)
         } else {
             Err(CertificateError::Unusable)
@@ -150,7 +154,10 @@ impl Credentials {
         others: &[CertificateDer<'_>],
         now: UnixMillis,
     ) -> Result<Certified, rustls::Error> {
-        // Of whatever CA it is: the id follows from the key, and whose key it is has been shown.
+        if others.len() > OTHERS_MAX {
+            return Err(rustls::CertificateError::BadEncoding.into());
+        }
+        // Of whatever CA it is: the id follows from the key.
         if self.is_removed(Certified::read(certificate, self.cluster)?.node) {
             return Err(rustls::CertificateError::Revoked.into());
         }
@@ -163,9 +170,9 @@ impl Credentials {
         let shown = self.shown.load();
         let believed = |authority: &Vec<u8>| signed_by_authority(authority, message, signature);
         let by_peers = || {
-            let issuer =
-                Certified::issuer(chain.own(), chain.others(), &shown.anchors, &self.provider, self.cluster, now)?;
-            Some(issuer.verify(message, signature))
+            let (own, others) = (chain.own(), chain.others());
+            let verified = Certified::verified(own, others, &shown.anchors, &self.provider, self.cluster, now);
+            Some(verified.ok()?.1?.verify(message, signature))
         };
         shown.identity.authorities.iter().any(believed) || by_peers().unwrap_or(false)
     }

@@ -15,7 +15,7 @@ use crate::{
     packed,
     peer::{CallError, Lane, Peer},
     pool::{Dialled, Pool, Way},
-    refusal::{Grounds, Refusal},
+    refusal::{Grounds, Refusal, RefusedFor},
     sealed::{KeyRefused, Kind, Seals},
     shared_socket::SharedSocket,
     tls::{self, Chain, Means},
@@ -163,10 +163,14 @@ impl Net {
     /// Believes nodes that were removed from the cluster no more, whatever their certificates say: their connections are
     /// closed, and they are told why; their keys and addresses are forgotten. Replaces those given before.
     pub fn set_removed(&self, nodes: BTreeSet<NodeId>) {
+        let mut links = vec![];
         for node in self.inner.credentials.remove(nodes) {
             self.seals().forget(node);
-            self.pool().forget(node, Close::Removed);
+            links.extend(self.pool().take_out(node));
         }
+        // Nothing is served on them any more; the service, which is asked why, may be in the middle of something.
+        let net = self.clone();
+        tokio::spawn(async move { links.iter().for_each(|link| net.refuse(&link.connection, RefusedFor::Removal)) });
     }
 
     /// Connects to whichever node of this cluster is at the address, and says which one that is. The address is that
@@ -462,13 +466,14 @@ impl Net {
 
     /// A connection ended: was this node told that its certificate is refused for good?
     pub(crate) fn heed(&self, by: NodeId, connection: &Connection, end: &quinn::ConnectionError) {
-        let Some((why, Grounds { signature, holders })) = Close::refusal(end) else { return };
+        let Some((why, Grounds { mark, signature, holders })) = Close::refusal(end) else { return };
         let credentials = &self.inner.credentials;
         // Of the present certificate: what was said of one before it is over.
         let statement = why.statement(credentials.cluster(), &sha256(&credentials.identity().certificate));
+        let statement = [&mark[..], &statement].concat();
         let signed = |chain: Chain| credentials.is_signed(&chain, self.inner.means.date(), &statement, &signature);
         let proven = !signature.is_empty() && Chain::of(connection).is_some_and(signed);
-        self.inner.service.refused(Refusal { by, why, proven, holders });
+        self.inner.service.refused(Refusal { by, why, proven, mark, holders });
     }
 
     /// Lets a node say whether it believes this one: dials it at an address, and waits a moment for its refusal.

@@ -91,13 +91,22 @@ impl Pool {
 
     /// Closes a node's connections and drops the datagrams that wait for one.
     pub(crate) fn close(&mut self, node: NodeId, why: Close) {
+        self.drop_all(node).iter().for_each(|link| why.connection(&link.connection));
+    }
+
+    /// Drops a node's address and gives its connections, which are to be closed.
+    pub(crate) fn take_out(&mut self, node: NodeId) -> Vec<Link> {
+        self.places.remove(&node);
+        self.drop_all(node)
+    }
+
+    fn drop_all(&mut self, node: NodeId) -> Vec<Link> {
         self.remember_round_trip(node);
-        let Some(slot) = self.slots.get_mut(&node) else { return };
+        let Some(slot) = self.slots.get_mut(&node) else { return vec![] };
         slot.queued.clear();
-        for link in slot.current.take().into_iter().chain(slot.former.take()) {
-            why.connection(&link.connection);
-        }
+        let links = slot.current.take().into_iter().chain(slot.former.take()).collect();
         self.tidy(node);
+        links
     }
 
     /// The live connection to a node, if there is one, to be looked at.

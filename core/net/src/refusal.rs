@@ -21,7 +21,10 @@ pub enum RefusedFor {
 /// What a node says with its refusal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grounds {
-    /// Signature of the CA that signs now ([`crate::Authority::sign_message`]); empty if the node does not hold its key.
+    /// What is said before the statement, and signed with it: the service's business.
+    pub mark: Vec<u8>,
+    /// Signature of the CA that signs now ([`crate::Authority::sign_message`]) over both; empty if the node does not hold
+    /// its key.
     pub signature: Vec<u8>,
     /// Who does, as far as it knows, and where: at most [`HOLDERS_MAX`].
     pub holders: Vec<(NodeId, SocketAddr)>,
@@ -36,6 +39,8 @@ pub struct Refusal {
     pub why: RefusedFor,
     /// Whether a CA has signed it that is believed here, or that has signed the certificate of who refused.
     pub proven: bool,
+    /// As in [`Grounds`].
+    pub mark: Vec<u8>,
     /// Who might prove it, as it says.
     pub holders: Vec<(NodeId, SocketAddr)>,
 }

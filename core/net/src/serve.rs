@@ -90,7 +90,6 @@ impl Net {
         let from = incoming.remote_address();
         let own_ends = self.inner.credentials.ends();
         let shaken = timeout(DIAL_TIMEOUT, async { incoming.await }).await;
-        drop(handshake);
         let connection = match shaken {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => {
@@ -99,27 +98,34 @@ impl Net {
             }
             Err(_) => return counts::incoming(Fate::Refused),
         };
-        let Some(chain) = Chain::of(&connection) else { return self.serve_stranger(connection).await };
-        match self.inner.credentials.judge(chain.own(), chain.others(), self.inner.means.date()) {
-            Ok(peer) => {
+        let chain = Chain::of(&connection);
+        let judged = chain.map(|c| self.inner.credentials.judge(c.own(), c.others(), self.inner.means.date()));
+        drop(handshake);
+        match judged {
+            None => self.serve_stranger(connection).await,
+            Some(Ok(peer)) => {
                 self.adopt(Terms { peer, own_ends }, connection);
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 counts::incoming(Fate::Refused);
                 tracing::debug!(%from, %error, "certificate refused");
-                self.refuse(&connection, chain.own(), &error);
+                match error {
+                    rustls::Error::InvalidCertificate(CertificateError::Revoked) => {
+                        self.refuse(&connection, RefusedFor::Removal);
+                    }
+                    rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+                        self.refuse(&connection, RefusedFor::FormerAuthority);
+                    }
+                    _ => Close::NotANode.connection(&connection), // the library may add to them
+                }
             }
         }
     }
 
-    /// Closes a connection whose peer is not believed, and tells it why if that is for good.
-    fn refuse(&self, connection: &Connection, certificate: &[u8], error: &rustls::Error) {
-        let why = match error {
-            rustls::Error::InvalidCertificate(CertificateError::Revoked) => RefusedFor::Removal,
-            rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => RefusedFor::FormerAuthority,
-            _ => return Close::NotANode.connection(connection), // the library may add to them
-        };
-        let statement = why.statement(self.inner.credentials.cluster(), &sha256(certificate));
+    /// Closes a connection whose peer is not believed for good, and tells it why.
+    pub(crate) fn refuse(&self, connection: &Connection, why: RefusedFor) {
+        let certificate = Chain::of(connection).map(|chain| sha256(chain.own())).unwrap_or_default();
+        let statement = why.statement(self.inner.credentials.cluster(), &certificate);
         let grounds = self.inner.service.grounds(&statement);
         connection.close(why.close().code(), &grounds.behind(why.close().reason()));
     }

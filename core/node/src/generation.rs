@@ -65,6 +65,12 @@ impl Generation {
         if same { Marked::Same(rest) } else { Marked::Other(rest) }
     }
 
+    /// Whether what has this mark, and nothing behind it, was said in this generation or a later one.
+    pub(crate) fn is_present(&self, mark: &[u8]) -> bool {
+        let later = || postcard::take_from_bytes::<u64>(mark).is_ok_and(|(theirs, _)| theirs > self.number());
+        self.unmark(mark) == Marked::Same(&[]) || later()
+    }
+
     fn tagged(&self) -> (u64, [u8; 4]) {
         let held = self.held();
         let tag = |r: &Recovery| r.signature.first_chunk::<4>().copied().unwrap_or_default();
@@ -96,6 +102,17 @@ mod tests {
         assert_eq!(old.unmark(&new.mark(b"news")), Marked::Other(b"news"));
         assert_eq!(old.unmark(b""), Marked::Malformed);
         assert_eq!(old.unmark(&[3, 7]), Marked::Malformed);
+    }
+
+    #[test]
+    fn what_an_older_generation_has_signed_is_over_and_what_a_later_one_has_is_not() {
+        let (old, new, other) = (Generation::default(), Generation::default(), Generation::default());
+        new.adopt(&recovery(3, 7));
+        other.adopt(&recovery(3, 8));
+        let by = |generation: &Generation| generation.mark(&[]);
+        assert!(old.is_present(&by(&old)) && old.is_present(&by(&new)) && new.is_present(&by(&new)));
+        assert!(!new.is_present(&by(&old)) && !new.is_present(&by(&other)));
+        assert!(!old.is_present(&[]) && !new.is_present(&[3]) && !new.is_present(&new.mark(b"x")));
     }
 
     #[test]

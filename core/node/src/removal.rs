@@ -77,23 +77,19 @@ impl Core {
             .help("start the missing voters, or add machines and wait until they vote: `taffeta nodes`"))
     }
 
-    /// A peer refuses this node for good. That counts if the CA has signed it; of a removal also a voter's word does, as it
-    /// follows from the log. Any peer's would let one bad machine stop all others: who is said to hold the CA's key is asked.
+    /// A peer refuses this node for good. That counts if the CA has signed it, in this generation or a later one. A peer's
+    /// word alone would let one bad machine stop all others: who is said to hold the CA's key is asked.
     pub(crate) fn heed_refusal(self: &Arc<Self>, refusal: Refusal) {
-        let Refusal { by, why, proven, holders } = refusal;
+        let Refusal { by, why, proven, mark, holders } = refusal;
+        let proven = proven && self.generation.is_present(&mark);
         tracing::debug!(%by, ?why, proven, "this node is refused");
-        let by_voter = || {
-            // Asked anew: at start nobody has looked yet.
-            let told = self.remote.borrow().clone();
-            let voters = self.consensus_now(self.store.leadership(), told).voters;
-            voters.contains(&by) || voters.is_empty() && self.directory.borrow().members.contains_key(&by)
-        };
-        let why = match why {
-            RefusedFor::Removal if proven || by_voter() => REMOVED,
-            RefusedFor::FormerAuthority if proven => SHUT_OUT,
-            RefusedFor::Removal | RefusedFor::FormerAuthority => return self.ask_holders(holders),
-        };
-        self.removed.send_replace(Some(why));
+        if !proven {
+            return self.ask_holders(holders);
+        }
+        self.removed.send_replace(Some(match why {
+            RefusedFor::Removal => REMOVED,
+            RefusedFor::FormerAuthority => SHUT_OUT,
+        }));
     }
 
     /// Lets those who may hold the CA's key say what they think of this node.
@@ -107,6 +103,7 @@ impl Core {
         }
         tokio::spawn(async move {
             join_all(holders.iter().map(|(id, address)| net.knock(*id, *address))).await;
+            drop(net);
             sleep(ASK_PAUSE).await;
             drop(permit);
         });
@@ -114,13 +111,15 @@ impl Core {
 
     /// What is said to a node that is refused for good.
     pub(crate) fn grounds(&self, statement: &[u8]) -> Grounds {
+        let mark = self.generation.mark(&[]);
         if let Some(authority) = self.signing_authority() {
-            return Grounds { signature: authority.sign_message(statement).to_vec(), holders: vec![] };
+            let signature = authority.sign_message(&[&mark, statement].concat()).to_vec();
+            return Grounds { mark, signature, holders: vec![] };
         }
         let voters = self.consensus.borrow().voters.clone();
         let directory = self.directory.borrow();
         let address = |id: NodeId| Some((id, directory.members.get(&id)?.address));
-        Grounds { signature: vec![], holders: voters.into_iter().filter_map(address).take(HOLDERS_MAX).collect() }
+        Grounds { mark, signature: vec![], holders: voters.into_iter().filter_map(address).take(HOLDERS_MAX).collect() }
     }
 
     /// Cuts off those that were removed.

@@ -19,6 +19,8 @@ use tokio::time::{Instant, sleep};
 const RENEW_LIMIT: Duration = Duration::from_secs(2);
 /// Nodes that are asked in one round: five voters and some who may know better.
 const ASKED_MAX: usize = 8;
+/// As in the state.
+const CROSS_BYTES_MAX: usize = 4_096;
 /// First pause after a round in which nobody renewed it; each is twice as long as the one before.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
@@ -75,7 +77,7 @@ impl Papers {
 
     /// Shows these cross certificates from now on, and of those before the newest ones.
     fn show(&mut self, crosses: impl Iterator<Item = Vec<u8>>) {
-        for cross in crosses {
+        for cross in crosses.filter(|cross| cross.len() <= CROSS_BYTES_MAX) {
             self.crosses.retain(|known| *known != cross);
             self.crosses.push(cross);
         }
@@ -254,8 +256,10 @@ impl Core {
 
     fn take_renewed(&self, renewed: Renewed) -> Result<(), String> {
         let Renewed { certificate, authorities, crosses } = renewed;
-        let ends =
-            self.credentials.accepts(&certificate, &authorities, self.clock.date()).map_err(|e| e.to_string())?;
+        let ends = self
+            .credentials
+            .accepts(&certificate, &authorities, &crosses, self.clock.date())
+            .map_err(|e| e.to_string())?;
         let mut papers = self.papers();
         let issuer = authorities.last().map(|der| sha256(der)).unwrap_or_default();
         let ended = self.credentials.ends();
@@ -264,7 +268,9 @@ impl Core {
         }
         // What is believed is for the directory to say; with an ended certificate it cannot be pulled.
         let mut next = Papers { certificate, issuer, authorities, crosses: papers.crosses.clone() };
-        next.show(crosses.into_iter());
+        if next.authorities != papers.authorities {
+            next.show(crosses.into_iter()); // the directory will say the same
+        }
         self.put_in_force(&mut papers, next)
     }
 

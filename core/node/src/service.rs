@@ -94,7 +94,10 @@ impl Service for Inlet {
         {
             let mut early = self.early.lock().expect("no panic while it is held");
             if self.core.get().is_none() {
-                early.insert(refusal.by, refusal);
+                let known = early.entry(refusal.by).or_insert_with(|| refusal.clone());
+                if refusal.proven {
+                    *known = refusal;
+                }
                 return;
             }
         }

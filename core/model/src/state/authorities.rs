@@ -17,8 +17,8 @@ pub struct CertificateAuthority {
     pub hash: [u8; 32],
     /// Its certificate, signed by itself, DER.
     pub certificate: Vec<u8>,
-    /// Its key as signed by the CA before it, DER, for those who believe only that one; empty once that one has ended. Never
-    /// the other way round: with it a certificate of the former CA would be believed for ever.
+    /// Its key as signed by the CA before it, DER, for those who believe only that one, also when that one has ended; empty
+    /// if it is the first. Never the other way round: with it a certificate of the former CA would be believed for ever.
     pub cross: Vec<u8>,
     /// When it was made, for people.
     pub since: UnixMillis,
@@ -52,7 +52,8 @@ impl State {
                 "each CA has a certificate, the next one a cross certificate; at most 4096 bytes",
             );
         }
-        self.authorities = vec![CertificateAuthority { cross: vec![], ..former.clone() }, next.clone()];
+        let cross = self.authorities.last().map(|known| known.cross.clone()).unwrap_or_default();
+        self.authorities = vec![CertificateAuthority { cross, ..former.clone() }, next.clone()];
         self.ca_hash = next.hash;
         self.directory_fence = at;
         Ok(())
@@ -64,7 +65,6 @@ impl State {
             return Err(Refusal::NoRotation);
         }
         self.authorities.remove(0);
-        self.authorities.iter_mut().for_each(|ca| ca.cross.clear());
         self.directory_fence = at;
         Ok(())
     }
@@ -96,21 +96,21 @@ mod tests {
         let mut state = State { ca_hash: [1; 32], ..State::default() };
         apply(&mut state, rotate(1, 2)).unwrap();
         assert_eq!((state.ca_hash, state.authorities.len()), ([2; 32], AUTHORITIES_MAX));
-        let former = |n| CertificateAuthority { cross: vec![], ..ca(n) };
-        assert_eq!(state.directory().authorities, [former(1), ca(2)]);
+        let first = CertificateAuthority { cross: vec![], ..ca(1) };
+        assert_eq!(state.directory().authorities, [first.clone(), ca(2)], "nobody has signed the first one's key");
         assert_eq!(state.directory_fence, state.applied);
         assert_eq!(apply(&mut state, rotate(2, 3)), Err(Refusal::RotationUnderWay));
         apply(&mut state, rotate(1, 2)).unwrap(); // its answer was lost
         let later = CertificateAuthority { cross: vec![9], ..ca(2) };
         apply(&mut state, Command::RotateAuthority { former: ca(1), next: later }).unwrap();
-        assert_eq!(state.authorities, [former(1), ca(2)]);
+        assert_eq!(state.authorities, [first, ca(2)]);
         assert_eq!(apply(&mut state, Command::FinishRotation { former: [2; 32] }), Err(Refusal::NoRotation));
         apply(&mut state, Command::FinishRotation { former: [1; 32] }).unwrap();
-        assert_eq!(state.authorities, [former(2)]);
+        assert_eq!(state.authorities, [ca(2)]);
         assert_eq!(state.directory_fence, state.applied);
         assert_eq!(apply(&mut state, Command::FinishRotation { former: [1; 32] }), Err(Refusal::NoRotation));
         apply(&mut state, rotate(2, 3)).unwrap();
-        assert_eq!(state.authorities, [former(2), ca(3)]);
+        assert_eq!(state.authorities, [ca(2), ca(3)]);
     }
 
     #[test]

@@ -74,12 +74,32 @@ fn a_node_takes_only_a_usable_certificate_of_its_own() {
     let ca = authority(1);
     let ours = Credentials::new(identity(&ca, 1), crate::crypto()).unwrap();
     let authorities = [ca.certificate().to_vec()];
-    let accepts = |identity: &Identity| ours.accepts(&identity.certificate, &authorities, now()).is_ok();
+    let accepts = |identity: &Identity| ours.accepts(&identity.certificate, &authorities, &[], now()).is_ok();
     assert!(accepts(&identity(&ca, 1)));
     assert!(!accepts(&identity(&ca, 2)), "another node's");
     assert!(!accepts(&identity(&authority(2), 1)), "of another CA");
     assert!(!accepts(&certified_at(&ca, 1, UnixMillis(now().0 - 2 * DAY))), "ended");
     assert!(!accepts(&Identity { certificate: vec![1, 2, 3], ..identity(&ca, 1) }), "garbage");
+}
+
+#[test]
+fn a_renewal_brings_no_ca_but_the_one_that_has_signed_it_and_that_one_only_by_its_cross_certificate() {
+    let (old, new, foreign) = (authority(1), authority(2), authority(3));
+    let cross = |ca: &Authority, by: &Authority| ca.cross_signed_by(by, now()).unwrap();
+    let der = |ca: &Authority| ca.certificate().to_vec();
+    let ours = Credentials::new(identity(&old, 1), crate::crypto()).unwrap();
+    let accepts = |by: &Authority, authorities: &[Vec<u8>], crosses: &[Vec<u8>]| {
+        ours.accepts(&identity(by, 1).certificate, authorities, crosses, now()).is_ok()
+    };
+    let (both, forward) = ([der(&old), der(&new)], [cross(&new, &old)]);
+    assert!(accepts(&new, &both, &forward));
+    assert!(accepts(&new, &both[1..], &forward), "the old one has ended");
+    assert!(accepts(&old, &both[..1], &forward), "of the old one once more");
+    assert!(!accepts(&old, &both, &forward), "a new CA without a certificate of it");
+    assert!(!accepts(&new, &both, &[]), "nobody who is believed has signed its key");
+    assert!(!accepts(&new, &both, &[cross(&new, &foreign)]));
+    assert!(!accepts(&new, &[der(&old), der(&new), der(&foreign)], &forward), "one more beside it");
+    assert!(!accepts(&old, &[], &[]), "then nobody would be believed");
 }
 
 /// A node whose certificate ended so long ago, and one whose has not; they know one another's keys.
@@ -177,7 +197,7 @@ async fn a_removed_node_is_cut_off_and_told_so() {
     a.call(b.id, b"hi").await.unwrap();
     b.heard().await;
     b.net.set_removed(BTreeSet::from([a.id]));
-    let by = Refusal { by: b.id, why: RefusedFor::Removal, proven: false, holders: vec![] };
+    let by = Refusal { by: b.id, why: RefusedFor::Removal, proven: false, mark: vec![], holders: vec![] };
     assert_eq!(a.heard().await, Heard::Refused(by.clone()), "the open connection is closed");
     b.until("no way leads there any more", |net| net.address(a.id).is_none() && net.pool().live(a.id).is_none()).await;
     let refused = a.call(b.id, b"hi").await;
@@ -286,8 +306,9 @@ impl Service for Voter {
     fn push(&self, _: NodeId, _: Lane, _: Bytes) {}
     fn datagram(&self, _: NodeId, _: Bytes) {}
     fn grounds(&self, statement: &[u8]) -> Grounds {
-        let signature = self.0.as_ref().map(|ca| ca.sign_message(statement).to_vec()).unwrap_or_default();
-        Grounds { signature, holders: self.1.clone() }
+        let (mark, statement) = (b"gen 1".to_vec(), [b"gen 1", statement].concat());
+        let signature = self.0.as_ref().map(|ca| ca.sign_message(&statement).to_vec()).unwrap_or_default();
+        Grounds { mark, signature, holders: self.1.clone() }
     }
 }
 
@@ -312,7 +333,13 @@ async fn a_machine_of_a_ca_that_has_ended_is_refused_and_told_so_by_the_cas_key(
     for (n, own) in [(1, &first), (2, &second)] {
         let of_third = Identity { crosses: crosses.clone(), ..identity(&third, 9) };
         let told = |by: &Node, proven| {
-            Heard::Refused(Refusal { by: by.id, why: RefusedFor::FormerAuthority, proven, holders: vec![] })
+            Heard::Refused(Refusal {
+                by: by.id,
+                why: RefusedFor::FormerAuthority,
+                proven,
+                mark: b"gen 1".to_vec(),
+                holders: vec![],
+            })
         };
         for (signs, proven) in [(&third, true), (own, true), (&authority(7), false)] {
             let by = voter(of_third.clone(), Some(signs), vec![]);
@@ -340,7 +367,7 @@ async fn what_was_said_of_another_certificate_or_for_another_reason_proves_nothi
         fn push(&self, _: NodeId, _: Lane, _: Bytes) {}
         fn datagram(&self, _: NodeId, _: Bytes) {}
         fn grounds(&self, _: &[u8]) -> Grounds {
-            Grounds { signature: self.0.clone(), holders: vec![] }
+            Grounds { mark: vec![], signature: self.0.clone(), holders: vec![] }
         }
     }
     let (ca, mine) = (authority(1), identity(&authority(1), 1));
@@ -359,7 +386,7 @@ async fn what_was_said_of_another_certificate_or_for_another_reason_proves_nothi
         by.set_removed(BTreeSet::from([machine.id]));
         let by = identity(&ca, 2).id();
         machine.net.knock(by, address).await;
-        let refusal = Refusal { by, why: RefusedFor::Removal, proven, holders: vec![] };
+        let refusal = Refusal { by, why: RefusedFor::Removal, proven, mark: vec![], holders: vec![] };
         assert_eq!(machine.heard().await, Heard::Refused(refusal));
     }
 }
@@ -376,10 +403,11 @@ async fn whoever_refuses_says_who_can_prove_it_and_a_knock_there_does() {
     machine.knows(&by);
     assert!(machine.call(by.id, b"hi").await.is_err());
     let holders = vec![(holder.id, holder.address)];
-    let unproven = Refusal { by: by.id, why: RefusedFor::Removal, proven: false, holders };
+    let unproven = Refusal { by: by.id, why: RefusedFor::Removal, proven: false, mark: b"gen 1".to_vec(), holders };
     assert_eq!(machine.heard().await, Heard::Refused(unproven));
     machine.net.knock(holder.id, holder.address).await;
-    let proven = Refusal { by: holder.id, why: RefusedFor::Removal, proven: true, holders: vec![] };
+    let proven =
+        Refusal { by: holder.id, why: RefusedFor::Removal, proven: true, mark: b"gen 1".to_vec(), holders: vec![] };
     assert_eq!(machine.heard().await, Heard::Refused(proven));
     machine.net.knock(by.id, holder.address).await;
     machine.heard_nothing(); // another node is there

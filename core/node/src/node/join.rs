@@ -41,6 +41,8 @@ impl Core {
             Ok(Outcome::Refused(why)) => return Err(why.to_string()),
             Err(e) => return Err(not_now(&e)),
         }
+        // A rotation may have come in between.
+        let authority = self.signing_authority().unwrap_or(authority);
         let certificate = authority
             .certify(key, self.dates.agreed(), self.certificate_lives.certificate)
             .map_err(|e| e.to_string())?;
