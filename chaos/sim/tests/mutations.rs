@@ -45,7 +45,7 @@ const CAUGHT: &[(Bug, u64, &str)] = &[
     (Bug::IgnoreZones, 8, "zones only"),
     (Bug::KeepVoteOnStop, 1, "although machines were only restarted"),
     (Bug::KeepRemoved, 3, "was removed, and goes on"),
-    (Bug::RotateAtOnce, 1, "although"),
+    (Bug::RotateAtOnce, 1, "s after all faults ended"),
     (Bug::EndOnFullDisk, 1, "ended because its disk is full"),
     (Bug::AcknowledgeOnFullDisk, 1, "s after all faults ended"),
     (Bug::StartCopy, 28, "runs from a copied folder"),
