@@ -81,8 +81,14 @@ async fn live(config: FabricConfig) -> Outcome {
         return Err(start_anew());
     }
     if let Some(why) = failed {
-        if [taffeta_node::REMOVED, taffeta_node::LEFT_BEHIND, taffeta_node::SHUT_OUT].contains(&why.as_str()) {
+        if [taffeta_node::REMOVED, taffeta_node::LEFT_BEHIND].contains(&why.as_str()) {
             return Err(Failure::failed(why).help("to use the machine again, join with a new token and another --data"));
+        }
+        if why == taffeta_node::SHUT_OUT {
+            return Err(Failure::failed(why).help(
+                "to use the machine again, remove it on another one (`taffeta remove NODE`), which frees its name, and \
+                 join with a new token and another --data",
+            ));
         }
         return Err(Failure::failed(why).help("correct what it names and start the node again; its tasks run on"));
     }

@@ -54,10 +54,10 @@ pub use secret::{
     SecretPins, SecretState, SecretVersion,
 };
 pub use state::{
-    APPS_MAX, AUTHORITIES_MAX, AppState, CHAOS_REASON_MAX, Cause, CertificateAuthority, Chaos, ChaosBlock, KEPT_MAX,
-    Kept, MEMBERS_MAX, Maintenance, Member, Place, QUOTAS_MAX, Quota, REMOVED_MAX, Rollout, SHARE_DEFAULT, SHARE_MAX,
-    SURGE_MAX, State, TASKS_MAX, TOKENS_MAX, Task, Tasks, Token, TokenRole, VOLUMES_MAX, VolumeId, VolumeState,
-    Volumes, WINDOW_MAX, WINDOW_MIN, WINDOWS_MAX, Window,
+    APPS_MAX, AUTHORITIES_MAX, AppState, CERTIFICATE_BYTES_MAX, CHAOS_REASON_MAX, Cause, CertificateAuthority, Chaos,
+    ChaosBlock, KEPT_MAX, Kept, MEMBERS_MAX, Maintenance, Member, Place, QUOTAS_MAX, Quota, REMOVED_MAX, Rollout,
+    SHARE_DEFAULT, SHARE_MAX, SURGE_MAX, State, TASKS_MAX, TOKENS_MAX, Task, Tasks, Token, TokenRole, VOLUMES_MAX,
+    VolumeId, VolumeState, Volumes, WINDOW_MAX, WINDOW_MIN, WINDOWS_MAX, Window,
 };
 pub use taffeta_calendar::{Calendar, InvalidSchedule, Schedule, Spent, rfc3339};
 pub use time::{BEAT, BootMillis, Millis, UnixMillis, beat_until, next_beat, pulse_until};

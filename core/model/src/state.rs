@@ -26,7 +26,7 @@ use std::{
     sync::Arc,
 };
 
-pub use authorities::{AUTHORITIES_MAX, CertificateAuthority};
+pub use authorities::{AUTHORITIES_MAX, CERTIFICATE_BYTES_MAX, CertificateAuthority};
 pub use chaos::{CHAOS_REASON_MAX, Chaos, ChaosBlock};
 pub use maintenance::{Maintenance, WINDOW_MAX, WINDOW_MIN, WINDOWS_MAX, Window};
 pub use quotas::{QUOTAS_MAX, Quota, SHARE_DEFAULT, SHARE_MAX};

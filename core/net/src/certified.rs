@@ -32,20 +32,9 @@ impl std::error::Error for NotANode {}
 
 impl Certified {
     /// Verifies a chain up to one of the CAs. A certificate that has ended is judged as of its last moment: what its node
-    /// may still do is decided call by call, and to be renewed is among it.
+    /// may still do is decided call by call, and to be renewed is among it. Gives also the key of the CA that has signed the
+    /// certificate, if it is of the kind that we use.
     pub(crate) fn verify(
-        certificate: &CertificateDer<'_>,
-        others: &[CertificateDer<'_>],
-        anchors: &[TrustAnchor<'_>],
-        provider: &CryptoProvider,
-        cluster: ClusterId,
-        now: UnixMillis,
-    ) -> Result<Self, Error> {
-        Self::verified(certificate, others, anchors, provider, cluster, now).map(|(certified, _)| certified)
-    }
-
-    /// The same, with the key of the CA that has signed the certificate, if it is one of the kind that we use.
-    pub(crate) fn verified(
         certificate: &CertificateDer<'_>,
         others: &[CertificateDer<'_>],
         anchors: &[TrustAnchor<'_>],

@@ -59,9 +59,9 @@ impl Close {
         }
     }
 
-    /// Whether the peer closed a connection because it refuses this node's certificate for good, and what it said. Only
-    /// such an end counts: it comes after the handshake, from the peer that this has authenticated. A handshake can be ended
-    /// by whoever sees its first packet (RFC 9001, section 5.2).
+    /// Whether a connection was closed because this node's certificate is refused for good, and what was said. It proves
+    /// nothing by itself: whoever sees the first packet of a handshake can end it, and QUIC takes this kind of an end there,
+    /// too. What counts is the signature in it.
     pub(crate) fn refusal(error: &ConnectionError) -> Option<(RefusedFor, Grounds)> {
         match error {
             ConnectionError::ApplicationClosed(close) => {

@@ -136,7 +136,7 @@ impl Credentials {
         let others: Vec<CertificateDer<'static>> = crosses.iter().map(|der| der.clone().into()).collect();
         let certificate = certificate.to_vec().into();
         let believed = &shown.anchors;
-        let verified = Certified::verified(&certificate, &others, believed, &self.provider, self.cluster, now);
+        let verified = Certified::verify(&certificate, &others, believed, &self.provider, self.cluster, now);
         let (certified, issuer) = verified.map_err(|_| CertificateError::Unusable)?;
         let known = |ca: &Vec<u8>| shown.identity.authorities.contains(ca) || authority_key(ca) == issuer;
         let usable = certified.node == self.id && certified.ends > now && issuer.is_some();
@@ -162,7 +162,8 @@ impl Credentials {
             return Err(rustls::CertificateError::Revoked.into());
         }
         let shown = self.shown.load();
-        Certified::verify(certificate, others, &shown.anchors, &self.provider, self.cluster, now)
+        let verified = Certified::verify(certificate, others, &shown.anchors, &self.provider, self.cluster, now);
+        verified.map(|(certified, _)| certified)
     }
 
     /// Whether a CA has signed the message that is believed here, or by which the peer is believed that shows this chain.
@@ -171,7 +172,7 @@ impl Credentials {
         let believed = |authority: &Vec<u8>| signed_by_authority(authority, message, signature);
         let by_peers = || {
             let (own, others) = (chain.own(), chain.others());
-            let verified = Certified::verified(own, others, &shown.anchors, &self.provider, self.cluster, now);
+            let verified = Certified::verify(own, others, &shown.anchors, &self.provider, self.cluster, now);
             Some(verified.ok()?.1?.verify(message, signature))
         };
         shown.identity.authorities.iter().any(believed) || by_peers().unwrap_or(false)

@@ -364,7 +364,8 @@ impl ServerCertVerifier for PinnedAuthority {
         let pinned = pinned.ok_or_else(|| rustls::Error::General(FOREIGN_CA.into()))?;
         let anchor = webpki::anchor_from_trusted_cert(pinned).map_err(|_| CertificateError::BadEncoding)?;
         let now = millis(now);
-        let certified = Certified::verify(end_entity, intermediates, &[anchor], &self.provider, self.cluster, now)?;
+        let (certified, _) =
+            Certified::verify(end_entity, intermediates, &[anchor], &self.provider, self.cluster, now)?;
         if now > certified.ends + self.grace {
             return Err(CertificateError::Expired.into());
         }

@@ -11,7 +11,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
-use taffeta_model::{Bug, Directory, NodeId, UnixMillis, mix, planted};
+use taffeta_model::{Bug, CERTIFICATE_BYTES_MAX, Directory, NodeId, UnixMillis, mix, planted};
 use taffeta_net::{CROSSES_MAX, Clock, Lane, PublicKey, sha256};
 use tokio::time::{Instant, sleep};
 
@@ -19,8 +19,6 @@ use tokio::time::{Instant, sleep};
 const RENEW_LIMIT: Duration = Duration::from_secs(2);
 /// Nodes that are asked in one round: five voters and some who may know better.
 const ASKED_MAX: usize = 8;
-/// As in the state.
-const CROSS_BYTES_MAX: usize = 4_096;
 /// First pause after a round in which nobody renewed it; each is twice as long as the one before.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
@@ -77,7 +75,7 @@ impl Papers {
 
     /// Shows these cross certificates from now on, and of those before the newest ones.
     fn show(&mut self, crosses: impl Iterator<Item = Vec<u8>>) {
-        for cross in crosses.filter(|cross| cross.len() <= CROSS_BYTES_MAX) {
+        for cross in crosses.filter(|cross| cross.len() <= CERTIFICATE_BYTES_MAX) {
             self.crosses.retain(|known| *known != cross);
             self.crosses.push(cross);
         }

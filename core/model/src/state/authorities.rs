@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub const AUTHORITIES_MAX: usize = 2;
 
 /// Largest certificate of a CA, in bytes: ours have some 400.
-const CERTIFICATE_BYTES_MAX: usize = 4_096;
+pub const CERTIFICATE_BYTES_MAX: usize = 4_096;
 
 /// A CA that is believed. Its key is in no log: voters give it to one another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
