@@ -1,7 +1,7 @@
 //! Small calls that may be made twice: two sealed datagrams and no stream.
 //!
 //! A call on a connection is four packets, since each end's last one is acknowledged, and each sets timers of QUIC at
-//! both ends. A leader's heartbeats, eight a second to each follower, would be most of what an idle node does. As sealed
+//! both ends. A leader's heartbeats, five a second to each follower, would be most of what an idle node does. As sealed
 //! datagrams they are two packets. What is lost goes on the connection soon, and so do the next ones at once; to a node
 //! of version 1, which does not understand them, all do.
 //!
@@ -15,12 +15,11 @@
 
 use crate::{
     DATAGRAM_BYTES_MAX,
-    counts::{self, Direction, Way},
+    counts::{Direction, Way},
     link::Link,
     net::{Net, REPLY_OK, REPLY_REFUSED},
     peer::{CallError, Lane},
     sealed::Kind,
-    tls,
 };
 use bytes::{Buf, Bytes};
 use std::{
@@ -156,7 +155,7 @@ impl Net {
             (pool.take_live(node)?, pool.address(node)?)
         };
         self.redial_in_time(node, &link);
-        let fit = tls::version_of(&link.connection) >= SINCE && !link.are_briefs_lost() && link.silence() < TRUST;
+        let fit = link.version >= SINCE && !link.are_briefs_lost() && link.silence() < TRUST;
         if !fit || self.is_over(&link) || self.check_lane(&link, lane).is_err() {
             return None;
         }
@@ -180,12 +179,12 @@ impl Net {
     /// A sealed call has come, and is answered among `work`. What may not be called so is not answered: its sender calls on the
     /// connection.
     pub(crate) fn take_call(&self, from: NodeId, mut packet: Bytes, work: &mut JoinSet<()>) {
-        counts::datagram(Way::Call, Direction::In, packet.len());
+        self.inner.datagrams.count(Way::Call, Direction::In, packet.len());
         let (Ok(number), Ok(lane)) = (packet.try_get_u64(), packet.try_get_u8()) else { return };
         let Some(lane) = Lane::from_byte(lane).filter(|lane| lane.is_brief()) else { return };
         let Some(link) = self.pool().take_live(from) else { return };
         let peer = self.standing(link.terms.map(|terms| terms.peer));
-        if !lane.allows(peer) || tls::version_of(&link.connection) < SINCE || work.len() >= CALLS_MAX {
+        if !lane.allows(peer) || link.version < SINCE || work.len() >= CALLS_MAX {
             return;
         }
         let net = self.clone();
@@ -204,7 +203,7 @@ impl Net {
 
     /// The reply to a sealed call has come.
     pub(crate) fn take_sealed_reply(&self, from: NodeId, mut packet: Bytes) {
-        counts::datagram(Way::Call, Direction::In, packet.len());
+        self.inner.datagrams.count(Way::Call, Direction::In, packet.len());
         if let Ok(number) = packet.try_get_u64() {
             self.inner.briefs.take_reply(from, number, packet);
         }

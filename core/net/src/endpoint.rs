@@ -5,6 +5,7 @@ use crate::{
     brief::Briefs,
     close::Close,
     connection_id::{SeededIds, initial_ids},
+    counts::Datagrams,
     credentials::{Credentials, Identity},
     handshakes::{Handshakes, INCOMING_MAX},
     key::NodeKey,
@@ -245,6 +246,7 @@ impl Unjoined {
             handshakes: Handshakes::default(),
             strangers: Semaphore::new(STRANGERS_MAX),
             briefs: Briefs::new(first_call(&self.seed)),
+            datagrams: Datagrams::new(),
             closed: AtomicBool::new(false),
         };
         let net = Net { inner: Arc::new(inner) };

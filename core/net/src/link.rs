@@ -1,6 +1,6 @@
 //! A connection in use, and what is known of its use.
 
-use crate::{certified::Certified, pulse::Pulse};
+use crate::{certified::Certified, pulse::Pulse, tls};
 use quinn::Connection;
 use std::{
     sync::{
@@ -31,6 +31,8 @@ pub(crate) struct Link {
     pub(crate) connection: Connection,
     /// `None` for a stranger.
     pub(crate) terms: Option<Terms>,
+    /// The version of the protocol that the two ends have agreed on.
+    pub(crate) version: u32,
     /// When it was made.
     pub(crate) made: Instant,
     usage: Arc<Usage>,
@@ -61,7 +63,8 @@ impl Link {
         let pulse = Mutex::new(Pulse::new(made, packets_heard(&connection)));
         let usage =
             Usage { uses, last: AtomicU64::new(0), calls: AtomicUsize::new(0), pulse, briefs_lost: Mutex::default() };
-        let link = Self { connection, terms, made, usage: Arc::new(usage) };
+        let version = tls::version_of(&connection);
+        let link = Self { connection, terms, version, made, usage: Arc::new(usage) };
         link.mark_used();
         link
     }

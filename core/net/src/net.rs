@@ -6,7 +6,7 @@ use crate::{
     brief::Briefs,
     certified::Certified,
     close::Close,
-    counts::{self, Direction},
+    counts::{self, Datagrams, Direction},
     credentials::Credentials,
     endpoint::{DIAL_TIMEOUT, Service},
     handshakes::Handshakes,
@@ -83,6 +83,7 @@ pub(crate) struct Inner {
     pub(crate) handshakes: Handshakes,
     pub(crate) strangers: Semaphore,
     pub(crate) briefs: Briefs,
+    pub(crate) datagrams: Datagrams,
     /// QUIC's endpoint knows by itself when it is closed; the sealed datagrams need to be told.
     pub(crate) closed: AtomicBool,
 }
@@ -299,7 +300,7 @@ impl Net {
         if let Some(link) = &live
             && link.unanswered() < DOUBT
         {
-            return send_on(link, packet);
+            return self.send_on(link, packet);
         }
         let sealed = address.and_then(|address| Some((address, self.seals().seal(node, Kind::Packet, &packet)?)));
         match (sealed, live) {
@@ -309,7 +310,7 @@ impl Net {
                     self.dial_for(node, None);
                 }
             }
-            (None, Some(link)) => send_on(&link, packet), // doubtful, but the only way
+            (None, Some(link)) => self.send_on(&link, packet), // doubtful, but the only way
             (None, None) => self.dial_for(node, Some(packet)),
         }
     }
@@ -324,7 +325,7 @@ impl Net {
         drop(pool);
         match way {
             Way::Dial(address, report) => self.spawn_dial(node, address, report),
-            Way::Open(link) => packet.into_iter().for_each(|packet| send_on(&link, packet)),
+            Way::Open(link) => packet.into_iter().for_each(|packet| self.send_on(&link, packet)),
             Way::Wait(_) | Way::Unknown => {}
         }
     }
@@ -344,7 +345,7 @@ impl Net {
         }
         let sent = self.inner.socket.send(address, datagram);
         match &sent {
-            Ok(()) => counts::datagram(way, Direction::Out, packet_bytes),
+            Ok(()) => self.inner.datagrams.count(way, Direction::Out, packet_bytes),
             Err(error) => {
                 counts::lost(Direction::Out);
                 tracing::debug!(%address, %error, "sealed datagram not sent");
@@ -353,9 +354,20 @@ impl Net {
         sent.is_ok()
     }
 
+    fn send_on(&self, link: &Link, packet: Bytes) {
+        let bytes = packet.len();
+        match link.connection.send_datagram(packet) {
+            Ok(()) => {
+                link.mark_sent();
+                self.inner.datagrams.count(counts::Way::Quic, Direction::Out, bytes);
+            }
+            Err(error) => tracing::debug!(%error, "datagram not sent"),
+        }
+    }
+
     /// The version of the protocol that is spoken with a node, if there is a connection to it.
     pub fn version(&self, node: NodeId) -> Option<u32> {
-        self.pool().take_live(node).map(|link| tls::version_of(&link.connection))
+        self.pool().take_live(node).map(|link| link.version)
     }
 
     /// Round-trip time to a node: on the live connection, else as it was on the last one to the node's address.
@@ -458,7 +470,7 @@ impl Net {
     pub(crate) fn adopt(&self, terms: Terms, connection: Connection) -> Link {
         let (link, queued) = self.pool().adopt(terms, connection);
         for packet in queued {
-            send_on(&link, packet);
+            self.send_on(&link, packet);
         }
         tokio::spawn(self.clone().serve(link.clone()));
         link
@@ -523,17 +535,6 @@ async fn exchange_once(connection: &Connection, lane: Lane, request: &[u8]) -> R
         REPLY_REFUSED => Ok(Reply::Refused(String::from_utf8_lossy(&body).into_owned())),
         REPLY_ENDED => Ok(Reply::Ended(String::from_utf8_lossy(&body).into_owned())),
         other => Err(CallError::Broken(format!("a reply of unknown kind {other}"))),
-    }
-}
-
-fn send_on(link: &Link, packet: Bytes) {
-    let bytes = packet.len();
-    match link.connection.send_datagram(packet) {
-        Ok(()) => {
-            link.mark_sent();
-            counts::datagram(counts::Way::Quic, Direction::Out, bytes);
-        }
-        Err(error) => tracing::debug!(%error, "datagram not sent"),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     sealed::Kind,
     stream::FrameSink,
     talk::{Hears, Talk},
-    tls::{self, Chain},
+    tls::Chain,
 };
 use bytes::Bytes;
 use quinn::{Connection, RecvStream, SendStream};
@@ -54,7 +54,7 @@ impl Net {
             let opened = self.seals().open(&datagram);
             match opened {
                 Ok((from, Kind::Packet, packet)) => {
-                    counts::datagram(Way::Sealed, Direction::In, packet.len());
+                    self.inner.datagrams.count(Way::Sealed, Direction::In, packet.len());
                     self.inner.service.datagram(from, packet);
                 }
                 Ok((from, Kind::Call, packet)) => self.take_call(from, packet, &mut work),
@@ -145,13 +145,12 @@ impl Net {
     pub(crate) async fn serve(self, link: Link) {
         let connection = &link.connection;
         let peer = link.terms.map(|terms| terms.peer);
-        let version = tls::version_of(connection);
         let mut work = JoinSet::new(); // ends with the connection; bounded by STREAMS_MAX
         loop {
             tokio::select! {
                 stream = connection.accept_bi() => match stream {
                     Ok((send, receive)) => {
-                        work.spawn(self.clone().answer(link.clone(), link.begin(), version, send, receive));
+                        work.spawn(self.clone().answer(link.clone(), link.begin(), send, receive));
                     }
                     Err(_) => break,
                 },
@@ -163,7 +162,7 @@ impl Net {
                     Ok(packet) => match self.standing(peer) {
                         Peer::Node(node) | Peer::Expired(node) => {
                             link.mark_used();
-                            counts::datagram(Way::Quic, Direction::In, packet.len());
+                            self.inner.datagrams.count(Way::Quic, Direction::In, packet.len());
                             self.inner.service.datagram(node, packet);
                         }
                         Peer::Lapsed(_) | Peer::Removed(_) | Peer::Stranger => {}
@@ -181,7 +180,7 @@ impl Net {
         }
     }
 
-    async fn answer(self, link: Link, _open: OpenCall, version: u32, mut send: SendStream, receive: RecvStream) {
+    async fn answer(self, link: Link, _open: OpenCall, mut send: SendStream, receive: RecvStream) {
         let peer = link.terms.map(|terms| terms.peer);
         let (lane, request) = match read_message(self.standing(peer), receive).await {
             Some(Message::Whole(lane, request)) => (lane, request),
@@ -209,7 +208,7 @@ impl Net {
             }
         };
         let (status, body) = match reply {
-            Ok(body) => match packed::pack(version, &body) {
+            Ok(body) => match packed::pack(link.version, &body) {
                 Some(packed) => (REPLY_PACKED, packed),
                 None => (REPLY_OK, body),
             },

@@ -21,7 +21,7 @@ use crate::{
     keyring::{self, Keyring},
     leases::Leases,
     lives::Lives,
-    machine::Offer,
+    machine::{self, Offer},
     node::{Core, guarded},
     place,
     raft::RaftTransport,
@@ -111,6 +111,7 @@ impl Fabric {
         executor: Arc<LinuxExecutor>,
     ) -> Result<Self, StartError> {
         check_isolation(&executor, settings.best_effort)?;
+        let _ = machine::metrics_handle(); // before anything takes a counter from it
         let mut log = open_log(&config.data, key.public().node_id()).await?;
         let mut clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let mut socket = socket;
