@@ -27,7 +27,7 @@ pub(crate) const PART_LIMIT: Duration = Duration::from_secs(2);
 /// A leader whose disk is full tries to hand over at most so often: the heir's may be full, too.
 const HAND_OVER_EVERY: Duration = Duration::from_secs(10);
 /// How often it is looked at whether the leader is still heard of; all else is told at once.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The consensus as this node knows it, whether or not it takes part.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -22,10 +22,10 @@ pub struct Timers {
 
 impl Timers {
     /// Machines within some milliseconds of each other: another one leads about half a second after a leader's death, when
-    /// three or four heartbeats were missed. More of them would find it no sooner, and wake all machines more often.
+    /// two or three heartbeats were missed. More of them would find it no sooner, and wake all machines more often.
     pub const LAN: Self = Self {
-        heartbeat: Duration::from_millis(128),
-        election_min: Duration::from_millis(150),
+        heartbeat: Duration::from_millis(192),
+        election_min: Duration::from_millis(200),
         election_max: Duration::from_millis(300),
         append_limit: Duration::from_millis(1_000),
         silence: Duration::from_millis(1_000),

@@ -30,7 +30,7 @@ pub const CAUGHT_UP_FOR: Duration = Duration::from_secs(10);
 pub const BETWEEN_REPLACEMENTS: Duration = Duration::from_secs(60);
 /// All must have been well for this long before voters are spread better over zones.
 pub const WELL_FOR: Duration = Duration::from_secs(60);
-/// Who acknowledged within this time answers. Some fifteen heartbeats in a LAN, eight on a slow network.
+/// Who acknowledged within this time answers. Some ten heartbeats in a LAN, eight on a slow network.
 pub const FRESH: Duration = Duration::from_secs(2);
 /// Who acknowledged within this time is there. Less than the pause between two heartbeats, so that only some looks find it so.
 pub const JUST_NOW: Duration = Duration::from_millis(100);

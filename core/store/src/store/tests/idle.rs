@@ -22,7 +22,7 @@ async fn nothing_is_written_while_nothing_happens() {
             }
             assert!(began.elapsed() < cluster::LIMIT, "the last writes are not done");
         }
-        // It is the absence that is looked for, so time has to pass: some fifteen heartbeats.
+        // It is the absence that is looked for, so time has to pass: some ten heartbeats.
         tokio::time::sleep(Duration::from_secs(2)).await;
         let after = worked();
         if led().await == leader {
