@@ -52,7 +52,7 @@ const CAUGHT: &[(Bug, u64, &str)] = &[
     (Bug::SpeakNewest, 1, "although"),
     (Bug::WriteAboveLevel, 1, "although not all members speak"),
     (Bug::RaiseLevelEarly, 1, "and is of the older version"),
-    (Bug::ForgetGeneration, 9, "after it was to go"),
+    (Bug::ForgetGeneration, 3, "which was acknowledged first"),
     (Bug::FireTwice, 1, "was started"),
     (Bug::IgnoreUnavailable, 1, "have to, although nothing was taken but by us"),
     (Bug::ExceedQuota, 4, "bytes of memory, after"),
@@ -94,6 +94,18 @@ fn leaders_that_die_over_a_change() -> FaultPlan {
         [planned(at, 3_000, Target::One, Fault::Stop), killed]
     });
     FaultPlan { faults: [planned(1_000, 110_000, Target::All, delay)].into_iter().chain(rounds).collect() }
+}
+
+/// A bug that shows when those come back that were left behind by a recovery.
+const LEFT_BEHIND: Bug = Bug::ForgetGeneration;
+
+/// The quorum is lost for good as soon as those have come back that were lost the last time: in the newer generation, or
+/// behind one that they do not know.
+fn quorums_that_are_lost_one_after_the_other() -> FaultPlan {
+    let at = Duration::from_secs;
+    let lost =
+        |n: u64| Planned { at: at(10 + n * 15), lasts: Some(at(14)), target: Target::Voters, fault: Fault::QuorumLost };
+    FaultPlan { faults: (0..7).map(lost).collect() }
 }
 
 /// A bug that shows when a machine that was removed comes back.
@@ -171,7 +183,6 @@ const UNDER: &[(Bug, &[FaultKind])] = &[
     (Bug::SpeakNewest, &[FaultKind::Upgrade]),
     (Bug::WriteAboveLevel, &[FaultKind::Upgrade]),
     (Bug::RaiseLevelEarly, &[FaultKind::Upgrade]),
-    (Bug::ForgetGeneration, &[FaultKind::QuorumLost]),
     // Leaders are killed at chosen instants then, too.
     (Bug::FireTwice, &[FaultKind::KillAgent]),
     (Bug::IgnoreUnavailable, &[FaultKind::KillAgent]),
@@ -211,6 +222,9 @@ fn is_caught(bug: Bug) {
         }
         if bug == HALF_DONE {
             (config.nodes, config.plan) = (7, Some(leaders_that_die_over_a_change()));
+        }
+        if bug == LEFT_BEHIND {
+            config.plan = Some(quorums_that_are_lost_one_after_the_other());
         }
         if bug == ROTATED {
             config.plan = Some(rotation_while_one_is_away());

@@ -136,6 +136,18 @@ fn without_a_quorum_tasks_run_on_and_are_restarted_and_names_stay() {
 }
 
 #[test]
+fn a_cluster_that_is_recovered_again_and_again_hears_nobody_whom_it_left_behind() {
+    let lost = |round: u64| planned(10 + round * 15, 14, Target::Voters, Fault::QuorumLost);
+    let plan = FaultPlan { faults: (0..7).map(lost).collect() };
+    for seed in [3, 8] {
+        let report = passes(&SimConfig { plan: Some(plan.clone()), ..short(seed, 120) });
+        has_met(&report, &[Moment::OldSideFenced]);
+        let recoveries = report.sometimes.count(Moment::ClusterRecovered);
+        assert!(recoveries >= 3, "{}: recovered {recoveries} times", report.repeat());
+    }
+}
+
+#[test]
 fn a_change_of_voters_that_a_leader_left_half_done_is_finished_by_the_next() {
     // A stand-by gets the vote of each that stops, and the leader dies a little later, each time after another while.
     let delay = Fault::Delay { by: Duration::from_millis(20), jitter: Duration::from_millis(5) };
