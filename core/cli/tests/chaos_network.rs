@@ -130,7 +130,7 @@ fn as_before(what: &str, mut ask: impl FnMut() -> (Vec<Reply>, u32)) {
 
 #[test]
 fn as_many_packets_between_nodes_are_lost_as_was_said_and_no_others() {
-    let bed = Bed::three();
+    let bed = Bed::three_alone();
     let [n1, n2] = [0, 1].map(|machine| bed.cluster.machines[machine].address);
     let node = bed.cluster.machines[0].fabric();
     let stranger = {
@@ -155,7 +155,7 @@ fn as_many_packets_between_nodes_are_lost_as_was_said_and_no_others() {
 
 #[test]
 fn packets_are_repeated_overtaken_late_and_slow_as_was_said() {
-    let bed = Bed::start(&[&["--chaos"]]);
+    let bed = Bed::start_alone(&[&["--chaos"]]);
     let (own, node) = (bed.cluster.machines[0].address, bed.cluster.machines[0].fabric());
     let ping = |count| ping(own, node, count);
     let minutes = 120_000;
@@ -235,7 +235,7 @@ fn questions(server: SocketAddr, count: u32) -> (Vec<Reply>, u32) {
 
 #[test]
 fn as_many_questions_to_dns_are_lost_or_fail_as_was_said() {
-    let bed = Bed::start(&[&["--chaos"]]);
+    let bed = Bed::start_alone(&[&["--chaos"]]);
     let server = bed.cluster.machines[0].dns();
     as_before("DNS answers", || (questions(server, 200).0, 200));
     let fault = bed.begin(0, Fault::Dns { fraction: 0.4, instead: DnsInstead::Drop }, 120_000);

@@ -1,13 +1,12 @@
 //! Machines that let themselves be hurt, for the tests that hurt them.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-use crate::support::{alone, binary};
+use crate::support::{Turn, alone, binary, in_company};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::RwLockWriteGuard,
     time::Duration,
 };
 use taffeta_chaos_plan::Fault;
@@ -20,6 +19,8 @@ use taffeta_node::{
 /// A generous deadline for what is not measured.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
+const THREE: [&[&str]; 3] = [&["--chaos"], &["--chaos"], &["--chaos"]];
+
 /// Machines that let themselves be hurt, and that leave nothing in the kernel, also when a test fails.
 pub(crate) struct Bed {
     pub(crate) cluster: Cluster,
@@ -27,7 +28,7 @@ pub(crate) struct Bed {
     count: std::cell::Cell<u64>,
     /// After the machines that use them.
     _disks: Vec<Disk>,
-    _turn: RwLockWriteGuard<'static, ()>,
+    _turn: Turn,
 }
 
 impl Drop for Bed {
@@ -39,10 +40,14 @@ impl Drop for Bed {
 }
 
 impl Bed {
-    /// Machines with these flags each; ready, and all knowing each other.
+    /// Machines with these flags each; ready, and all knowing each other. Other tests may run beside this one.
     pub(crate) fn start(flags: &[&[&str]]) -> Self {
-        let turn = alone();
-        Self::started(Cluster::new(binary()), flags, vec![], turn)
+        Self::started(Cluster::new(binary()), flags, vec![], Turn::InCompany(in_company()))
+    }
+
+    /// The same, for what is measured to some percent.
+    pub(crate) fn start_alone(flags: &[&[&str]]) -> Self {
+        Self::started(Cluster::new(binary()), flags, vec![], Turn::Alone(alone()))
     }
 
     /// One machine whose data folder is a disk of its own; `None`, said aloud, where none can be made.
@@ -52,7 +57,7 @@ impl Bed {
 
     /// Machines with these flags each, whose data folders are disks of their own; `None`, said aloud, where none can be made.
     pub(crate) fn on_disks(flags: &[&[&str]]) -> Option<Self> {
-        let turn = alone();
+        let turn = Turn::InCompany(in_company());
         let cluster = Cluster::new(binary());
         let folders = (1..=flags.len()).map(|number| cluster.root().join(format!("n{number}")));
         let disks: Result<Vec<Disk>, String> = folders.map(|folder| Disk::mount(&folder, 40)).collect();
@@ -65,12 +70,7 @@ impl Bed {
         }
     }
 
-    pub(crate) fn started(
-        mut cluster: Cluster,
-        flags: &[&[&str]],
-        disks: Vec<Disk>,
-        turn: RwLockWriteGuard<'static, ()>,
-    ) -> Self {
+    pub(crate) fn started(mut cluster: Cluster, flags: &[&[&str]], disks: Vec<Disk>, turn: Turn) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         cluster.start_each(flags);
         cluster.wait_ready();
@@ -80,7 +80,14 @@ impl Bed {
     }
 
     pub(crate) fn three() -> Self {
-        let bed = Self::start(&[&["--chaos"], &["--chaos"], &["--chaos"]]);
+        Self::voting(Self::start(&THREE))
+    }
+
+    pub(crate) fn three_alone() -> Self {
+        Self::voting(Self::start_alone(&THREE))
+    }
+
+    fn voting(bed: Self) -> Self {
         bed.cluster.wait_voters(3);
         bed
     }

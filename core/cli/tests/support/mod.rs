@@ -25,6 +25,12 @@ pub(crate) fn in_company() -> RwLockReadGuard<'static, ()> {
     TURN.read().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Either, for what keeps it.
+pub(crate) enum Turn {
+    Alone(RwLockWriteGuard<'static, ()>),
+    InCompany(RwLockReadGuard<'static, ()>),
+}
+
 /// Draws from a seed: the same again from the same one.
 pub(crate) struct Dice(u64);
 
