@@ -281,6 +281,11 @@ mod found {
     }
 
     #[test]
+    fn four_voted_for_ever_after_one_of_three_was_removed() {
+        passes(&short(864, 60));
+    }
+
+    #[test]
     fn who_was_removed_or_ran_from_an_old_folder_was_refused_and_believed_nobody_who_said_so() {
         for seed in [310, 611] {
             passes(&short(seed, 60));

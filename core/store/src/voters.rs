@@ -196,8 +196,13 @@ fn plan_removal(look: &Look<'_>, here: &BTreeSet<NodeId>, wanted: usize) -> Opti
         let answering = look.choose_among(&first, wanted - first.len(), here, |id| look.answers(id));
         first.into_iter().chain(answering).collect()
     } else {
-        let fit = look.choose(here, wanted - here.len(), |id| look.is_fit(id, Duration::ZERO));
-        here.iter().copied().chain(fit).collect()
+        let up_to = |count: usize| {
+            let fit = look.choose(here, count.saturating_sub(here.len()), |id| look.is_fit(id, Duration::ZERO));
+            here.iter().copied().chain(fit).collect::<BTreeSet<_>>()
+        };
+        let all = up_to(wanted);
+        // As in growth: four survive no more deaths than three, and would stay four if the fifth never comes.
+        if all.len() < wanted { up_to(wanted.min(3)) } else { all }
     };
     let stay = here.len() == look.voters.len(); // a removed member does not stay
     look.is_safe(&voters).then_some(Change::SetVoters { voters, stay, why: Why::Removal })

@@ -170,6 +170,17 @@ fn a_removed_voter_is_taken_out_at_once_and_does_not_stay() {
 }
 
 #[test]
+fn where_too_few_live_for_five_voters_three_remain_and_not_four() {
+    let mut ring = Ring::settled(&["a", "b", "c", "a", "c", "b"]);
+    (ring.configs, ring.learners) = (vec![ids(&[1, 2, 3])], ids(&[4, 5]));
+    ring.kill(6);
+    ring.machine(3).removed = true;
+    assert_eq!(ring.step(), Some(set_voters(&[1, 2, 5], Why::Removal)), "of five members one is dead");
+    ring.run(500);
+    assert_eq!(ring.voters(), ids(&[1, 2, 5]), "four would survive no more deaths than three");
+}
+
+#[test]
 fn a_removed_leader_takes_itself_out() {
     let mut ring = Ring::settled(&[""; 4]);
     ring.machine(1).removed = true;
